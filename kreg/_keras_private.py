@@ -1,0 +1,52 @@
+"""Everything that kreg takes from Keras below its public names.
+
+Each has a test in `tests/test_keras_private.py` that fails when Keras moves it.
+"""
+
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+from keras.src.backend.common.symbolic_scope import (
+    in_symbolic_scope as in_symbolic_scope,
+)
+
+
+def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The model and every layer in it, however deep, each once."""
+    layers: list[keras.layers.Layer] = list(model._flatten_layers())
+    return layers
+
+
+def list_metric(model: keras.Model, metric: keras.metrics.Metric) -> None:
+    """List `metric` among the metrics of a model that is already built.
+
+    Setting it as an attribute would be refused then, and would save its state
+    with the weights.
+    """
+    model._metrics.append(metric)
+
+
+def carry_state(model: keras.Model, variable: keras.Variable) -> None:
+    """Let Keras pass `variable` through JAX's train and test steps.
+
+    Variables of seed generators are state that is not a weight: they are in
+    `model.non_trainable_variables`, but in no file and no weight count.
+    """
+    model._seed_generators.append(SimpleNamespace(state=variable))
+
+
+def hide_from_lists(model: keras.Model, names: Iterable[str]) -> None:
+    """Leave `names` out of the lists that `evaluate` and others return.
+
+    So `loss, accuracy = model.evaluate(x, y)` goes on working; dictionaries
+    hold all.
+    """
+    hidden = frozenset(names)
+    flatten: Callable[[dict[str, Any]], Any] = model._flatten_metrics_in_order
+
+    def flatten_shown(logs: dict[str, Any]) -> Any:
+        return flatten({k: v for k, v in logs.items() if k not in hidden})
+
+    model._flatten_metrics_in_order = flatten_shown

@@ -1,0 +1,124 @@
+"""Binding the penalties of a model to its clock."""
+
+from weakref import WeakKeyDictionary
+
+import keras
+
+from kreg._keras_private import flatten_layers
+from kreg.binding._binding import Binding, renew_functions
+from kreg.binding._bound_penalty import BoundPenalty, ObservedRegularizer
+from kreg.binding._hooks import install_hooks, strategy_scope
+from kreg.regularizers import Penalty
+
+_bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
+
+
+def bind(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> Binding:
+    """Let the penalties of a model follow its optimizer's iterations.
+
+    Once bound, schedules advance with the optimizer, multipliers can be
+    changed at any time, and `fit` logs `penalty` and `data_loss` beside
+    `loss`. It holds for every later `compile`, `fit` and `evaluate` of this
+    model object, with no retrace. A model that was saved and loaded, cloned
+    or copied is a new one and not bound. Every kreg callback binds by itself.
+
+    What Keras saves is left alone: `variable.regularizer` is replaced by an
+    object that knows the clock, `layer.kernel_regularizer` is not. Binding
+    twice does no harm. Penalties on activities and in `add_loss` follow the
+    schedule inside `fit` and `evaluate`, and stay terms of the loss.
+
+    Args:
+        model: a `keras.Model`, compiled or not. Weights that it creates later
+            are bound when `fit` begins with a kreg callback, or by another
+            call.
+        optimizer: the `keras.optimizers.Optimizer` of a custom training loop
+            or of an overridden `train_step` that does not use
+            `model.optimizer`. Defaults to `None`: whichever optimizer the
+            model is compiled with at the time.
+
+    Returns:
+        The `Binding` of the model.
+
+    Raises:
+        TypeError: if `model` is not a `keras.Model` or `optimizer` not an
+            optimizer.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> ramp = kreg.schedules.LinearRamp(0.0, 1.0, steps=4)
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(
+    ...     1, kernel_initializer="ones", kernel_regularizer=kreg.L1(ramp))])
+    >>> model.compile(keras.optimizers.SGD(0.0), "mse")
+    >>> binding = kreg.bind(model)
+    >>> x, y = numpy.zeros((8, 2)), numpy.zeros((8, 1))
+    >>> history = model.fit(x, y, batch_size=2, epochs=2, verbose=0)
+    >>> history.history["penalty"]  # means over strengths 0 to 0.75, then 1
+    [0.75, 2.0]
+    """
+    _check(model, optimizer)
+    binding = _bindings.get(model)
+    if binding is None:
+        binding = _bindings[model] = Binding(model, optimizer)
+        install_hooks(model, binding)
+        changed = True
+    else:
+        changed = optimizer not in (None, binding.own_optimizer)
+        if changed:
+            binding.own_optimizer = optimizer
+    if _bind_weights(model, binding) or changed:
+        renew_functions(model)
+    return binding
+
+
+def _check(model: object, optimizer: object) -> None:
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a `keras.Model`. "
+            f"Received: model={model!r} (of type {type(model).__name__})"
+        )
+    if optimizer is not None and not isinstance(
+        optimizer, keras.optimizers.Optimizer
+    ):
+        raise TypeError(
+            "`optimizer` must be a `keras.optimizers.Optimizer` or None. "
+            f"Received: optimizer={optimizer!r} "
+            f"(of type {type(optimizer).__name__})"
+        )
+
+
+def _bind_weights(model: keras.Model, binding: Binding) -> bool:
+    """Bind what is not bound yet; return whether there was any."""
+    bound = False
+    penalties: dict[int, Penalty] = {}
+    for variable in model.weights:
+        regularizer = variable.regularizer
+        if isinstance(regularizer, BoundPenalty):
+            owner = regularizer.binding
+            penalties[id(regularizer.penalty)] = regularizer.penalty
+            if owner is binding or (
+                owner.own_optimizer and not binding.own_optimizer
+            ):
+                continue
+            regularizer = regularizer.penalty
+        if isinstance(regularizer, Penalty):
+            variable.regularizer = BoundPenalty(regularizer, variable, binding)
+            penalties[id(regularizer)] = regularizer
+            bound = True
+        elif regularizer is not None and not isinstance(
+            regularizer, ObservedRegularizer
+        ):
+            variable.regularizer = ObservedRegularizer(regularizer, variable)
+            bound = True
+    for layer in flatten_layers(model):
+        if isinstance(layer.activity_regularizer, Penalty):
+            penalty = layer.activity_regularizer
+            penalties[id(penalty)] = penalty
+    unheld = [p for p in penalties.values() if binding.block(p) is None]
+    if unheld:
+        with strategy_scope(model):
+            binding.hold_multipliers(model, unheld)
+    return bound or bool(unheld)

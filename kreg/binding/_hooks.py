@@ -1,0 +1,84 @@
+"""Where a bound model's training and test steps meet kreg."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+
+from kreg._types import Tensor
+from kreg.binding._binding import Binding
+from kreg.binding._loss_parts import LossParts, batch_size
+from kreg.binding._record import is_recording, recording
+from kreg.regularizers._clock import Clock, clock_scope
+
+StepClock = Callable[..., Clock]
+Step = Callable[..., Any]
+
+
+def install_hooks(model: keras.Model, binding: Binding) -> None:
+    """Let the steps of `model` tell the time and log the parts of the loss.
+
+    The methods are shadowed on the instance, so that a subclass's own
+    `train_step`, `test_step` and `compute_loss` go on working.
+    """
+    train_clock: StepClock
+    test_clock: StepClock
+    if keras.backend.backend() == "jax":
+        from kreg.binding import _jax
+
+        train_clock, test_clock = _jax.install_clocks(model, binding)
+    else:
+        train_clock = test_clock = lambda *args: binding
+    model.train_step = _clocked(model.train_step, train_clock)
+    model.test_step = _clocked(model.test_step, test_clock)
+    with strategy_scope(model):
+        parts = LossParts(model)
+    model.compute_loss = _split(model, parts)
+
+
+def _clocked(step: Step, clock: StepClock) -> Step:
+    """Run `step` with the clock that its arguments define."""
+
+    @functools.wraps(step)
+    def clocked(*args: Any, **kwargs: Any) -> Any:
+        with clock_scope(clock(*args)), recording():
+            return step(*args, **kwargs)
+
+    return clocked
+
+
+def _split(model: keras.Model, parts: LossParts) -> Callable[..., Tensor]:
+    """Wrap `model.compute_loss` to log the parts of what it returns."""
+    compute_loss = model.compute_loss
+    signature = inspect.signature(compute_loss)
+
+    @functools.wraps(compute_loss)
+    def split(*args: Any, **kwargs: Any) -> Tensor:
+        loss = compute_loss(*args, **kwargs)
+        if is_recording():
+            given = signature.bind(*args, **kwargs).arguments
+            samples = batch_size(given.get("x"), given.get("y_pred"))
+            parts.add(model, loss, _replicas(), samples)
+        return loss
+
+    return split
+
+
+def strategy_scope(model: keras.Model) -> AbstractContextManager[Any]:
+    """The scope in which variables of `model` must be created."""
+    if keras.backend.backend() == "tensorflow":
+        from kreg.binding import _tensorflow
+
+        return _tensorflow.strategy_scope(model)
+    return nullcontext()
+
+
+def _replicas() -> int:
+    if keras.backend.backend() == "tensorflow":
+        from kreg.binding import _tensorflow
+
+        return _tensorflow.replicas()
+    return 1

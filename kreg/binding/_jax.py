@@ -1,0 +1,97 @@
+"""JAX's particulars: there, state is only what Keras passes through a step.
+
+A training step receives the optimizer's variables, a test step does not, and
+neither sees a variable that Keras does not carry. So training reads the clock
+from the optimizer variables of its arguments; test steps read it from a
+variable that Keras carries and that is set at the start of every evaluation;
+multipliers are carried too.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import keras
+
+from kreg._keras_private import carry_state
+from kreg._types import Tensor
+from kreg.binding._binding import Binding
+from kreg.regularizers import Penalty
+
+State = Sequence[Sequence[Tensor]]
+
+
+class StateClock:
+    """The clock of one step, read from the state that it was given."""
+
+    def __init__(
+        self, binding: Binding, step: Tensor, carried: dict[int, Tensor]
+    ) -> None:
+        self._binding = binding
+        self._step = step
+        self._carried = carried
+
+    def step(self) -> Tensor:
+        return self._step
+
+    def multiplier(self, penalty: Penalty) -> Tensor | float:
+        block = self._binding.block(penalty)
+        if block is None:
+            return self._binding.multiplier(penalty)
+        return block.read(penalty, self._carried[id(block.variable)])
+
+    def governs(self, owner: Any) -> bool:
+        return self._binding.governs(owner)
+
+
+def install_clocks(
+    model: keras.Model, binding: Binding
+) -> tuple[Callable[..., StateClock], Callable[..., StateClock]]:
+    """Return what makes the clock of a training step and of a test step."""
+    test_step = keras.Variable(
+        0, dtype="int32", trainable=False, name="kreg_test_step"
+    )
+    carry_state(model, test_step)
+    make_test_function = model.make_test_function
+
+    @functools.wraps(make_test_function)
+    def set_test_step(force: bool = False) -> Any:
+        # A number, not the optimizer's buffer, which training steps donate.
+        test_step.assign(int(keras.ops.convert_to_numpy(binding.step())))
+        return make_test_function(force=force)
+
+    model.make_test_function = set_test_step
+
+    def carried(state: State) -> dict[int, Tensor]:
+        variables = model.non_trainable_variables
+        return {
+            id(variable): value
+            for variable, value in zip(variables, state[1], strict=True)
+        }
+
+    def train_clock(state: State, data: Any) -> StateClock:
+        optimizer = model.optimizer
+        values = zip(optimizer.variables, state[2], strict=True)
+        with keras.StatelessScope(state_mapping=list(values)):
+            iterations = keras.ops.convert_to_tensor(optimizer.iterations)
+        return StateClock(binding, iterations, carried(state))
+
+    def test_clock(state: State, data: Any) -> StateClock:
+        values = carried(state)
+        return StateClock(binding, values[id(test_step)], values)
+
+    return train_clock, test_clock
+
+
+def refuse_frozen_clock(penalty: Penalty, path: str, w: Tensor) -> None:
+    """Raise where a traced function would keep today's step for ever."""
+    if penalty.is_scheduled and isinstance(w, jax.core.Tracer):
+        raise ValueError(
+            f"The penalty {penalty!r} of `{path}` follows a schedule, but "
+            "inside a function that JAX traces kreg cannot know the step: the "
+            "optimizer's variables are arguments of yours there. Wrap the "
+            "call of the model in `with kreg.binding.at_step(step):`, where "
+            "`step` is the entry of `optimizer_variables` that belongs to "
+            "`optimizer.iterations`. Received: no step"
+        )

@@ -1,0 +1,151 @@
+"""A strength that is set at each epoch's start."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+from kreg._arguments import nonnegative_number
+from kreg.binding import bind
+from kreg.binding._bound_penalty import BoundPenalty
+from kreg.regularizers import Penalty
+
+Weights = Iterable[keras.Variable | keras.layers.Layer]
+
+
+class StrengthScheduler(keras.callbacks.Callback):
+    """Sets the multiplier of strengths at the start of every epoch.
+
+    What `keras.callbacks.LearningRateScheduler` is to the learning rate. The
+    train step is not traced again. The multiplier is part of each penalty's
+    config, so a saved and loaded model continues with it. Choose a schedule
+    of `kreg.schedules` instead where the strength should change every step.
+
+    Formula: `strength = base(step) * function(epoch, multiplier)`.
+
+    Args:
+        function: callable that takes the epoch (int, from 0) and, if it has a
+            second parameter, the multiplier so far (float), and returns the
+            new multiplier (float >= 0).
+        weights: the weights to steer: an iterable of variables and layers of
+            the model. Defaults to `None`: all with a kreg penalty. A penalty
+            that several weights share can only be steered for all of them.
+        verbose: 0 or 1: whether to print each new multiplier. Defaults to 0.
+
+    Raises:
+        TypeError: if `function` is not callable, or returns no number.
+        ValueError: if `function` returns a negative or non-finite number, if
+            `weights` has no kreg penalty, or shares one with weights that are
+            not in it. Before training, but for what `function` returns.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> penalty = kreg.L2(0.1)
+    >>> model = keras.Sequential([keras.Input((2,)),
+    ...     keras.layers.Dense(1, kernel_regularizer=penalty)])
+    >>> model.compile("sgd", "mse")
+    >>> double = kreg.callbacks.StrengthScheduler(
+    ...     lambda epoch, multiplier: 2.0 * multiplier)
+    >>> history = model.fit(numpy.zeros((4, 2)), numpy.zeros((4, 1)), epochs=3,
+    ...     callbacks=[double], verbose=0)
+    >>> history.history["strength_multiplier"]
+    [2.0, 4.0, 8.0]
+    >>> penalty.get_config()
+    {'l2': 0.1, 'multiplier': 8.0}
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., float],
+        weights: Weights | None = None,
+        *,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__()
+        if not callable(function):
+            raise TypeError(
+                "`function` must be callable: function(epoch, multiplier). "
+                f"Received: function={function!r}"
+            )
+        self.function = function
+        self.weights = None if weights is None else list(weights)
+        self.verbose = verbose
+        self._takes_multiplier = _positional_parameters(function) >= 2
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        bind(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._penalties = _penalties(self.model, self.weights)
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        for penalty in self._penalties:
+            before = penalty.multiplier
+            given = (epoch, before) if self._takes_multiplier else (epoch,)
+            penalty.multiplier = nonnegative_number(
+                "function(epoch, multiplier)", self.function(*given)
+            )
+        if self.verbose:
+            values = sorted({p.multiplier for p in self._penalties})
+            print(f"\nEpoch {epoch + 1}: strength multiplier {values}")
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        multipliers = {penalty.multiplier for penalty in self._penalties}
+        if logs is not None and len(multipliers) == 1:
+            logs["strength_multiplier"] = multipliers.pop()
+
+
+def _positional_parameters(function: Callable[..., float]) -> int:
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
+    parameters = inspect.signature(function).parameters.values()
+    return sum(parameter.kind in kinds for parameter in parameters)
+
+
+def _penalties(
+    model: keras.Model, weights: Weights | None
+) -> tuple[Penalty, ...]:
+    """The penalties of `weights`, each once."""
+    owners: dict[Penalty, list[keras.Variable]] = {}
+    for variable in model.weights:
+        if isinstance(variable.regularizer, BoundPenalty):
+            owners.setdefault(variable.regularizer.penalty, []).append(variable)
+    if weights is not None:
+        chosen = {id(variable) for variable in _variables(weights)}
+        owners = {
+            penalty: variables
+            for penalty, variables in owners.items()
+            if any(id(variable) in chosen for variable in variables)
+        }
+        for penalty, variables in owners.items():
+            others = [v.path for v in variables if id(v) not in chosen]
+            if others:
+                raise ValueError(
+                    "`weights` must hold all weights that share a penalty, or "
+                    "each must be given one of its own. Received: weights "
+                    f"with {penalty!r}, which also regularizes {others}"
+                )
+    if not owners:
+        raise ValueError(
+            "`weights` must hold a weight with a kreg penalty, such as "
+            "`kernel_regularizer=kreg.L1(1e-4)`. "
+            f"Received: weights={weights!r} of the model `{model.name}`"
+        )
+    return tuple(owners)
+
+
+def _variables(weights: Weights) -> Iterable[keras.Variable]:
+    for entry in weights:
+        if isinstance(entry, keras.layers.Layer):
+            yield from entry.weights
+        else:
+            yield entry

@@ -1,0 +1,181 @@
+"""The demo: one classifier under four penalties."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+import kreg
+from kreg.cli._digits import Digits, MissingPackageError, load_digits
+
+__all__ = ["MissingPackageError", "demo"]
+
+BATCH_SIZE = 32
+PENALTIES: dict[str, Callable[[int], keras.regularizers.Regularizer | None]] = {
+    "none": lambda steps: None,
+    "L1": lambda steps: kreg.L1(ramp(2e-4, steps)),
+    "L2": lambda steps: kreg.L2(ramp(1e-3, steps)),
+    "L1L2": lambda steps: kreg.L1L2(ramp(1e-4, steps), ramp(5e-4, steps)),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one training run ended with."""
+
+    name: str
+    validation_accuracy: float
+    test_accuracy: float
+    data_loss: float
+    penalty: float
+    l1_norm: float
+    l2_norm: float
+    sparsity: float
+
+
+def demo(log_dir: Path | None, *, epochs: int, seed: int) -> list[Result]:
+    """Train a classifier under each penalty and print a table.
+
+    Args:
+        log_dir: where the TensorBoard logs go, one folder a penalty. None for
+            a new folder in `logs`.
+        epochs: int >= 1, epochs of each run.
+        seed: int, the seed of the split, the weights and the batches.
+
+    Returns:
+        One result a penalty, as printed.
+
+    Raises:
+        MissingPackageError: if scikit-learn is not installed.
+        OSError: if the log directory cannot be written.
+    """
+    digits = load_digits(seed)
+    if log_dir is None:
+        log_dir = Path("logs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    log_dir.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    results = []
+    with Progress(console=console) as progress:
+        for name in PENALTIES:
+            bar = progress.add_task(f"{name:5}", total=epochs)
+            keras.utils.set_random_seed(seed)
+            results.append(
+                _train(
+                    name, digits, epochs, log_dir / name, Advance(progress, bar)
+                )
+            )
+    console.print(_table(results))
+    console.print(f"TensorBoard logs are in {log_dir}. To open them:")
+    console.print(
+        f"  {sys.executable} -m tensorboard.main --logdir {log_dir}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return results
+
+
+def ramp(strength: float, steps: int) -> kreg.schedules.LinearRamp:
+    """Rise to `strength` over the first half of `steps`."""
+    return kreg.schedules.LinearRamp(0.0, strength, steps=max(1, steps // 2))
+
+
+class Advance(keras.callbacks.Callback):
+    """Moves a progress bar by one each epoch."""
+
+    def __init__(self, progress: Progress, bar: TaskID) -> None:
+        super().__init__()
+        self._progress = progress
+        self._bar = bar
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._progress.advance(self._bar)
+
+
+def _train(
+    name: str,
+    digits: Digits,
+    epochs: int,
+    log_dir: Path,
+    advance: keras.callbacks.Callback,
+) -> Result:
+    steps = epochs * -(-len(digits.train.x) // BATCH_SIZE)
+
+    def hidden() -> keras.layers.Layer:
+        return keras.layers.Dense(
+            128, activation="relu", kernel_regularizer=PENALTIES[name](steps)
+        )
+
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            hidden(),
+            hidden(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(3e-3),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    kreg.bind(model)
+    history = model.fit(
+        digits.train.x,
+        digits.train.y,
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        verbose=0,
+        validation_data=(digits.validation.x, digits.validation.y),
+        callbacks=[keras.callbacks.TensorBoard(log_dir), advance],
+    ).history
+    test = model.evaluate(
+        digits.test.x, digits.test.y, verbose=0, return_dict=True
+    )
+    kernels = np.concatenate(
+        [layer.get_weights()[0].ravel() for layer in model.layers]
+    )
+    return Result(
+        name=name,
+        validation_accuracy=history["val_accuracy"][-1],
+        test_accuracy=test["accuracy"],
+        data_loss=test["data_loss"],
+        penalty=test["penalty"],
+        l1_norm=float(np.abs(kernels).sum()),
+        l2_norm=float(np.linalg.norm(kernels)),
+        sparsity=float(np.mean(kernels == 0.0)),
+    )
+
+
+def _table(results: list[Result]) -> Table:
+    table = Table(title="The same network on handwritten digits")
+    table.add_column("penalty")
+    for heading in (
+        "val.\nacc.",
+        "test\nacc.",
+        "test data\nloss",
+        "penalty",
+        "L1\nnorm",
+        "L2\nnorm",
+        "sparsity",
+    ):
+        table.add_column(heading, justify="right")
+    for result in results:
+        table.add_row(
+            result.name,
+            f"{result.validation_accuracy:.3f}",
+            f"{result.test_accuracy:.3f}",
+            f"{result.data_loss:.3f}",
+            f"{result.penalty:.3f}",
+            f"{result.l1_norm:.0f}",
+            f"{result.l2_norm:.1f}",
+            f"{result.sparsity:.3f}",
+        )
+    return table

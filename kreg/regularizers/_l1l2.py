@@ -1,0 +1,71 @@
+"""The L1 and the squared L2 penalty together."""
+
+from collections.abc import Callable, Mapping
+
+import keras
+
+from kreg._types import Tensor
+from kreg.regularizers._norms import l1_norm, squared_l2_norm
+from kreg.regularizers._penalty import Penalty
+from kreg.regularizers._strength import Strength
+from kreg.schedules._scalar import Schedule
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class L1L2(Penalty):
+    """Elastic net: zeros as from L1, correlated inputs kept as by L2.
+
+    Choose it over `L1` where inputs are correlated: the L2 part keeps groups
+    of them together. Takes the place of `keras.regularizers.L1L2`, with the
+    same values.
+
+    Formula:
+    `penalty(w) = multiplier * (l1(step) * sum(abs(w)) + l2(step) * sum(w**2))`.
+
+    Args:
+        l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
+            of the optimizer's iteration, the strength of the L1 part.
+            Defaults to `0.0`, which also stands for `None`. Where a schedule
+            gives a negative value it counts as 0; a NaN makes the loss NaN.
+        l2: the same for the L2 part. Defaults to `0.0`.
+        multiplier: float >= 0, what both strengths are multiplied by;
+            callbacks steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor of any shape, a scalar tensor of at least
+        float32.
+
+    Raises:
+        TypeError: if a strength is neither a number nor a schedule.
+        ValueError: if a strength is negative or not finite, or starts so.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> float(kreg.L1L2(l1=0.5, l2=0.25)(numpy.array([1.0, -2.0, 0.0])))
+    2.75
+    >>> penalty = kreg.L1L2(l1=1e-5, l2=1e-4)
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=penalty)
+
+    References:
+        Zou and Hastie, "Regularization and Variable Selection via the Elastic
+        Net", Journal of the Royal Statistical Society B 67(2), 2005.
+    """
+
+    l1 = Strength()
+    l2 = Strength()
+
+    def __init__(
+        self,
+        l1: Schedule | None = 0.0,
+        l2: Schedule | None = 0.0,
+        *,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(multiplier=multiplier)
+        self.l1 = 0.0 if l1 is None else l1
+        self.l2 = 0.0 if l2 is None else l2
+
+    @property
+    def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        return {"l1": l1_norm, "l2": squared_l2_norm}

@@ -1,0 +1,162 @@
+"""The contract of a regularizer."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, Self
+from weakref import WeakSet
+
+import keras
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from kreg._arguments import known_keys, nonnegative_number
+from kreg._keras_private import in_symbolic_scope
+from kreg._types import Tensor
+from kreg.regularizers._clock import current_clock
+from kreg.regularizers._norms import summable
+from kreg.regularizers._strength import strength_at
+from kreg.schedules._scalar import serialized
+
+
+class MultiplierObserver(Protocol):
+    """Who must hear of a new multiplier."""
+
+    def multiplier_changed(self, penalty: "Penalty") -> None:
+        """React to the new value of `penalty.multiplier`."""
+
+
+class Penalty(keras.regularizers.Regularizer, ABC):
+    """Base of kreg's penalties: strengths times functions of a weight.
+
+    A subclass has one `Strength` attribute for every entry of `functions`.
+
+    Args:
+        multiplier: float >= 0, what every strength is multiplied by; callbacks
+            steer it. Defaults to `1.0`.
+    """
+
+    def __init__(self, *, multiplier: float = 1.0) -> None:
+        self._observers: WeakSet[MultiplierObserver] = WeakSet()
+        self._multiplier = nonnegative_number("multiplier", multiplier)
+        self._told_unbound = False
+
+    @property
+    @abstractmethod
+    def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """The function of a weight that belongs to each strength, by name."""
+
+    @property
+    def multiplier(self) -> float:
+        """What every strength is multiplied by; saved with the config.
+
+        May be set at any time once the penalty is bound to a model: the
+        compiled train step sees the new value.
+        """
+        return self._multiplier
+
+    @multiplier.setter
+    def multiplier(self, value: float) -> None:
+        self._multiplier = nonnegative_number("multiplier", value)
+        for observer in list(self._observers):
+            observer.multiplier_changed(self)
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a strength follows a schedule."""
+        return any(
+            isinstance(getattr(self, name), LearningRateSchedule)
+            for name in self.functions
+        )
+
+    def observe(self, observer: MultiplierObserver) -> None:
+        """Tell `observer`, held weakly, of every new multiplier."""
+        self._observers.add(observer)
+
+    def strengths(
+        self, step: Tensor = 0, multiplier: Tensor | float | None = None
+    ) -> dict[str, Tensor | float]:
+        """The strengths at an optimizer iteration.
+
+        Args:
+            step: int or scalar tensor, the optimizer iteration. Defaults to 0.
+            multiplier: float or scalar tensor. Defaults to `self.multiplier`.
+
+        Returns:
+            A dict from the name of each strength to `base(step) * multiplier`,
+            a float or a scalar tensor.
+        """
+        if multiplier is None:
+            multiplier = self.multiplier
+        return {
+            name: strength_at(getattr(self, name), step, multiplier)
+            for name in self.functions
+        }
+
+    def evaluate(
+        self, w: Tensor, step: Tensor, multiplier: Tensor | float
+    ) -> Tensor:
+        """The penalty of `w` at a step: a scalar of at least float32."""
+        w = summable(w)
+        penalty = ops.zeros((), w.dtype)
+        strengths = self.strengths(step, multiplier)
+        for name, function in self.functions.items():
+            strength = strengths[name]
+            if isinstance(strength, float):
+                if strength == 0.0:
+                    continue
+            else:
+                strength = ops.cast(strength, w.dtype)
+            penalty = penalty + strength * function(w)
+        return penalty
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The penalty of a tensor, at the step of the model that is running.
+
+        Args:
+            x: tensor, array or variable of any shape.
+
+        Returns:
+            A scalar tensor of at least float32; NaN if `x` holds NaN.
+        """
+        clock = current_clock()
+        if clock is not None:
+            return self.evaluate(x, clock.step(), clock.multiplier(self))
+        if self.is_scheduled:
+            self.warn_unbound("it is not bound to a model")
+        return self.evaluate(x, 0, self.multiplier)
+
+    def warn_unbound(self, reason: str) -> None:
+        """Say once that the schedule stands still, why, and what helps."""
+        if self._told_unbound or in_symbolic_scope():
+            return
+        self._told_unbound = True
+        warnings.warn(
+            f"{self!r} was evaluated at step 0 because {reason}, so its "
+            "schedule does not advance. Call `kreg.bind(model)` after "
+            "`compile` (in a custom loop `kreg.bind(model, optimizer)`), or "
+            "pass a kreg callback to `fit`.",
+            stacklevel=3,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            name: serialized(getattr(self, name)) for name in self.functions
+        }
+        return {**config, "multiplier": self.multiplier}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        known_keys(cls, config)
+        return cls(**config)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_config, (self.get_config(),)
+
+    def __repr__(self) -> str:
+        strengths = ", ".join(
+            f"{name}={getattr(self, name)!r}" for name in self.functions
+        )
+        steered = self.multiplier != 1.0
+        multiplier = f", multiplier={self.multiplier}" if steered else ""
+        return f"{type(self).__name__}({strengths}{multiplier})"

@@ -1,0 +1,66 @@
+"""What the schedules of this folder share: a dtype, operands, a config."""
+
+from collections.abc import Mapping
+from typing import Any, Self, TypeAlias
+
+import keras
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from kreg._arguments import known_keys, nonnegative_number
+from kreg._types import Tensor
+
+Schedule: TypeAlias = float | LearningRateSchedule
+
+
+def value_dtype() -> str:
+    """The dtype of a schedule's value: at least single precision."""
+    floatx: str = keras.config.floatx()
+    return floatx if floatx == "float64" else "float32"
+
+
+def number_or_schedule(name: str, value: Any) -> Schedule:
+    """Return a schedule as it is and a number as a non-negative float."""
+    if isinstance(value, LearningRateSchedule):
+        return value
+    if callable(value):
+        raise TypeError(
+            f"`{name}` must be a non-negative number or a "
+            "`keras.optimizers.schedules.LearningRateSchedule`, which can be "
+            "saved with the model; subclass it and move the function into its "
+            f"`__call__(step)`. Received: {name}={value!r}"
+        )
+    if isinstance(value, Mapping):
+        return number_or_schedule(
+            name, keras.saving.deserialize_keras_object(value)
+        )
+    return nonnegative_number(name, value)
+
+
+def serialized(value: Schedule) -> Any:
+    """The JSON form of a number or a schedule."""
+    if isinstance(value, LearningRateSchedule):
+        return keras.saving.serialize_keras_object(value)
+    return value
+
+
+def evaluate(value: Schedule, step: Tensor) -> Tensor:
+    """The value of a number or a schedule at `step`, as a scalar tensor."""
+    if isinstance(value, LearningRateSchedule):
+        value = value(ops.convert_to_tensor(step))
+    return ops.cast(value, value_dtype())
+
+
+class ScalarSchedule(LearningRateSchedule):
+    """Base of kreg's schedules; subclasses define `__call__(step)`."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        known_keys(cls, config)
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(
+            f"{name}={getattr(self, name)!r}" for name in self.get_config()
+        )
+        return f"{type(self).__name__}({arguments})"

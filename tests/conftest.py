@@ -1,0 +1,35 @@
+"""What every test starts from: fixed seeds and the default policy."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+
+BACKEND = keras.backend.backend()
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    # Two logical devices, for the tests of distribution strategies.
+    _CPU = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        _CPU, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("tensorflow") and BACKEND != "tensorflow":
+            item.add_marker(
+                pytest.mark.skip(reason=f"not for the {BACKEND} backend")
+            )
