@@ -4,10 +4,10 @@ from weakref import WeakKeyDictionary
 
 import keras
 
-from kreg._keras_private import flatten_layers
 from kreg.binding._binding import Binding, renew_functions
 from kreg.binding._bound_penalty import BoundPenalty, ObservedRegularizer
 from kreg.binding._hooks import install_hooks, strategy_scope
+from kreg.binding._penalties_of import activity_penalties, weight_penalties
 from kreg.regularizers import Penalty
 
 _bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
@@ -31,9 +31,9 @@ def bind(
     schedule inside `fit` and `evaluate`, and stay terms of the loss.
 
     Args:
-        model: a `keras.Model`, compiled or not. Weights that it creates later
-            are bound when `fit` begins with a kreg callback, or by another
-            call.
+        model: a `keras.Model`, compiled or not, built or not: weights that
+            it creates later are bound in the first step of `fit`. For a custom
+            loop it must be built.
         optimizer: the `keras.optimizers.Optimizer` of a custom training loop
             or of an overridden `train_step` that does not use
             `model.optimizer`. Defaults to `None`: whichever optimizer the
@@ -63,7 +63,7 @@ def bind(
     binding = _bindings.get(model)
     if binding is None:
         binding = _bindings[model] = Binding(model, optimizer)
-        install_hooks(model, binding)
+        install_hooks(model, binding, _bind_weights)
         changed = True
     else:
         changed = optimizer not in (None, binding.own_optimizer)
@@ -92,33 +92,26 @@ def _check(model: object, optimizer: object) -> None:
 
 def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     """Bind what is not bound yet; return whether there was any."""
-    bound = False
-    penalties: dict[int, Penalty] = {}
+    changed = False
     for variable in model.weights:
         regularizer = variable.regularizer
         if isinstance(regularizer, BoundPenalty):
             owner = regularizer.binding
-            penalties[id(regularizer.penalty)] = regularizer.penalty
             if owner is binding or (
                 owner.own_optimizer and not binding.own_optimizer
             ):
                 continue
             regularizer = regularizer.penalty
+        if regularizer is None or isinstance(regularizer, ObservedRegularizer):
+            continue
         if isinstance(regularizer, Penalty):
             variable.regularizer = BoundPenalty(regularizer, variable, binding)
-            penalties[id(regularizer)] = regularizer
-            bound = True
-        elif regularizer is not None and not isinstance(
-            regularizer, ObservedRegularizer
-        ):
+        else:
             variable.regularizer = ObservedRegularizer(regularizer, variable)
-            bound = True
-    for layer in flatten_layers(model):
-        if isinstance(layer.activity_regularizer, Penalty):
-            penalty = layer.activity_regularizer
-            penalties[id(penalty)] = penalty
-    unheld = [p for p in penalties.values() if binding.block(p) is None]
-    if unheld:
+        changed = True
+    penalties = [*weight_penalties(model), *activity_penalties(model)]
+    new = [p for p in dict.fromkeys(penalties) if binding.block(p) is None]
+    if new:
         with strategy_scope(model):
-            binding.hold_multipliers(model, unheld)
-    return bound or bool(unheld)
+            binding.hold_multipliers(model, new)
+    return changed or bool(new)

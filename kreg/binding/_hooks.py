@@ -18,11 +18,21 @@ StepClock = Callable[..., Clock]
 Step = Callable[..., Any]
 
 
-def install_hooks(model: keras.Model, binding: Binding) -> None:
+def install_hooks(
+    model: keras.Model,
+    binding: Binding,
+    bind_weights: Callable[[keras.Model, Binding], bool],
+) -> None:
     """Let the steps of `model` tell the time and log the parts of the loss.
 
     The methods are shadowed on the instance, so that a subclass's own
     `train_step`, `test_step` and `compute_loss` go on working.
+
+    Args:
+        model: the model.
+        binding: its binding.
+        bind_weights: binds the weights that are not bound yet; called when a
+            loss is computed, because the forward pass may have created some.
     """
     train_clock: StepClock
     test_clock: StepClock
@@ -36,7 +46,9 @@ def install_hooks(model: keras.Model, binding: Binding) -> None:
     model.test_step = _clocked(model.test_step, test_clock)
     with strategy_scope(model):
         parts = LossParts(model)
-    model.compute_loss = _split(model, parts)
+    model.compute_loss = _split(
+        model, parts, lambda: bind_weights(model, binding)
+    )
 
 
 def _clocked(step: Step, clock: StepClock) -> Step:
@@ -50,13 +62,16 @@ def _clocked(step: Step, clock: StepClock) -> Step:
     return clocked
 
 
-def _split(model: keras.Model, parts: LossParts) -> Callable[..., Tensor]:
+def _split(
+    model: keras.Model, parts: LossParts, bind_weights: Callable[[], bool]
+) -> Callable[..., Tensor]:
     """Wrap `model.compute_loss` to log the parts of what it returns."""
     compute_loss = model.compute_loss
     signature = inspect.signature(compute_loss)
 
     @functools.wraps(compute_loss)
     def split(*args: Any, **kwargs: Any) -> Tensor:
+        bind_weights()
         loss = compute_loss(*args, **kwargs)
         if is_recording():
             given = signature.bind(*args, **kwargs).arguments

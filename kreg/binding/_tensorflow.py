@@ -1,16 +1,21 @@
 """What binding must know of TensorFlow's distribution strategies."""
 
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
 
 
-def strategy_scope(model: keras.Model) -> AbstractContextManager[Any]:
-    """The scope in which variables of `model` must be created."""
-    scope: AbstractContextManager[Any] = model.distribute_strategy.scope()
-    return scope
+@contextmanager
+def strategy_scope(model: keras.Model) -> Iterator[None]:
+    """The scope in which variables of `model` must be created.
+
+    Outside of the function that is being traced, if any: a model may create
+    weights in its first training step.
+    """
+    with tf.init_scope(), model.distribute_strategy.scope():
+        yield
 
 
 def replicas() -> int:

@@ -8,7 +8,7 @@ import keras
 
 from kreg._arguments import nonnegative_number
 from kreg.binding import bind
-from kreg.binding._bound_penalty import BoundPenalty
+from kreg.binding._penalties_of import weight_penalties
 from kreg.regularizers import Penalty
 
 Weights = Iterable[keras.Variable | keras.layers.Layer]
@@ -115,10 +115,7 @@ def _penalties(
     model: keras.Model, weights: Weights | None
 ) -> tuple[Penalty, ...]:
     """The penalties of `weights`, each once."""
-    owners: dict[Penalty, list[keras.Variable]] = {}
-    for variable in model.weights:
-        if isinstance(variable.regularizer, BoundPenalty):
-            owners.setdefault(variable.regularizer.penalty, []).append(variable)
+    owners = weight_penalties(model)
     if weights is not None:
         chosen = {id(variable) for variable in _variables(weights)}
         owners = {

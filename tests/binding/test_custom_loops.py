@@ -1,0 +1,296 @@
+"""Overridden training steps and loops of one's own."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import kreg
+
+BACKEND = keras.backend.backend()
+DOUBLING = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 2.0)
+
+
+def network(cls=keras.Model):
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(
+        1, kernel_initializer="ones", kernel_regularizer=kreg.L1(DOUBLING)
+    )(inputs)
+    return cls(inputs, outputs)
+
+
+def expected(step):
+    return 3 * 0.5 * 2.0**step
+
+
+X, Y = np.zeros((8, 3), "float32"), np.zeros((8, 1), "float32")
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    class CustomStep(keras.Model):
+        """The step of Keras's guide, and of many models."""
+
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply(gradients, self.trainable_variables)
+            for metric in self.metrics:
+                if metric.name == "loss":
+                    metric.update_state(loss)
+                else:
+                    metric.update_state(y, loss)
+            return {m.name: m.result() for m in self.metrics}
+
+    class OwnLoss(keras.Model):
+        """Adds `self.losses` by hand, as in Keras 2."""
+
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = ops.mean((y - self(x, training=True)) ** 2)
+                loss += sum(self.losses)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply(gradients, self.trainable_variables)
+            return {"loss": loss}
+
+elif BACKEND == "torch":
+    import torch
+
+    class CustomStep(keras.Model):
+        def train_step(self, data):
+            x, y = data
+            self.zero_grad()
+            loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+            loss.backward()
+            gradients = [v.value.grad for v in self.trainable_weights]
+            with torch.no_grad():
+                self.optimizer.apply(gradients, self.trainable_weights)
+            for metric in self.metrics:
+                if metric.name == "loss":
+                    metric.update_state(loss)
+                else:
+                    metric.update_state(y, loss)
+            return {m.name: m.result() for m in self.metrics}
+
+    class OwnLoss(keras.Model):
+        def train_step(self, data):
+            x, y = data
+            self.zero_grad()
+            loss = ops.mean((y - self(x, training=True)) ** 2)
+            loss = loss + sum(self.losses)
+            loss.backward()
+            gradients = [v.value.grad for v in self.trainable_weights]
+            with torch.no_grad():
+                self.optimizer.apply(gradients, self.trainable_weights)
+            return {"loss": loss}
+
+else:
+    import jax
+
+    class CustomStep(keras.Model):
+        def train_step(self, state, data):
+            tv, ntv, ov, mv = state
+            x, y = data
+            gradient = jax.value_and_grad(
+                self.compute_loss_and_updates, has_aux=True
+            )
+            (loss, (_, _, ntv, mv)), gradients = gradient(
+                tv, ntv, mv, x, y, None, training=True, optimizer_variables=ov
+            )
+            tv, ov = self.optimizer.stateless_apply(ov, gradients, tv)
+            logs, new = {}, []
+            for metric in self.metrics:
+                own = mv[len(new) : len(new) + len(metric.variables)]
+                given = (loss,) if metric.name == "loss" else (y, loss)
+                own = metric.stateless_update_state(own, *given)
+                logs[metric.name] = metric.stateless_result(own)
+                new += own
+            return logs, (tv, ntv, ov, new)
+
+    class OwnLoss(keras.Model):
+        def train_step(self, state, data):
+            tv, ntv, ov, mv = state
+            x, y = data
+
+            def loss_of(tv, ntv):
+                y_pred, ntv, losses = self.stateless_call(
+                    tv, ntv, x, training=True, return_losses=True
+                )
+                return ops.mean((y - y_pred) ** 2) + sum(losses), ntv
+
+            (loss, ntv), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+                tv, ntv
+            )
+            tv, ov = self.optimizer.stateless_apply(ov, gradients, tv)
+            return {"loss": loss}, (tv, ntv, ov, mv)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("cls", [CustomStep, OwnLoss])
+def test_overridden_train_step(cls, eagerly):
+    model = network(cls)
+    model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=eagerly)
+    kreg.bind(model)
+    for step in range(4):
+        history = model.fit(X, Y, batch_size=8, epochs=1, verbose=0).history
+        np.testing.assert_allclose(history["loss"], expected(step), rtol=1e-6)
+
+
+def test_custom_step_that_lists_its_metrics_logs_the_parts():
+    model = network(CustomStep)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    kreg.bind(model)
+    history = model.fit(X, Y + 2.0, batch_size=8, verbose=0).history
+    np.testing.assert_allclose(history["penalty"], [1.5], rtol=1e-6)
+    np.testing.assert_allclose(history["data_loss"], [4.0], rtol=1e-6)
+
+
+class OwnMetrics(CustomStep):
+    """Lists only metrics of its own."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.tracker = keras.metrics.Mean(name="loss")
+
+    @property
+    def metrics(self):
+        return [self.tracker]
+
+
+def test_model_that_overrides_metrics_is_exact():
+    model = network(OwnMetrics)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    kreg.bind(model)
+    history = model.fit(X, Y, batch_size=4, epochs=2, verbose=0).history
+    expected_means = [
+        (expected(0) + expected(1)) / 2,
+        (expected(2) + expected(3)) / 2,
+    ]
+    np.testing.assert_allclose(history["loss"], expected_means, rtol=1e-6)
+    assert "penalty" not in history
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("compiled", [None, False, True])
+def test_gradient_tape_loop(compiled):
+    import tensorflow as tf
+
+    model = network()
+    optimizer = keras.optimizers.SGD(0.0)
+    kreg.bind(model, optimizer)
+
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = ops.mean((model(x, training=True) - y) ** 2)
+            loss += sum(model.losses)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    if compiled is not None:
+        step = tf.function(step, jit_compile=compiled)
+    for i in range(4):
+        np.testing.assert_allclose(step(X, Y), expected(i), rtol=1e-6)
+    penalty = model.layers[-1].kernel_regularizer
+    penalty.multiplier = 0.5
+    np.testing.assert_allclose(step(X, Y), 0.5 * expected(4), rtol=1e-6)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="a torch loop")
+def test_torch_loop():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    clock = keras.optimizers.SGD(0.0)
+    kreg.bind(model, clock)
+    for i in range(4):
+        optimizer.zero_grad()
+        loss = ops.mean((model(X) - ops.convert_to_tensor(Y)) ** 2)
+        loss = loss + sum(model.losses)
+        loss.backward()
+        optimizer.step()
+        clock.iterations.assign(i + 1)
+        np.testing.assert_allclose(loss.item(), expected(i), rtol=1e-6)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="a JAX loop")
+class TestJaxLoop:
+    def loss_of(self, model, tv, ntv):
+        y_pred, ntv, losses = model.stateless_call(
+            tv, ntv, X, return_losses=True
+        )
+        return ops.mean((y_pred - Y) ** 2) + sum(losses), ntv
+
+    def state(self, model, optimizer):
+        optimizer.build(model.trainable_variables)
+        return [
+            [v.value for v in variables]
+            for variables in (
+                model.trainable_variables,
+                model.non_trainable_variables,
+                optimizer.variables,
+            )
+        ]
+
+    def test_told_the_step(self):
+        model, optimizer = network(), keras.optimizers.SGD(0.0)
+        kreg.bind(model, optimizer)
+        tv, ntv, ov = self.state(model, optimizer)
+
+        @jax.jit
+        def step(tv, ntv, ov):
+            with kreg.binding.at_step(ov[0]):
+                (loss, ntv), gradients = jax.value_and_grad(
+                    lambda tv: self.loss_of(model, tv, ntv), has_aux=True
+                )(tv)
+            tv, ov = optimizer.stateless_apply(ov, gradients, tv)
+            return loss, tv, ntv, ov
+
+        for i in range(4):
+            loss, tv, ntv, ov = step(tv, ntv, ov)
+            np.testing.assert_allclose(loss, expected(i), rtol=1e-6)
+
+    def test_not_told_the_step_is_refused(self):
+        model, optimizer = network(), keras.optimizers.SGD(0.0)
+        kreg.bind(model, optimizer)
+        tv, ntv, _ = self.state(model, optimizer)
+        with pytest.raises(ValueError, match=r"kernel.*at_step"):
+            jax.jit(lambda tv: self.loss_of(model, tv, ntv))(tv)
+
+
+def test_two_optimizers_of_one_model_keep_their_clocks():
+    """As in a GAN: each part is bound with an optimizer of its own."""
+    parts = [network(), network()]
+    optimizers = [keras.optimizers.SGD(0.0) for _ in parts]
+    for part, optimizer in zip(parts, optimizers, strict=True):
+        kreg.bind(part, optimizer)
+    inputs = keras.Input((3,))
+    whole = keras.Model(inputs, [part(inputs) for part in parts])
+    whole.compile(keras.optimizers.SGD(0.0), "mse")
+    kreg.bind(whole)
+    for i, optimizer in enumerate(optimizers):
+        optimizer.iterations.assign(2 * i + 1)
+    losses = [float(ops.convert_to_numpy(loss)) for loss in whole.losses]
+    assert losses == [expected(1), expected(3)]
+
+
+def test_bind_again_with_another_optimizer():
+    model = network()
+    first, second = keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0)
+    second.iterations.assign(3)
+    kreg.bind(model, first)
+    kreg.bind(model, second)
+    assert float(ops.convert_to_numpy(model.losses[0])) == expected(3)
+
+
+@pytest.mark.parametrize("model", [None, 3, keras.layers.Dense(1)], ids=repr)
+def test_bind_needs_a_model(model):
+    with pytest.raises(TypeError, match=r"`model` must be a `keras\.Model`"):
+        kreg.bind(model)
+
+
+def test_bind_needs_an_optimizer():
+    with pytest.raises(TypeError, match="`optimizer` must be a"):
+        kreg.bind(network(), "adam")
