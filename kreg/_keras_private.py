@@ -11,12 +11,34 @@ import keras
 from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as in_symbolic_scope,
 )
+from keras.src.trainers.compile_utils import MetricsList
 
 
 def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """The model and every layer in it, however deep, each once."""
     layers: list[keras.layers.Layer] = list(model._flatten_layers())
     return layers
+
+
+class LoggedMeans(MetricsList):
+    """Means that `fit` logs and for which callbacks know that less is better.
+
+    `EarlyStopping` and others look for the direction of what they monitor only
+    in Keras's own lists of metrics, and there only at `_direction`.
+
+    Args:
+        names: the name of each mean.
+        name: the name of the list, which does not show in the logs.
+    """
+
+    def __init__(self, names: Iterable[str], name: str) -> None:
+        super().__init__([keras.metrics.Mean(name=n) for n in names], name=name)
+        for mean in self.metrics:
+            mean._direction = "down"
+
+    def result(self) -> dict[str, Any]:
+        """The means by their names."""
+        return {mean.name: mean.result() for mean in self.metrics}
 
 
 def list_metric(model: keras.Model, metric: keras.metrics.Metric) -> None:
