@@ -1,0 +1,73 @@
+"""The `kreg` command, run as a process."""
+
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import kreg
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "kreg", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.tensorflow  # the logs are written by TensorFlow
+def test_demo(tmp_path):
+    result = run("demo", "--epochs", 2, "--log-dir", "logs", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for name in ("none", "L1", "L2", "L1L2"):
+        assert f"│ {name}" in result.stdout
+        assert list((tmp_path / "logs" / name).rglob("*tfevents*"))
+    assert "tensorboard.main --logdir logs" in result.stdout
+
+
+@pytest.mark.tensorflow
+def test_log_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run("demo", "--log-dir", tmp_path / "file" / "logs")
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("kreg: ")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many"])
+def test_epochs_must_be_positive(value):
+    result = run("demo", "--epochs", value)
+    assert result.returncode == 2
+    assert "argument --epochs" in result.stderr
+
+
+def test_no_command():
+    assert run().returncode == 2
+
+
+def test_version():
+    assert run("--version").stdout.strip() == f"kreg {kreg.__version__}"
+
+
+def test_missing_scikit_learn_names_the_extra(monkeypatch, capsys):
+    from kreg.cli import main
+
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert main(["demo", "--epochs", "1"]) == 1
+    assert "pip install 'kreg[examples]'" in capsys.readouterr().err
+
+
+def test_demo_results_are_measured(tmp_path):
+    from kreg.cli._demo import demo
+
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the logs are written by TensorFlow")
+    results = demo(tmp_path, epochs=12, seed=0)
+    by_name = {result.name: result for result in results}
+    assert all(result.test_accuracy > 0.85 for result in results)
+    assert by_name["none"].penalty == 0.0
+    assert by_name["L2"].l2_norm < by_name["none"].l2_norm
+    assert by_name["L1"].l1_norm < by_name["none"].l1_norm

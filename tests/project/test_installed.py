@@ -1,0 +1,42 @@
+"""The package as it is installed."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import keras
+import pytest
+
+import kreg
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_version_is_that_of_the_distribution():
+    assert metadata.version("kreg") == kreg.__version__
+
+
+def test_types_are_shipped():
+    files = [str(file) for file in metadata.files("kreg")]
+    editable = any("editable" in file for file in files)
+    assert "kreg/py.typed" in files or editable
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow", reason="TensorFlow is the backend"
+)
+def test_import_without_tensorflow():
+    loaded = run("import kreg, sys; print('tensorflow' in sys.modules)")
+    assert loaded.strip() == "False"
+
+
+@pytest.mark.parametrize("module", ["sklearn", "matplotlib", "rich.table"])
+def test_import_loads_nothing_optional(module):
+    code = "import {}sys; print('{}' in sys.modules)"
+    if run(code.format("keras, ", module)).strip() == "True":
+        pytest.skip(f"Keras loads {module} itself")
+    assert run(code.format("kreg, ", module)).strip() == "False"
