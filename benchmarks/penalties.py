@@ -7,6 +7,7 @@ round, per megabyte of regularized weights. The limit is one read of the
 weights, which a penalty that reports its value cannot avoid.
 
 Run with: python benchmarks/penalties.py [--rounds 40] [--optimizer sgd]
+          [--only 'kreg L1 bound' 'kreg L1 scheduled']
 """
 
 import argparse
@@ -35,12 +36,12 @@ VARIANTS = {
     "none": (lambda: None, False),
     "keras L1": (lambda: keras.regularizers.L1(1e-5), False),
     "kreg L1": (lambda: kreg.L1(1e-5), False),
-    "kreg L1, bound": (lambda: kreg.L1(1e-5), True),
-    "kreg L1, scheduled": (lambda: kreg.L1(SCHEDULE), True),
+    "kreg L1 bound": (lambda: kreg.L1(1e-5), True),
+    "kreg L1 scheduled": (lambda: kreg.L1(SCHEDULE), True),
     "keras L2": (lambda: keras.regularizers.L2(1e-5), False),
     "kreg L2": (lambda: kreg.L2(1e-5), False),
-    "kreg L2, bound": (lambda: kreg.L2(1e-5), True),
-    "kreg L2, scheduled": (lambda: kreg.L2(SCHEDULE), True),
+    "kreg L2 bound": (lambda: kreg.L2(1e-5), True),
+    "kreg L2 scheduled": (lambda: kreg.L2(SCHEDULE), True),
 }
 
 
@@ -97,10 +98,10 @@ def interval(values):
     return np.median(values), values[low], values[high]
 
 
-def measure(optimizer, jit_compile, rounds):
+def measure(variants, optimizer, jit_compile, rounds):
     functions = {
-        name: train_step(penalty, bound, optimizer, jit_compile)
-        for name, (penalty, bound) in VARIANTS.items()
+        name: train_step(*VARIANTS[name], optimizer, jit_compile)
+        for name in variants
     }
     functions["one read"] = one_read()
     for function in functions.values():
@@ -126,12 +127,12 @@ def show(console, title, times):
     ):
         table.add_column(heading, justify="right" if heading else "left")
     none = times["none"]
-    for name in VARIANTS:
+    for name in [name for name in VARIANTS if name in times]:
         added = (times[name] - none) * 1e6 / MEGABYTES
         middle, low, high = interval(added)
         keras_name = f"keras {name.split()[1][:2]}" if name != "none" else None
         share = ""
-        if keras_name and name != keras_name:
+        if keras_name in times and name != keras_name:
             theirs = np.median(times[keras_name] - none) * 1e6 / MEGABYTES
             share = f"{middle / theirs:.2f}"
         table.add_row(
@@ -148,8 +149,10 @@ def show(console, title, times):
     )
     console.print(table)
     for penalty in ("L1", "L2"):
-        bound = times[f"kreg {penalty}, bound"]
-        scheduled = times[f"kreg {penalty}, scheduled"]
+        if f"kreg {penalty} scheduled" not in times:
+            continue
+        bound = times[f"kreg {penalty} bound"]
+        scheduled = times[f"kreg {penalty} scheduled"]
         middle, low, high = interval((scheduled / bound - 1) * 100)
         console.print(
             f"A schedule adds {middle:.1f} % of a step to {penalty} "
@@ -161,10 +164,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--optimizer", default="sgd")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=list(VARIANTS),
+        choices=list(VARIANTS),
+        help="measure only these, beside none",
+    )
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=100)
     for jit_compile in (False, True):
-        times = measure(options.optimizer, jit_compile, options.rounds)
+        variants = dict.fromkeys(["none", *options.only])
+        times = measure(
+            variants, options.optimizer, jit_compile, options.rounds
+        )
         mode = "XLA" if jit_compile else "graph"
         show(console, f"{mode}, {options.optimizer}", times)
 
