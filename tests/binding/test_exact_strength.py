@@ -79,7 +79,7 @@ MODES = {
     "steps_per_execution": {"steps_per_execution": 4},
     "unrolled": {"steps_per_execution": 2},
 }
-UNSUPPORTED = {"torch": {"steps_per_execution", "unrolled", "jit_compile"}}
+UNSUPPORTED = {"torch": {"steps_per_execution", "unrolled"}}
 
 
 @pytest.fixture(params=MODES, name="mode")
