@@ -72,3 +72,17 @@ def hide_from_lists(model: keras.Model, names: Iterable[str]) -> None:
         return flatten({k: v for k, v in logs.items() if k not in hidden})
 
     model._flatten_metrics_in_order = flatten_shown
+
+
+def slot(
+    optimizer: keras.optimizers.Optimizer, name: str, variable: Any
+) -> keras.Variable:
+    """What `optimizer` remembers of `variable` in its list `name`."""
+    return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
+
+
+def known_variables(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable]:
+    """The variables that `optimizer` was built for."""
+    return list(optimizer._trainable_variables)

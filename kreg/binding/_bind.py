@@ -98,7 +98,9 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
         if isinstance(regularizer, BoundPenalty):
             owner = regularizer.binding
             if owner is binding or (
-                owner.own_optimizer and not binding.own_optimizer
+                owner.has_model
+                and owner.own_optimizer
+                and not binding.own_optimizer
             ):
                 continue
             regularizer = regularizer.penalty
@@ -113,5 +115,5 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     new = [p for p in dict.fromkeys(penalties) if binding.block(p) is None]
     if new:
         with strategy_scope(model):
-            binding.hold_multipliers(model, new)
+            binding.hold_multipliers(new)
     return changed or bool(new)

@@ -8,6 +8,7 @@ import keras
 
 from kreg._keras_private import carry_state
 from kreg._types import Tensor
+from kreg.binding._applier import PenaltyApplier, penalty_applier
 from kreg.binding._bound_penalty import BoundPenalty
 from kreg.binding._multipliers import Multipliers
 from kreg.regularizers import Penalty
@@ -21,16 +22,18 @@ class Binding:
     optimizer each time a step is traced.
 
     Args:
-        model: the model whose weights are bound.
+        model: the model whose weights are bound, or None where an optimizer
+            that applies penalties bound its variables by itself.
         optimizer: the optimizer of a custom loop, or None for the model's.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        model: keras.Model | None,
         optimizer: keras.optimizers.Optimizer | None = None,
     ) -> None:
-        self._model = weakref.ref(model)
+        self._model = (lambda: None) if model is None else weakref.ref(model)
+        self.has_model = model is not None
         self.own_optimizer = optimizer
         self._blocks: list[Multipliers] = []
 
@@ -40,6 +43,11 @@ class Binding:
         if self.own_optimizer is not None:
             return self.own_optimizer
         return getattr(self._model(), "optimizer", None)
+
+    @property
+    def applier(self) -> PenaltyApplier | None:
+        """The optimizer, if it applies penalties by itself."""
+        return penalty_applier(self.optimizer)
 
     def step(self) -> Tensor:
         """The number of updates of the optimizer; 0 without one."""
@@ -57,6 +65,10 @@ class Binding:
     def governs(self, owner: Any) -> bool:
         """A model's step rules all but penalties with their own optimizer."""
         return owner is self or owner.own_optimizer is None
+
+    def acting(self, owner: "Binding") -> "Binding":
+        """This one: its model's optimizer updates the weight."""
+        return self
 
     def governing_clock(self) -> Clock:
         """The clock of the step that is being run, else this one."""
@@ -84,19 +96,24 @@ class Binding:
         """All variables that hold multipliers."""
         return self._blocks
 
-    def hold_multipliers(
-        self, model: keras.Model, penalties: Sequence[Penalty]
-    ) -> None:
+    def hold_multipliers(self, penalties: Sequence[Penalty]) -> None:
         """Make the multipliers of `penalties` visible to a compiled step."""
         block = Multipliers(penalties)
         self._blocks.append(block)
-        if keras.backend.backend() == "jax":
+        model = self._model()
+        if keras.backend.backend() == "jax" and model is not None:
             carry_state(model, block.variable)
         for penalty in penalties:
             penalty.observe(self)
 
     def multiplier_changed(self, penalty: Penalty) -> None:
         """Pass a new multiplier on to the compiled steps."""
+        if keras.backend.backend() == "jax" and not self.has_model:
+            raise ValueError(
+                "`multiplier` can only be changed where JAX's compiled step "
+                "sees it: call `kreg.bind(model)` first. "
+                f"Received: multiplier={penalty.multiplier} of {penalty!r}"
+            )
         block = self.block(penalty)
         if block is not None:
             block.update(penalty)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import keras
+from keras import ops
 
 from kreg._keras_private import in_symbolic_scope
 from kreg._types import Tensor
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 class BoundPenalty:
     """A kreg penalty on one variable, evaluated at its model's step.
 
-    It reads the clock each time it is traced, so it is never stale.
+    It reads the clock each time it is traced, so it is never stale. Under an
+    optimizer that applies penalties by itself it reports the value and lets no
+    gradient through, so that the penalty acts once.
     """
 
     def __init__(
@@ -31,6 +34,8 @@ class BoundPenalty:
         clock = self.binding.governing_clock()
         if clock is self.binding and not in_symbolic_scope():
             self.binding.check_own_clock(self, w)
+        if clock.acting(self.binding).applier is not None:
+            w = ops.stop_gradient(ops.convert_to_tensor(w))
         value = self.penalty.evaluate(
             w, clock.step(), clock.multiplier(self.penalty)
         )

@@ -42,8 +42,15 @@ def install_hooks(
         train_clock, test_clock = _jax.install_clocks(model, binding)
     else:
         train_clock = test_clock = lambda *args: binding
-    model.train_step = _clocked(model.train_step, train_clock)
-    model.test_step = _clocked(model.test_step, test_clock)
+    train_step, test_step = model.train_step, model.test_step
+
+    def shadow_steps() -> None:
+        model.train_step = _clocked(train_step, train_clock)
+        model.test_step = _clocked(test_step, test_clock)
+
+    shadow_steps()
+    if keras.backend.backend() == "jax":
+        _jax.before_each_trace(model, shadow_steps)
     with strategy_scope(model):
         parts = LossParts(model)
     model.compute_loss = _split(

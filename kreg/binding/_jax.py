@@ -44,6 +44,9 @@ class StateClock:
     def governs(self, owner: Any) -> bool:
         return self._binding.governs(owner)
 
+    def acting(self, owner: Any) -> Binding:
+        return self._binding
+
 
 def install_clocks(
     model: keras.Model, binding: Binding
@@ -84,14 +87,40 @@ def install_clocks(
     return train_clock, test_clock
 
 
+def before_each_trace(model: keras.Model, action: Callable[[], None]) -> None:
+    """Do `action` whenever Keras is about to trace the steps of `model`.
+
+    `jax.jit` remembers what it traced by the function object. So each compiled
+    step needs a new one, or a model that was compiled anew would go on with
+    the loss and the optimizer of before.
+    """
+    for kind in ("train", "test"):
+        _before_tracing(model, kind, action)
+
+
+def _before_tracing(
+    model: keras.Model, kind: str, action: Callable[[], None]
+) -> None:
+    make = getattr(model, f"make_{kind}_function")
+
+    @functools.wraps(make)
+    def made(force: bool = False) -> Any:
+        if force or getattr(model, f"{kind}_function") is None:
+            action()
+        return make(force=force)
+
+    setattr(model, f"make_{kind}_function", made)
+
+
 def refuse_frozen_clock(penalty: Penalty, path: str, w: Tensor) -> None:
     """Raise where a traced function would keep today's step for ever."""
     if penalty.is_scheduled and isinstance(w, jax.core.Tracer):
         raise ValueError(
             f"The penalty {penalty!r} of `{path}` follows a schedule, but "
-            "inside a function that JAX traces kreg cannot know the step: the "
-            "optimizer's variables are arguments of yours there. Wrap the "
-            "call of the model in `with kreg.binding.at_step(step):`, where "
-            "`step` is the entry of `optimizer_variables` that belongs to "
-            "`optimizer.iterations`. Received: no step"
+            "inside a function that JAX traces kreg cannot know the step. For "
+            "`fit`, call `kreg.bind(model)` or pass a kreg callback. In a loop "
+            "of your own, wrap the call of the model in "
+            "`with kreg.binding.at_step(step):`, where `step` is the entry of "
+            "`optimizer_variables` that belongs to `optimizer.iterations`. "
+            "Received: no step"
         )

@@ -39,11 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser(
         "demo",
-        help="train one classifier without penalty, with L1, L2 and L1L2",
+        help="train one classifier under several penalties and compare",
         description=(
             "Train the same classifier on scikit-learn's handwritten digits "
-            "without a penalty and with L1, L2 and L1L2, whose strength is "
-            "ramped up, and compare. Takes well under a minute."
+            "without a penalty, with L1, L2 and L1L2, whose strength is "
+            "ramped up, and with L1 under a proximal optimizer, and compare. "
+            "Takes well under a minute."
         ),
     )
     command.add_argument(

@@ -20,6 +20,9 @@ class Clock(Protocol):
     def governs(self, owner: Any) -> bool:
         """Whether a penalty with a clock `owner` of its own follows this."""
 
+    def acting(self, owner: Any) -> Any:
+        """Whose optimizer updates the weight of a penalty that follows this."""
+
 
 _current: ContextVar[Clock | None] = ContextVar("kreg_clock", default=None)
 
@@ -53,6 +56,9 @@ class FixedStep:
 
     def governs(self, owner: Any) -> bool:
         return True
+
+    def acting(self, owner: Any) -> Any:
+        return owner
 
 
 @contextmanager

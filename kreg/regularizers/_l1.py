@@ -7,6 +7,7 @@ import keras
 from kreg._types import Tensor
 from kreg.regularizers._norms import l1_norm
 from kreg.regularizers._penalty import Penalty
+from kreg.regularizers._proximal import soft_threshold
 from kreg.regularizers._strength import Strength
 from kreg.schedules._scalar import Schedule
 
@@ -60,3 +61,17 @@ class L1(Penalty):
     @property
     def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         return {"l1": l1_norm}
+
+    def proximal_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Mapping[str, Tensor | float] | None = None,
+    ) -> Tensor:
+        strengths = strengths or self.strengths()
+        return soft_threshold(w, effective_step * strengths["l1"])
+
+    def slope(
+        self, w: Tensor, strengths: Mapping[str, Tensor | float]
+    ) -> Tensor | float:
+        return strengths["l1"]

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 
 import keras
+from keras import ops
 
 from kreg._types import Tensor
 from kreg.regularizers._norms import l1_norm, squared_l2_norm
 from kreg.regularizers._penalty import Penalty
+from kreg.regularizers._proximal import ridge_shrink, soft_threshold
 from kreg.regularizers._strength import Strength
 from kreg.schedules._scalar import Schedule
 
@@ -69,3 +71,18 @@ class L1L2(Penalty):
     @property
     def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         return {"l1": l1_norm, "l2": squared_l2_norm}
+
+    def proximal_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Mapping[str, Tensor | float] | None = None,
+    ) -> Tensor:
+        strengths = strengths or self.strengths()
+        thresholded = soft_threshold(w, effective_step * strengths["l1"])
+        return ridge_shrink(thresholded, effective_step * strengths["l2"])
+
+    def slope(
+        self, w: Tensor, strengths: Mapping[str, Tensor | float]
+    ) -> Tensor | float:
+        return strengths["l1"] + 2.0 * strengths["l2"] * ops.abs(w)

@@ -46,6 +46,38 @@ class Penalty(keras.regularizers.Regularizer, ABC):
     def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """The function of a weight that belongs to each strength, by name."""
 
+    @abstractmethod
+    def proximal_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Mapping[str, Tensor | float] | None = None,
+    ) -> Tensor:
+        """`argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`.
+
+        Args:
+            w: float tensor of any shape.
+            effective_step: t, a scalar or a tensor of w's shape, >= 0.
+            strengths: the strengths by name. Defaults to those at step 0.
+
+        Returns:
+            A tensor of w's shape, whose zeros are exactly +0.0.
+        """
+
+    @abstractmethod
+    def slope(
+        self, w: Tensor, strengths: Mapping[str, Tensor | float]
+    ) -> Tensor | float:
+        """The steepest rate at which the penalty of each entry changes there.
+
+        Args:
+            w: float tensor of any shape.
+            strengths: the strengths by name.
+
+        Returns:
+            A scalar or a tensor of w's shape, >= 0.
+        """
+
     @property
     def multiplier(self) -> float:
         """What every strength is multiplied by; saved with the config.

@@ -198,6 +198,21 @@ def test_recompiled_with_another_optimizer_starts_again():
     assert_exact(fit(model))
 
 
+def test_recompiled_with_another_loss():
+    """Of the same shape, which a compiled step must not be mistaken for."""
+    model = model_of()
+    kreg.bind(model)
+    x, y = data()
+    values = {}
+    for loss in ("mse", "mae"):
+        model.compile(keras.optimizers.SGD(0.0), loss)
+        history = model.fit(
+            x, y + 2.0, verbose=0, validation_data=(x, y + 2.0)
+        ).history
+        values[loss] = history["data_loss"] + history["val_data_loss"]
+    assert values == {"mse": [4.0, 4.0], "mae": [2.0, 2.0]}
+
+
 def test_evaluate_alone():
     model = model_of()
     kreg.bind(model)

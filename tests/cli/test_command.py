@@ -22,9 +22,10 @@ def run(*arguments, cwd=None):
 def test_demo(tmp_path):
     result = run("demo", "--epochs", 2, "--log-dir", "logs", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    for name in ("none", "L1", "L2", "L1L2"):
+    for name in ("none", "L1", "L2", "L1L2", "L1, proximal"):
         assert f"│ {name}" in result.stdout
-        assert list((tmp_path / "logs" / name).rglob("*tfevents*"))
+        folder = tmp_path / "logs" / name.replace(", ", "-")
+        assert list(folder.rglob("*tfevents*"))
     assert "tensorboard.main --logdir logs" in result.stdout
 
 
@@ -71,3 +72,5 @@ def test_demo_results_are_measured(tmp_path):
     assert by_name["none"].penalty == 0.0
     assert by_name["L2"].l2_norm < by_name["none"].l2_norm
     assert by_name["L1"].l1_norm < by_name["none"].l1_norm
+    assert by_name["L1"].sparsity == 0.0
+    assert by_name["L1, proximal"].sparsity > 0.2

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import kreg
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -32,6 +34,9 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert command.strip().count("\n") == 0
 
 
-@pytest.mark.parametrize("name", ["L1", "L2", "L1L2", "bind", "penalties"])
+FUNCTIONS_AND_CLASSES = [n for n in kreg.__all__ if callable(getattr(kreg, n))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_AND_CLASSES)
 def test_public_names_are_in_the_table(name):
-    assert f"`kreg.{name}" in README
+    assert f"| `kreg.{name}(" in README

@@ -1,0 +1,19 @@
+"""Optimizers that apply penalties by themselves."""
+
+import keras
+
+
+class PenaltyApplier:
+    """Marks an optimizer that applies penalties after its update.
+
+    A bound penalty lets no gradient through under such an optimizer.
+    """
+
+
+def penalty_applier(
+    optimizer: keras.optimizers.Optimizer | None,
+) -> PenaltyApplier | None:
+    """`optimizer`, or what it scales the loss for, if it applies penalties."""
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    return optimizer if isinstance(optimizer, PenaltyApplier) else None

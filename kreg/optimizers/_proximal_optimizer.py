@@ -1,0 +1,302 @@
+"""An optimizer whose zeros are exact."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from kreg._arguments import known_keys
+from kreg._keras_private import known_variables
+from kreg._types import Tensor
+from kreg.binding import Binding, BoundPenalty
+from kreg.binding._applier import PenaltyApplier
+from kreg.optimizers._effective_step import find_rule
+from kreg.regularizers import Penalty
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A penalty, the variable that it acts on, and its strengths now."""
+
+    penalty: Penalty
+    variable: keras.Variable
+    strengths: Mapping[str, Tensor | float]
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
+    """Takes each penalty's proximal step after an optimizer's update.
+
+    With Keras's optimizers an L1 penalty makes weights small, never zero.
+    Wrapped in this one, what is zero is exactly 0.0, and where training ends is
+    a minimum of the data loss plus the penalties. The gradient carries the
+    data loss (with penalties on activities) alone; the loss still reports the
+    penalties.
+
+    Formula, for each weight with a kreg penalty: `w <- inner update of w`, then
+    `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
+    is the effective step of that weight under the inner optimizer, such as
+    `learning_rate / (1 - momentum)` for SGD.
+
+    Weights without a kreg penalty are updated by the inner optimizer alone;
+    Keras's own regularizers stay in the gradient. A schedule in a penalty needs
+    `kreg.bind(model)` or a kreg callback, as with any optimizer; on TensorFlow
+    so does the first `fit` of a model, and says so before a weight changes.
+
+    Args:
+        inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
+            SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta, or one
+            registered with `kreg.optimizers.register_effective_step`.
+        name: the name of the optimizer. Defaults to `"proximal_optimizer"`.
+
+    Raises:
+        TypeError: if `inner_optimizer` is not an optimizer.
+        ValueError: if its effective step is not known, or if it overwrites
+            weights by their moving averages during training.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> rng = numpy.random.default_rng(0)
+    >>> x = rng.normal(size=(64, 5))
+    >>> y = x[:, :1] - 2.0 * x[:, 1:2]  # the other three inputs are noise
+    >>> layer = keras.layers.Dense(1, kernel_regularizer=kreg.L1(0.2))
+    >>> model = keras.Sequential([keras.Input((5,)), layer])
+    >>> adam = keras.optimizers.Adam(0.05)
+    >>> model.compile(kreg.ProximalOptimizer(adam), "mse")
+    >>> binding = kreg.bind(model)
+    >>> history = model.fit(x, y, batch_size=64, epochs=300, verbose=0)
+    >>> (model.get_weights()[0].ravel() == 0.0).tolist()
+    [False, False, True, True, True]
+
+    References:
+        Parikh and Boyd, "Proximal Algorithms", Foundations and Trends in
+        Optimization 1(3), 2014, section 4.2. Yun, Lozano and Yang, "Adaptive
+        Proximal Gradient Methods for Structured Neural Networks", NeurIPS
+        2021, for the steps of adaptive optimizers.
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer | str,
+        name: str = "proximal_optimizer",
+    ) -> None:
+        inner = _optimizer(inner_optimizer)
+        super().__init__(learning_rate=0.0, name=name)
+        self._rule = find_rule(inner)
+        self.inner_optimizer = inner
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Create the inner optimizer's variables, and bind the penalties.
+
+        Args:
+            variables: the trainable variables of a model.
+        """
+        if self.built:
+            return
+        variables = list(variables)
+        self._bind(variables)
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
+        super().build(variables)
+
+    def _bind(self, variables: Sequence[keras.Variable]) -> None:
+        """Bind penalties that no model bound, so that they act once."""
+        unbound = [v for v in variables if isinstance(v.regularizer, Penalty)]
+        if not unbound:
+            return
+        binding = Binding(None, self)
+        penalties = dict.fromkeys(v.regularizer for v in unbound)
+        for variable in unbound:
+            variable.regularizer = BoundPenalty(
+                variable.regularizer, variable, binding
+            )
+        if keras.backend.backend() != "jax":
+            binding.hold_multipliers(list(penalties))
+
+    def apply(
+        self,
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Update the variables, then take the proximal steps.
+
+        Args:
+            grads: the gradients of the data loss, one for each variable.
+            trainable_variables: the variables. Defaults to those that the
+                optimizer was built for.
+
+        Raises:
+            ValueError: before anything is changed, if a penalty was not bound
+                when the gradient was taken, or is bound to another optimizer.
+        """
+        if trainable_variables is None:
+            variables = known_variables(self)
+        else:
+            variables = list(trainable_variables)
+        terms = self._terms(variables)
+        if not self.built:
+            self.build(variables)
+        accumulates = self.inner_optimizer.gradient_accumulation_steps
+        before = ops.convert_to_tensor(self.iterations) + 0
+        rate = ops.convert_to_tensor(self.learning_rate) + 0.0
+        self.inner_optimizer.apply(grads, trainable_variables)
+        updated = self.iterations > before if accumulates else None
+        self._take_proximal_steps(terms, rate, updated)
+
+    def _terms(self, variables: Sequence[keras.Variable]) -> list[_Term]:
+        """The penalties to apply, with their strengths before the update."""
+        terms = []
+        for variable in variables:
+            bound = getattr(variable, "regularizer", None)
+            if isinstance(bound, Penalty):
+                raise ValueError(
+                    f"The penalty {bound!r} of `{variable.path}` was not bound "
+                    "when the gradient was taken, so it would act twice. Call "
+                    "`kreg.bind(model)` after `compile`, or pass a kreg "
+                    "callback to `fit`; in a custom loop, call "
+                    "`kreg.bind(model, optimizer)` before the first step. No "
+                    "weight was changed. Received: an unbound penalty"
+                )
+            if not isinstance(bound, BoundPenalty):
+                continue
+            clock = bound.binding.governing_clock()
+            if clock.acting(bound.binding).applier is not self:
+                raise ValueError(
+                    f"The penalty {bound.penalty!r} of `{variable.path}` "
+                    "follows another optimizer than the one that updates the "
+                    "weight. Call `kreg.bind(model, optimizer)` with this one. "
+                    "No weight was changed. Received: "
+                    f"optimizer={clock.acting(bound.binding).optimizer!r}"
+                )
+            strengths = bound.penalty.strengths(
+                clock.step(), clock.multiplier(bound.penalty)
+            )
+            terms.append(_Term(bound.penalty, variable, strengths))
+        return terms
+
+    def _take_proximal_steps(
+        self, terms: Sequence[_Term], rate: Tensor, updated: Tensor | None
+    ) -> None:
+        def update(i: int, variable: Any) -> None:
+            stepped = self._proximal_step(terms[i], variable, rate)
+            if updated is not None:
+                unchanged = ops.convert_to_tensor(variable)
+                stepped = ops.where(updated, stepped, unchanged)
+            variable.assign(stepped)
+
+        if keras.backend.backend() == "tensorflow":
+            from kreg.optimizers._tensorflow import update_each
+
+            update_each([term.variable for term in terms], update)
+        else:
+            for i, term in enumerate(terms):
+                update(i, term.variable)
+
+    def _proximal_step(
+        self, term: _Term, variable: Any, rate: Tensor
+    ) -> Tensor:
+        """The weight after its proximal step."""
+        w = ops.convert_to_tensor(variable)
+        strengths = {
+            name: ops.cast(strength, w.dtype)
+            for name, strength in term.strengths.items()
+        }
+        effective = self._rule(
+            self.inner_optimizer, variable, ops.cast(rate, w.dtype)
+        )
+        step = ops.cast(effective.step, w.dtype)
+        if effective.limit is not None:
+            slope = term.penalty.slope(w, strengths)
+            limit = ops.cast(effective.limit, w.dtype)
+            tiny = keras.backend.epsilon() ** 4
+            step = ops.minimum(step, limit / ops.maximum(slope, tiny))
+        return term.penalty.proximal_step(w, step, strengths)
+
+    def finalize_variable_values(
+        self, var_list: Sequence[keras.Variable]
+    ) -> None:
+        """Let the inner optimizer set final values, and keep the zeros.
+
+        Args:
+            var_list: the variables. A moving average of a weight that is zero
+                is not; it stays zero where it has a kreg penalty.
+        """
+        if not self.inner_optimizer.use_ema:
+            self.inner_optimizer.finalize_variable_values(var_list)
+            return
+        penalized = [
+            (variable, ops.equal(ops.convert_to_tensor(variable), 0.0))
+            for variable in var_list
+            if isinstance(variable.regularizer, BoundPenalty)
+        ]
+        self.inner_optimizer.finalize_variable_values(var_list)
+        for variable, zero in penalized:
+            average = ops.convert_to_tensor(variable)
+            variable.assign(ops.where(zero, ops.zeros_like(average), average))
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The variables of the inner optimizer; it has none of its own."""
+        variables: list[keras.Variable] = self.inner_optimizer.variables
+        return variables
+
+    @property
+    def iterations(self) -> Tensor:
+        """The number of updates."""
+        return self.inner_optimizer.iterations
+
+    @property
+    def learning_rate(self) -> Tensor:
+        """The learning rate of the inner optimizer; may be set."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.inner_optimizer.learning_rate = learning_rate
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Scale the loss as the inner optimizer does."""
+        return self.inner_optimizer.scale_loss(loss)
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the variables of the inner optimizer."""
+        self.inner_optimizer.set_weights(weights)
+
+    def get_config(self) -> dict[str, Any]:
+        inner = keras.saving.serialize_keras_object(self.inner_optimizer)
+        return {"inner_optimizer": inner, "name": self.name}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Any = None
+    ) -> Self:
+        known_keys(cls, config)
+        # A copy, because Keras's optimizers change the config they are given.
+        inner = keras.saving.deserialize_keras_object(
+            deepcopy(config["inner_optimizer"]), custom_objects=custom_objects
+        )
+        return cls(**{**config, "inner_optimizer": inner})
+
+
+def _optimizer(identifier: Any) -> keras.optimizers.Optimizer:
+    if isinstance(identifier, str):
+        return keras.optimizers.get(identifier)
+    if not isinstance(identifier, keras.optimizers.Optimizer):
+        raise TypeError(
+            "`inner_optimizer` must be a `keras.optimizers.Optimizer` or the "
+            f"name of one. Received: inner_optimizer={identifier!r} "
+            f"(of type {type(identifier).__name__})"
+        )
+    if identifier.ema_overwrite_frequency:
+        raise ValueError(
+            "`inner_optimizer` must not overwrite weights by their moving "
+            "averages during training, which undoes zeros: leave "
+            "`ema_overwrite_frequency` out. The averages are taken over when "
+            "training ends. Received: inner_optimizer.ema_overwrite_frequency="
+            f"{identifier.ema_overwrite_frequency}"
+        )
+    return identifier

@@ -1,0 +1,332 @@
+"""A penalty acts exactly once, by whichever route a model is trained.
+
+Every route takes the same batches, so its weights are those that a few lines of
+NumPy compute; or its first step raises, and no weight has changed.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import kreg
+
+BACKEND = keras.backend.backend()
+RATE, EPOCHS, BATCH = 0.1, 3, 4
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(16, 3)).astype("float32")
+Y = X @ np.array([[1.0], [0.0], [-0.5]], "float32")
+RAMP = kreg.schedules.LinearRamp(0.1, 0.4, steps=6)
+START = np.array([[0.5], [-0.05], [0.3]], "float32")
+
+
+def expected(strength, epochs=EPOCHS, first=0, w=START, accumulate=1):
+    """Proximal gradient descent of the mean squared error."""
+    w = w.astype("float64")
+    updates, gradients = first, []
+    for _ in range(epochs):
+        for i in range(0, len(X), BATCH):
+            x, y = X[i : i + BATCH], Y[i : i + BATCH]
+            gradients.append(2 * x.T @ (x @ w - y) / len(x))
+            if len(gradients) < accumulate:
+                continue
+            w = w - RATE * np.mean(gradients, axis=0)
+            threshold = RATE * strength(updates)
+            w = np.sign(w) * np.maximum(np.abs(w) - threshold, 0)
+            updates, gradients = updates + 1, []
+    return w
+
+
+def constant(step):
+    return 0.6
+
+
+def ramp(step):
+    return 0.1 + 0.3 * min(step / 6, 1)
+
+
+def network(penalty=None, cls=keras.Sequential):
+    inputs = keras.Input((3,))
+    layer = keras.layers.Dense(
+        1,
+        use_bias=False,
+        kernel_initializer=keras.initializers.Constant(START),
+        kernel_regularizer=penalty or kreg.L1(RAMP),
+    )
+    if cls is keras.Sequential:
+        return keras.Sequential([inputs, layer])
+    return cls(inputs, layer(inputs))
+
+
+def sgd(**arguments):
+    return kreg.ProximalOptimizer(keras.optimizers.SGD(RATE, **arguments))
+
+
+def fit(model, epochs=EPOCHS, **arguments):
+    return model.fit(
+        X,
+        Y,
+        batch_size=BATCH,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        **arguments,
+    )
+
+
+def assert_weights(model, wanted):
+    np.testing.assert_allclose(model.get_weights()[0], wanted, atol=2e-6)
+    assert (wanted == 0).any()  # or the test would show little
+    np.testing.assert_array_equal(model.get_weights()[0] == 0, wanted == 0)
+
+
+MODES = {
+    "graph": {},
+    "jit_compile": {"jit_compile": True},
+    "run_eagerly": {"run_eagerly": True},
+    "steps_per_execution": {"steps_per_execution": 4},
+}
+UNSUPPORTED = {"torch": {"steps_per_execution"}}
+
+
+@pytest.fixture(params=MODES, name="mode")
+def _mode(request):
+    if request.param in UNSUPPORTED.get(BACKEND, ()):
+        pytest.skip(f"Keras has no {request.param} on {BACKEND}")
+    return MODES[request.param]
+
+
+def steer():
+    return kreg.callbacks.StrengthScheduler(lambda epoch: 1.0)
+
+
+def test_bound(mode):
+    model = network()
+    model.compile(sgd(), "mse", **mode)
+    kreg.bind(model)
+    fit(model)
+    assert_weights(model, expected(ramp))
+
+
+def test_kreg_callback(mode):
+    model = network()
+    model.compile(sgd(), "mse", **mode)
+    fit(model, callbacks=[steer()])
+    assert_weights(model, expected(ramp))
+
+
+def test_second_fit():
+    model = network()
+    model.compile(sgd(), "mse")
+    kreg.bind(model)
+    fit(model, epochs=1)
+    fit(model, epochs=2)
+    assert_weights(model, expected(ramp))
+
+
+def test_not_bound_raises_before_a_weight_changes_or_is_right():
+    """TensorFlow builds the optimizer in the first trace, which is too late."""
+    model = network(kreg.L1(0.6))
+    model.compile(sgd(), "mse")
+    if BACKEND == "tensorflow":
+        with pytest.raises(ValueError, match=r"not bound.*kreg\.bind\(model\)"):
+            fit(model)
+        np.testing.assert_array_equal(model.get_weights()[0], START)
+        kreg.bind(model)
+    fit(model)
+    assert_weights(model, expected(constant))
+
+
+def test_built_before_the_trace_binds_by_itself(mode):
+    model = network(kreg.L1(0.6))
+    model.compile(sgd(), "mse", **mode)
+    model.optimizer.build(model.trainable_variables)
+    fit(model)
+    assert_weights(model, expected(constant))
+
+
+@pytest.mark.parametrize("kind", ["proximal", "plain"])
+def test_recompiled_with_another_optimizer(kind):
+    model = network(kreg.L1(0.6))
+    model.compile(sgd(), "mse")
+    kreg.bind(model)
+    fit(model, epochs=1)
+    first = model.get_weights()[0]
+    if kind == "proximal":
+        model.compile(sgd(), "mse")
+        fit(model, epochs=2)
+        assert_weights(model, expected(constant))
+        return
+    model.compile(keras.optimizers.SGD(RATE), "mse")
+    fit(model, epochs=1)
+    other = network(kreg.L1(0.6))
+    other.compile(keras.optimizers.SGD(RATE), "mse")
+    other.set_weights([first])
+    fit(other, epochs=1)
+    np.testing.assert_allclose(
+        model.get_weights()[0], other.get_weights()[0], atol=1e-6
+    )
+
+
+def test_loaded_model_continues(tmp_path):
+    model = network()
+    model.compile(sgd(), "mse")
+    kreg.bind(model)
+    fit(model, epochs=1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.optimizer, kreg.ProximalOptimizer)
+    kreg.bind(loaded)
+    fit(loaded, epochs=2)
+    assert_weights(loaded, expected(ramp))
+
+
+def test_accumulation(mode):
+    model = network()
+    model.compile(sgd(gradient_accumulation_steps=2), "mse", **mode)
+    kreg.bind(model)
+    fit(model, epochs=6)
+    assert_weights(model, expected(ramp, epochs=6, accumulate=2))
+
+
+def test_accumulation_with_adam_stays_finite():
+    model = network()
+    adam = keras.optimizers.Adam(RATE, gradient_accumulation_steps=2)
+    model.compile(kreg.ProximalOptimizer(adam), "mse")
+    kreg.bind(model)
+    fit(model)
+    assert np.isfinite(model.get_weights()[0]).all()
+
+
+def test_train_on_batch():
+    model = network()
+    model.compile(sgd(), "mse")
+    kreg.bind(model)
+    for _ in range(EPOCHS):
+        for i in range(0, len(X), BATCH):
+            model.train_on_batch(X[i : i + BATCH], Y[i : i + BATCH])
+    assert_weights(model, expected(ramp))
+
+
+def test_loss_scaled_from_outside():
+    model = network()
+    scaled = keras.optimizers.LossScaleOptimizer(sgd(), initial_scale=8.0)
+    model.compile(scaled, "mse")
+    kreg.bind(model)
+    fit(model)
+    assert_weights(model, expected(ramp))
+
+
+@pytest.mark.tensorflow
+def test_mirrored_strategy():
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(
+        tf.config.list_logical_devices("CPU")
+    )
+    with strategy.scope():
+        model = network(kreg.L1(0.6))
+        model.compile(sgd(), "mse")
+    fit(model)  # built before the trace, so bound by itself
+    assert_weights(model, expected(constant))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("compiled", [None, False, True])
+@pytest.mark.parametrize("bound", [True, False])
+def test_gradient_tape_loop(bound, compiled):
+    import tensorflow as tf
+
+    model, optimizer = network(), sgd()
+    if bound:
+        kreg.bind(model, optimizer)
+
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = ops.mean((model(x, training=True) - y) ** 2)
+            loss += sum(model.losses)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+
+    if compiled is not None:
+        step = tf.function(step, jit_compile=compiled)
+    if not bound:
+        with (
+            pytest.raises(ValueError, match=r"kreg\.bind\(model, optimizer\)"),
+            pytest.warns(UserWarning, match="not bound"),
+        ):
+            step(X[:BATCH], Y[:BATCH])
+        np.testing.assert_array_equal(model.get_weights()[0], START)
+        return
+    for _ in range(EPOCHS):
+        for i in range(0, len(X), BATCH):
+            step(X[i : i + BATCH], Y[i : i + BATCH])
+    assert_weights(model, expected(ramp))
+
+
+def test_bound_to_another_optimizer_is_refused():
+    model = network(kreg.L1(0.6))
+    kreg.bind(model, keras.optimizers.SGD(RATE))
+    model.compile(sgd(), "mse")
+    with pytest.raises(ValueError, match=r"follows another optimizer.*bind"):
+        fit(model)
+    if BACKEND != "jax":  # where Keras loses the weights if a step raises
+        np.testing.assert_array_equal(model.get_weights()[0], START)
+
+
+def test_an_exception_in_mid_step_leaves_nothing_behind():
+    class Broken(keras.layers.Layer):
+        def call(self, x):
+            raise RuntimeError("broken")
+
+    broken = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(1, kernel_regularizer=kreg.L1())]
+    )
+    broken.compile(sgd(), "mse")
+    kreg.bind(broken)
+    broken.compute_metrics = None  # fails after the penalties were evaluated
+    with pytest.raises(TypeError):
+        fit(broken)
+    model = network()
+    model.compile(sgd(), "mse")
+    kreg.bind(model)
+    fit(model)
+    assert_weights(model, expected(ramp))
+
+
+def test_other_regularizers_stay_in_the_gradient():
+    trained = []
+    for optimizer in (sgd(), keras.optimizers.SGD(RATE)):
+        model = network(keras.regularizers.L2(0.1))
+        model.compile(optimizer, "mse")
+        kreg.bind(model)
+        fit(model)
+        trained.append(model.get_weights()[0])
+    np.testing.assert_allclose(*trained, rtol=1e-6)
+
+
+def test_activity_penalties_stay_in_the_gradient():
+    trained = []
+    for optimizer in (sgd(), keras.optimizers.SGD(RATE)):
+        layer = keras.layers.Dense(
+            1, kernel_initializer="ones", activity_regularizer=kreg.L2(0.5)
+        )
+        model = keras.Sequential([keras.Input((3,)), layer])
+        model.compile(optimizer, "mse")
+        kreg.bind(model)
+        fit(model)
+        trained.append(model.get_weights()[0])
+    np.testing.assert_allclose(*trained, rtol=1e-6)
+
+
+def test_loss_reports_the_penalty():
+    model = network(kreg.L1(0.6))
+    model.compile(kreg.ProximalOptimizer(keras.optimizers.SGD(0.0)), "mse")
+    kreg.bind(model)
+    history = fit(model, epochs=1).history
+    np.testing.assert_allclose(
+        history["penalty"], [0.6 * np.abs(START).sum()], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        history["loss"][0], history["data_loss"][0] + history["penalty"][0]
+    )

@@ -1,0 +1,198 @@
+"""`ProximalOptimizer` is an ordinary Keras optimizer around another."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import kreg
+
+
+def network(penalty=None):
+    layer = keras.layers.Dense(4, kernel_regularizer=penalty or kreg.L1(0.1))
+    return keras.Sequential([keras.Input((3,)), layer])
+
+
+def fitted(optimizer, **arguments):
+    model = network()
+    model.compile(optimizer, "mse")
+    kreg.bind(model)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 3)), rng.normal(size=(16, 4))
+    model.fit(x, y, batch_size=4, verbose=0, **arguments)
+    return model
+
+
+def test_takes_a_name():
+    optimizer = kreg.ProximalOptimizer("adam")
+    assert isinstance(optimizer.inner_optimizer, keras.optimizers.Adam)
+
+
+def test_learning_rate_is_that_of_the_inner_optimizer():
+    optimizer = kreg.ProximalOptimizer(keras.optimizers.Adam(0.1))
+    assert float(optimizer.learning_rate.numpy()) == pytest.approx(0.1)
+    optimizer.learning_rate = 0.2
+    inner = optimizer.inner_optimizer.learning_rate
+    assert float(inner.numpy()) == pytest.approx(0.2)
+
+
+def test_callbacks_that_set_the_learning_rate():
+    model = fitted(
+        kreg.ProximalOptimizer(keras.optimizers.SGD(0.1)),
+        epochs=2,
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(
+                lambda epoch: 0.1 / (epoch + 1)
+            ),
+            keras.callbacks.ReduceLROnPlateau("loss", patience=99),
+        ],
+    )
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.05)
+
+
+def test_variables_and_iterations_are_those_of_the_inner_optimizer():
+    optimizer = fitted(kreg.ProximalOptimizer("adam")).optimizer
+    inner = optimizer.inner_optimizer
+    assert [id(v) for v in optimizer.variables] == [
+        id(v) for v in inner.variables
+    ]
+    assert int(optimizer.iterations.numpy()) == 4
+
+
+def test_serialization_round_trip():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    optimizer = kreg.ProximalOptimizer(
+        keras.optimizers.Adam(schedule, amsgrad=True), name="mine"
+    )
+    serialized = keras.saving.serialize_keras_object(optimizer)
+    serialized = json.loads(json.dumps(serialized))
+    revived = keras.saving.deserialize_keras_object(serialized)
+    assert keras.saving.serialize_keras_object(revived) == serialized
+    assert revived.name == "mine"
+    assert revived.inner_optimizer.amsgrad
+
+
+def test_state_is_saved_and_loaded(tmp_path):
+    model = fitted(kreg.ProximalOptimizer("adam"))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for ours, theirs in zip(
+        loaded.optimizer.variables, model.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_set_weights():
+    first = fitted(kreg.ProximalOptimizer("adam")).optimizer
+    second = fitted(kreg.ProximalOptimizer("adam"), epochs=2).optimizer
+    second.set_weights([v.numpy() for v in first.variables])
+    assert int(second.iterations.numpy()) == 4
+
+
+@pytest.mark.parametrize("clip", ["clipnorm", "clipvalue", "global_clipnorm"])
+def test_clipped_gradients(clip):
+    inner = keras.optimizers.SGD(0.1, **{clip: 0.01})
+    fitted(kreg.ProximalOptimizer(inner), epochs=2)
+
+
+def test_moving_average_keeps_zeros():
+    inner = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    model = network(kreg.L1(2.0))
+    model.compile(kreg.ProximalOptimizer(inner), "mse")
+    kreg.bind(model)
+    x = np.random.default_rng(0).normal(size=(16, 3))
+    model.fit(x, np.zeros((16, 4)), batch_size=4, verbose=0, epochs=3)
+    assert not model.get_weights()[0].any()
+
+
+def test_overwriting_moving_average_is_refused():
+    inner = keras.optimizers.SGD(0.1, use_ema=True, ema_overwrite_frequency=2)
+    with pytest.raises(ValueError, match="`ema_overwrite_frequency`"):
+        kreg.ProximalOptimizer(inner)
+
+
+@pytest.mark.parametrize(
+    "name", ["Ftrl", "Lion", "Lamb", "Muon", "Adafactor", "MultiOptimizer"]
+)
+def test_optimizer_without_an_effective_step_is_refused_by_name(name):
+    arguments = ()
+    if name == "MultiOptimizer":
+        arguments = (keras.optimizers.OptimizerMap(keras.optimizers.SGD()),)
+    inner = getattr(keras.optimizers, name)(*arguments)
+    with pytest.raises(ValueError, match=f"Received: inner_optimizer=.*{name}"):
+        kreg.ProximalOptimizer(inner)
+
+
+def test_one_inside_another_is_refused():
+    with pytest.raises(ValueError, match="One ProximalOptimizer is enough"):
+        kreg.ProximalOptimizer(kreg.ProximalOptimizer("sgd"))
+
+
+def test_loss_scale_optimizer_inside_is_refused():
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    with pytest.raises(ValueError, match="Put the ProximalOptimizer inside"):
+        kreg.ProximalOptimizer(scaled)
+
+
+@pytest.mark.parametrize("value", [None, 3, keras.optimizers.Adam], ids=repr)
+def test_no_optimizer_is_refused(value):
+    with pytest.raises(TypeError, match="`inner_optimizer` must be"):
+        kreg.ProximalOptimizer(value)
+
+
+def test_subclass_with_the_same_update_is_served():
+    class Named(keras.optimizers.Adam):
+        pass
+
+    fitted(kreg.ProximalOptimizer(Named()))
+
+
+def test_subclass_with_another_update_is_refused_until_registered():
+    class Halved(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient / 2, variable, learning_rate)
+
+    with pytest.raises(ValueError, match="register_effective_step"):
+        kreg.ProximalOptimizer(Halved())
+
+    @kreg.optimizers.register_effective_step(Halved)
+    def halved(optimizer, variable, learning_rate):
+        return kreg.optimizers.EffectiveStep(learning_rate / 2)
+
+    fitted(kreg.ProximalOptimizer(Halved()))
+
+
+def test_weights_without_a_gradient_are_not_wiped():
+    """Rows of an embedding that no batch holds."""
+    embedding = keras.layers.Embedding(
+        1000, 8, embeddings_regularizer=kreg.L1(1e-5)
+    )
+    model = keras.Sequential(
+        [keras.Input((3,), dtype="int32"), embedding, keras.layers.Flatten()]
+    )
+    model.add(keras.layers.Dense(1))
+    model.compile(kreg.ProximalOptimizer("adam"), "mse")
+    kreg.bind(model)
+    before = embedding.get_weights()[0]
+    x = np.random.default_rng(0).integers(0, 10, size=(64, 3))
+    model.fit(x, np.ones((64, 1)), epochs=10, verbose=0)
+    after = embedding.get_weights()[0]
+    np.testing.assert_allclose(after[10:], before[10:], atol=1e-5)
+
+
+def test_frozen_layers_are_left_alone():
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(4, kernel_regularizer=kreg.L1(1.0)),
+            keras.layers.Dense(4, kernel_regularizer=kreg.L1(1.0)),
+        ]
+    )
+    model.layers[0].trainable = False
+    model.compile(kreg.ProximalOptimizer(keras.optimizers.SGD(0.5)), "mse")
+    kreg.bind(model)
+    frozen = model.layers[0].get_weights()[0]
+    model.fit(np.ones((8, 3)), np.zeros((8, 4)), epochs=5, verbose=0)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], frozen)
+    assert not model.layers[1].get_weights()[0].any()
