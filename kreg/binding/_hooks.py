@@ -31,8 +31,8 @@ def install_hooks(
     Args:
         model: the model.
         binding: its binding.
-        bind_weights: binds the weights that are not bound yet; called when a
-            loss is computed, because the forward pass may have created some.
+        bind_weights: binds the weights that are not bound yet; called again
+            once the model is built, which may be as late as in its first step.
     """
     train_clock: StepClock
     test_clock: StepClock
@@ -48,14 +48,15 @@ def install_hooks(
         model.train_step = _clocked(train_step, train_clock)
         model.test_step = _clocked(test_step, test_clock)
 
+    def bind_late() -> None:
+        bind_weights(model, binding)
+
     shadow_steps()
     if keras.backend.backend() == "jax":
-        _jax.before_each_trace(model, shadow_steps)
+        _jax.before_each_trace(model, shadow_steps, bind_late)
     with strategy_scope(model):
         parts = LossParts(model)
-    model.compute_loss = _split(
-        model, parts, lambda: bind_weights(model, binding)
-    )
+    model.compute_loss = _split(model, parts, bind_late)
 
 
 def _clocked(step: Step, clock: StepClock) -> Step:
@@ -70,15 +71,19 @@ def _clocked(step: Step, clock: StepClock) -> Step:
 
 
 def _split(
-    model: keras.Model, parts: LossParts, bind_weights: Callable[[], bool]
+    model: keras.Model, parts: LossParts, bind_late: Callable[[], None]
 ) -> Callable[..., Tensor]:
     """Wrap `model.compute_loss` to log the parts of what it returns."""
     compute_loss = model.compute_loss
     signature = inspect.signature(compute_loss)
+    first = True
 
     @functools.wraps(compute_loss)
     def split(*args: Any, **kwargs: Any) -> Tensor:
-        bind_weights()
+        nonlocal first
+        if first and is_recording():
+            first = False
+            bind_late()
         loss = compute_loss(*args, **kwargs)
         if is_recording():
             given = signature.bind(*args, **kwargs).arguments

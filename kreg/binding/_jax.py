@@ -87,26 +87,36 @@ def install_clocks(
     return train_clock, test_clock
 
 
-def before_each_trace(model: keras.Model, action: Callable[[], None]) -> None:
-    """Do `action` whenever Keras is about to trace the steps of `model`.
+def before_each_trace(
+    model: keras.Model,
+    shadow_steps: Callable[[], None],
+    bind_late: Callable[[], None],
+) -> None:
+    """Prepare `model` whenever Keras is about to trace its steps.
 
     `jax.jit` remembers what it traced by the function object. So each compiled
     step needs a new one, or a model that was compiled anew would go on with
-    the loss and the optimizer of before.
+    the loss and the optimizer of before. And state that is created inside a
+    trace is lost, so weights are bound here, where Keras has built the model.
     """
+
+    def prepare() -> None:
+        bind_late()
+        shadow_steps()
+
     for kind in ("train", "test"):
-        _before_tracing(model, kind, action)
+        _before_tracing(model, kind, prepare)
 
 
 def _before_tracing(
-    model: keras.Model, kind: str, action: Callable[[], None]
+    model: keras.Model, kind: str, prepare: Callable[[], None]
 ) -> None:
     make = getattr(model, f"make_{kind}_function")
 
     @functools.wraps(make)
     def made(force: bool = False) -> Any:
         if force or getattr(model, f"{kind}_function") is None:
-            action()
+            prepare()
         return make(force=force)
 
     setattr(model, f"make_{kind}_function", made)

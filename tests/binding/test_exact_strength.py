@@ -130,6 +130,18 @@ def test_model_that_fit_builds():
     assert_exact(fit(model, callbacks=[callback]))
 
 
+def test_model_that_fit_builds_bound_before(mode):
+    penalty = kreg.L2(DOUBLING)
+    model = keras.Sequential([dense(penalty)])
+    model.compile(keras.optimizers.SGD(0.0), "mse", **mode)
+    kreg.bind(model)
+    history = fit(model)
+    assert_exact(history)
+    np.testing.assert_allclose(history["penalty"], history["loss"], rtol=1e-6)
+    penalty.multiplier = 0.0
+    assert fit(model, epochs=1)["loss"] == [0.0]
+
+
 @pytest.mark.parametrize("wrap", [False, True])
 def test_mixed_float16(wrap):
     keras.config.set_dtype_policy("mixed_float16")
