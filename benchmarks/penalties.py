@@ -12,7 +12,6 @@ Run with: python benchmarks/penalties.py [--rounds 40] [--optimizer sgd]
 
 import argparse
 import os
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -20,8 +19,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import numpy as np
 import tensorflow as tf
+from interleaved import in_turn, interval
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 import kreg
@@ -82,37 +81,14 @@ def one_read():
     return lambda: [float(read()) for _ in range(STEPS)]
 
 
-def seconds(function):
-    start = time.perf_counter()
-    function()
-    return (time.perf_counter() - start) / STEPS
-
-
-def interval(values):
-    """Median, and the 95 % interval of the median by its ranks."""
-    values = np.sort(values)
-    n = len(values)
-    spread = 0.98 * np.sqrt(n)
-    low = int(max(0, np.floor(n / 2 - spread)))
-    high = int(min(n - 1, np.ceil(n / 2 + spread)))
-    return np.median(values), values[low], values[high]
-
-
 def measure(variants, optimizer, jit_compile, rounds):
     functions = {
         name: train_step(*VARIANTS[name], optimizer, jit_compile)
         for name in variants
     }
     functions["one read"] = one_read()
-    for function in functions.values():
-        for _ in range(3):
-            function()
-    times = {name: np.empty(rounds) for name in functions}
     mode = "XLA" if jit_compile else "graph"
-    for i in track(range(rounds), f"{mode}, {optimizer}"):
-        for name, function in functions.items():
-            times[name][i] = seconds(function)
-    return times
+    return in_turn(functions, rounds, STEPS, f"{mode}, {optimizer}")
 
 
 def show(console, title, times):
