@@ -91,11 +91,6 @@ class Binding:
         """The variable that holds the multiplier of `penalty`, if any."""
         return next((b for b in self._blocks if penalty in b), None)
 
-    @property
-    def blocks(self) -> Sequence[Multipliers]:
-        """All variables that hold multipliers."""
-        return self._blocks
-
     def hold_multipliers(self, penalties: Sequence[Penalty]) -> None:
         """Make the multipliers of `penalties` visible to a compiled step."""
         block = Multipliers(penalties)

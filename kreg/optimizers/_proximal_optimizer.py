@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
@@ -14,16 +13,8 @@ from kreg._types import Tensor
 from kreg.binding import Binding, BoundPenalty
 from kreg.binding._applier import PenaltyApplier
 from kreg.optimizers._effective_step import find_rule
+from kreg.optimizers._terms import Term, terms_of
 from kreg.regularizers import Penalty
-
-
-@dataclass(frozen=True)
-class _Term:
-    """A penalty, the variable that it acts on, and its strengths now."""
-
-    penalty: Penalty
-    variable: keras.Variable
-    strengths: Mapping[str, Tensor | float]
 
 
 @keras.saving.register_keras_serializable(package="kreg")
@@ -137,7 +128,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
             variables = known_variables(self)
         else:
             variables = list(trainable_variables)
-        terms = self._terms(variables)
+        terms = terms_of(variables, self)
         if not self.built:
             self.build(variables)
         accumulates = self.inner_optimizer.gradient_accumulation_steps
@@ -147,39 +138,8 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         updated = self.iterations > before if accumulates else None
         self._take_proximal_steps(terms, rate, updated)
 
-    def _terms(self, variables: Sequence[keras.Variable]) -> list[_Term]:
-        """The penalties to apply, with their strengths before the update."""
-        terms = []
-        for variable in variables:
-            bound = getattr(variable, "regularizer", None)
-            if isinstance(bound, Penalty):
-                raise ValueError(
-                    f"The penalty {bound!r} of `{variable.path}` was not bound "
-                    "when the gradient was taken, so it would act twice. Call "
-                    "`kreg.bind(model)` after `compile`, or pass a kreg "
-                    "callback to `fit`; in a custom loop, call "
-                    "`kreg.bind(model, optimizer)` before the first step. No "
-                    "weight was changed. Received: an unbound penalty"
-                )
-            if not isinstance(bound, BoundPenalty):
-                continue
-            clock = bound.binding.governing_clock()
-            if clock.acting(bound.binding).applier is not self:
-                raise ValueError(
-                    f"The penalty {bound.penalty!r} of `{variable.path}` "
-                    "follows another optimizer than the one that updates the "
-                    "weight. Call `kreg.bind(model, optimizer)` with this one. "
-                    "No weight was changed. Received: "
-                    f"optimizer={clock.acting(bound.binding).optimizer!r}"
-                )
-            strengths = bound.penalty.strengths(
-                clock.step(), clock.multiplier(bound.penalty)
-            )
-            terms.append(_Term(bound.penalty, variable, strengths))
-        return terms
-
     def _take_proximal_steps(
-        self, terms: Sequence[_Term], rate: Tensor, updated: Tensor | None
+        self, terms: Sequence[Term], rate: Tensor, updated: Tensor | None
     ) -> None:
         def update(i: int, variable: Any) -> None:
             stepped = self._proximal_step(terms[i], variable, rate)
@@ -196,9 +156,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
             for i, term in enumerate(terms):
                 update(i, term.variable)
 
-    def _proximal_step(
-        self, term: _Term, variable: Any, rate: Tensor
-    ) -> Tensor:
+    def _proximal_step(self, term: Term, variable: Any, rate: Tensor) -> Tensor:
         """The weight after its proximal step."""
         w = ops.convert_to_tensor(variable)
         strengths = {
