@@ -275,10 +275,6 @@ def test_bound_to_another_optimizer_is_refused():
 
 
 def test_an_exception_in_mid_step_leaves_nothing_behind():
-    class Broken(keras.layers.Layer):
-        def call(self, x):
-            raise RuntimeError("broken")
-
     broken = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(1, kernel_regularizer=kreg.L1())]
     )

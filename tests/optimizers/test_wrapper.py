@@ -92,8 +92,14 @@ def test_set_weights():
 
 @pytest.mark.parametrize("clip", ["clipnorm", "clipvalue", "global_clipnorm"])
 def test_clipped_gradients(clip):
-    inner = keras.optimizers.SGD(0.1, **{clip: 0.01})
-    fitted(kreg.ProximalOptimizer(inner), epochs=2)
+    """Of 1e-9, so that the proximal steps of 0.1 * 0.1 are all that moves."""
+    inner = keras.optimizers.SGD(0.1, **{clip: 1e-9})
+    keras.utils.set_random_seed(1)
+    before = network().get_weights()[0]
+    keras.utils.set_random_seed(1)
+    after = fitted(kreg.ProximalOptimizer(inner)).get_weights()[0]
+    shrunk = np.sign(before) * np.maximum(np.abs(before) - 4 * 0.01, 0)
+    np.testing.assert_allclose(after, shrunk, atol=1e-6)
 
 
 def test_moving_average_keeps_zeros():
