@@ -7,24 +7,40 @@ from kreg import (
     regularizers,
     schedules,
     statistics,
+    surgery,
 )
 from kreg.binding import bind
 from kreg.optimizers import ProximalOptimizer
-from kreg.regularizers import L1, L1L2, L2
-from kreg.statistics import penalties
+from kreg.regularizers import (
+    L1,
+    L1L2,
+    L2,
+    MCP,
+    GroupLasso,
+    SparseGroupLasso,
+)
+from kreg.statistics import penalties, summary
+from kreg.surgery import freeze_support, unfreeze_support
 
 __all__ = [
     "L1",
     "L1L2",
     "L2",
+    "MCP",
+    "GroupLasso",
     "ProximalOptimizer",
+    "SparseGroupLasso",
     "bind",
     "binding",
     "callbacks",
+    "freeze_support",
     "optimizers",
     "penalties",
     "regularizers",
     "schedules",
     "statistics",
+    "summary",
+    "surgery",
+    "unfreeze_support",
 ]
 __version__ = "0.1.0"

@@ -11,6 +11,7 @@ import keras
 from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as in_symbolic_scope,
 )
+from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell
 from keras.src.trainers.compile_utils import MetricsList
 
 
@@ -86,3 +87,34 @@ def known_variables(
 ) -> list[keras.Variable]:
     """The variables that `optimizer` was built for."""
     return list(optimizer._trainable_variables)
+
+
+def own_trainable_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The weights that `layer` made itself and can train, if frozen too."""
+    return list(layer._trainable_variables)
+
+
+def slots(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> list[keras.Variable]:
+    """All that `optimizer` remembers of each entry of `variable`."""
+    index = optimizer._get_variable_index(variable)
+    count = len(optimizer._trainable_variables)
+    found = []
+    for name, value in vars(optimizer).items():
+        if name == "_trainable_variables" or not isinstance(value, list):
+            continue
+        slot = value[index] if len(value) == count else None
+        if isinstance(slot, keras.Variable) and slot.shape == variable.shape:
+            found.append(slot)
+    return found
+
+
+def responsible_optimizer(
+    optimizer: keras.optimizers.Optimizer, variable: Any
+) -> keras.optimizers.Optimizer:
+    """The one of a `MultiOptimizer` that updates `variable`; else itself."""
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        index = optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]
+        return optimizer.optimizers[index]
+    return optimizer

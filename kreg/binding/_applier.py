@@ -9,6 +9,8 @@ class PenaltyApplier:
     A bound penalty lets no gradient through under such an optimizer.
     """
 
+    inner_optimizer: keras.optimizers.Optimizer
+
 
 def penalty_applier(
     optimizer: keras.optimizers.Optimizer | None,
@@ -17,3 +19,14 @@ def penalty_applier(
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     return optimizer if isinstance(optimizer, PenaltyApplier) else None
+
+
+def innermost_optimizer(
+    optimizer: keras.optimizers.Optimizer | None,
+) -> keras.optimizers.Optimizer | None:
+    """What computes the updates, without all that is wrapped around it."""
+    while isinstance(
+        optimizer, (keras.optimizers.LossScaleOptimizer, PenaltyApplier)
+    ):
+        optimizer = optimizer.inner_optimizer
+    return optimizer

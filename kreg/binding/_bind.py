@@ -1,5 +1,6 @@
 """Binding the penalties of a model to its clock."""
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
@@ -7,6 +8,7 @@ import keras
 from kreg.binding._binding import Binding, renew_functions
 from kreg.binding._bound_penalty import BoundPenalty, ObservedRegularizer
 from kreg.binding._hooks import install_hooks, strategy_scope
+from kreg.binding._layouts import layouts_of
 from kreg.binding._penalties_of import activity_penalties, weight_penalties
 from kreg.regularizers import Penalty
 
@@ -45,6 +47,8 @@ def bind(
     Raises:
         TypeError: if `model` is not a `keras.Model` or `optimizer` not an
             optimizer.
+        ValueError: if a penalty does not fit a weight, such as groups along
+            an axis that it does not have; names the weight.
 
     Example:
 
@@ -92,9 +96,10 @@ def _check(model: object, optimizer: object) -> None:
 
 def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     """Bind what is not bound yet; return whether there was any."""
-    changed = False
+    layouts = layouts_of(model)
+    bound: list[tuple[keras.Variable, Any]] = []
     for variable in model.weights:
-        regularizer = variable.regularizer
+        regularizer, suspended = variable.regularizer, False
         if isinstance(regularizer, BoundPenalty):
             owner = regularizer.binding
             if owner is binding or (
@@ -103,17 +108,23 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
                 and not binding.own_optimizer
             ):
                 continue
+            suspended = regularizer.suspended
             regularizer = regularizer.penalty
         if regularizer is None or isinstance(regularizer, ObservedRegularizer):
             continue
         if isinstance(regularizer, Penalty):
-            variable.regularizer = BoundPenalty(regularizer, variable, binding)
+            penalty = BoundPenalty(
+                regularizer, variable, binding, layouts.get(id(variable))
+            )
+            penalty.suspended = suspended
+            bound.append((variable, penalty))
         else:
-            variable.regularizer = ObservedRegularizer(regularizer, variable)
-        changed = True
+            bound.append((variable, ObservedRegularizer(regularizer, variable)))
+    for variable, regularizer in bound:
+        variable.regularizer = regularizer
     penalties = [*weight_penalties(model), *activity_penalties(model)]
     new = [p for p in dict.fromkeys(penalties) if binding.block(p) is None]
     if new:
         with strategy_scope(model):
             binding.hold_multipliers(new)
-    return changed or bool(new)
+    return bool(bound or new)

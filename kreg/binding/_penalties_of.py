@@ -3,7 +3,7 @@
 import keras
 
 from kreg._keras_private import flatten_layers
-from kreg.binding._bound_penalty import BoundPenalty
+from kreg.binding._bound_penalty import own_regularizer
 from kreg.regularizers import Penalty
 
 
@@ -17,9 +17,7 @@ def weight_penalties(
     """
     owners: dict[Penalty, list[keras.Variable]] = {}
     for variable in model.weights:
-        regularizer = variable.regularizer
-        if isinstance(regularizer, BoundPenalty):
-            regularizer = regularizer.penalty
+        regularizer = own_regularizer(variable)
         if isinstance(regularizer, Penalty):
             owners.setdefault(regularizer, []).append(variable)
     for layer in flatten_layers(model):

@@ -22,16 +22,23 @@ class EffectiveStep:
             its learning rate, however small they were; a proximal step must
             not either, or it wipes the weights that had hardly any.
             Defaults to `None`.
+        iterate: what takes the proximal step in the weight's place, where the
+            optimizer moves a variable of its own and derives the weight from
+            it. Defaults to `None`: the weight itself.
+        share: scalar, how far the weight moves with its iterate, in parts of
+            the iterate's way. Defaults to `1.0`.
 
     Example:
 
     >>> import kreg
-    >>> kreg.optimizers.EffectiveStep(step=0.1)
-    EffectiveStep(step=0.1, limit=None)
+    >>> kreg.optimizers.EffectiveStep(step=0.1).step
+    0.1
     """
 
     step: Tensor
     limit: Tensor | None = None
+    iterate: keras.Variable | None = None
+    share: Tensor | float = 1.0
 
 
 Rule = Callable[[Any, Any, Tensor], EffectiveStep]
@@ -116,6 +123,10 @@ _REASONS = {
     "Adafactor": (
         "Adafactor factors its second moments and scales by the weights' own "
         "size. Use Adam. "
+    ),
+    "MultiOptimizer": (
+        "A MultiOptimizer goes directly inside: "
+        "ProximalOptimizer(MultiOptimizer(...)). "
     ),
     "LossScaleOptimizer": (
         "Put the ProximalOptimizer inside: "

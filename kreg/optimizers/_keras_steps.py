@@ -6,6 +6,7 @@ now. Then a weight at rest under updates and proximal steps is a minimum of the
 data loss plus the penalty.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -21,26 +22,33 @@ from kreg.optimizers._effective_step import (
 # How far a proximal step may go, in learning rates. At rest it must be able to
 # undo an update, which is at most about one learning rate.
 _REACH = 2.0
+_SAMPLE = 4096
 
 
-def _updates(optimizer: Any, variable: Any) -> Tensor:
-    """The number of updates, with the last one."""
-    return ops.cast(optimizer.iterations, variable.dtype)
+def _read(optimizer: Any, name: str, variable: Any) -> Tensor:
+    return ops.convert_to_tensor(slot(optimizer, name, variable))
 
 
-def _adaptive(
-    rate: Tensor, divisor: Tensor, seen: Tensor, limit: Tensor | None
-) -> EffectiveStep:
-    """A step that is divided by the size of past gradients.
+def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
+    """What an optimizer remembers of the size of past gradients.
 
-    Args:
-        rate: the learning rate.
-        divisor: tensor of the weight's shape, what it is divided by.
-        seen: tensor of the same shape, 0 where there never was a gradient:
-            there the step is the learning rate alone.
-        limit: the farthest that a proximal step may go.
+    Where there never was one it is taken to be the mean over the weight, or 1
+    if there was none at all. With 0 the effective step would be huge, and wipe
+    what no batch has shown yet, such as the rows of rare words.
     """
-    return EffectiveStep(ops.where(seen > 0, rate / divisor, rate), limit)
+    size = _read(optimizer, name, variable)
+    # Of a sample, as reading all would cost another pass; with an odd stride,
+    # which walks through all columns of a matrix.
+    stride = math.prod(size.shape) // _SAMPLE | 1
+    mean = ops.mean(ops.reshape(size, (-1,))[::stride])
+    typical = ops.where(mean > 0, mean, ops.ones_like(mean))
+    return ops.where(size > 0, size, typical)
+
+
+def _correction(optimizer: Any, beta: float, dtype: Any) -> Tensor:
+    """`1 - beta ** k`, where k counts the updates with the last one."""
+    k = ops.cast(optimizer.iterations, dtype)
+    return 1.0 - ops.power(ops.cast(beta, dtype), k)
 
 
 @register_effective_step(keras.optimizers.SGD)
@@ -50,64 +58,78 @@ def _sgd(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
 
 @register_effective_step(keras.optimizers.Adam)
 def _adam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    k = _updates(optimizer, variable)
     name = "_velocity_hats" if optimizer.amsgrad else "_velocities"
-    v = ops.convert_to_tensor(slot(optimizer, name, variable))
-    corrected = (
-        rate
-        * ops.sqrt(1.0 - ops.power(optimizer.beta_2, k))
-        / (1.0 - ops.power(optimizer.beta_1, k))
-    )
+    v = _gradients(optimizer, name, variable)
+    first = _correction(optimizer, optimizer.beta_1, v.dtype)
+    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    corrected = rate * ops.sqrt(second) / first
     divisor = ops.sqrt(v) + optimizer.epsilon
-    step = ops.where(v > 0, corrected / divisor, rate)
-    return EffectiveStep(step, _REACH * rate)
+    return EffectiveStep(corrected / divisor, _REACH * rate)
 
 
 @register_effective_step(keras.optimizers.Nadam)
 def _nadam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    k = _updates(optimizer, variable)
-    v = ops.convert_to_tensor(slot(optimizer, "_velocities", variable))
-    v_hat = v / (1.0 - ops.power(optimizer.beta_2, k))
-    divisor = ops.sqrt(v_hat) + optimizer.epsilon
-    return _adaptive(rate, divisor, v, _REACH * rate)
+    v = _gradients(optimizer, "_velocities", variable)
+    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    divisor = ops.sqrt(v / second) + optimizer.epsilon
+    return EffectiveStep(rate / divisor, _REACH * rate)
 
 
 @register_effective_step(keras.optimizers.Adamax)
 def _adamax(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    k = _updates(optimizer, variable)
-    u = ops.convert_to_tensor(slot(optimizer, "_u", variable))
-    divisor = (1.0 - ops.power(optimizer.beta_1, k)) * (u + optimizer.epsilon)
-    return _adaptive(rate, divisor, u, _REACH * rate)
+    u = _gradients(optimizer, "_u", variable)
+    first = _correction(optimizer, optimizer.beta_1, u.dtype)
+    divisor = first * (u + optimizer.epsilon)
+    return EffectiveStep(rate / divisor, _REACH * rate)
 
 
 @register_effective_step(keras.optimizers.RMSprop)
 def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = ops.convert_to_tensor(slot(optimizer, "_velocities", variable))
+    v = _gradients(optimizer, "_velocities", variable)
     rate = rate / (1.0 - optimizer.momentum)
     if not optimizer.centered:
         divisor = ops.sqrt(v + optimizer.epsilon)
-        return _adaptive(rate, divisor, v, _REACH * rate)
-    mean = ops.convert_to_tensor(
-        slot(optimizer, "_average_gradients", variable)
-    )
+        return EffectiveStep(rate / divisor, _REACH * rate)
+    mean = _read(optimizer, "_average_gradients", variable)
     # A variance in the divisor sets no bound on how far an update goes.
     divisor = ops.sqrt(v - ops.square(mean) + optimizer.epsilon)
-    return _adaptive(rate, divisor, v, None)
+    return EffectiveStep(rate / divisor)
 
 
 @register_effective_step(keras.optimizers.Adagrad)
 def _adagrad(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = ops.convert_to_tensor(slot(optimizer, "_accumulators", variable))
+    v = _gradients(optimizer, "_accumulators", variable)
     divisor = ops.sqrt(v + optimizer.epsilon)
-    return _adaptive(rate, divisor, v, _REACH * rate)
+    return EffectiveStep(rate / divisor, _REACH * rate)
 
 
 @register_effective_step(keras.optimizers.Adadelta)
 def _adadelta(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = ops.convert_to_tensor(slot(optimizer, "_accumulated_grads", variable))
-    deltas = ops.convert_to_tensor(
-        slot(optimizer, "_accumulated_delta_vars", variable)
-    )
+    v = _gradients(optimizer, "_accumulated_grads", variable)
+    deltas = _read(optimizer, "_accumulated_delta_vars", variable)
     reach = rate * ops.sqrt(deltas + optimizer.epsilon)
     divisor = ops.sqrt(v + optimizer.epsilon)
-    return EffectiveStep(ops.where(v > 0, reach / divisor, reach), None)
+    return EffectiveStep(reach / divisor)
+
+
+@register_effective_step(keras.optimizers.ScheduleFreeAdamW)
+def _schedule_free_adamw(
+    optimizer: Any, variable: Any, rate: Tensor
+) -> EffectiveStep:
+    """The step of the iterate `z` that the weight is averaged from.
+
+    The weight is `(1 - beta_1) * z + beta_1 * x`, and the last update put
+    `1 / k` of z into the average x. Where z is zero the average starts anew.
+    """
+    v = _gradients(optimizer, "_velocities", variable)
+    k = ops.cast(optimizer.iterations, v.dtype)
+    if optimizer.warmup_steps:
+        rate = rate * ops.minimum(k / optimizer.warmup_steps, 1.0)
+    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    divisor = ops.sqrt(v / second) + optimizer.epsilon
+    return EffectiveStep(
+        rate / divisor,
+        _REACH * rate,
+        iterate=slot(optimizer, "_momentums", variable),
+        share=1.0 - optimizer.beta_1 + optimizer.beta_1 / k,
+    )

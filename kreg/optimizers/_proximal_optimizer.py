@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import keras
 from keras import ops
+from keras.optimizers import MultiOptimizer
 
 from kreg._arguments import known_keys
 from kreg._keras_private import known_variables
@@ -13,7 +14,11 @@ from kreg._types import Tensor
 from kreg.binding import Binding, BoundPenalty
 from kreg.binding._applier import PenaltyApplier
 from kreg.optimizers._effective_step import find_rule
-from kreg.optimizers._terms import Term, terms_of
+from kreg.optimizers._proximal_step import (
+    pending_steps,
+    take_proximal_steps,
+)
+from kreg.optimizers._terms import terms_of
 from kreg.regularizers import Penalty
 
 
@@ -39,8 +44,9 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
 
     Args:
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
-            SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta, or one
-            registered with `kreg.optimizers.register_effective_step`.
+            SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta,
+            ScheduleFreeAdamW, one registered with
+            `kreg.optimizers.register_effective_step`, or a `MultiOptimizer`.
         name: the name of the optimizer. Defaults to `"proximal_optimizer"`.
 
     Raises:
@@ -77,7 +83,6 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     ) -> None:
         inner = _optimizer(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
-        self._rule = find_rule(inner)
         self.inner_optimizer = inner
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
@@ -131,48 +136,9 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         terms = terms_of(variables, self)
         if not self.built:
             self.build(variables)
-        accumulates = self.inner_optimizer.gradient_accumulation_steps
-        before = ops.convert_to_tensor(self.iterations) + 0
-        rate = ops.convert_to_tensor(self.learning_rate) + 0.0
+        steps = pending_steps(terms, self.inner_optimizer)
         self.inner_optimizer.apply(grads, trainable_variables)
-        updated = self.iterations > before if accumulates else None
-        self._take_proximal_steps(terms, rate, updated)
-
-    def _take_proximal_steps(
-        self, terms: Sequence[Term], rate: Tensor, updated: Tensor | None
-    ) -> None:
-        def update(i: int, variable: Any) -> None:
-            stepped = self._proximal_step(terms[i], variable, rate)
-            if updated is not None:
-                unchanged = ops.convert_to_tensor(variable)
-                stepped = ops.where(updated, stepped, unchanged)
-            variable.assign(stepped)
-
-        if keras.backend.backend() == "tensorflow":
-            from kreg.optimizers._tensorflow import update_each
-
-            update_each([term.variable for term in terms], update)
-        else:
-            for i, term in enumerate(terms):
-                update(i, term.variable)
-
-    def _proximal_step(self, term: Term, variable: Any, rate: Tensor) -> Tensor:
-        """The weight after its proximal step."""
-        w = ops.convert_to_tensor(variable)
-        strengths = {
-            name: ops.cast(strength, w.dtype)
-            for name, strength in term.strengths.items()
-        }
-        effective = self._rule(
-            self.inner_optimizer, variable, ops.cast(rate, w.dtype)
-        )
-        step = ops.cast(effective.step, w.dtype)
-        if effective.limit is not None:
-            slope = term.penalty.slope(w, strengths)
-            limit = ops.cast(effective.limit, w.dtype)
-            tiny = keras.backend.epsilon() ** 4
-            step = ops.minimum(step, limit / ops.maximum(slope, tiny))
-        return term.penalty.proximal_step(w, step, strengths)
+        take_proximal_steps(steps)
 
     def finalize_variable_values(
         self, var_list: Sequence[keras.Variable]
@@ -183,7 +149,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
             var_list: the variables. A moving average of a weight that is zero
                 is not; it stays zero where it has a kreg penalty.
         """
-        if not self.inner_optimizer.use_ema:
+        if not any(o.use_ema for o in _parts(self.inner_optimizer)):
             self.inner_optimizer.finalize_variable_values(var_list)
             return
         penalized = [
@@ -242,19 +208,36 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
 
 def _optimizer(identifier: Any) -> keras.optimizers.Optimizer:
     if isinstance(identifier, str):
-        return keras.optimizers.get(identifier)
+        identifier = keras.optimizers.get(identifier)
     if not isinstance(identifier, keras.optimizers.Optimizer):
         raise TypeError(
             "`inner_optimizer` must be a `keras.optimizers.Optimizer` or the "
             f"name of one. Received: inner_optimizer={identifier!r} "
             f"(of type {type(identifier).__name__})"
         )
-    if identifier.ema_overwrite_frequency:
-        raise ValueError(
-            "`inner_optimizer` must not overwrite weights by their moving "
-            "averages during training, which undoes zeros: leave "
-            "`ema_overwrite_frequency` out. The averages are taken over when "
-            "training ends. Received: inner_optimizer.ema_overwrite_frequency="
-            f"{identifier.ema_overwrite_frequency}"
-        )
+    for part in _parts(identifier):
+        if part.ema_overwrite_frequency:
+            raise ValueError(
+                "`inner_optimizer` must not overwrite weights by their moving "
+                "averages during training, which undoes zeros: leave "
+                "`ema_overwrite_frequency` out. The averages are taken over "
+                "when training ends. Received: "
+                "inner_optimizer.ema_overwrite_frequency="
+                f"{part.ema_overwrite_frequency}"
+            )
+        if isinstance(part, PenaltyApplier) or part is identifier:
+            find_rule(part)
     return identifier
+
+
+def _parts(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.optimizers.Optimizer]:
+    """The optimizers that a `MultiOptimizer` chooses from, or `optimizer`.
+
+    One of them needs an effective step only where it updates a weight with a
+    kreg penalty, so the others may be of any kind.
+    """
+    if isinstance(optimizer, MultiOptimizer):
+        return list(optimizer.optimizers)
+    return [optimizer]

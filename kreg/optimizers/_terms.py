@@ -9,6 +9,7 @@ from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding._applier import PenaltyApplier
 from kreg.regularizers import Penalty
+from kreg.regularizers._grouping import Grouping
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Term:
     penalty: Penalty
     variable: keras.Variable
     strengths: Mapping[str, Tensor | float]
+    groups: Grouping | None
 
 
 def terms_of(
@@ -50,11 +52,12 @@ def terms_of(
             )
         if isinstance(bound, BoundPenalty):
             _check_applier(bound, applier)
-            clock = bound.binding.governing_clock()
-            strengths = bound.penalty.strengths(
-                clock.step(), clock.multiplier(bound.penalty)
-            )
-            terms.append(Term(bound.penalty, variable, strengths))
+            if not bound.suspended:
+                terms.append(
+                    Term(
+                        bound.penalty, variable, bound.strengths(), bound.groups
+                    )
+                )
     return terms
 
 
@@ -64,6 +67,7 @@ def _check_applier(bound: BoundPenalty, applier: PenaltyApplier) -> None:
         raise ValueError(
             f"The penalty {bound.penalty!r} of `{bound.path}` follows another "
             "optimizer than the one that updates the weight. Call "
-            "`kreg.bind(model, optimizer)` with this one. No weight was "
-            f"changed. Received: optimizer={acting.optimizer!r}"
+            "`kreg.bind(model, optimizer)` with this one; a choice of several "
+            "goes inside: ProximalOptimizer(MultiOptimizer(...)). No weight "
+            f"was changed. Received: optimizer={acting.optimizer!r}"
         )

@@ -1,19 +1,20 @@
 """The L1 penalty."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
 from kreg._types import Tensor
-from kreg.regularizers._norms import l1_norm
-from kreg.regularizers._penalty import Penalty
+from kreg.regularizers._norms import l1_norm, weighted
 from kreg.regularizers._proximal import soft_threshold
-from kreg.regularizers._strength import Strength
+from kreg.regularizers._separable import SeparablePenalty
+from kreg.regularizers._strength import Strength, times
 from kreg.schedules._scalar import Schedule
 
 
 @keras.saving.register_keras_serializable(package="kreg")
-class L1(Penalty):
+class L1(SeparablePenalty):
     """Lasso: pulls every weight towards zero with the same force.
 
     Choose it to find out which weights are needed: the solution it defines has
@@ -27,6 +28,10 @@ class L1(Penalty):
             of the optimizer's iteration, the strength. Defaults to `0.01`,
             which also stands for `None`. Where a schedule gives a negative
             value it counts as 0; a NaN makes the loss NaN.
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by: 0 leaves an entry
+            unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
+            Defaults to `None`: 1 for all. Saved with the model's config.
         multiplier: float >= 0, what the strength is multiplied by; callbacks
             steer it. Defaults to `1.0`.
 
@@ -53,25 +58,27 @@ class L1(Penalty):
     l1 = Strength()
 
     def __init__(
-        self, l1: Schedule | None = 0.01, *, multiplier: float = 1.0
+        self,
+        l1: Schedule | None = 0.01,
+        *,
+        factors: Any = None,
+        multiplier: float = 1.0,
     ) -> None:
-        super().__init__(multiplier=multiplier)
+        super().__init__(factors=factors, multiplier=multiplier)
         self.l1 = 0.01 if l1 is None else l1
 
-    @property
-    def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        return {"l1": l1_norm}
+    def entries_value(
+        self,
+        w: Tensor,
+        strengths: Mapping[str, Tensor | float],
+        factors: Tensor | None,
+    ) -> Tensor:
+        return times(strengths["l1"], lambda: l1_norm(weighted(w, factors)))
 
-    def proximal_step(
+    def entries_step(
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float] | None = None,
+        strengths: Mapping[str, Tensor | float],
     ) -> Tensor:
-        strengths = strengths or self.strengths()
         return soft_threshold(w, effective_step * strengths["l1"])
-
-    def slope(
-        self, w: Tensor, strengths: Mapping[str, Tensor | float]
-    ) -> Tensor | float:
-        return strengths["l1"]

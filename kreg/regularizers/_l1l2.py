@@ -1,20 +1,20 @@
 """The L1 and the squared L2 penalty together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import keras
-from keras import ops
 
 from kreg._types import Tensor
-from kreg.regularizers._norms import l1_norm, squared_l2_norm
-from kreg.regularizers._penalty import Penalty
+from kreg.regularizers._norms import l1_norm, squared_l2_norm, weighted
 from kreg.regularizers._proximal import ridge_shrink, soft_threshold
-from kreg.regularizers._strength import Strength
+from kreg.regularizers._separable import SeparablePenalty
+from kreg.regularizers._strength import Strength, times
 from kreg.schedules._scalar import Schedule
 
 
 @keras.saving.register_keras_serializable(package="kreg")
-class L1L2(Penalty):
+class L1L2(SeparablePenalty):
     """Elastic net: zeros as from L1, correlated inputs kept as by L2.
 
     Choose it over `L1` where inputs are correlated: the L2 part keeps groups
@@ -30,6 +30,10 @@ class L1L2(Penalty):
             Defaults to `0.0`, which also stands for `None`. Where a schedule
             gives a negative value it counts as 0; a NaN makes the loss NaN.
         l2: the same for the L2 part. Defaults to `0.0`.
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by: 0 leaves an entry
+            unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
+            Defaults to `None`: 1 for all. Saved with the model's config.
         multiplier: float >= 0, what both strengths are multiplied by;
             callbacks steer it. Defaults to `1.0`.
 
@@ -62,27 +66,31 @@ class L1L2(Penalty):
         l1: Schedule | None = 0.0,
         l2: Schedule | None = 0.0,
         *,
+        factors: Any = None,
         multiplier: float = 1.0,
     ) -> None:
-        super().__init__(multiplier=multiplier)
+        super().__init__(factors=factors, multiplier=multiplier)
         self.l1 = 0.0 if l1 is None else l1
         self.l2 = 0.0 if l2 is None else l2
 
-    @property
-    def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        return {"l1": l1_norm, "l2": squared_l2_norm}
+    def entries_value(
+        self,
+        w: Tensor,
+        strengths: Mapping[str, Tensor | float],
+        factors: Tensor | None,
+    ) -> Tensor:
+        return times(
+            strengths["l1"], lambda: l1_norm(weighted(w, factors))
+        ) + times(
+            strengths["l2"],
+            lambda: squared_l2_norm(weighted(w, factors, root=True)),
+        )
 
-    def proximal_step(
+    def entries_step(
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float] | None = None,
+        strengths: Mapping[str, Tensor | float],
     ) -> Tensor:
-        strengths = strengths or self.strengths()
         thresholded = soft_threshold(w, effective_step * strengths["l1"])
         return ridge_shrink(thresholded, effective_step * strengths["l2"])
-
-    def slope(
-        self, w: Tensor, strengths: Mapping[str, Tensor | float]
-    ) -> Tensor | float:
-        return strengths["l1"] + 2.0 * strengths["l2"] * ops.abs(w)

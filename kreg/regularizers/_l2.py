@@ -1,20 +1,20 @@
 """The squared L2 penalty."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import keras
-from keras import ops
 
 from kreg._types import Tensor
-from kreg.regularizers._norms import squared_l2_norm
-from kreg.regularizers._penalty import Penalty
+from kreg.regularizers._norms import squared_l2_norm, weighted
 from kreg.regularizers._proximal import ridge_shrink
-from kreg.regularizers._strength import Strength
+from kreg.regularizers._separable import SeparablePenalty
+from kreg.regularizers._strength import Strength, times
 from kreg.schedules._scalar import Schedule
 
 
 @keras.saving.register_keras_serializable(package="kreg")
-class L2(Penalty):
+class L2(SeparablePenalty):
     """Ridge: pulls every weight towards zero in proportion to its size.
 
     Choose it to keep weights small and to share the load among correlated
@@ -28,6 +28,10 @@ class L2(Penalty):
             of the optimizer's iteration, the strength. Defaults to `0.01`,
             which also stands for `None`. Where a schedule gives a negative
             value it counts as 0; a NaN makes the loss NaN.
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by: 0 leaves an entry
+            unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
+            Defaults to `None`: 1 for all. Saved with the model's config.
         multiplier: float >= 0, what the strength is multiplied by; callbacks
             steer it. Defaults to `1.0`.
 
@@ -54,25 +58,30 @@ class L2(Penalty):
     l2 = Strength()
 
     def __init__(
-        self, l2: Schedule | None = 0.01, *, multiplier: float = 1.0
+        self,
+        l2: Schedule | None = 0.01,
+        *,
+        factors: Any = None,
+        multiplier: float = 1.0,
     ) -> None:
-        super().__init__(multiplier=multiplier)
+        super().__init__(factors=factors, multiplier=multiplier)
         self.l2 = 0.01 if l2 is None else l2
 
-    @property
-    def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        return {"l2": squared_l2_norm}
+    def entries_value(
+        self,
+        w: Tensor,
+        strengths: Mapping[str, Tensor | float],
+        factors: Tensor | None,
+    ) -> Tensor:
+        return times(
+            strengths["l2"],
+            lambda: squared_l2_norm(weighted(w, factors, root=True)),
+        )
 
-    def proximal_step(
+    def entries_step(
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float] | None = None,
+        strengths: Mapping[str, Tensor | float],
     ) -> Tensor:
-        strengths = strengths or self.strengths()
         return ridge_shrink(w, effective_step * strengths["l2"])
-
-    def slope(
-        self, w: Tensor, strengths: Mapping[str, Tensor | float]
-    ) -> Tensor | float:
-        return 2.0 * strengths["l2"] * ops.abs(w)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kreg._types import Tensor
+from kreg.regularizers._grouping import Grouping
 
 
 def summable(w: Tensor) -> Tensor:
@@ -14,10 +15,13 @@ def summable(w: Tensor) -> Tensor:
     """
     if not keras.backend.is_keras_tensor(w):
         w = ops.convert_to_tensor(w)
-    dtype = keras.backend.standardize_dtype(w.dtype)
-    if dtype in ("float32", "float64"):
-        return w
-    return ops.cast(w, "float32")
+    return ops.cast(w, summable_dtype(w))
+
+
+def summable_dtype(w: Tensor) -> str:
+    """The dtype of sums over the entries of `w`."""
+    dtype: str = keras.backend.standardize_dtype(w.dtype)
+    return dtype if dtype in ("float32", "float64") else "float32"
 
 
 def l1_norm(w: Tensor) -> Tensor:
@@ -36,3 +40,22 @@ def squared_l2_norm(w: Tensor) -> Tensor:
 
         return _tensorflow.squared_l2_norm(w)
     return ops.sum(ops.square(w))
+
+
+def weighted(
+    w: Tensor, factors: Tensor | None, *, root: bool = False
+) -> Tensor:
+    """`w * factors`, or `w * sqrt(factors)`; w where there are none."""
+    if factors is None:
+        return w
+    return w * (ops.sqrt(factors) if root else factors)
+
+
+def group_norms(w: Tensor, groups: Grouping) -> Tensor:
+    """The Euclidean norm of each group, whose gradient at 0 is 0.
+
+    In the view of `groups`, with axes of length 1.
+    """
+    squares = groups.total(ops.square(groups.grouped(w)))
+    zero = squares == 0
+    return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, squares)))

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 from weakref import WeakSet
 
@@ -14,8 +14,14 @@ from kreg._arguments import known_keys, nonnegative_number
 from kreg._keras_private import in_symbolic_scope
 from kreg._types import Tensor
 from kreg.regularizers._clock import current_clock
+from kreg.regularizers._grouping import Grouping
+from kreg.regularizers._layout import Layout
 from kreg.regularizers._norms import summable
-from kreg.regularizers._strength import strength_at
+from kreg.regularizers._strength import (
+    Strength,
+    cast_strengths,
+    strength_at,
+)
 from kreg.schedules._scalar import serialized
 
 
@@ -27,9 +33,9 @@ class MultiplierObserver(Protocol):
 
 
 class Penalty(keras.regularizers.Regularizer, ABC):
-    """Base of kreg's penalties: strengths times functions of a weight.
+    """Base of kreg's penalties: functions of a weight and of strengths.
 
-    A subclass has one `Strength` attribute for every entry of `functions`.
+    A subclass has one `Strength` attribute for each of its strengths.
 
     Args:
         multiplier: float >= 0, what every strength is multiplied by; callbacks
@@ -41,42 +47,74 @@ class Penalty(keras.regularizers.Regularizer, ABC):
         self._multiplier = nonnegative_number("multiplier", multiplier)
         self._told_unbound = False
 
-    @property
     @abstractmethod
-    def functions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """The function of a weight that belongs to each strength, by name."""
+    def value(
+        self,
+        w: Tensor,
+        strengths: Mapping[str, Tensor | float],
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        """The penalty of `w` at given strengths.
+
+        Args:
+            w: float tensor of any shape.
+            strengths: the strengths by name.
+            groups: what `grouping` says of the weight. Defaults to `None`:
+                as it says of a weight in no layer.
+
+        Returns:
+            A scalar tensor with finite gradients everywhere.
+        """
 
     @abstractmethod
     def proximal_step(
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float] | None = None,
+        strengths: Mapping[str, Tensor | float],
+        groups: Grouping | None = None,
     ) -> Tensor:
         """`argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`.
 
         Args:
             w: float tensor of any shape.
             effective_step: t, a scalar or a tensor of w's shape, >= 0.
-            strengths: the strengths by name. Defaults to those at step 0.
+            strengths: the strengths by name, as `penalty.strengths()` gives
+                them.
+            groups: what `grouping` says of the weight. Defaults to `None`:
+                as it says of a weight in no layer.
 
         Returns:
             A tensor of w's shape, whose zeros are exactly +0.0.
         """
 
     @abstractmethod
-    def slope(
-        self, w: Tensor, strengths: Mapping[str, Tensor | float]
-    ) -> Tensor | float:
-        """The steepest rate at which the penalty of each entry changes there.
+    def grouping(
+        self, shape: Sequence[int], layout: Layout | None = None
+    ) -> Grouping | None:
+        """Which entries of a weight become zero together.
 
         Args:
-            w: float tensor of any shape.
-            strengths: the strengths by name.
+            shape: the shape of the weight.
+            layout: what its axes mean in the layer that owns it. Defaults to
+                `None`: not known.
 
         Returns:
-            A scalar or a tensor of w's shape, >= 0.
+            The groups, or None where every entry stands alone.
+
+        Raises:
+            ValueError: if the penalty does not fit such a weight.
         """
+
+    @classmethod
+    def strength_names(cls) -> tuple[str, ...]:
+        """The names of the strengths, as arguments and attributes."""
+        return tuple(
+            name
+            for base in reversed(cls.__mro__)
+            for name, attribute in vars(base).items()
+            if isinstance(attribute, Strength)
+        )
 
     @property
     def multiplier(self) -> float:
@@ -98,7 +136,7 @@ class Penalty(keras.regularizers.Regularizer, ABC):
         """Whether a strength follows a schedule."""
         return any(
             isinstance(getattr(self, name), LearningRateSchedule)
-            for name in self.functions
+            for name in self.strength_names()
         )
 
     def observe(self, observer: MultiplierObserver) -> None:
@@ -122,25 +160,21 @@ class Penalty(keras.regularizers.Regularizer, ABC):
             multiplier = self.multiplier
         return {
             name: strength_at(getattr(self, name), step, multiplier)
-            for name in self.functions
+            for name in self.strength_names()
         }
 
     def evaluate(
-        self, w: Tensor, step: Tensor, multiplier: Tensor | float
+        self,
+        w: Tensor,
+        step: Tensor,
+        multiplier: Tensor | float,
+        groups: Grouping | None = None,
     ) -> Tensor:
         """The penalty of `w` at a step: a scalar of at least float32."""
         w = summable(w)
-        penalty = ops.zeros((), w.dtype)
         strengths = self.strengths(step, multiplier)
-        for name, function in self.functions.items():
-            strength = strengths[name]
-            if isinstance(strength, float):
-                if strength == 0.0:
-                    continue
-            else:
-                strength = ops.cast(strength, w.dtype)
-            penalty = penalty + strength * function(w)
-        return penalty
+        value = self.value(w, cast_strengths(strengths, w.dtype), groups)
+        return ops.zeros((), w.dtype) + value
 
     def __call__(self, x: Tensor) -> Tensor:
         """The penalty of a tensor, at the step of the model that is running.
@@ -173,7 +207,8 @@ class Penalty(keras.regularizers.Regularizer, ABC):
 
     def get_config(self) -> dict[str, Any]:
         config = {
-            name: serialized(getattr(self, name)) for name in self.functions
+            name: serialized(getattr(self, name))
+            for name in self.strength_names()
         }
         return {**config, "multiplier": self.multiplier}
 
@@ -186,9 +221,10 @@ class Penalty(keras.regularizers.Regularizer, ABC):
         return type(self).from_config, (self.get_config(),)
 
     def __repr__(self) -> str:
-        strengths = ", ".join(
-            f"{name}={getattr(self, name)!r}" for name in self.functions
-        )
-        steered = self.multiplier != 1.0
-        multiplier = f", multiplier={self.multiplier}" if steered else ""
-        return f"{type(self).__name__}({strengths}{multiplier})"
+        names = [
+            name
+            for name in self.get_config()
+            if name != "multiplier" or self.multiplier != 1.0
+        ]
+        arguments = ", ".join(f"{n}={getattr(self, n)!r}" for n in names)
+        return f"{type(self).__name__}({arguments})"

@@ -7,6 +7,8 @@ The proximal operator of a penalty at step t is
 from keras import ops
 
 from kreg._types import Tensor
+from kreg.regularizers._grouping import Grouping
+from kreg.regularizers._norms import group_norms
 
 
 def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:
@@ -38,3 +40,116 @@ def ridge_shrink(w: Tensor, amount: Tensor | float) -> Tensor:
         A tensor of w's shape.
     """
     return w / (1.0 + 2.0 * amount)
+
+
+def firm_threshold(
+    w: Tensor,
+    effective_step: Tensor | float,
+    strength: Tensor | float,
+    gamma: float,
+) -> Tensor:
+    """The proximal operator of the minimax concave penalty.
+
+    `argmin over u of sum(mcp(u)) + sum((u - w) ** 2 / (2 * t))`, where `mcp(u)`
+    is `strength * abs(u) - u ** 2 / (2 * gamma)` up to `gamma * strength` and
+    constant beyond.
+
+    For `t < gamma`: 0 up to `t * strength`, w beyond `gamma * strength`, and
+    between them `sign(w) * (abs(w) - t * strength) / (1 - t / gamma)`. For
+    larger steps there is no between: 0 up to `strength * sqrt(gamma * t)`, and
+    w beyond.
+
+    Args:
+        w: float tensor of any shape.
+        effective_step: t, scalar or tensor of w's shape, >= 0.
+        strength: scalar >= 0.
+        gamma: float > 0.
+
+    Returns:
+        A tensor of w's shape.
+    """
+    t = ops.convert_to_tensor(effective_step, w.dtype)
+    strength = ops.convert_to_tensor(strength, w.dtype)
+    convex = t < gamma
+    soft = soft_threshold(w, t * strength)
+    firm = soft / (1.0 - ops.where(convex, t, 0.0) / gamma)
+    untouched = ops.where(
+        convex,
+        gamma * strength,
+        strength * ops.sqrt(gamma * ops.maximum(t, gamma)),
+    )
+    inside = ops.where(convex, firm, ops.zeros_like(w))
+    return ops.where(ops.abs(w) > untouched, w, inside)
+
+
+# Newton's method for the norm of a group gains digits as fast as any: from the
+# lower bound it starts at, four steps reach single precision over four decades
+# of steps in a group, and six double precision.
+_NEWTON_STEPS = 6
+
+
+def group_soft_threshold(
+    w: Tensor,
+    effective_step: Tensor | float,
+    strength: Tensor | float,
+    groups: Grouping,
+) -> Tensor:
+    """`argmin over u of strength * sum(norms(u)) + sum((u - w)**2 / (2 * t))`.
+
+    With one step for all, a group is scaled by `1 - t * strength / norm(w)`, or
+    zero. With a step for each entry a group is zero where
+    `norm(w / t) <= strength`; else it is `w * nu / (nu + strength * t)`, where
+    `nu`, its norm, solves `sum((w / (nu + strength * t)) ** 2) == 1`. That is
+    found by Newton's method on `sum(...) ** -0.5 - 1`, which is concave, from
+    below, in a fixed number of steps.
+
+    Args:
+        w: float tensor of any shape.
+        effective_step: t, scalar or tensor of w's shape, >= 0.
+        strength: scalar >= 0.
+        groups: which entries belong together.
+
+    Returns:
+        A tensor of w's shape, whose zeros are +0.0.
+    """
+    t = ops.convert_to_tensor(effective_step, w.dtype)
+    strength = ops.convert_to_tensor(strength, w.dtype)
+    norms = group_norms(w, groups)
+    tiny = 1e-30
+    if len(t.shape) == 0:
+        scale = 1.0 - t * strength / ops.maximum(norms, tiny)
+        zero = norms <= t * strength
+    else:
+        t = groups.grouped(t)
+        scale, zero = _diagonal_scale(
+            groups.grouped(w), t, strength, groups, norms, tiny
+        )
+    stepped = ops.where(zero, ops.zeros_like(norms), groups.grouped(w) * scale)
+    return ops.reshape(stepped, w.shape)
+
+
+def _diagonal_scale(
+    w: Tensor,
+    t: Tensor,
+    strength: Tensor,
+    groups: Grouping,
+    norms: Tensor,
+    tiny: float,
+) -> tuple[Tensor, Tensor]:
+    """What to multiply each entry by, and which groups are zero."""
+    moving = t > 0
+    pull = ops.where(moving, w / ops.where(moving, t, 1.0), 0.0)
+    held = ops.where(moving, ops.zeros_like(w), ops.abs(w))
+    zero = ops.logical_and(
+        ops.sqrt(groups.total(ops.square(pull))) <= strength,
+        groups.largest(held) <= 0,
+    )
+    shift = strength * t
+    nu = ops.maximum(norms - strength * groups.largest(t), tiny)
+    for _ in range(_NEWTON_STEPS):
+        shares = ops.square(w / (nu + shift))
+        phi = groups.total(shares)
+        curvature = groups.total(shares / (nu + shift))
+        nu = nu + phi * (ops.sqrt(phi) - 1.0) / ops.maximum(curvature, tiny)
+        nu = ops.maximum(nu, tiny)
+    return nu / (nu + shift), zero

@@ -1,5 +1,6 @@
 """The strength of a penalty: a number or a schedule, times a multiplier."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -53,6 +54,23 @@ def strength_at(
     if isinstance(multiplier, float):
         return base * multiplier
     return base * ops.convert_to_tensor(multiplier)
+
+
+def cast_strengths(
+    strengths: Mapping[str, Tensor | float], dtype: Any
+) -> dict[str, Tensor | float]:
+    """The strengths in a weight's dtype; numbers stay numbers."""
+    return {
+        name: value if isinstance(value, float) else ops.cast(value, dtype)
+        for name, value in strengths.items()
+    }
+
+
+def times(strength: Tensor | float, norm: Callable[[], Tensor]) -> Tensor:
+    """`strength * norm()`, with nothing to compute where it is always 0."""
+    if isinstance(strength, float) and strength == 0.0:
+        return 0.0
+    return strength * norm()
 
 
 def _check_first_value(name: str, strength: Schedule) -> None:

@@ -1,5 +1,8 @@
 """What one reading of a model's weights says."""
 
 from kreg.statistics._penalties import penalties
+from kreg.statistics._read import read
+from kreg.statistics._reading import Reading, WeightReading
+from kreg.statistics._summary import summary
 
-__all__ = ["penalties"]
+__all__ = ["Reading", "WeightReading", "penalties", "read", "summary"]

@@ -3,7 +3,13 @@
 import keras
 from keras import ops
 
+from kreg._types import Tensor
+from kreg.binding._bound_penalty import is_suspended, own_regularizer
+from kreg.binding._layouts import layouts_of
+from kreg.regularizers import Penalty
 from kreg.regularizers._clock import at_step
+from kreg.regularizers._layout import Layout
+from kreg.statistics._paths import distinct_paths
 
 
 def penalties(model: keras.Model) -> dict[str, float]:
@@ -34,15 +40,36 @@ def penalties(model: keras.Model) -> dict[str, float]:
     """
     optimizer = getattr(model, "optimizer", None)
     step = 0 if optimizer is None else optimizer.iterations
-    result: dict[str, float] = {}
-    seen: dict[str, int] = {}
-    with at_step(step):
-        for variable in model.trainable_weights:
-            if variable.regularizer is None:
-                continue
-            path = variable.path
-            seen[path] = seen.get(path, 0) + 1
-            name = path if seen[path] == 1 else f"{path}#{seen[path]}"
-            value = ops.convert_to_numpy(variable.regularizer(variable))
-            result[name] = float(value)
-    return result
+    layouts = layouts_of(model)
+    penalized = [
+        v for v in model.trainable_weights if v.regularizer is not None
+    ]
+    paths = distinct_paths(penalized)
+    return {
+        path: float(
+            ops.convert_to_numpy(
+                weight_penalty(variable, layouts.get(id(variable)), step)
+            )
+        )
+        for path, variable in zip(paths, penalized, strict=True)
+    }
+
+
+def weight_penalty(
+    variable: keras.Variable, layout: Layout | None, step: Tensor
+) -> Tensor:
+    """What the regularizer of `variable` says of it, bound or not.
+
+    Args:
+        variable: a weight with a regularizer.
+        layout: what its axes mean in its layer.
+        step: the optimizer iteration.
+    """
+    regularizer = own_regularizer(variable)
+    if is_suspended(variable):
+        return ops.zeros(())
+    if not isinstance(regularizer, Penalty):
+        with at_step(step):
+            return variable.regularizer(variable)
+    groups = regularizer.grouping(tuple(variable.shape), layout)
+    return regularizer.evaluate(variable, step, regularizer.multiplier, groups)

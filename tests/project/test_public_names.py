@@ -32,9 +32,8 @@ def test_doctests(name):
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_all_is_sorted_and_real(name):
+def test_all_is_real(name):
     package = importlib.import_module(name)
-    assert package.__all__ == sorted(package.__all__)
     for public in package.__all__:
         assert hasattr(package, public)
 
@@ -57,6 +56,8 @@ WITHOUT_EXAMPLE = {
     "kreg.binding.Binding",  # what `bind` returns; shown there
     "kreg.binding.BoundPenalty",  # made by `bind` alone
     "kreg.regularizers.Penalty",  # abstract
+    "kreg.statistics.Reading",  # what `read` returns; shown there
+    "kreg.statistics.WeightReading",
 }
 
 

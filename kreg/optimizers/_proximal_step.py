@@ -1,0 +1,125 @@
+"""The proximal steps that follow an optimizer's update."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from kreg._keras_private import responsible_optimizer
+from kreg._types import Tensor
+from kreg.optimizers._effective_step import EffectiveStep, Rule, find_rule
+from kreg.optimizers._terms import Term
+from kreg.regularizers._norms import summable
+from kreg.regularizers._strength import cast_strengths
+
+
+@dataclass(frozen=True)
+class PendingStep:
+    """What a proximal step must know from before the update it follows.
+
+    Args:
+        term: the penalty and its weight.
+        optimizer: the optimizer that updates the weight.
+        rule: its effective step.
+        rate: its learning rate.
+        updates: how many updates it has made, where it accumulates gradients
+            and may make none; else None.
+    """
+
+    term: Term
+    optimizer: keras.optimizers.Optimizer
+    rule: Rule
+    rate: Tensor
+    updates: Tensor | None
+
+
+def pending_steps(
+    terms: Sequence[Term], inner_optimizer: keras.optimizers.Optimizer
+) -> list[PendingStep]:
+    """Read, before the update, what the proximal steps of `terms` need.
+
+    Raises:
+        ValueError: if the effective step of an optimizer is not known.
+    """
+    steps = []
+    for term in terms:
+        optimizer = responsible_optimizer(inner_optimizer, term.variable)
+        updates = None
+        if optimizer.gradient_accumulation_steps:
+            updates = ops.convert_to_tensor(optimizer.iterations) + 0
+        rate = ops.convert_to_tensor(optimizer.learning_rate) + 0.0
+        rule = find_rule(optimizer)
+        steps.append(PendingStep(term, optimizer, rule, rate, updates))
+    return steps
+
+
+def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
+    """Take the proximal steps, after the update."""
+    if keras.backend.backend() == "tensorflow":
+        from kreg.optimizers import _tensorflow
+
+        _tensorflow.update_each(
+            [step.term.variable for step in steps],
+            lambda i, copy: _take(steps[i], copy, _tensorflow.fused),
+        )
+    else:
+        for step in steps:
+            _take(step, step.term.variable, lambda function: function())
+
+
+def _take(step: PendingStep, variable: Any, fused: Any) -> None:
+    """Take one step.
+
+    Args:
+        step: the step.
+        variable: its variable, or the copy of it on one device.
+        fused: calls a function that returns tensors, in the fastest way.
+    """
+    targets = [variable]
+
+    def values() -> list[Tensor]:
+        rate = ops.cast(step.rate, variable.dtype)
+        effective = step.rule(step.optimizer, variable, rate)
+        w = ops.convert_to_tensor(variable)
+        if effective.iterate is None:
+            return [_stepped(step.term, w, effective)]
+        targets.append(effective.iterate)
+        before = ops.convert_to_tensor(effective.iterate)
+        after = _stepped(step.term, before, effective)
+        return [_followed(w, before, after, effective.share), after]
+
+    new = fused(values)
+    if step.updates is not None:
+        updated = step.optimizer.iterations > step.updates
+        new = [
+            ops.where(updated, value, ops.convert_to_tensor(target))
+            for value, target in zip(new, targets, strict=True)
+        ]
+    for target, value in zip(targets, new, strict=True):
+        step.optimizer.assign(target, value)
+
+
+def _stepped(term: Term, w: Tensor, effective: EffectiveStep) -> Tensor:
+    """The proximal step of `w`, no farther than the effective step allows."""
+    dtype = w.dtype
+    w = summable(w)
+    after = term.penalty.proximal_step(
+        w,
+        ops.cast(effective.step, w.dtype),
+        cast_strengths(term.strengths, w.dtype),
+        term.groups,
+    )
+    if effective.limit is not None:
+        limit = ops.cast(effective.limit, w.dtype)
+        after = ops.maximum(ops.minimum(after, w + limit), w - limit)
+    return ops.cast(after, dtype)
+
+
+def _followed(
+    w: Tensor, before: Tensor, after: Tensor, share: Tensor | float
+) -> Tensor:
+    """A weight that moves with its iterate, and is zero where that is."""
+    moved = w + share * (after - before)
+    return ops.where(after == 0, ops.zeros_like(moved), moved)

@@ -1,0 +1,90 @@
+"""Penalties that treat every entry of a weight on its own."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg._types import Tensor
+from kreg.regularizers._factors import check_fit, penalty_factors
+from kreg.regularizers._grouping import Grouping
+from kreg.regularizers._layout import Layout
+from kreg.regularizers._penalty import Penalty
+
+
+class SeparablePenalty(Penalty):
+    """Base of penalties that are a sum over entries.
+
+    Args:
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by. Defaults to
+            `None`: 1 for all.
+        multiplier: float >= 0, what every strength is multiplied by.
+    """
+
+    def __init__(self, *, factors: Any = None, multiplier: float = 1.0) -> None:
+        super().__init__(multiplier=multiplier)
+        self._factors = penalty_factors(factors)
+
+    @property
+    def factors(self) -> NDArray[np.float32] | None:
+        """What the penalty of each entry is multiplied by; read-only."""
+        return self._factors
+
+    @abstractmethod
+    def entries_value(
+        self,
+        w: Tensor,
+        strengths: Mapping[str, Tensor | float],
+        factors: Tensor | None,
+    ) -> Tensor:
+        """The penalty of `w`, each entry's multiplied by its factor."""
+
+    @abstractmethod
+    def entries_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Mapping[str, Tensor | float],
+    ) -> Tensor:
+        """The proximal step where every factor is 1."""
+
+    def grouping(
+        self, shape: Sequence[int], layout: Layout | None = None
+    ) -> None:
+        check_fit(self._factors, shape)
+
+    def value(
+        self,
+        w: Tensor,
+        strengths: Mapping[str, Tensor | float],
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        return self.entries_value(w, strengths, self._factors_like(w))
+
+    def proximal_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Mapping[str, Tensor | float],
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        factors = self._factors_like(w)
+        if factors is not None:
+            # `factor * penalty` at step t is `penalty` at step t * factor.
+            effective_step = effective_step * factors
+        return self.entries_step(w, effective_step, strengths)
+
+    def _factors_like(self, w: Tensor) -> Tensor | None:
+        if self._factors is None:
+            return None
+        return ops.convert_to_tensor(self._factors, w.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._factors is not None:
+            config["factors"] = self._factors.tolist()
+        return config

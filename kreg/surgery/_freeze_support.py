@@ -1,0 +1,168 @@
+"""Training on with the zeros that a model has."""
+
+from collections.abc import Iterable
+
+import keras
+from keras import ops
+
+from kreg._keras_private import responsible_optimizer, slots
+from kreg.binding import BoundPenalty, bind
+from kreg.binding._applier import innermost_optimizer, penalty_applier
+from kreg.binding._binding import renew_functions
+from kreg.binding._hooks import strategy_scope
+from kreg.surgery._keep_support import KeepSupport
+
+Weights = Iterable[keras.Variable | keras.layers.Layer]
+
+
+def freeze_support(
+    model: keras.Model, weights: Weights | None = None
+) -> dict[str, int]:
+    """Keep the zeros of a model while the other weights train on unpenalized.
+
+    The second half of the relaxed lasso: an L1 penalty finds which weights are
+    needed but also shrinks those, so train on with the zeros fixed and the
+    penalty off. Works with every optimizer, and on a model that was loaded.
+
+    From now on, for each chosen weight: what is exactly 0.0 stays so, a kreg
+    penalty on it counts as having strength 0, and what the optimizer remembers
+    (momenta, second moments) is cleared at the zeros. Regularizers that are
+    not kreg's go on acting. `unfreeze_support` undoes it.
+
+    The weights hold the zeros, a saved model holds no note of the freeze: call
+    it again after loading. Calling it twice takes the zeros of the second
+    time.
+
+    Args:
+        model: a built `keras.Model`, compiled or not.
+        weights: the weights to freeze the support of: an iterable of variables
+            and layers of the model. Defaults to `None`: all with a kreg
+            penalty.
+
+    Returns:
+        A dict from `variable.path` to how many zeros are kept there.
+
+    Raises:
+        ValueError: if no weight is chosen; if an optimizer other than
+            `kreg.ProximalOptimizer` will replace weights by their moving
+            averages, which are not zero.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> model = keras.Sequential([keras.Input((3,), name="x"),
+    ...     keras.layers.Dense(1, kernel_regularizer=kreg.L1(), name="y")])
+    >>> model.compile("adam", "mse")
+    >>> model.set_weights([numpy.array([[0.0], [1.0], [0.0]]), numpy.zeros(1)])
+    >>> list(kreg.freeze_support(model).values())
+    [2]
+    >>> history = model.fit(numpy.ones((8, 3)), numpy.ones((8, 1)), verbose=0)
+    >>> (model.get_weights()[0] == 0.0).ravel().tolist()
+    [True, False, True]
+    >>> history.history["penalty"]
+    [0.0]
+
+    References:
+        Meinshausen, "Relaxed Lasso", Computational Statistics & Data Analysis
+        52(1), 2007.
+    """
+    bind(model)
+    chosen = _chosen(model, weights)
+    if not chosen:
+        raise ValueError(
+            "`weights` must hold a weight of the model: none has a kreg "
+            "penalty, so name the weights or layers whose zeros to keep. "
+            f"Received: weights={weights!r} of the model `{model.name}`"
+        )
+    _refuse_averages(model)
+    kept = {}
+    with strategy_scope(model):
+        for variable in chosen:
+            own = variable.constraint
+            if isinstance(own, KeepSupport):
+                own = own.constraint
+            variable.constraint = KeepSupport(variable, own)
+            _suspend(variable, True)
+            _forget_at_zeros(model, variable)
+            zeros = ops.sum(ops.cast(ops.equal(variable, 0), "int32"))
+            kept[variable.path] = int(ops.convert_to_numpy(zeros))
+    renew_functions(model)
+    return kept
+
+
+def unfreeze_support(model: keras.Model) -> list[str]:
+    """Undo `freeze_support`: zeros may move and penalties act again.
+
+    What the optimizer remembers at the zeros is cleared once more, so that
+    they start from rest.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The paths of the weights that were frozen; none is no error.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(
+    ...     1, kernel_regularizer=kreg.L1(), name="last")], name="net")
+    >>> frozen = kreg.freeze_support(model)
+    >>> kreg.unfreeze_support(model)
+    ['net/last/kernel']
+    >>> kreg.unfreeze_support(model)
+    []
+    """
+    frozen = [v for v in model.weights if isinstance(v.constraint, KeepSupport)]
+    for variable in frozen:
+        _forget_at_zeros(model, variable)
+        variable.constraint = variable.constraint.constraint
+        _suspend(variable, False)
+    renew_functions(model)
+    return [variable.path for variable in frozen]
+
+
+def _chosen(
+    model: keras.Model, weights: Weights | None
+) -> list[keras.Variable]:
+    if weights is None:
+        return [v for v in model.weights if _is_penalized(v)]
+    chosen: set[int] = set()
+    for entry in weights:
+        if isinstance(entry, keras.layers.Layer):
+            chosen.update(id(v) for v in entry.trainable_weights)
+        else:
+            chosen.add(id(entry))
+    return [v for v in model.weights if id(v) in chosen]
+
+
+def _is_penalized(variable: keras.Variable) -> bool:
+    return isinstance(variable.regularizer, BoundPenalty)
+
+
+def _suspend(variable: keras.Variable, suspended: bool) -> None:
+    if _is_penalized(variable):
+        variable.regularizer.suspended = suspended
+
+
+def _refuse_averages(model: keras.Model) -> None:
+    """Moving averages are taken before constraints, so they undo zeros."""
+    optimizer = innermost_optimizer(getattr(model, "optimizer", None))
+    applier = penalty_applier(getattr(model, "optimizer", None))
+    if applier is None and getattr(optimizer, "use_ema", False):
+        raise ValueError(
+            "`model` must not have an optimizer that replaces weights by "
+            "their moving averages, which are not zero. Wrap it in "
+            "`kreg.ProximalOptimizer`, which keeps zeros, or leave out "
+            f"`use_ema`. Received: optimizer={optimizer!r} with use_ema=True"
+        )
+
+
+def _forget_at_zeros(model: keras.Model, variable: keras.Variable) -> None:
+    """Clear what the optimizer remembers where `variable` is zero."""
+    optimizer = innermost_optimizer(getattr(model, "optimizer", None))
+    if optimizer is None or not optimizer.built or not variable.trainable:
+        return
+    support: KeepSupport = variable.constraint
+    for slot in slots(responsible_optimizer(optimizer, variable), variable):
+        slot.assign(support.kept(ops.convert_to_tensor(slot)))
