@@ -124,6 +124,11 @@ _REASONS = {
         "Adafactor factors its second moments and scales by the weights' own "
         "size. Use Adam. "
     ),
+    "ScheduleFreeAdamW": (
+        "Keras computes ScheduleFreeAdamW rightly on the JAX backend alone: on "
+        "the others its averages are off and weights hardly move. Use Adam "
+        "with a `CosineDecay`, or the JAX backend. "
+    ),
     "MultiOptimizer": (
         "A MultiOptimizer goes directly inside: "
         "ProximalOptimizer(MultiOptimizer(...)). "

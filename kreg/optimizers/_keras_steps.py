@@ -91,7 +91,9 @@ def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
         divisor = ops.sqrt(v + optimizer.epsilon)
         return EffectiveStep(rate / divisor, _REACH * rate)
     mean = _read(optimizer, "_average_gradients", variable)
-    # A variance in the divisor sets no bound on how far an update goes.
+    # A variance in the divisor sets no bound on how far an update goes. At
+    # rest it is a difference of rounding size, which compilers round in ways
+    # of their own: an epsilon well above it makes the step sure.
     divisor = ops.sqrt(v - ops.square(mean) + optimizer.epsilon)
     return EffectiveStep(rate / divisor)
 
@@ -112,7 +114,6 @@ def _adadelta(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     return EffectiveStep(reach / divisor)
 
 
-@register_effective_step(keras.optimizers.ScheduleFreeAdamW)
 def _schedule_free_adamw(
     optimizer: Any, variable: Any, rate: Tensor
 ) -> EffectiveStep:
@@ -132,4 +133,12 @@ def _schedule_free_adamw(
         _REACH * rate,
         iterate=slot(optimizer, "_momentums", variable),
         share=1.0 - optimizer.beta_1 + optimizer.beta_1 / k,
+    )
+
+
+# On the other backends Keras 3.15 reads the old iterate after it has changed,
+# so that the weights are not those of the paper and hardly move.
+if keras.backend.backend() == "jax":
+    register_effective_step(keras.optimizers.ScheduleFreeAdamW)(
+        _schedule_free_adamw
     )

@@ -45,7 +45,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     Args:
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
             SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta,
-            ScheduleFreeAdamW, one registered with
+            ScheduleFreeAdamW (JAX), one registered with
             `kreg.optimizers.register_effective_step`, or a `MultiOptimizer`.
         name: the name of the optimizer. Defaults to `"proximal_optimizer"`.
 

@@ -114,37 +114,42 @@ def group_soft_threshold(
     """
     t = ops.convert_to_tensor(effective_step, w.dtype)
     strength = ops.convert_to_tensor(strength, w.dtype)
-    norms = group_norms(w, groups)
-    tiny = 1e-30
+    view = groups.grouped(w)
     if len(t.shape) == 0:
-        scale = 1.0 - t * strength / ops.maximum(norms, tiny)
+        norms = group_norms(w, groups)
         zero = norms <= t * strength
+        scale = 1.0 - t * strength / ops.where(zero, 1.0, norms)
     else:
         t = groups.grouped(t)
-        scale, zero = _diagonal_scale(
-            groups.grouped(w), t, strength, groups, norms, tiny
-        )
-    stepped = ops.where(zero, ops.zeros_like(norms), groups.grouped(w) * scale)
-    return ops.reshape(stepped, w.shape)
+        zero = _is_pulled_to_zero(view, t, strength, groups)
+        # Any other number in the place of zero groups, whose result is not
+        # used, keeps infinities out of the gradient.
+        rest = ops.where(zero, 1.0, view)
+        nu = _solution_norms(rest, t, strength, groups)
+        scale = nu / (nu + strength * t)
+    return ops.reshape(ops.where(zero, 0.0, view * scale), w.shape)
 
 
-def _diagonal_scale(
-    w: Tensor,
-    t: Tensor,
-    strength: Tensor,
-    groups: Grouping,
-    norms: Tensor,
-    tiny: float,
-) -> tuple[Tensor, Tensor]:
-    """What to multiply each entry by, and which groups are zero."""
+def _is_pulled_to_zero(
+    w: Tensor, t: Tensor, strength: Tensor, groups: Grouping
+) -> Tensor:
+    """Whether `norm(w / t) <= strength`; where t is 0, w must be 0 too."""
     moving = t > 0
     pull = ops.where(moving, w / ops.where(moving, t, 1.0), 0.0)
-    held = ops.where(moving, ops.zeros_like(w), ops.abs(w))
-    zero = ops.logical_and(
-        ops.sqrt(groups.total(ops.square(pull))) <= strength,
+    held = ops.where(moving, 0.0, ops.abs(w))
+    return ops.logical_and(
+        groups.total(ops.square(pull)) <= ops.square(strength),
         groups.largest(held) <= 0,
     )
+
+
+def _solution_norms(
+    w: Tensor, t: Tensor, strength: Tensor, groups: Grouping
+) -> Tensor:
+    """The norm of each group after the step, for groups that are not zero."""
+    tiny = 1e-30
     shift = strength * t
+    norms = ops.sqrt(groups.total(ops.square(w)))
     nu = ops.maximum(norms - strength * groups.largest(t), tiny)
     for _ in range(_NEWTON_STEPS):
         shares = ops.square(w / (nu + shift))
@@ -152,4 +157,4 @@ def _diagonal_scale(
         curvature = groups.total(shares / (nu + shift))
         nu = nu + phi * (ops.sqrt(phi) - 1.0) / ops.maximum(curvature, tiny)
         nu = ops.maximum(nu, tiny)
-    return nu / (nu + shift), zero
+    return nu

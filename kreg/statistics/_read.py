@@ -70,10 +70,8 @@ def read(model: keras.Model) -> Reading:
     paths = distinct_paths(row.variable for row in rows)
     figures = [_figures(row, step) for row in rows]
     strengths = [_strengths(row.variable, step) for row in rows]
-    floats, counts = (
-        ops.convert_to_numpy(ops.stack(column)) if rows else ()
-        for column in (zip(*figures, strict=True) if rows else ((), ()))
-    )
+    floats = _transferred([f for f, _ in figures])
+    counts = _transferred([c for _, c in figures])
     return Reading(
         step,
         tuple(
@@ -126,7 +124,17 @@ def _figures(row: _Row, step: int) -> tuple[Tensor, Tensor]:
         penalty = ops.cast(
             weight_penalty(row.variable, row.layout, step), w.dtype
         )
-    return ops.cast(ops.stack([penalty, *norms]), "float64"), ops.stack(counts)
+    return ops.stack([penalty, *norms]), ops.stack(counts)
+
+
+def _transferred(vectors: list[Tensor]) -> Any:
+    """Vectors of equal length as the rows of a NumPy array."""
+    if not vectors:
+        return ()
+    dtype = keras.backend.result_type(*(v.dtype for v in vectors))
+    return ops.convert_to_numpy(
+        ops.stack([ops.cast(v, dtype) for v in vectors])
+    )
 
 
 def _dead(w: Tensor, groups: Grouping) -> Tensor:
