@@ -7,6 +7,7 @@ NumPy compute; or its first step raises, and no weight has changed.
 import keras
 import numpy as np
 import pytest
+from custom_steps import CustomStep, OwnLoss
 from keras import ops
 
 import kreg
@@ -262,6 +263,141 @@ def test_gradient_tape_loop(bound, compiled):
         for i in range(0, len(X), BATCH):
             step(X[i : i + BATCH], Y[i : i + BATCH])
     assert_weights(model, expected(ramp))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="a torch loop")
+@pytest.mark.parametrize("bound", [True, False])
+def test_torch_loop(bound):
+    import torch
+
+    penalty = None if bound else kreg.L1(0.6)
+    model, optimizer = network(penalty), sgd()
+    if bound:
+        kreg.bind(model, optimizer)
+    weights = model.trainable_weights
+    optimizer.build(weights)  # binds what is not, before the first loss
+    for _ in range(EPOCHS):
+        for i in range(0, len(X), BATCH):
+            model.zero_grad()
+            target = ops.convert_to_tensor(Y[i : i + BATCH])
+            loss = ops.mean((model(X[i : i + BATCH]) - target) ** 2)
+            (loss + sum(model.losses)).backward()
+            gradients = [v.value.grad for v in weights]
+            with torch.no_grad():
+                optimizer.apply(gradients, weights)
+    assert_weights(model, expected(ramp if bound else constant))
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="a JAX loop")
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("bound", [True, False])
+def test_jax_loop(bound, told):
+    import jax
+
+    penalty = None if told else kreg.L1(0.6)
+    model, optimizer = network(penalty), sgd()
+    if bound:
+        kreg.bind(model, optimizer)
+    optimizer.build(model.trainable_variables)
+    tv = [v.value for v in model.trainable_variables]
+    ntv = [v.value for v in model.non_trainable_variables]
+    ov = [v.value for v in optimizer.variables]
+
+    def loss_of(tv, x, y):
+        y_pred, _, losses = model.stateless_call(tv, ntv, x, return_losses=True)
+        return ops.mean((y_pred - y) ** 2) + sum(losses)
+
+    @jax.jit
+    def step(tv, ov, x, y):
+        if told:
+            with kreg.binding.at_step(ov[0]):
+                gradients = jax.grad(loss_of)(tv, x, y)
+        else:
+            gradients = jax.grad(loss_of)(tv, x, y)
+        return optimizer.stateless_apply(ov, gradients, tv)
+
+    for _ in range(EPOCHS):
+        for i in range(0, len(X), BATCH):
+            tv, ov = step(tv, ov, X[i : i + BATCH], Y[i : i + BATCH])
+    model.set_weights(tv)
+    assert_weights(model, expected(ramp if told else constant))
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("cls", [CustomStep, OwnLoss])
+def test_overridden_train_step(cls, eagerly):
+    model = network(cls=cls)
+    model.compile(sgd(), "mse", run_eagerly=eagerly)
+    kreg.bind(model)
+    fit(model)
+    assert_weights(model, expected(ramp))
+
+
+@pytest.mark.parametrize("cls", [CustomStep, OwnLoss])
+def test_overridden_train_step_not_bound(cls):
+    model = network(kreg.L1(0.6), cls=cls)
+    model.compile(sgd(), "mse")
+    if BACKEND == "tensorflow":
+        with pytest.raises(ValueError, match=r"not bound.*kreg\.bind\(model\)"):
+            fit(model)
+        np.testing.assert_array_equal(model.get_weights()[0], START)
+        kreg.bind(model)
+    fit(model)
+    assert_weights(model, expected(constant))
+
+
+@pytest.mark.parametrize("mode", ["graph", "run_eagerly"], indirect=True)
+def test_mixed_precision(mode):
+    """Whose loss scale Keras wraps around the optimizer by itself."""
+    keras.config.set_dtype_policy("mixed_float16")
+    model = network(kreg.L1(0.6))
+    model.compile(sgd(), "mse", **mode)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    kreg.bind(model)
+    fit(model)
+    wanted = expected(constant)
+    np.testing.assert_allclose(model.get_weights()[0], wanted, atol=2e-3)
+    np.testing.assert_array_equal(model.get_weights()[0] == 0, wanted == 0)
+
+
+def test_state_saved_in_mid_epoch_goes_on_exactly(tmp_path):
+    """A loop that stops after any batch and goes on in a loaded model."""
+    batches = [(X[i : i + BATCH], Y[i : i + BATCH]) for i in range(0, 16, 4)]
+    whole, parts = [], []
+    for trained, stops in ((whole, ()), (parts, (1, 6, 9))):
+        model = network()
+        inner = keras.optimizers.Adam(RATE)
+        model.compile(kreg.ProximalOptimizer(inner), "mse")
+        kreg.bind(model)
+        for step in range(12):
+            if step in stops:
+                model.save(tmp_path / "model.keras")
+                model = keras.models.load_model(tmp_path / "model.keras")
+                kreg.bind(model)
+            model.train_on_batch(*batches[step % 4])
+        trained.append(model.get_weights()[0])
+    np.testing.assert_array_equal(whole, parts)
+
+
+@pytest.mark.tensorflow
+def test_two_replicas_of_a_group_penalty_under_adam():
+    """Every copy takes the same step, with its own optimizer's memory."""
+    import tensorflow as tf
+
+    trained = []
+    for devices in (1, 2):
+        strategy = tf.distribute.MirroredStrategy(
+            tf.config.list_logical_devices("CPU")[:devices]
+        )
+        with strategy.scope():
+            model = network(kreg.GroupLasso(0.6, "inputs"))
+            adam = keras.optimizers.Adam(RATE)
+            model.compile(kreg.ProximalOptimizer(adam), "mse")
+        kreg.bind(model)
+        fit(model)
+        trained.append(model.get_weights()[0])
+    np.testing.assert_allclose(*trained, atol=1e-6)
+    assert (trained[0] == 0).any()
 
 
 def test_bound_to_another_optimizer_is_refused():
