@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -19,17 +18,20 @@ from kreg.cli._digits import Digits, MissingPackageError, load_digits
 __all__ = ["MissingPackageError", "demo"]
 
 BATCH_SIZE = 32
-PENALTIES: dict[str, Callable[[int], keras.regularizers.Regularizer | None]] = {
+Regularizer = keras.regularizers.Regularizer | None
+# The penalty of each run, given the number of steps.
+IN_THE_LOSS: dict[str, Callable[[int], Regularizer]] = {
     "none": lambda steps: None,
+    "keras L1": lambda steps: keras.regularizers.L1(1e-4),
     "L1": lambda steps: kreg.L1(ramp(2e-4, steps)),
     "L2": lambda steps: kreg.L2(ramp(1e-3, steps)),
     "L1L2": lambda steps: kreg.L1L2(ramp(1e-4, steps), ramp(5e-4, steps)),
 }
-# Each run: a penalty, and whether its zeros are to be exact.
-RUNS = {
-    **{name: (name, False) for name in PENALTIES},
-    "L1, proximal": ("L1", True),
+PROXIMAL: dict[str, Callable[[int], Regularizer]] = {
+    "L1, proximal": IN_THE_LOSS["L1"],
+    "GroupLasso, proximal": lambda steps: kreg.GroupLasso(ramp(5e-4, steps)),
 }
+RUNS = {**IN_THE_LOSS, **PROXIMAL}
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Result:
     l1_norm: float
     l2_norm: float
     sparsity: float
+    dead_units: int
 
 
 def demo(log_dir: Path | None, *, epochs: int, seed: int) -> list[Result]:
@@ -70,7 +73,7 @@ def demo(log_dir: Path | None, *, epochs: int, seed: int) -> list[Result]:
     results = []
     with Progress(console=console) as progress:
         for name in RUNS:
-            bar = progress.add_task(f"{name:12}", total=epochs)
+            bar = progress.add_task(f"{name:20}", total=epochs)
             keras.utils.set_random_seed(seed)
             results.append(
                 _train(name, digits, epochs, log_dir, Advance(progress, bar))
@@ -109,12 +112,11 @@ def _train(
     log_dir: Path,
     advance: keras.callbacks.Callback,
 ) -> Result:
-    penalty, proximal = RUNS[name]
     steps = epochs * -(-len(digits.train.x) // BATCH_SIZE)
 
     def hidden() -> keras.layers.Layer:
         return keras.layers.Dense(
-            128, activation="relu", kernel_regularizer=PENALTIES[penalty](steps)
+            128, activation="relu", kernel_regularizer=RUNS[name](steps)
         )
 
     model = keras.Sequential(
@@ -127,7 +129,7 @@ def _train(
     )
     adam = keras.optimizers.Adam(3e-3)
     model.compile(
-        kreg.ProximalOptimizer(adam) if proximal else adam,
+        kreg.ProximalOptimizer(adam) if name in PROXIMAL else adam,
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -145,18 +147,17 @@ def _train(
     test = model.evaluate(
         digits.test.x, digits.test.y, verbose=0, return_dict=True
     )
-    kernels = np.concatenate(
-        [layer.get_weights()[0].ravel() for layer in model.layers]
-    )
+    reading = kreg.statistics.read(model)
     return Result(
         name=name,
         validation_accuracy=history["val_accuracy"][-1],
         test_accuracy=test["accuracy"],
         data_loss=test["data_loss"],
         penalty=test["penalty"],
-        l1_norm=float(np.abs(kernels).sum()),
-        l2_norm=float(np.linalg.norm(kernels)),
-        sparsity=float(np.mean(kernels == 0.0)),
+        l1_norm=reading.l1_norm,
+        l2_norm=reading.l2_norm,
+        sparsity=reading.sparsity,
+        dead_units=reading.dead_units,
     )
 
 
@@ -170,7 +171,8 @@ def _table(results: list[Result]) -> Table:
         "penalty",
         "L1\nnorm",
         "L2\nnorm",
-        "sparsity",
+        "exact\nzeros",
+        "dead\nunits",
     ):
         table.add_column(heading, justify="right")
     for result in results:
@@ -182,6 +184,7 @@ def _table(results: list[Result]) -> Table:
             f"{result.penalty:.3f}",
             f"{result.l1_norm:.0f}",
             f"{result.l2_norm:.1f}",
-            f"{result.sparsity:.3f}",
+            f"{result.sparsity:.1%}",
+            f"{result.dead_units}",
         )
     return table

@@ -42,9 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         help="train one classifier under several penalties and compare",
         description=(
             "Train the same classifier on scikit-learn's handwritten digits "
-            "without a penalty, with L1, L2 and L1L2, whose strength is "
-            "ramped up, and with L1 under a proximal optimizer, and compare. "
-            "Takes well under a minute."
+            "without a penalty, with Keras's L1, with L1, L2 and L1L2 whose "
+            "strength is ramped up, and with L1 and GroupLasso under a "
+            "proximal optimizer, and compare. Takes about a minute."
         ),
     )
     command.add_argument(
