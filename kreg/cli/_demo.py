@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from rich.console import Console
@@ -18,7 +18,7 @@ from kreg.cli._digits import Digits, MissingPackageError, load_digits
 __all__ = ["MissingPackageError", "demo"]
 
 BATCH_SIZE = 32
-Regularizer = keras.regularizers.Regularizer | None
+Regularizer: TypeAlias = keras.regularizers.Regularizer | None
 # The penalty of each run, given the number of steps.
 IN_THE_LOSS: dict[str, Callable[[int], Regularizer]] = {
     "none": lambda steps: None,

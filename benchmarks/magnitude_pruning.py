@@ -1,0 +1,106 @@
+"""The peer of `sparsity_accuracy.py`: magnitude pruning on Keras 2.
+
+Runs in an environment of its own, which `sparsity_accuracy.py` starts:
+
+    python -m venv peer
+    peer/bin/pip install tensorflow tf_keras tensorflow-model-optimization
+
+Reads a job as JSON from standard input and prints a result for each run as a
+line of JSON that starts with `result: `.
+"""
+
+import json
+import os
+import sys
+import time
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+
+prune = tfmot.sparsity.keras
+
+
+def network():
+    return keras.Sequential(
+        [
+            keras.Input((784,)),
+            keras.layers.Dense(300, activation="relu"),
+            keras.layers.Dense(100, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+class EpochTimes(keras.callbacks.Callback):
+    """Seconds of each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def train(job, data, seed, target):
+    """Accuracy, sparsity of the kernels and median seconds of an epoch."""
+    keras.utils.set_random_seed(seed)
+    steps = -(-len(data["x_train"]) // job["batch_size"])
+    model, callbacks = network(), []
+    if target:
+        schedule = prune.PolynomialDecay(
+            initial_sparsity=0.0,
+            final_sparsity=target,
+            begin_step=job["warm_epochs"] * steps,
+            end_step=(job["warm_epochs"] + job["ramp_epochs"]) * steps,
+            frequency=100,
+        )
+        model = prune.prune_low_magnitude(model, pruning_schedule=schedule)
+        callbacks.append(prune.UpdatePruningStep())
+    model.compile(
+        keras.optimizers.Adam(job["learning_rate"]),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    times = EpochTimes()
+    model.fit(
+        data["x_train"],
+        data["y_train"],
+        batch_size=job["batch_size"],
+        epochs=job["epochs"],
+        verbose=0,
+        callbacks=[*callbacks, times],
+    )
+    if target:
+        model = prune.strip_pruning(model)
+    logits = model.predict(data["x_test"], batch_size=1000, verbose=0)
+    kernels = [w for w in model.get_weights() if w.ndim == 2]
+    return {
+        "accuracy": float(np.mean(logits.argmax(1) == data["y_test"])),
+        "sparsity": sum(int((w == 0).sum()) for w in kernels)
+        / sum(w.size for w in kernels),
+        "epoch_seconds": float(np.median(times.seconds)),
+    }
+
+
+def main():
+    job = json.load(sys.stdin)
+    tf.get_logger().setLevel("ERROR")
+    with np.load(job["split"]) as data:
+        data = dict(data)
+    for seed in job["seeds"]:
+        for target in job["targets"]:
+            result = train(job, data, seed, target)
+            line = {"seed": seed, "target": target, **result}
+            print("result: " + json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
