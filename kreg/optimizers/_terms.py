@@ -1,15 +1,15 @@
 """What an optimizer that applies penalties has to apply."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
-from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding._applier import PenaltyApplier
 from kreg.regularizers import Penalty
 from kreg.regularizers._grouping import Grouping
+from kreg.regularizers._strength import Strengths
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Term:
 
     penalty: Penalty
     variable: keras.Variable
-    strengths: Mapping[str, Tensor | float]
+    strengths: Strengths
     groups: Grouping | None
 
 

@@ -1,6 +1,5 @@
 """The L1 penalty."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ from kreg._types import Tensor
 from kreg.regularizers._norms import l1_norm, weighted
 from kreg.regularizers._proximal import soft_threshold
 from kreg.regularizers._separable import SeparablePenalty
-from kreg.regularizers._strength import Strength, times
+from kreg.regularizers._strength import Strength, Strengths, times
 from kreg.schedules._scalar import Schedule
 
 
@@ -70,7 +69,7 @@ class L1(SeparablePenalty):
     def entries_value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         factors: Tensor | None,
     ) -> Tensor:
         return times(strengths["l1"], lambda: l1_norm(weighted(w, factors)))
@@ -79,6 +78,6 @@ class L1(SeparablePenalty):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
     ) -> Tensor:
         return soft_threshold(w, effective_step * strengths["l1"])

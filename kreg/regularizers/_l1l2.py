@@ -1,6 +1,5 @@
 """The L1 and the squared L2 penalty together."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ from kreg._types import Tensor
 from kreg.regularizers._norms import l1_norm, squared_l2_norm, weighted
 from kreg.regularizers._proximal import ridge_shrink, soft_threshold
 from kreg.regularizers._separable import SeparablePenalty
-from kreg.regularizers._strength import Strength, times
+from kreg.regularizers._strength import Strength, Strengths, times
 from kreg.schedules._scalar import Schedule
 
 
@@ -76,7 +75,7 @@ class L1L2(SeparablePenalty):
     def entries_value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         factors: Tensor | None,
     ) -> Tensor:
         return times(
@@ -90,7 +89,7 @@ class L1L2(SeparablePenalty):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
     ) -> Tensor:
         thresholded = soft_threshold(w, effective_step * strengths["l1"])
         return ridge_shrink(thresholded, effective_step * strengths["l2"])

@@ -1,6 +1,5 @@
 """The squared L2 penalty."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ from kreg._types import Tensor
 from kreg.regularizers._norms import squared_l2_norm, weighted
 from kreg.regularizers._proximal import ridge_shrink
 from kreg.regularizers._separable import SeparablePenalty
-from kreg.regularizers._strength import Strength, times
+from kreg.regularizers._strength import Strength, Strengths, times
 from kreg.schedules._scalar import Schedule
 
 
@@ -70,7 +69,7 @@ class L2(SeparablePenalty):
     def entries_value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         factors: Tensor | None,
     ) -> Tensor:
         return times(
@@ -82,6 +81,6 @@ class L2(SeparablePenalty):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
     ) -> Tensor:
         return ridge_shrink(w, effective_step * strengths["l2"])

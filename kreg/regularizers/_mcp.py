@@ -1,6 +1,5 @@
 """The minimax concave penalty."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ from kreg._arguments import positive_number
 from kreg._types import Tensor
 from kreg.regularizers._proximal import firm_threshold
 from kreg.regularizers._separable import SeparablePenalty
-from kreg.regularizers._strength import Strength
+from kreg.regularizers._strength import Strength, Strengths
 from kreg.schedules._scalar import Schedule
 
 
@@ -87,7 +86,7 @@ class MCP(SeparablePenalty):
     def entries_value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         factors: Tensor | None,
     ) -> Tensor:
         strength = strengths["strength"]
@@ -101,7 +100,7 @@ class MCP(SeparablePenalty):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
     ) -> Tensor:
         return firm_threshold(
             w, effective_step, strengths["strength"], self._gamma

@@ -19,6 +19,7 @@ from kreg.regularizers._layout import Layout
 from kreg.regularizers._norms import summable
 from kreg.regularizers._strength import (
     Strength,
+    Strengths,
     cast_strengths,
     strength_at,
 )
@@ -51,7 +52,7 @@ class Penalty(keras.regularizers.Regularizer, ABC):
     def value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
         """The penalty of `w` at given strengths.
@@ -71,7 +72,7 @@ class Penalty(keras.regularizers.Regularizer, ABC):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
         """`argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`.

@@ -1,7 +1,7 @@
 """Penalties that treat every entry of a weight on its own."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from kreg.regularizers._factors import check_fit, penalty_factors
 from kreg.regularizers._grouping import Grouping
 from kreg.regularizers._layout import Layout
 from kreg.regularizers._penalty import Penalty
+from kreg.regularizers._strength import Strengths
 
 
 class SeparablePenalty(Penalty):
@@ -38,7 +39,7 @@ class SeparablePenalty(Penalty):
     def entries_value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         factors: Tensor | None,
     ) -> Tensor:
         """The penalty of `w`, each entry's multiplied by its factor."""
@@ -48,7 +49,7 @@ class SeparablePenalty(Penalty):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
     ) -> Tensor:
         """The proximal step where every factor is 1."""
 
@@ -60,7 +61,7 @@ class SeparablePenalty(Penalty):
     def value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
         return self.entries_value(w, strengths, self._factors_like(w))
@@ -69,7 +70,7 @@ class SeparablePenalty(Penalty):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
         factors = self._factors_like(w)

@@ -1,7 +1,6 @@
 """The sparse group lasso."""
 
 import math
-from collections.abc import Mapping
 
 import keras
 from keras import ops
@@ -11,7 +10,7 @@ from kreg.regularizers._group_penalty import GroupPenalty, Groups
 from kreg.regularizers._grouping import Grouping
 from kreg.regularizers._norms import group_norms, l1_norm
 from kreg.regularizers._proximal import group_soft_threshold, soft_threshold
-from kreg.regularizers._strength import Strength, times
+from kreg.regularizers._strength import Strength, Strengths, times
 from kreg.schedules._scalar import Schedule
 
 
@@ -78,7 +77,7 @@ class SparseGroupLasso(GroupPenalty):
     def value(
         self,
         w: Tensor,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
         groups = groups or self.grouping(w.shape)
@@ -94,7 +93,7 @@ class SparseGroupLasso(GroupPenalty):
         self,
         w: Tensor,
         effective_step: Tensor | float,
-        strengths: Mapping[str, Tensor | float],
+        strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
         groups = groups or self.grouping(w.shape)

@@ -1,7 +1,7 @@
 """The strength of a penalty: a number or a schedule, times a multiplier."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from kreg.schedules._scalar import (
     evaluate,
     number_or_schedule,
 )
+
+Strengths: TypeAlias = Mapping[str, Tensor | float]
+"""The strengths of a penalty at some step, by their names."""
 
 
 class Strength:
@@ -57,7 +60,7 @@ def strength_at(
 
 
 def cast_strengths(
-    strengths: Mapping[str, Tensor | float], dtype: Any
+    strengths: Strengths, dtype: Any
 ) -> dict[str, Tensor | float]:
     """The strengths in a weight's dtype; numbers stay numbers."""
     return {

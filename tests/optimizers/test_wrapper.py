@@ -102,6 +102,27 @@ def test_clipped_gradients(clip):
     np.testing.assert_allclose(after, shrunk, atol=1e-6)
 
 
+@pytest.mark.parametrize("penalty", [kreg.L1(0.1), kreg.L2(0.2)], ids=repr)
+def test_weight_decay_and_a_penalty_both_act(penalty):
+    """On the same weight: the inner optimizer's decay, then the penalty."""
+    inner = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    keras.utils.set_random_seed(1)
+    w = network(penalty).get_weights()[0]
+    keras.utils.set_random_seed(1)
+    model = network(penalty)
+    model.compile(kreg.ProximalOptimizer(inner), "mse")
+    kreg.bind(model)
+    x, y = np.zeros((16, 3)), np.zeros((16, 4))
+    model.fit(x, y, batch_size=4, verbose=0)
+    for _ in range(4):
+        w = w * (1 - 0.1 * 0.5)
+        if isinstance(penalty, kreg.L1):
+            w = np.sign(w) * np.maximum(np.abs(w) - 0.1 * 0.1, 0)
+        else:
+            w = w / (1 + 2 * 0.1 * 0.2)
+    np.testing.assert_allclose(model.get_weights()[0], w, atol=1e-6)
+
+
 def test_moving_average_keeps_zeros():
     inner = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
     model = network(kreg.L1(2.0))
