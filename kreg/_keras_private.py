@@ -97,8 +97,14 @@ def own_trainable_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
 def slots(
     optimizer: keras.optimizers.Optimizer, variable: keras.Variable
 ) -> list[keras.Variable]:
-    """All that `optimizer` remembers of each entry of `variable`."""
-    index = optimizer._get_variable_index(variable)
+    """All that `optimizer` remembers of each entry of `variable`.
+
+    Nothing if it was built without it.
+    """
+    known = [id(v) for v in optimizer._trainable_variables]
+    if id(variable) not in known:
+        return []
+    index = known.index(id(variable))
     count = len(optimizer._trainable_variables)
     found = []
     for name, value in vars(optimizer).items():
@@ -113,8 +119,13 @@ def slots(
 def responsible_optimizer(
     optimizer: keras.optimizers.Optimizer, variable: Any
 ) -> keras.optimizers.Optimizer:
-    """The one of a `MultiOptimizer` that updates `variable`; else itself."""
+    """The one of a `MultiOptimizer` that updates `variable`; else itself.
+
+    Itself too if it was built without the variable.
+    """
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        index = optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]
-        return optimizer.optimizers[index]
+        index = optimizer._var_to_optimizer_idx.get(
+            optimizer._var_key(variable)
+        )
+        return optimizer if index is None else optimizer.optimizers[index]
     return optimizer

@@ -1,5 +1,6 @@
 """Binding the penalties of a model to its clock."""
 
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -76,6 +77,14 @@ def bind(
     if _bind_weights(model, binding) or changed:
         renew_functions(model)
     return binding
+
+
+def renew_models_of(variables: Iterable[keras.Variable]) -> None:
+    """Trace anew the steps of every bound model with one of `variables`."""
+    changed = {id(variable) for variable in variables}
+    for model in list(_bindings):
+        if any(id(variable) in changed for variable in model.weights):
+            renew_functions(model)
 
 
 def _check(model: object, optimizer: object) -> None:

@@ -100,3 +100,13 @@ def is_suspended(variable: keras.Variable) -> bool:
     """Whether the penalty of `variable` counts as having strength 0."""
     regularizer = variable.regularizer
     return isinstance(regularizer, BoundPenalty) and regularizer.suspended
+
+
+def governing_step(variable: keras.Variable, step: Tensor) -> Tensor:
+    """The step of the optimizer that the penalty was bound with, or `step`."""
+    regularizer = variable.regularizer
+    if isinstance(regularizer, BoundPenalty) and (
+        regularizer.binding.own_optimizer is not None
+    ):
+        return regularizer.binding.step()
+    return step

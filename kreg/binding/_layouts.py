@@ -19,11 +19,12 @@ Resolver = Callable[[keras.layers.Layer, str, Sequence[int]], Pair | None]
 
 def layouts_of(model: keras.Model) -> dict[int, Layout]:
     """The layout of each weight of `model`, by the `id` of its variable."""
-    return {
-        id(variable): layout_of(layer, variable)
-        for layer in flatten_layers(model)
-        for variable in own_trainable_variables(layer)
-    }
+    layouts: dict[int, Layout] = {}
+    for layer in flatten_layers(model):
+        for variable in own_trainable_variables(layer):
+            if id(variable) not in layouts:
+                layouts[id(variable)] = layout_of(layer, variable)
+    return layouts
 
 
 def layout_of(layer: keras.layers.Layer, variable: keras.Variable) -> Layout:
@@ -168,7 +169,6 @@ _RESOLVERS: dict[type | tuple[type, ...], Resolver] = {
         layers.BatchNormalization,
         layers.LayerNormalization,
         layers.GroupNormalization,
-        layers.UnitNormalization,
         layers.RMSNormalization,
     ): _normalization,
 }

@@ -1,17 +1,16 @@
 """A strength that is set at each epoch's start."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from kreg._arguments import nonnegative_number
 from kreg.binding import bind
+from kreg.binding._chosen_weights import Weights, chosen_variables
 from kreg.binding._penalties_of import weight_penalties
 from kreg.regularizers import Penalty
-
-Weights = Iterable[keras.Variable | keras.layers.Layer]
 
 
 class StrengthScheduler(keras.callbacks.Callback):
@@ -117,7 +116,7 @@ def _penalties(
     """The penalties of `weights`, each once."""
     owners = weight_penalties(model)
     if weights is not None:
-        chosen = {id(variable) for variable in _variables(weights)}
+        chosen = {id(v) for v in chosen_variables(model, weights)}
         owners = {
             penalty: variables
             for penalty, variables in owners.items()
@@ -138,11 +137,3 @@ def _penalties(
             f"Received: weights={weights!r} of the model `{model.name}`"
         )
     return tuple(owners)
-
-
-def _variables(weights: Weights) -> Iterable[keras.Variable]:
-    for entry in weights:
-        if isinstance(entry, keras.layers.Layer):
-            yield from entry.weights
-        else:
-            yield entry

@@ -58,7 +58,8 @@ def register_effective_step(
         A decorator of a function
         `(optimizer, variable, learning_rate) -> EffectiveStep`, called after
         each update with the learning rate that it used, a scalar tensor of the
-        variable's dtype; `optimizer.iterations` counts that update.
+        variable's dtype; `optimizer.iterations` counts that update. On
+        TensorFlow it must be something that XLA compiles.
 
     Example:
 

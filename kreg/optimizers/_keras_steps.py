@@ -37,9 +37,11 @@ def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
     what no batch has shown yet, such as the rows of rare words.
     """
     size = _read(optimizer, name, variable)
-    # Of a sample, as reading all would cost another pass; with an odd stride,
-    # which walks through all columns of a matrix.
-    stride = math.prod(size.shape) // _SAMPLE | 1
+    # Of a sample, as reading all would cost another pass; with a stride that
+    # walks through all columns of a matrix.
+    stride = max(1, math.prod(size.shape) // _SAMPLE)
+    while size.shape and math.gcd(stride, size.shape[-1]) > 1:
+        stride += 1
     mean = ops.mean(ops.reshape(size, (-1,))[::stride])
     typical = ops.where(mean > 0, mean, ops.ones_like(mean))
     return ops.where(size > 0, size, typical)

@@ -100,8 +100,17 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         super().build(variables)
 
     def _bind(self, variables: Sequence[keras.Variable]) -> None:
-        """Bind penalties that no model bound, so that they act once."""
-        unbound = [v for v in variables if isinstance(v.regularizer, Penalty)]
+        """Bind penalties that no model bound, so that they act once.
+
+        Not those that need to know the layer: they raise when they are
+        evaluated, unless a model binds them before.
+        """
+        unbound = [
+            v
+            for v in variables
+            if isinstance(v.regularizer, Penalty)
+            and not v.regularizer.needs_layout
+        ]
         if not unbound:
             return
         binding = Binding(None, self)
@@ -147,7 +156,8 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
 
         Args:
             var_list: the variables. A moving average of a weight that is zero
-                is not; it stays zero where it has a kreg penalty.
+                is not; it stays zero where it has a kreg penalty. Constraints
+                are applied to the averages too.
         """
         if not any(o.use_ema for o in _parts(self.inner_optimizer)):
             self.inner_optimizer.finalize_variable_values(var_list)
@@ -161,6 +171,9 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         for variable, zero in penalized:
             average = ops.convert_to_tensor(variable)
             variable.assign(ops.where(zero, ops.zeros_like(average), average))
+        for variable in var_list:
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
 
     @property
     def variables(self) -> list[keras.Variable]:

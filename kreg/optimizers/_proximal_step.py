@@ -1,5 +1,6 @@
 """The proximal steps that follow an optimizer's update."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kreg._keras_private import responsible_optimizer
+from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
 from kreg.optimizers._effective_step import EffectiveStep, Rule, find_rule
 from kreg.optimizers._terms import Term
@@ -24,15 +25,14 @@ class PendingStep:
         optimizer: the optimizer that updates the weight.
         rule: its effective step.
         rate: its learning rate.
-        updates: how many updates it has made, where it accumulates gradients
-            and may make none; else None.
+        updates: how many updates it has made.
     """
 
     term: Term
     optimizer: keras.optimizers.Optimizer
     rule: Rule
     rate: Tensor
-    updates: Tensor | None
+    updates: Tensor
 
 
 def pending_steps(
@@ -46,9 +46,7 @@ def pending_steps(
     steps = []
     for term in terms:
         optimizer = responsible_optimizer(inner_optimizer, term.variable)
-        updates = None
-        if optimizer.gradient_accumulation_steps:
-            updates = ops.convert_to_tensor(optimizer.iterations) + 0
+        updates = ops.convert_to_tensor(optimizer.iterations) + 0
         rate = ops.convert_to_tensor(optimizer.learning_rate) + 0.0
         rule = find_rule(optimizer)
         steps.append(PendingStep(term, optimizer, rule, rate, updates))
@@ -66,7 +64,7 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
         )
     else:
         for step in steps:
-            _take(step, step.term.variable, lambda function: function())
+            _take(step, step.term.variable, lambda function, _: function())
 
 
 def _take(step: PendingStep, variable: Any, fused: Any) -> None:
@@ -75,13 +73,14 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
     Args:
         step: the step.
         variable: its variable, or the copy of it on one device.
-        fused: calls a function that returns tensors, in the fastest way.
+        fused: calls a function that returns tensors and reads some variables,
+            in the fastest way.
     """
-    targets = [variable]
+    targets, optimizer = [variable], step.optimizer
 
     def values() -> list[Tensor]:
         rate = ops.cast(step.rate, variable.dtype)
-        effective = step.rule(step.optimizer, variable, rate)
+        effective = step.rule(optimizer, variable, rate)
         w = ops.convert_to_tensor(variable)
         if effective.iterate is None:
             return [_stepped(step.term, w, effective)]
@@ -90,24 +89,40 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
         after = _stepped(step.term, before, effective)
         return [_followed(w, before, after, effective.share), after]
 
-    new = fused(values)
-    if step.updates is not None:
-        updated = step.optimizer.iterations > step.updates
+    new = fused(values, [variable, *(v.value for v in optimizer.variables)])
+    if optimizer.gradient_accumulation_steps:
+        updated = optimizer.iterations > step.updates
         new = [
             ops.where(updated, value, ops.convert_to_tensor(target))
             for value, target in zip(new, targets, strict=True)
         ]
+    if optimizer.use_ema:
+        _correct_average(step, variable, new[0])
     for target, value in zip(targets, new, strict=True):
-        step.optimizer.assign(target, value)
+        optimizer.assign(target, value)
+
+
+def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
+    """Average the weight after its proximal step, not the one before."""
+    average = slot(step.optimizer, "_model_variables_moving_average", variable)
+    momentum = ops.where(step.updates == 0, 0.0, step.optimizer.ema_momentum)
+    change = new - ops.convert_to_tensor(variable)
+    share = ops.cast(1.0 - momentum, new.dtype)
+    step.optimizer.assign(
+        average, ops.convert_to_tensor(average) + share * change
+    )
 
 
 def _stepped(term: Term, w: Tensor, effective: EffectiveStep) -> Tensor:
     """The proximal step of `w`, no farther than the effective step allows."""
     dtype = w.dtype
     w = summable(w)
+    step = ops.cast(effective.step, w.dtype)
+    if effective.limit is not None and term.penalty.longest_step < math.inf:
+        step = ops.minimum(step, term.penalty.longest_step)
     after = term.penalty.proximal_step(
         w,
-        ops.cast(effective.step, w.dtype),
+        step,
         cast_strengths(term.strengths, w.dtype),
         term.groups,
     )

@@ -12,7 +12,7 @@ def penalty_factors(value: Any) -> NDArray[np.float32] | None:
     if value is None:
         return None
     try:
-        factors = np.asarray(value, "float32")
+        factors = np.array(value, "float32")
     except (TypeError, ValueError):
         raise TypeError(
             "`factors` must be an array of numbers, one for each entry of the "

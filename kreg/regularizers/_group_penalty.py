@@ -26,6 +26,7 @@ class GroupPenalty(Penalty):
     def __init__(self, groups: Any, *, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)
         self._groups = _checked(groups)
+        self.needs_layout = isinstance(self._groups, str)
 
     @property
     def groups(self) -> Groups:

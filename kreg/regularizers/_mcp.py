@@ -77,6 +77,8 @@ class MCP(SeparablePenalty):
         super().__init__(factors=factors, multiplier=multiplier)
         self.strength = strength
         self._gamma = positive_number("gamma", gamma)
+        largest = 1.0 if self.factors is None else float(self.factors.max())
+        self.longest_step = self._gamma / max(largest, 1.0)
 
     @property
     def gamma(self) -> float:

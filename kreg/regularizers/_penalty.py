@@ -1,5 +1,6 @@
 """The contract of a regularizer."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from kreg._types import Tensor
 from kreg.regularizers._clock import current_clock
 from kreg.regularizers._grouping import Grouping
 from kreg.regularizers._layout import Layout
-from kreg.regularizers._norms import summable
+from kreg.regularizers._norms import summable, summable_dtype
 from kreg.regularizers._strength import (
     Strength,
     Strengths,
@@ -41,6 +42,16 @@ class Penalty(keras.regularizers.Regularizer, ABC):
     Args:
         multiplier: float >= 0, what every strength is multiplied by; callbacks
             steer it. Defaults to `1.0`.
+    """
+
+    needs_layout: bool = False
+    """Whether its groups have a meaning only in the layer of a weight."""
+
+    longest_step: float = math.inf
+    """The longest effective step that an adaptive optimizer may take.
+
+    Where a penalty is not convex, a longer one jumps, also where the optimizer
+    has no gradient to divide by.
     """
 
     def __init__(self, *, multiplier: float = 1.0) -> None:
@@ -186,6 +197,8 @@ class Penalty(keras.regularizers.Regularizer, ABC):
         Returns:
             A scalar tensor of at least float32; NaN if `x` holds NaN.
         """
+        if self.needs_layout and in_symbolic_scope():
+            return ops.zeros((), summable_dtype(x))
         clock = current_clock()
         if clock is not None:
             return self.evaluate(x, clock.step(), clock.multiplier(self))

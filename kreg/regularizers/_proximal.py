@@ -150,11 +150,13 @@ def _solution_norms(
     tiny = 1e-30
     shift = strength * t
     norms = ops.sqrt(groups.total(ops.square(w)))
-    nu = ops.maximum(norms - strength * groups.largest(t), tiny)
-    for _ in range(_NEWTON_STEPS):
+
+    def improved(_: int, nu: Tensor) -> Tensor:
         shares = ops.square(w / (nu + shift))
         phi = groups.total(shares)
         curvature = groups.total(shares / (nu + shift))
         nu = nu + phi * (ops.sqrt(phi) - 1.0) / ops.maximum(curvature, tiny)
-        nu = ops.maximum(nu, tiny)
-    return nu
+        return ops.maximum(nu, tiny)
+
+    below = ops.maximum(norms - strength * groups.largest(t), tiny)
+    return ops.fori_loop(0, _NEWTON_STEPS, improved, below)

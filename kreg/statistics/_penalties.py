@@ -4,7 +4,11 @@ import keras
 from keras import ops
 
 from kreg._types import Tensor
-from kreg.binding._bound_penalty import is_suspended, own_regularizer
+from kreg.binding._bound_penalty import (
+    governing_step,
+    is_suspended,
+    own_regularizer,
+)
 from kreg.binding._layouts import layouts_of
 from kreg.regularizers import Penalty
 from kreg.regularizers._clock import at_step
@@ -16,7 +20,8 @@ def penalties(model: keras.Model) -> dict[str, float]:
     """The penalty that each weight adds to the loss now.
 
     Schedules are read at the iteration of `model.optimizer`, whether the model
-    is bound or not; at 0 for a model that is not compiled. Regularizers that
+    is bound or not, or of the optimizer that `kreg.bind` was given; at 0 for a
+    model that has none. Regularizers that
     are not kreg's count as well. Frozen weights have no penalty and are left
     out; penalties on activities belong to a batch and are left out too.
 
@@ -63,7 +68,7 @@ def weight_penalty(
     Args:
         variable: a weight with a regularizer.
         layout: what its axes mean in its layer.
-        step: the optimizer iteration.
+        step: the iteration of the model's optimizer.
     """
     regularizer = own_regularizer(variable)
     if is_suspended(variable):
@@ -72,4 +77,5 @@ def weight_penalty(
         with at_step(step):
             return variable.regularizer(variable)
     groups = regularizer.grouping(tuple(variable.shape), layout)
+    step = governing_step(variable, step)
     return regularizer.evaluate(variable, step, regularizer.multiplier, groups)

@@ -10,7 +10,11 @@ from keras import ops
 
 from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg._types import Tensor
-from kreg.binding._bound_penalty import is_suspended, own_regularizer
+from kreg.binding._bound_penalty import (
+    governing_step,
+    is_suspended,
+    own_regularizer,
+)
 from kreg.binding._layouts import layout_of
 from kreg.regularizers import Penalty
 from kreg.regularizers._grouping import Grouping
@@ -68,12 +72,20 @@ def read(model: keras.Model) -> Reading:
         step = int(ops.convert_to_numpy(optimizer.iterations))
     rows = list(_rows(model))
     paths = distinct_paths(row.variable for row in rows)
-    figures = [_figures(row, step) for row in rows]
+    dead = [(_dead(row, row.units), _dead(row, row.inputs)) for row in rows]
+    figures = [
+        (_norms(row, step), _counts(row, units, inputs))
+        for row, (units, inputs) in zip(rows, dead, strict=True)
+    ]
     strengths = [_strengths(row.variable, step) for row in rows]
     floats = _transferred([f for f, _ in figures])
     counts = _transferred([c for _, c in figures])
+    dead_units = _transferred(
+        _dead_in_all_kernels(rows, [units for units, _ in dead])
+    )
     return Reading(
         step,
+        int(np.sum(dead_units)),
         tuple(
             _weight_reading(*row)
             for row in zip(rows, paths, strengths, floats, counts, strict=True)
@@ -84,6 +96,7 @@ def read(model: keras.Model) -> Reading:
 @dataclass(frozen=True)
 class _Row:
     variable: keras.Variable
+    layer: keras.layers.Layer
     layout: Layout
 
     @property
@@ -102,29 +115,69 @@ def _rows(model: keras.Model) -> Iterator[_Row]:
         for variable in own_trainable_variables(layer):
             if id(variable) not in seen:
                 seen.add(id(variable))
-                yield _Row(variable, layout_of(layer, variable))
+                yield _Row(variable, layer, layout_of(layer, variable))
 
 
-def _figures(row: _Row, step: int) -> tuple[Tensor, Tensor]:
-    """Penalty and norms, and counts, each as a small vector."""
-    w = ops.convert_to_tensor(row.variable)
-    zero = ops.equal(w, 0)
-    counts = [ops.sum(ops.cast(zero, "int32"))]
-    for groups in (row.units, row.inputs):
-        counts.append(_dead(w, groups) if groups else ops.zeros((), "int32"))
-    w = summable(w)
+def _norms(row: _Row, step: int) -> Tensor:
+    """Penalty and norms, as a small vector."""
+    w = summable(row.variable)
     size = ops.abs(w)
-    norms = [
-        ops.sum(size),
-        ops.sqrt(ops.sum(ops.square(w))),
-        ops.max(size) if _size(row.variable) else ops.zeros((), w.dtype),
-    ]
     penalty = ops.zeros((), w.dtype)
     if row.variable.trainable and row.variable.regularizer is not None:
-        penalty = ops.cast(
-            weight_penalty(row.variable, row.layout, step), w.dtype
-        )
-    return ops.stack([penalty, *norms]), ops.stack(counts)
+        value = weight_penalty(row.variable, row.layout, step)
+        penalty = ops.sum(ops.cast(value, w.dtype))
+    return ops.stack(
+        [
+            penalty,
+            ops.sum(size),
+            ops.sqrt(ops.sum(ops.square(w))),
+            ops.max(size) if _size(row.variable) else ops.zeros((), w.dtype),
+        ]
+    )
+
+
+def _counts(row: _Row, units: Tensor | None, inputs: Tensor | None) -> Tensor:
+    """How many entries, units and inputs are zero, as a small vector."""
+    zero = ops.equal(ops.convert_to_tensor(row.variable), 0)
+    return ops.stack(
+        [
+            _count(zero),
+            *(
+                ops.zeros((), "int32") if dead is None else _count(dead)
+                for dead in (units, inputs)
+            ),
+        ]
+    )
+
+
+def _count(mask: Tensor) -> Tensor:
+    return ops.sum(ops.cast(mask, "int32"))
+
+
+def _dead(row: _Row, groups: Grouping | None) -> Tensor | None:
+    """Which groups of a weight hold nothing but zeros; None without groups."""
+    if groups is None:
+        return None
+    w = groups.grouped(ops.convert_to_tensor(row.variable))
+    alive = groups.total(ops.cast(ops.not_equal(w, 0), "int32"))
+    return ops.reshape(ops.equal(alive, 0), (-1,))
+
+
+def _dead_in_all_kernels(
+    rows: list[_Row], masks: list[Tensor | None]
+) -> list[Tensor]:
+    """How many units of each layer no kernel of it feeds.
+
+    A recurrent cell has two kernels for the same units; depthwise and pointwise
+    kernels feed different ones.
+    """
+    dead: dict[tuple[int, int], Tensor] = {}
+    for row, mask in zip(rows, masks, strict=True):
+        if mask is not None:
+            key = (id(row.layer), int(mask.shape[0]))
+            before = dead.get(key, mask)
+            dead[key] = ops.logical_and(before, mask)
+    return [_count(mask) for mask in dead.values()]
 
 
 def _transferred(vectors: list[Tensor]) -> Any:
@@ -137,18 +190,12 @@ def _transferred(vectors: list[Tensor]) -> Any:
     )
 
 
-def _dead(w: Tensor, groups: Grouping) -> Tensor:
-    """How many groups hold nothing but zeros."""
-    alive = groups.largest(ops.abs(groups.grouped(w))) > 0
-    return ops.sum(ops.cast(ops.logical_not(alive), "int32"))
-
-
 def _strengths(variable: keras.Variable, step: int) -> dict[str, float]:
     regularizer = own_regularizer(variable)
     if isinstance(regularizer, Penalty):
         if is_suspended(variable):
             return dict.fromkeys(regularizer.strength_names(), 0.0)
-        strengths = regularizer.strengths(step)
+        strengths = regularizer.strengths(governing_step(variable, step))
         return {
             name: float(ops.convert_to_numpy(value))
             for name, value in strengths.items()
@@ -157,7 +204,7 @@ def _strengths(variable: keras.Variable, step: int) -> dict[str, float]:
         return {}
     try:
         config = regularizer.get_config()
-    except NotImplementedError:
+    except Exception:  # of a class that is not ours
         return {}
     return {
         name: value for name, value in config.items() if type(value) is float

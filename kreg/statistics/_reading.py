@@ -25,7 +25,8 @@ class WeightReading:
         max_norm: `max(abs(w))`.
         zeros: how many entries are exactly 0.0.
         units: the number of output channels; None where there are none.
-        dead_units: how many of them have no incoming weight but zeros.
+        dead_units: how many of them have no incoming weight but zeros here;
+            a recurrent cell has a second kernel that may feed them.
         inputs: the number of input channels; None where there are none.
         dead_inputs: how many of them have no outgoing weight but zeros.
     """
@@ -60,10 +61,13 @@ class Reading:
 
     Args:
         step: the optimizer iteration; 0 for a model that is not compiled.
+        dead_units: how many output channels have no incoming weight but zeros
+            in all the kernels of their layer.
         weights: one reading for each weight, in the order of the layers.
     """
 
     step: int
+    dead_units: int
     weights: tuple[WeightReading, ...]
 
     @property
@@ -103,11 +107,6 @@ class Reading:
         return max((w.max_norm for w in self.weights), default=0.0)
 
     @property
-    def dead_units(self) -> int:
-        """How many output channels have no incoming weight but zeros."""
-        return sum(w.dead_units or 0 for w in self.weights)
-
-    @property
     def dead_inputs(self) -> int:
         """How many input channels have no outgoing weight but zeros."""
         return sum(w.dead_inputs or 0 for w in self.weights)
@@ -116,6 +115,7 @@ class Reading:
         """Plain dicts, lists and numbers, ready for JSON."""
         return {
             "step": self.step,
+            "dead_units": self.dead_units,
             "weights": [
                 {
                     **asdict(weight),

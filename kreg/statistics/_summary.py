@@ -57,10 +57,11 @@ def summary(model: keras.Model, *, console: "Console | None" = None) -> None:
 
 def _table(name: str, reading: Reading) -> "Table":
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
-        title=f"{name}, step {reading.step:,}",
+        title=f"{escape(name)}, step {reading.step:,}",
         box=box.SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
         show_footer=True,
@@ -78,8 +79,8 @@ def _table(name: str, reading: Reading) -> "Table":
         table.add_column(heading, total, justify="right", no_wrap=True)
     for weight in reading.weights:
         table.add_row(
-            weight.path,
-            _strength(weight),
+            escape(weight.path),
+            escape(_strength(weight)),
             f"{weight.penalty:.3g}" if weight.regularizer else "",
             f"{weight.l1_norm:.3g}",
             f"{weight.l2_norm:.3g}",

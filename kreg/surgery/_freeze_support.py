@@ -1,18 +1,16 @@
 """Training on with the zeros that a model has."""
 
-from collections.abc import Iterable
-
 import keras
 from keras import ops
 
 from kreg._keras_private import responsible_optimizer, slots
-from kreg.binding import BoundPenalty, bind
-from kreg.binding._applier import innermost_optimizer, penalty_applier
-from kreg.binding._binding import renew_functions
+from kreg.binding import Binding, BoundPenalty, bind
+from kreg.binding._applier import innermost_optimizer
+from kreg.binding._bind import renew_models_of
+from kreg.binding._chosen_weights import Weights, chosen_variables
 from kreg.binding._hooks import strategy_scope
+from kreg.statistics._paths import distinct_paths
 from kreg.surgery._keep_support import KeepSupport
-
-Weights = Iterable[keras.Variable | keras.layers.Layer]
 
 
 def freeze_support(
@@ -31,7 +29,9 @@ def freeze_support(
 
     The weights hold the zeros, a saved model holds no note of the freeze: call
     it again after loading. Calling it twice takes the zeros of the second
-    time.
+    time. Training steps of your own that are compiled already (`tf.function`,
+    `jax.jit`) must be made anew. Choose an optimizer without moving averages,
+    or `kreg.ProximalOptimizer`, if you compile again later.
 
     Args:
         model: a built `keras.Model`, compiled or not.
@@ -43,9 +43,10 @@ def freeze_support(
         A dict from `variable.path` to how many zeros are kept there.
 
     Raises:
-        ValueError: if no weight is chosen; if an optimizer other than
-            `kreg.ProximalOptimizer` will replace weights by their moving
-            averages, which are not zero.
+        TypeError: if `weights` holds anything else.
+        ValueError: if no weight is chosen, or one that is not in the model; if
+            an optimizer other than `kreg.ProximalOptimizer` will replace
+            weights by their moving averages, which are not zero.
 
     Example:
 
@@ -66,16 +67,23 @@ def freeze_support(
         Meinshausen, "Relaxed Lasso", Computational Statistics & Data Analysis
         52(1), 2007.
     """
-    bind(model)
-    chosen = _chosen(model, weights)
+    binding = bind(model)
+    if not model.built:
+        raise ValueError(
+            "`model` must be built, so that it has weights: call it on data, "
+            f"or `build` it. Received: model={model!r}"
+        )
+    if weights is None:
+        chosen = [v for v in model.weights if _is_penalized(v)]
+    else:
+        chosen = chosen_variables(model, weights)
     if not chosen:
         raise ValueError(
-            "`weights` must hold a weight of the model: none has a kreg "
+            "`weights` must name weights of the model: none has a kreg "
             "penalty, so name the weights or layers whose zeros to keep. "
             f"Received: weights={weights!r} of the model `{model.name}`"
         )
-    _refuse_averages(model)
-    kept = {}
+    _refuse_averages(binding)
     with strategy_scope(model):
         for variable in chosen:
             own = variable.constraint
@@ -83,11 +91,16 @@ def freeze_support(
                 own = own.constraint
             variable.constraint = KeepSupport(variable, own)
             _suspend(variable, True)
-            _forget_at_zeros(model, variable)
-            zeros = ops.sum(ops.cast(ops.equal(variable, 0), "int32"))
-            kept[variable.path] = int(ops.convert_to_numpy(zeros))
-    renew_functions(model)
-    return kept
+            _forget_at_zeros(binding, variable)
+    renew_models_of(chosen)
+    return {
+        path: int(ops.convert_to_numpy(ops.sum(ops.cast(w == 0, "int32"))))
+        for path, w in zip(
+            distinct_paths(chosen),
+            map(ops.convert_to_tensor, chosen),
+            strict=True,
+        )
+    }
 
 
 def unfreeze_support(model: keras.Model) -> list[str]:
@@ -97,7 +110,7 @@ def unfreeze_support(model: keras.Model) -> list[str]:
     they start from rest.
 
     Args:
-        model: the model.
+        model: a `keras.Model`.
 
     Returns:
         The paths of the weights that were frozen; none is no error.
@@ -113,27 +126,14 @@ def unfreeze_support(model: keras.Model) -> list[str]:
     >>> kreg.unfreeze_support(model)
     []
     """
+    binding = bind(model)
     frozen = [v for v in model.weights if isinstance(v.constraint, KeepSupport)]
     for variable in frozen:
-        _forget_at_zeros(model, variable)
+        _forget_at_zeros(binding, variable)
         variable.constraint = variable.constraint.constraint
         _suspend(variable, False)
-    renew_functions(model)
-    return [variable.path for variable in frozen]
-
-
-def _chosen(
-    model: keras.Model, weights: Weights | None
-) -> list[keras.Variable]:
-    if weights is None:
-        return [v for v in model.weights if _is_penalized(v)]
-    chosen: set[int] = set()
-    for entry in weights:
-        if isinstance(entry, keras.layers.Layer):
-            chosen.update(id(v) for v in entry.trainable_weights)
-        else:
-            chosen.add(id(entry))
-    return [v for v in model.weights if id(v) in chosen]
+    renew_models_of(frozen)
+    return distinct_paths(frozen)
 
 
 def _is_penalized(variable: keras.Variable) -> bool:
@@ -145,11 +145,12 @@ def _suspend(variable: keras.Variable, suspended: bool) -> None:
         variable.regularizer.suspended = suspended
 
 
-def _refuse_averages(model: keras.Model) -> None:
-    """Moving averages are taken before constraints, so they undo zeros."""
-    optimizer = innermost_optimizer(getattr(model, "optimizer", None))
-    applier = penalty_applier(getattr(model, "optimizer", None))
-    if applier is None and getattr(optimizer, "use_ema", False):
+def _refuse_averages(binding: Binding) -> None:
+    """Keras takes moving averages before constraints, so they undo zeros."""
+    optimizer = innermost_optimizer(binding.optimizer)
+    parts = getattr(optimizer, "optimizers", [optimizer])
+    averages = any(getattr(part, "use_ema", False) for part in parts)
+    if averages and binding.applier is None:
         raise ValueError(
             "`model` must not have an optimizer that replaces weights by "
             "their moving averages, which are not zero. Wrap it in "
@@ -158,10 +159,10 @@ def _refuse_averages(model: keras.Model) -> None:
         )
 
 
-def _forget_at_zeros(model: keras.Model, variable: keras.Variable) -> None:
+def _forget_at_zeros(binding: Binding, variable: keras.Variable) -> None:
     """Clear what the optimizer remembers where `variable` is zero."""
-    optimizer = innermost_optimizer(getattr(model, "optimizer", None))
-    if optimizer is None or not optimizer.built or not variable.trainable:
+    optimizer = innermost_optimizer(binding.optimizer)
+    if optimizer is None or not optimizer.built:
         return
     support: KeepSupport = variable.constraint
     for slot in slots(responsible_optimizer(optimizer, variable), variable):

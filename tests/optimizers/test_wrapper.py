@@ -322,3 +322,51 @@ def test_frozen_layers_are_left_alone():
     model.fit(np.ones((8, 3)), np.zeros((8, 4)), epochs=5, verbose=0)
     np.testing.assert_array_equal(model.layers[0].get_weights()[0], frozen)
     assert not model.layers[1].get_weights()[0].any()
+
+
+def test_average_is_of_the_weights_after_their_proximal_steps():
+    """With a constant pull and no data the average can be told by hand."""
+    inner = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    model = network(kreg.L1(0.2))
+    w = model.get_weights()[0]
+    model.compile(kreg.ProximalOptimizer(inner), "mse")
+    kreg.bind(model)
+    x, y = np.zeros((16, 3)), np.zeros((16, 4))
+    model.fit(x, y, batch_size=4, verbose=0)
+    average = None
+    for _ in range(4):
+        w = np.sign(w) * np.maximum(np.abs(w) - 0.02, 0)
+        average = w if average is None else 0.5 * average + 0.5 * w
+    average[w == 0] = 0.0
+    np.testing.assert_allclose(model.get_weights()[0], average, atol=1e-6)
+
+
+def test_weight_that_mcp_spares_stays_under_adam():
+    """Though the gradient there vanishes, and Adam divides by it."""
+    start = np.array([[1.0], [1.0]], "float32")
+    layer = keras.layers.Dense(
+        1,
+        use_bias=False,
+        kernel_initializer=keras.initializers.Constant(start),
+        kernel_regularizer=kreg.MCP(1e-3, gamma=500.0),  # spares beyond 0.5
+    )
+    model = keras.Sequential([keras.Input((2,)), layer])
+    model.compile(kreg.ProximalOptimizer(keras.optimizers.Adam(0.01)), "mse")
+    kreg.bind(model)
+    x = np.random.default_rng(0).normal(size=(32, 2)) * [1.0, 1e-4]
+    model.fit(x, x @ start, batch_size=32, epochs=400, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0], start, atol=0.05)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("where", ["weights", "steps"])
+def test_on_another_device(where):
+    import tensorflow as tf
+
+    device, default = tf.device("CPU:1"), tf.device(None)
+    with device if where == "weights" else default:
+        model = network()
+    model.compile(kreg.ProximalOptimizer("adam"), "mse", jit_compile=False)
+    kreg.bind(model)
+    with device if where == "steps" else default:
+        model.fit(np.ones((8, 3)), np.ones((8, 4)), verbose=0)

@@ -81,3 +81,32 @@ def test_multiplier_is_checked_when_set():
 @pytest.mark.parametrize("value", [1, 0, 0.5, np.float32(0.5), np.int64(2)])
 def test_every_real_number_is_accepted(value):
     assert kreg.L1(value).l1 == float(value)
+
+
+def test_the_array_of_factors_stays_the_callers():
+    factors = np.ones((5, 4), "float32")
+    penalty = kreg.L1(0.1, factors=factors)
+    factors[0] = 2.0
+    assert (penalty.factors == 1.0).all()
+
+
+@pytest.mark.parametrize("value", [[-1.0], [np.nan], [np.inf]], ids=repr)
+def test_factors_must_be_finite_and_not_negative(value):
+    with pytest.raises(ValueError, match="`factors` must be finite"):
+        kreg.L1(0.1, factors=value)
+
+
+def test_factors_must_be_numbers():
+    with pytest.raises(TypeError, match="`factors` must be an array"):
+        kreg.L1(0.1, factors="many")
+
+
+@pytest.mark.parametrize("value", ["rows", 1.5, None, (0, "a")], ids=repr)
+def test_groups_must_be_known_words_or_axes(value):
+    with pytest.raises(ValueError, match=r"`groups` must be .*Received: "):
+        kreg.GroupLasso(0.1, groups=value)
+
+
+def test_gamma_must_be_positive():
+    with pytest.raises(ValueError, match="`gamma` must be a positive number"):
+        kreg.MCP(0.1, gamma=0.0)

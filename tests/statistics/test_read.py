@@ -241,3 +241,51 @@ def test_summary_fits_a_narrow_terminal():
     lines = printed(compiled(), width=80).splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.split()[:1] == ["total"] for line in lines)
+
+
+def test_nan_is_not_dead():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    model.set_weights([np.full((3, 2), np.nan), np.zeros(2)])
+    kernel, _ = kreg.statistics.read(model).weights
+    assert (kernel.zeros, kernel.dead_units, kernel.dead_inputs) == (0, 0, 0)
+    assert np.isnan(kernel.l1_norm)
+
+
+@pytest.mark.parametrize(("live", "dead"), [(True, 0), (False, 4)])
+def test_recurrent_unit_is_dead_if_both_kernels_are(live, dead):
+    model = keras.Sequential([keras.Input((5, 3)), layers.LSTM(4)])
+    kernel, recurrent, bias = model.get_weights()
+    model.set_weights([0 * kernel, live * recurrent, bias])
+    reading = kreg.statistics.read(model)
+    assert reading.dead_units == dead
+
+
+def test_strength_of_a_weight_bound_to_an_optimizer_of_its_own():
+    ramp = kreg.schedules.LinearRamp(0.0, 1.0, steps=4)
+    layer = layers.Dense(
+        1, kernel_initializer="ones", kernel_regularizer=kreg.L1(ramp)
+    )
+    model = keras.Sequential([keras.Input((3,)), layer])
+    optimizer = keras.optimizers.SGD()
+    kreg.bind(model, optimizer)
+    optimizer.iterations.assign(2)
+    kernel, _ = kreg.statistics.read(model).weights
+    assert kernel.strengths == {"l1": 0.5}
+    assert kernel.penalty == 1.5
+    assert list(kreg.penalties(model).values()) == [1.5]
+
+
+def test_summary_of_names_that_look_like_markup():
+    layer = layers.Dense(1, name="part[a]")
+    model = keras.Sequential([keras.Input((2,)), layer], name="net[")
+    text = printed(model)
+    assert "net[" in text
+    assert "part[a]" in text
+
+
+def test_group_penalty_of_a_model_that_is_not_bound():
+    layer = layers.Dense(
+        2, kernel_initializer="ones", kernel_regularizer=kreg.GroupLasso(0.5)
+    )
+    model = keras.Sequential([keras.Input((4,)), layer])
+    assert list(kreg.penalties(model).values()) == [0.5 * 2 * 2 * 2]

@@ -175,7 +175,7 @@ def test_own_constraint_goes_on():
 
 def test_weights_without_a_kreg_penalty_are_frozen_when_named():
     model = network("adam", penalty=keras.regularizers.L2(0.1))
-    with pytest.raises(ValueError, match="`weights` must hold"):
+    with pytest.raises(ValueError, match="`weights` must name"):
         kreg.freeze_support(model)
     kreg.freeze_support(model, [model.layers[0]])
     fit(model)
@@ -207,3 +207,88 @@ def test_model_that_is_not_compiled():
     fresh.compile("adam", "mse")
     fit(fresh)
     np.testing.assert_array_equal(kernel(fresh) == 0.0, ZERO)
+
+
+def test_averages_keep_named_zeros_without_a_penalty():
+    inner = keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5)
+    model = network(penalty=keras.regularizers.L2(0.0))
+    model.compile(kreg.ProximalOptimizer(inner), "mse")
+    kreg.freeze_support(model, [model.layers[0]])
+    fit(model)
+    np.testing.assert_array_equal(kernel(model) == 0.0, ZERO)
+
+
+def test_averages_of_one_of_several_optimizers_are_refused():
+    average = keras.optimizers.SGD(0.05, use_ema=True)
+    choice = keras.optimizers.OptimizerMap(average)
+    model = network()
+    model.compile(keras.optimizers.MultiOptimizer(choice), "mse")
+    with pytest.raises(ValueError, match="`use_ema`"):
+        kreg.freeze_support(model)
+
+
+def test_optimizer_of_a_custom_loop_forgets_too():
+    model = network(penalty=kreg.L1(0.0))
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    kreg.bind(model, optimizer)
+    gradient = keras.ops.ones((6, 1))
+    optimizer.apply([gradient], model.trainable_weights)
+    model.set_weights([W])
+    kreg.freeze_support(model)
+    (momentum,) = slots(optimizer, model.weights[0])
+    assert not keras.ops.convert_to_numpy(momentum)[ZERO].any()
+    optimizer.apply([gradient], model.trainable_weights)
+    np.testing.assert_array_equal(kernel(model) == 0.0, ZERO)
+
+
+def test_another_model_with_the_same_layer_is_frozen_too():
+    model = network("adam", penalty=kreg.L1(0.0))
+    kreg.bind(model)
+    fit(model, epochs=1)
+    model.set_weights([W])
+    inputs = keras.Input((6,))
+    other = keras.Model(inputs, model.layers[0](inputs))
+    kreg.freeze_support(other)
+    fit(model)
+    np.testing.assert_array_equal(kernel(model) == 0.0, ZERO)
+
+
+def test_weight_that_the_optimizer_was_built_without():
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(
+                3, kernel_regularizer=kreg.L1(), trainable=False
+            ),
+            keras.layers.Dense(1, kernel_regularizer=kreg.L1()),
+        ]
+    )
+    model.compile("adam", "mse")
+    fit(model, epochs=1)
+    model.layers[0].trainable = True
+    assert len(kreg.freeze_support(model)) == 2
+
+
+@pytest.mark.parametrize(
+    ("weights", "error"),
+    [
+        (["dense"], TypeError),
+        ([keras.layers.Dense(1)], ValueError),
+        ([3], TypeError),
+    ],
+)
+def test_what_is_no_weight_of_the_model_is_refused(weights, error):
+    if error is ValueError:
+        weights[0].build((None, 2))
+    model = network()
+    with pytest.raises(error, match="`weights` must hold variables and layers"):
+        kreg.freeze_support(model, weights)
+    assert model.weights[0].constraint is None
+
+
+def test_model_that_is_not_built_is_refused():
+    model = keras.Sequential(
+        [keras.layers.Dense(1, kernel_regularizer=kreg.L1())]
+    )
+    with pytest.raises(ValueError, match="`model` must be built"):
+        kreg.freeze_support(model)
