@@ -91,7 +91,7 @@ class MCP(SeparablePenalty):
         strengths: Strengths,
         factors: Tensor | None,
     ) -> Tensor:
-        strength = strengths["strength"]
+        strength = ops.convert_to_tensor(strengths["strength"], w.dtype)
         # The gradient of `abs` at 0 is 1 on JAX.
         size = w * ops.stop_gradient(ops.sign(w))
         size = ops.minimum(size, self._gamma * strength)

@@ -47,7 +47,7 @@ OPTIMIZERS = {
     ),
     "Adagrad": lambda: optimizers.Adagrad(0.5),
     "Adadelta": lambda: optimizers.Adadelta(decaying(5.0)),
-    "ScheduleFreeAdamW": lambda: optimizers.ScheduleFreeAdamW(0.05),
+    "ScheduleFreeAdamW": lambda: optimizers.ScheduleFreeAdamW(0.5, epsilon=1.0),
 }
 
 
