@@ -21,7 +21,8 @@ class MCP(SeparablePenalty):
     the data wants them: the pull fades with a weight's size and is gone at
     `gamma * strength`. It is not convex, so start it from trained weights or
     ramp it up. The smaller `gamma`, the closer to a hard threshold that counts
-    weights; as it grows, the closer to `L1`.
+    weights; as it grows, the closer to `L1`. Under an adaptive optimizer a
+    proximal step leaves weights beyond `gamma * strength` alone.
 
     Formula: with `s = multiplier * strength(step)`, the sum over entries of
     `s * abs(w) - w ** 2 / (2 * gamma)` where `abs(w) <= gamma * s`, and of
