@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kreg._arguments import positive_number
@@ -92,7 +93,9 @@ class MCP(SeparablePenalty):
         strengths: Strengths,
         factors: Tensor | None,
     ) -> Tensor:
-        strength = ops.convert_to_tensor(strengths["strength"], w.dtype)
+        strength = strengths["strength"]
+        if isinstance(strength, float):  # which torch would round to single
+            strength = ops.convert_to_tensor(np.float64(strength), w.dtype)
         # The gradient of `abs` at 0 is 1 on JAX.
         size = w * ops.stop_gradient(ops.sign(w))
         size = ops.minimum(size, self._gamma * strength)
