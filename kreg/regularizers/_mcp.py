@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kreg._arguments import positive_number
@@ -94,11 +93,11 @@ class MCP(SeparablePenalty):
         factors: Tensor | None,
     ) -> Tensor:
         strength = strengths["strength"]
-        if isinstance(strength, float):  # which torch would round to single
-            strength = ops.convert_to_tensor(np.float64(strength), w.dtype)
         # The gradient of `abs` at 0 is 1 on JAX.
         size = w * ops.stop_gradient(ops.sign(w))
-        size = ops.minimum(size, self._gamma * strength)
+        edge = self._gamma * strength
+        # Not `minimum`, which rounds to single precision on torch.
+        size = size - ops.relu(size - edge)
         entries = size * (strength - size / (2.0 * self._gamma))
         return ops.sum(entries if factors is None else entries * factors)
 
