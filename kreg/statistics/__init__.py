@@ -2,7 +2,14 @@
 
 from kreg.statistics._penalties import penalties
 from kreg.statistics._read import read
-from kreg.statistics._reading import Reading, WeightReading
+from kreg.statistics._reading import LayerReading, Reading, WeightReading
 from kreg.statistics._summary import summary
 
-__all__ = ["Reading", "WeightReading", "penalties", "read", "summary"]
+__all__ = [
+    "LayerReading",
+    "Reading",
+    "WeightReading",
+    "penalties",
+    "read",
+    "summary",
+]

@@ -1,6 +1,7 @@
 """What one reading of a model's weights says, as a frozen table."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,15 +21,25 @@ class WeightReading:
         strengths: the strengths of that now, by name; empty for a regularizer
             that names none.
         penalty: what it adds to the loss now; 0 for a frozen weight.
+        penalty_share: the penalty as a fraction of the whole loss; None where
+            the data loss is not known.
         l1_norm: `sum(abs(w))`.
         l2_norm: `sqrt(sum(w ** 2))`.
         max_norm: `max(abs(w))`.
         zeros: how many entries are exactly 0.0.
+        near_zeros: how many are at most the threshold in size; zeros too.
         units: the number of output channels; None where there are none.
         dead_units: how many of them have no incoming weight but zeros here;
             a recurrent cell has a second kernel that may feed them.
         inputs: the number of input channels; None where there are none.
         dead_inputs: how many of them have no outgoing weight but zeros.
+        update_ratio: the L2 norm of the last update over that of the weight;
+            None where the weight before it is not known.
+        gradient_norm: the L2 norm of the gradient of the data loss, as the
+            optimizer averages it; None where it keeps no such average.
+        optimality: how far the weight is from a minimum of the data loss plus
+            its penalty: the L2 norm of `(w - p) / t`, where `p` is the
+            proximal step of `w - t * gradient`. None without a gradient.
     """
 
     path: str
@@ -40,34 +51,49 @@ class WeightReading:
     regularizer: str | None
     strengths: Mapping[str, float]
     penalty: float
+    penalty_share: float | None
     l1_norm: float
     l2_norm: float
     max_norm: float
     zeros: int
+    near_zeros: int
     units: int | None
     dead_units: int | None
     inputs: int | None
     dead_inputs: int | None
+    update_ratio: float | None = None
+    gradient_norm: float | None = None
+    optimality: float | None = None
 
     @property
     def sparsity(self) -> float:
         """The fraction of entries that are exactly 0.0; 0 without entries."""
         return self.zeros / self.size if self.size else 0.0
 
+    @property
+    def near_zero(self) -> float:
+        """The fraction of entries that are near zero; 0 without entries."""
+        return self.near_zeros / self.size if self.size else 0.0
 
-@dataclass(frozen=True)
-class Reading:
-    """All weights of a model at one moment.
+    @property
+    def rms(self) -> float:
+        """`sqrt(mean(w ** 2))`; 0 without entries."""
+        return self.l2_norm / math.sqrt(self.size) if self.size else 0.0
 
-    Args:
-        step: the optimizer iteration; 0 for a model that is not compiled.
-        dead_units: how many output channels have no incoming weight but zeros
-            in all the kernels of their layer.
-        weights: one reading for each weight, in the order of the layers.
-    """
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON."""
+        return {
+            **asdict(self),
+            "shape": list(self.shape),
+            "sparsity": self.sparsity,
+            "near_zero": self.near_zero,
+            "rms": self.rms,
+        }
 
-    step: int
-    dead_units: int
+
+class Totals:
+    """What several weights come to together."""
+
     weights: tuple[WeightReading, ...]
 
     @property
@@ -86,9 +112,21 @@ class Reading:
         return self.zeros / self.size if self.size else 0.0
 
     @property
+    def near_zero(self) -> float:
+        """The fraction of them that are near zero."""
+        near_zeros = sum(w.near_zeros for w in self.weights)
+        return near_zeros / self.size if self.size else 0.0
+
+    @property
     def penalty(self) -> float:
         """What all penalties on weights add to the loss."""
         return sum(w.penalty for w in self.weights)
+
+    @property
+    def penalty_share(self) -> float | None:
+        """The same as a fraction of the loss, where that is known."""
+        shares = [w.penalty_share for w in self.weights]
+        return None if None in shares else sum(s for s in shares if s)
 
     @property
     def l1_norm(self) -> float:
@@ -98,30 +136,105 @@ class Reading:
     @property
     def l2_norm(self) -> float:
         """`sqrt(sum(w ** 2))` over all weights."""
-        squares: float = sum(w.l2_norm**2 for w in self.weights)
-        return squares**0.5
+        return _root_of_squares(w.l2_norm for w in self.weights)
 
     @property
     def max_norm(self) -> float:
         """`max(abs(w))` over all weights."""
-        return max((w.max_norm for w in self.weights), default=0.0)
+        largest = [w.max_norm for w in self.weights]
+        if any(math.isnan(value) for value in largest):
+            return math.nan
+        return max(largest, default=0.0)
+
+    @property
+    def rms(self) -> float:
+        """`sqrt(mean(w ** 2))` over all weights."""
+        return self.l2_norm / math.sqrt(self.size) if self.size else 0.0
 
     @property
     def dead_inputs(self) -> int:
         """How many input channels have no outgoing weight but zeros."""
         return sum(w.dead_inputs or 0 for w in self.weights)
 
+    @property
+    def update_ratio(self) -> float | None:
+        """The L2 norm of the last update of all over that of the weights."""
+        updates = [
+            None if w.update_ratio is None else w.update_ratio * w.l2_norm
+            for w in self.weights
+        ]
+        total = _root_or_none(updates)
+        return None if total is None else ratio(total, self.l2_norm)
+
+    @property
+    def optimality(self) -> float | None:
+        """How far all are from a minimum, where that is known of each."""
+        return _root_or_none(
+            [w.optimality for w in self.weights if w.trainable]
+        )
+
+
+@dataclass(frozen=True)
+class LayerReading(Totals):
+    """The weights that one layer made, together.
+
+    Args:
+        path: the path of the layer.
+        weights: one reading for each of its weights.
+        dead_units: how many of its output channels have no incoming weight
+            but zeros in all of its kernels; 0 for a layer without any.
+    """
+
+    path: str
+    weights: tuple[WeightReading, ...]
+    dead_units: int
+
+
+@dataclass(frozen=True)
+class Reading(Totals):
+    """All weights of a model at one moment.
+
+    Args:
+        step: the optimizer iteration; 0 for a model that is not compiled.
+        data_loss: the loss without penalties, where it was given.
+        weights: one reading for each weight, in the order of the layers.
+        layers: one for each layer with weights, of its weights together.
+    """
+
+    step: int
+    data_loss: float | None
+    weights: tuple[WeightReading, ...]
+    layers: tuple[LayerReading, ...]
+
+    @property
+    def dead_units(self) -> int:
+        """How many output channels of all layers are dead."""
+        return sum(layer.dead_units for layer in self.layers)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, ready for JSON."""
         return {
             "step": self.step,
+            "data_loss": self.data_loss,
             "dead_units": self.dead_units,
-            "weights": [
-                {
-                    **asdict(weight),
-                    "shape": list(weight.shape),
-                    "sparsity": weight.sparsity,
-                }
-                for weight in self.weights
-            ],
+            "weights": [weight.to_dict() for weight in self.weights],
         }
+
+
+def _root_of_squares(values: Iterable[float]) -> float:
+    return math.sqrt(math.fsum(value**2 for value in values))
+
+
+def _root_or_none(values: list[float | None]) -> float | None:
+    """The root of the sum of squares; None if there are none or one is."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return _root_of_squares(known)
+
+
+def ratio(part: float, whole: float) -> float:
+    """`part / whole`; 0 for nothing of nothing."""
+    if whole == 0.0:
+        return 0.0 if part == 0.0 else math.inf
+    return part / whole

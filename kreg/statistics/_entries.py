@@ -1,0 +1,107 @@
+"""Sums over the entries of one weight, in one pass over memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras import ops
+
+from kreg._types import Tensor
+from kreg.regularizers._norms import summable
+
+BLOCK = 2048
+"""How many entries at a time stay in the processor's nearest memory."""
+
+_LARGEST = 2
+
+
+@dataclass(frozen=True)
+class EntrySums:
+    """What a pass over the entries of a weight finds.
+
+    Args:
+        l1_norm: `sum(abs(w))`.
+        squares: `sum(w ** 2)`.
+        largest: `max(abs(w))`; 0 without entries.
+        moved: `sum((w - before) ** 2)`; 0 where there is no weight before.
+        zeros: how many entries are exactly 0, as int32.
+        near_zeros: how many are at most the threshold in size, as int32.
+    """
+
+    l1_norm: Tensor
+    squares: Tensor
+    largest: Tensor
+    moved: Tensor
+    zeros: Tensor
+    near_zeros: Tensor
+
+
+def entry_sums(
+    w: Tensor, before: Tensor | None, threshold: float, *, blocked: bool
+) -> EntrySums:
+    """Norms and counts of a weight.
+
+    Args:
+        w: float tensor of any shape.
+        before: tensor of the same shape, what `moved` is measured from, or
+            None.
+        threshold: the largest size that counts as near zero.
+        blocked: whether to take the entries a block at a time, with a sum for
+            each place in the block. Inside a function that XLA compiles for a
+            CPU, it is the only loop that it writes with vector instructions,
+            and reads the weight once for all the sums; elsewhere it is slow.
+    """
+    arrays = [w] if before is None else [w, before]
+    arrays = [ops.reshape(array, (-1,)) for array in arrays]
+    size = int(arrays[0].shape[0])
+    rounds = size // BLOCK if blocked else 0
+    rest = _entries([array[rounds * BLOCK :] for array in arrays], threshold)
+    sums = _reduced(rest) if size > rounds * BLOCK else None
+    if rounds:
+        blocks = _reduced(_blocks(arrays, rounds, threshold))
+        sums = blocks if sums is None else _joined(blocks, sums)
+    return EntrySums(*(sums or [ops.sum(entry) for entry in rest]))
+
+
+def _entries(arrays: list[Tensor], threshold: float) -> list[Tensor]:
+    """What every entry contributes, in the order of `EntrySums`."""
+    w = summable(arrays[0])
+    size = ops.abs(w)
+    moved = ops.zeros_like(w)
+    if len(arrays) > 1:
+        moved = ops.square(w - summable(arrays[1]))
+    return [
+        size,
+        ops.square(w),
+        size,
+        moved,
+        ops.cast(ops.equal(arrays[0], 0), "int32"),
+        ops.cast(ops.less_equal(size, threshold), "int32"),
+    ]
+
+
+def _blocks(
+    arrays: list[Tensor], rounds: int, threshold: float
+) -> list[Tensor]:
+    """What `rounds` blocks contribute together, at each place in a block."""
+
+    def entries(i: Tensor) -> list[Tensor]:
+        start = (i * BLOCK,)
+        blocks = [ops.slice(array, start, (BLOCK,)) for array in arrays]
+        return _entries(blocks, threshold)
+
+    def add(i: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(_joined(sums, entries(i)))
+
+    return list(ops.fori_loop(1, rounds, add, tuple(entries(0))))
+
+
+def _joined(sums: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    joined = [a + b for a, b in zip(sums, others, strict=True)]
+    joined[_LARGEST] = ops.maximum(sums[_LARGEST], others[_LARGEST])
+    return joined
+
+
+def _reduced(sums: list[Tensor]) -> list[Tensor]:
+    reduced = [ops.sum(entry) for entry in sums]
+    reduced[_LARGEST] = ops.max(sums[_LARGEST])
+    return reduced

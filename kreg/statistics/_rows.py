@@ -1,0 +1,82 @@
+"""The weights of a model, with what a reading must know of each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kreg._keras_private import flatten_layers, own_trainable_variables
+from kreg.binding._bound_penalty import is_suspended, own_regularizer
+from kreg.binding._layouts import layout_of
+from kreg.regularizers import Penalty
+from kreg.regularizers._grouping import Grouping
+from kreg.regularizers._layout import Layout
+
+
+@dataclass(frozen=True)
+class Row:
+    """One weight of a model.
+
+    Args:
+        variable: the weight.
+        layer: a number that tells the layer which made it.
+        layout: what its axes mean there.
+        regularizer: what the user gave it, bound or not.
+        suspended: whether its penalty counts as having strength 0.
+    """
+
+    variable: keras.Variable
+    layer: int
+    layout: Layout
+    regularizer: Any
+    suspended: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.variable.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=int))
+
+    @property
+    def units(self) -> Grouping | None:
+        """Of a kernel; a bias belongs to units but is none of their inputs."""
+        return self.layout.units if self.layout.inputs else None
+
+    @property
+    def inputs(self) -> Grouping | None:
+        return self.layout.inputs
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """The regularizer, if it is kreg's."""
+        regularizer = self.regularizer
+        return regularizer if isinstance(regularizer, Penalty) else None
+
+    @property
+    def is_penalized(self) -> bool:
+        """Whether a regularizer of any kind adds to the loss now."""
+        return (
+            self.regularizer is not None
+            and bool(self.variable.trainable)
+            and not self.suspended
+        )
+
+
+def rows_of(model: keras.Model) -> Iterator[Row]:
+    """Every weight of `model` that can be trained, each once, by layer."""
+    seen: set[int] = set()
+    for layer in flatten_layers(model):
+        for variable in own_trainable_variables(layer):
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                yield Row(
+                    variable,
+                    id(layer),
+                    layout_of(layer, variable),
+                    own_regularizer(variable),
+                    is_suspended(variable),
+                )
