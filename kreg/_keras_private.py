@@ -4,6 +4,7 @@ Each has a test in `tests/test_keras_private.py` that fails when Keras moves it.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,3 +130,76 @@ def responsible_optimizer(
         )
         return optimizer if index is None else optimizer.optimizers[index]
     return optimizer
+
+
+def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The variables that `layer` made itself, trained or not."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def chosen_optimizer(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> keras.optimizers.Optimizer:
+    """The one of a `MultiOptimizer` that updates `variable`, now or once built.
+
+    Itself if it is of another kind. Before it is built, its own function is
+    asked.
+    """
+    if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        return optimizer
+    if optimizer.built:
+        return responsible_optimizer(optimizer, variable)
+    return optimizer._optimizer_map(variable)
+
+
+def weight_decay_of(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> tuple[str, Any]:
+    """By what attribute, and how much, `optimizer` decays `variable`.
+
+    Asked without its own method, which would keep the answer.
+    """
+    name = "weight_decay"
+    if isinstance(optimizer, keras.optimizers.Muon) and (
+        optimizer._should_use_adamw(variable)
+    ):
+        name = "adam_weight_decay"
+    excluded = getattr(optimizer, "_exclude_from_weight_decay", ())
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    # TensorFlow's own variables, which Keras matches there, have other names.
+    named = variable.value if keras.backend.backend() == "tensorflow" else None
+    text = getattr(named, "name", variable.name)
+    if optimizer._var_key(variable) in excluded or (
+        pattern is not None and pattern.search(text)
+    ):
+        return name, None
+    return name, getattr(optimizer, name)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What calls what inside a model.
+
+    Args:
+        nodes: its calls, each with `operation`, `input_tensors`,
+            `output_tensors` and the keyword arguments `arguments.kwargs`.
+        inputs: the symbolic tensors that enter it.
+        outputs: those that leave it.
+    """
+
+    nodes: tuple[Any, ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+def graph_of(layer: keras.layers.Layer) -> Graph | None:
+    """The graph of a `Sequential` or functional model; None without one."""
+    function = getattr(layer, "_functional", layer)
+    by_depth = getattr(function, "_nodes_by_depth", None)
+    if not isinstance(layer, keras.Model) or by_depth is None:
+        return None
+    return Graph(
+        tuple(node for nodes in by_depth.values() for node in nodes),
+        tuple(function.inputs),
+        tuple(function.outputs),
+    )

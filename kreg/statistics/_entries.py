@@ -1,4 +1,4 @@
-"""Sums over the entries of one weight, in one pass over memory."""
+"""Sums over the entries of weights, in one pass over memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LARGEST = 2
 
 @dataclass(frozen=True)
 class EntrySums:
-    """What a pass over the entries of a weight finds.
+    """What a pass over the entries of some weights finds: vectors.
 
     Args:
         l1_norm: `sum(abs(w))`.
@@ -36,30 +36,35 @@ class EntrySums:
 
 
 def entry_sums(
-    w: Tensor, before: Tensor | None, threshold: float, *, blocked: bool
+    weights: Tensor, before: Tensor | None, threshold: float, *, blocked: bool
 ) -> EntrySums:
-    """Norms and counts of a weight.
+    """Norms and counts of weights of one shape.
 
     Args:
-        w: float tensor of any shape.
+        weights: float tensor `(number of weights, *shape)`.
         before: tensor of the same shape, what `moved` is measured from, or
             None.
         threshold: the largest size that counts as near zero.
         blocked: whether to take the entries a block at a time, with a sum for
             each place in the block. Inside a function that XLA compiles for a
             CPU, it is the only loop that it writes with vector instructions,
-            and reads the weight once for all the sums; elsewhere it is slow.
+            and reads a weight once for all the sums; elsewhere it is slow.
     """
-    arrays = [w] if before is None else [w, before]
-    arrays = [ops.reshape(array, (-1,)) for array in arrays]
-    size = int(arrays[0].shape[0])
+    number = int(weights.shape[0])
+    arrays = [weights] if before is None else [weights, before]
+    arrays = [ops.reshape(array, (number, -1)) for array in arrays]
+    size = int(arrays[0].shape[1])
     rounds = size // BLOCK if blocked else 0
-    rest = _entries([array[rounds * BLOCK :] for array in arrays], threshold)
-    sums = _reduced(rest) if size > rounds * BLOCK else None
+    rest = [array[:, rounds * BLOCK :] for array in arrays]
+    sums = None
+    if size > rounds * BLOCK:
+        sums = _reduced(_entries(rest, threshold))
     if rounds:
         blocks = _reduced(_blocks(arrays, rounds, threshold))
         sums = blocks if sums is None else _joined(blocks, sums)
-    return EntrySums(*(sums or [ops.sum(entry) for entry in rest]))
+    if sums is None:
+        sums = [ops.sum(e, axis=1) for e in _entries(rest, threshold)]
+    return EntrySums(*sums)
 
 
 def _entries(arrays: list[Tensor], threshold: float) -> list[Tensor]:
@@ -83,10 +88,11 @@ def _blocks(
     arrays: list[Tensor], rounds: int, threshold: float
 ) -> list[Tensor]:
     """What `rounds` blocks contribute together, at each place in a block."""
+    number = int(arrays[0].shape[0])
 
     def entries(i: Tensor) -> list[Tensor]:
-        start = (i * BLOCK,)
-        blocks = [ops.slice(array, start, (BLOCK,)) for array in arrays]
+        start = (0, i * BLOCK)
+        blocks = [ops.slice(a, start, (number, BLOCK)) for a in arrays]
         return _entries(blocks, threshold)
 
     def add(i: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -102,6 +108,6 @@ def _joined(sums: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _reduced(sums: list[Tensor]) -> list[Tensor]:
-    reduced = [ops.sum(entry) for entry in sums]
-    reduced[_LARGEST] = ops.max(sums[_LARGEST])
+    reduced = [ops.sum(entry, axis=1) for entry in sums]
+    reduced[_LARGEST] = ops.max(sums[_LARGEST], axis=1)
     return reduced

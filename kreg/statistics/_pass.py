@@ -1,6 +1,7 @@
 """One pass over all the weights of a model."""
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from kreg.statistics._rows import Row
 from kreg.statistics._weight_figures import WeightFigures
 
 Kernel = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+_STACKED = 65536
+"""The largest weights that are computed together with others of their kind."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,11 @@ class WeightsPass:
     """The computation of the figures of some weights, to be run many times.
 
     Args:
-        rows: the weights.
+        rows: the weights, one at least.
         optimizer: the optimizer that updates them, or None.
         threshold: the largest size that counts as near zero.
         before: for each weight, a variable that holds what it was before its
-            last update. Defaults to `None`: not known.
+            last update. Defaults to none.
     """
 
     def __init__(
@@ -55,24 +58,29 @@ class WeightsPass:
         rows: Sequence[Row],
         optimizer: keras.optimizers.Optimizer | None,
         threshold: float,
-        before: Sequence[keras.Variable] | None = None,
+        before: Sequence[keras.Variable] = (),
     ) -> None:
         self._rows = rows
         self._memories = [gradient_memory(optimizer, r.variable) for r in rows]
         self._figures = [
-            _figures(row, memory, threshold, before is not None)
+            _figures(row, memory, threshold, bool(before))
             for row, memory in zip(rows, self._memories, strict=True)
         ]
         self._variables = [
             [
                 row.variable,
-                *([] if before is None else [before[i]]),
+                *before[i : i + 1],
                 *([] if memory is None else [memory.slot]),
             ]
             for i, (row, memory) in enumerate(
                 zip(rows, self._memories, strict=True)
             )
         ]
+        self._batches = _batches(rows, self._figures)
+        # A recurrent cell has two kernels for the same units; depthwise and
+        # pointwise kernels feed different ones.
+        kernels = Counter(_kernel_key(row) for row in rows if row.units)
+        self._shared_units = [k for k, number in kernels.items() if number > 1]
         self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, step: int, *, compiled: bool) -> Figures:
@@ -84,29 +92,45 @@ class WeightsPass:
                 large model and makes it many times faster from then on.
         """
         scales = [None if m is None else m.scale() for m in self._memories]
-        numbers = (
-            np.array([_step(row, step) for row in self._rows], "int32"),
-            np.array([_multiplier(row) for row in self._rows], "float32"),
-            np.array([scale or 0.0 for scale in scales], "float32"),
+        steps = [_step(row, step) for row in self._rows]
+        multipliers = [_multiplier(row) for row in self._rows]
+        strengths = [
+            _constants(row, multiplier)
+            for row, multiplier in zip(self._rows, multipliers, strict=True)
+        ]
+        found = self._run(
+            (
+                np.array(steps, "int32"),
+                np.array(multipliers, "float32"),
+                np.array([scale or 0.0 for scale in scales], "float32"),
+                _table(strengths, self._rows),
+            ),
+            compiled,
         )
-        found = self._run(numbers, compiled)
-        floats, counts, strengths, dead = map(ops.convert_to_numpy, found)
+        floats, counts, strengths_found, dead = map(ops.convert_to_numpy, found)
+        order = np.argsort([i for batch in self._batches for i in batch])
         return Figures(
-            floats,
-            counts,
-            self._named(strengths),
+            floats[order],
+            counts[order],
+            [
+                dict(zip(_names(row), values, strict=False))
+                for row, values in zip(
+                    self._rows, strengths_found[order].tolist(), strict=True
+                )
+            ],
             [
                 None if scale is None else figures.gradient
                 for figures, scale in zip(self._figures, scales, strict=True)
             ],
-            self._by_layer(dead),
+            self._by_layer(counts[order], dead),
         )
 
     def _run(self, numbers: tuple[Any, ...], compiled: bool) -> Any:
         variables = [v for several in self._variables for v in several]
         backend = keras.backend.backend()
-        if not compiled or backend not in ("tensorflow", "jax"):
-            values = [ops.convert_to_tensor(v) for v in variables]
+        # JAX compiles every operation by itself where it does not all at once.
+        if backend == "torch" or not (compiled or backend == "jax"):
+            values = [variable.value for variable in variables]
             tensors = map(ops.convert_to_tensor, numbers)
             return self._compute(lambda figures, w: figures, values, *tensors)
         if self._compiled is None:
@@ -132,54 +156,75 @@ class WeightsPass:
         steps: Tensor,
         multipliers: Tensor,
         scales: Tensor,
+        constants: Tensor,
     ) -> tuple[Tensor, ...]:
-        """The figures of all weights, as four arrays."""
-        values = list(values)
+        """The figures of all weights, batch by batch, as four arrays."""
+        rest = iter(values)
+        arrays = [[next(rest) for _ in several] for several in self._variables]
         floats, counts, strengths = [], [], []
-        dead: dict[tuple[int, int], Tensor] = {}
-        for i, row in enumerate(self._rows):
-            arrays = [values.pop(0) for _ in self._variables[i]]
-            named = _strengths(row, steps[i], multipliers[i])
-            numbers = [scales[i], *named.values()]
-            numbers = ops.stack([ops.cast(n, "float32") for n in numbers])
-            compute = kernel(self._figures[i], arrays[0])
-            found, counted, units = compute(arrays, numbers)
+        dead: dict[Any, list[Tensor]] = {k: [] for k in self._shared_units}
+        for batch in self._batches:
+            figures = self._figures[batch[0]]
+            given = [
+                ops.stack(several)
+                for several in zip(*(arrays[i] for i in batch), strict=True)
+            ]
+            indices = np.array(batch, "int32")
+            table = ops.take(constants, indices, axis=0)
+            if any(_is_scheduled(self._rows[i]) for i in batch):
+                table = ops.stack(
+                    [
+                        self._strengths(i, steps, multipliers, constants)
+                        for i in batch
+                    ]
+                )
+            strengths.append(table)
+            compute = kernel(figures, given[0])
+            found, counted, units = compute(
+                given, ops.take(scales, indices), table
+            )
             floats.append(found)
             counts.append(counted)
-            strengths.append(numbers)
-            if units is not None:
-                # A recurrent cell has two kernels for the same units;
-                # depthwise and pointwise kernels feed different ones.
-                key = (row.layer, int(units.shape[0]))
-                before = dead.get(key, units)
-                dead[key] = ops.logical_and(before, units)
+            for k, i in enumerate(batch):
+                key = _kernel_key(self._rows[i])
+                if units is not None and key in self._shared_units:
+                    dead[key].append(units[k])
+        dtype = keras.backend.result_type(*(f.dtype for f in floats))
         return (
-            _stacked(floats),
-            ops.stack(counts),
+            ops.concatenate([ops.cast(f, dtype) for f in floats]),
+            ops.concatenate(counts),
             ops.concatenate(strengths),
             # No empty array, over which XLA stumbles.
             ops.stack(
                 [ops.zeros((), "int32")]
-                + [ops.sum(ops.cast(mask, "int32")) for mask in dead.values()]
+                + [_number_dead_in_all(masks) for masks in dead.values()]
             ),
         )
 
-    def _named(self, strengths: NDArray[Any]) -> list[dict[str, float]]:
-        values = iter(strengths.tolist())
-        named = []
-        for row in self._rows:
-            next(values)  # the scale of its gradient
-            names = row.penalty.strength_names() if row.penalty else ()
-            named.append({name: next(values) for name in names})
-        return named
+    def _strengths(
+        self, i: int, steps: Tensor, multipliers: Tensor, constants: Tensor
+    ) -> Tensor:
+        """The strengths of weight i, in a row of the table's width."""
+        penalty = self._rows[i].penalty
+        if penalty is None or not penalty.is_scheduled:
+            return constants[i]
+        found = penalty.strengths(steps[i], multipliers[i])
+        values = [ops.cast(v, constants.dtype) for v in found.values()]
+        rest = constants.shape[1] - len(values)
+        return ops.stack(values + [ops.zeros_like(values[0])] * rest)
 
-    def _by_layer(self, dead: NDArray[Any]) -> dict[int, int]:
-        keys = dict.fromkeys(
-            (row.layer, row.units.count) for row in self._rows if row.units
-        )
+    def _by_layer(
+        self, counts: NDArray[Any], dead: NDArray[Any]
+    ) -> dict[int, int]:
+        """How many units of each layer are dead."""
+        shared = dict(zip(self._shared_units, dead[1:].tolist(), strict=True))
         found: dict[int, int] = {}
-        for (layer, _), count in zip(keys, dead[1:].tolist(), strict=True):
-            found[layer] = found.get(layer, 0) + count
+        for i, row in enumerate(self._rows):
+            if row.units is not None:
+                own = shared.pop(_kernel_key(row), None)
+                if _kernel_key(row) not in self._shared_units:
+                    own = int(counts[i, -1])
+                found[row.layer] = found.get(row.layer, 0) + (own or 0)
         return found
 
 
@@ -199,6 +244,30 @@ def _figures(
     )
 
 
+def _batches(
+    rows: Sequence[Row], figures: Sequence[WeightFigures]
+) -> list[list[int]]:
+    """Weights whose figures are computed together: small ones of one kind."""
+    batches: dict[Any, list[int]] = {}
+    for i, (row, of_row) in enumerate(zip(rows, figures, strict=True)):
+        alone = i if row.size > _STACKED else None
+        key = (of_row.key, row.shape, row.variable.dtype, alone)
+        batches.setdefault(key, []).append(i)
+    return list(batches.values())
+
+
+def _kernel_key(row: Row) -> tuple[int, int] | None:
+    """Equal for kernels that may feed the same units."""
+    return None if row.units is None else (row.layer, row.units.count)
+
+
+def _number_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
+    dead = masks[0]
+    for mask in masks[1:]:
+        dead = ops.logical_and(dead, mask)
+    return ops.sum(ops.cast(dead, "int32"))
+
+
 def _step(row: Row, step: int) -> int:
     return int(ops.convert_to_numpy(governing_step(row.variable, step)))
 
@@ -209,14 +278,25 @@ def _multiplier(row: Row) -> float:
     return row.penalty.multiplier
 
 
-def _strengths(
-    row: Row, step: Tensor, multiplier: Tensor
-) -> dict[str, Tensor | float]:
-    if row.penalty is None:
-        return {}
-    return row.penalty.strengths(step, multiplier)
+def _names(row: Row) -> tuple[str, ...]:
+    return () if row.penalty is None else row.penalty.strength_names()
 
 
-def _stacked(rows: list[Tensor]) -> Tensor:
-    dtype = keras.backend.result_type(*(row.dtype for row in rows))
-    return ops.stack([ops.cast(row, dtype) for row in rows])
+def _is_scheduled(row: Row) -> bool:
+    return row.penalty is not None and row.penalty.is_scheduled
+
+
+def _constants(row: Row, multiplier: float) -> list[float]:
+    """The strengths of a penalty that follows no schedule."""
+    if row.penalty is None or row.penalty.is_scheduled:
+        return []
+    return [float(v) for v in row.penalty.strengths(0, multiplier).values()]
+
+
+def _table(strengths: Sequence[Sequence[float]], rows: Sequence[Row]) -> Any:
+    """The strengths as a matrix, filled up with zeros."""
+    width = max([1, *(len(_names(row)) for row in rows)])
+    table = np.zeros((len(rows), width), "float32")
+    for i, values in enumerate(strengths):
+        table[i, : len(values)] = values
+    return table

@@ -5,6 +5,7 @@ from weakref import WeakKeyDictionary
 import keras
 
 from kreg._arguments import nonnegative_number, real_number
+from kreg.statistics._built_model import refuse_unbuilt
 from kreg.statistics._reader import Reader
 from kreg.statistics._reading import Reading
 
@@ -66,24 +67,10 @@ def read(
         Beck, "First-Order Methods in Optimization", SIAM 2017, section 10.3,
         for the optimality residual, there the gradient mapping.
     """
-    check_model(model)
+    refuse_unbuilt(model)
     threshold = nonnegative_number("threshold", threshold)
     if data_loss is not None:
         data_loss = real_number("data_loss", data_loss)
     readers = _readers.setdefault(model, {})
     reader = readers.setdefault(threshold, Reader(threshold))
     return reader(model, compiled=reader.has_read, data_loss=data_loss)
-
-
-def check_model(model: object) -> None:
-    """Raise unless `model` is a Keras model with weights to read."""
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a `keras.Model`. "
-            f"Received: model={model!r} (of type {type(model).__name__})"
-        )
-    if not model.built:
-        raise ValueError(
-            "`model` must be built: call it on data, or `build` it with an "
-            f"input shape. Received: model={model!r}, which has no weights yet"
-        )

@@ -40,7 +40,8 @@ class Reader:
         *,
         compiled: bool,
         data_loss: float | None = None,
-        before: Sequence[keras.Variable] | None = None,
+        before: Sequence[keras.Variable] = (),
+        moved: bool = False,
     ) -> Reading:
         """Read the weights of `model`.
 
@@ -48,14 +49,15 @@ class Reader:
             model: a built model.
             compiled: whether to compile the pass over the weights.
             data_loss: the loss without penalties, if it is known.
-            before: for each weight, as `rows_of` gives them, what it was
-                before its last update. Defaults to `None`: not known.
+            before: for each weight, as `rows_of` gives them, a variable for
+                what it was before its last update. Defaults to none.
+            moved: whether they hold that now.
         """
         rows = list(rows_of(model))
         optimizer = getattr(model, "optimizer", None)
         signature = [_signature(row) for row in rows]
         signature += [id(optimizer), optimizer is not None and optimizer.built]
-        signature += [id(v) for v in before or ()]
+        signature += [id(v) for v in before]
         if self._pass is None or signature != self._signature:
             self._signature = signature
             self._pass = WeightsPass(rows, optimizer, self._threshold, before)
@@ -66,7 +68,7 @@ class Reader:
         if not rows:
             return Reading(step, data_loss, (), ())
         figures = self._pass(step, compiled=compiled)
-        return _reading(rows, figures, step, data_loss, before is not None)
+        return _reading(rows, figures, step, data_loss, moved)
 
 
 def _signature(row: Row) -> Any:

@@ -1,17 +1,15 @@
-"""The figures of one weight, as tensors."""
+"""The figures of weights, as tensors."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
 
 from kreg._types import Tensor
-from kreg.regularizers import Penalty
 from kreg.regularizers._grouping import Grouping
 from kreg.regularizers._norms import summable, summable_dtype
-from kreg.regularizers._strength import Strengths, cast_strengths
 from kreg.statistics._entries import entry_sums
 
 
@@ -20,7 +18,7 @@ class WeightFigures:
     """What to compute of a weight.
 
     Args:
-        penalty: its kreg penalty, if that acts now; else None.
+        penalty: its kreg `Penalty`, if that acts now; else None.
         groups: what the penalty says goes together.
         units: the incoming weights of each output channel; None without any.
         inputs: the outgoing weights of each input channel.
@@ -30,7 +28,7 @@ class WeightFigures:
             data loss and the penalties; `"data"`, of the data loss alone.
     """
 
-    penalty: Penalty | None
+    penalty: Any
     groups: Grouping | None
     units: Grouping | None
     inputs: Grouping | None
@@ -60,105 +58,123 @@ class WeightFigures:
     def __call__(
         self,
         arrays: Sequence[Tensor],
-        numbers: Tensor,
+        scales: Tensor,
+        strengths: Tensor,
         *,
         blocked: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Compute them.
+        """Compute them for some weights of one shape.
 
         Args:
-            arrays: the weight; the weight before, if `moved`; the memory of its
-                gradient, if `gradient`.
-            numbers: vector: what the memory must be multiplied by, then the
-                strengths of the penalty.
+            arrays: the weights, as `(number of weights, *shape)`; the weights
+                before, if `moved`; the memories of their gradients, if
+                `gradient`.
+            scales: for each weight, what the memory must be multiplied by.
+            strengths: for each weight, the strengths of its penalty.
             blocked: see `entry_sums`.
 
         Returns:
-            Seven floats: the penalty, the norms `l1`, squared `l2` and `max`,
-            and the squared lengths of the last move, of the gradient and of the
-            optimality residual. Four counts: zeros, near zeros, dead inputs and
-            dead units. And which units are dead, as a boolean vector, or None.
+            For each weight, seven floats: the penalty, the norms `l1`, squared
+            `l2` and `max`, and the squared lengths of the last move, of the
+            gradient and of the optimality residual. Four counts: zeros, near
+            zeros, dead inputs and dead units. And which units are dead, as
+            booleans, or None.
         """
-        w, *others = arrays
+        weights, *others = arrays
         before = others[0] if self.moved else None
-        sums = entry_sums(w, before, self.threshold, blocked=blocked)
-        dtype = summable_dtype(w)
-        strengths = self._strengths(numbers, dtype)
-        penalty = gradient = residual = ops.zeros((), dtype)
-        if self.penalty is not None:
-            penalty = self.penalty.value(summable(w), strengths, self.groups)
-            penalty = ops.zeros((), dtype) + penalty
+        sums = entry_sums(weights, before, self.threshold, blocked=blocked)
+        dtype = summable_dtype(weights)
+        penalties = gradients = residuals = ops.zeros_like(sums.squares)
         if self.gradient is not None:
-            g = summable(others[-1]) * ops.cast(numbers[0], dtype)
-            gradient = residual = ops.sum(ops.square(g))
-            if self.penalty is not None and self.gradient == "data":
-                residual = _residual(
-                    self.penalty, summable(w), g, strengths, self.groups
-                )
-        dead_units, dead_inputs = self._dead(w, sums.zeros)
+            g = _times(summable(others[-1]), ops.cast(scales, dtype))
+            gradients = residuals = ops.sum(
+                ops.square(g), axis=tuple(range(1, len(g.shape)))
+            )
+        if self.penalty is not None:
+            given = [summable(weights), ops.cast(strengths, dtype)]
+            penalties = _of_each(self._penalty, given)
+            if self.gradient == "data":
+                residuals = _of_each(self._residual, [*given, g])
+        dead_units, dead_inputs = self._dead(weights, sums.zeros)
         floats = [
-            penalty,
+            penalties,
             sums.l1_norm,
             sums.squares,
             sums.largest,
             sums.moved,
-            gradient,
-            residual,
+            gradients,
+            residuals,
         ]
         counts = [sums.zeros, sums.near_zeros]
         for mask in (dead_inputs, dead_units):
-            dead = 0 if mask is None else ops.sum(ops.cast(mask, "int32"))
-            counts.append(ops.convert_to_tensor(dead, "int32"))
-        return ops.stack(floats), ops.stack(counts), dead_units
+            if mask is None:
+                counts.append(ops.zeros_like(sums.zeros))
+            else:
+                counts.append(ops.sum(ops.cast(mask, "int32"), axis=1))
+        return ops.stack(floats, axis=1), ops.stack(counts, axis=1), dead_units
 
-    def _strengths(self, numbers: Tensor, dtype: str) -> dict[str, Tensor]:
-        if self.penalty is None:
-            return {}
-        names = self.penalty.strength_names()
-        return cast_strengths(
-            {name: numbers[1 + i] for i, name in enumerate(names)}, dtype
+    def _penalty(self, w: Tensor, strengths: Tensor) -> Tensor:
+        named = self._named(strengths)
+        value = self.penalty.value(w, named, self.groups)
+        return ops.zeros((), w.dtype) + value
+
+    def _residual(self, w: Tensor, strengths: Tensor, g: Tensor) -> Tensor:
+        """`sum(((w - p) / t) ** 2)`, p the proximal step of `w - t * g`.
+
+        Zero where the weight is a minimum of the data loss plus the penalty.
+        The step t is 1, or shorter where the penalty is not convex.
+        """
+        named = self._named(strengths)
+        step = min(1.0, self.penalty.longest_step / 2.0)
+        after = self.penalty.proximal_step(
+            w - step * g, step, named, self.groups
         )
+        return ops.sum(ops.square((w - after) / step))
+
+    def _named(self, strengths: Tensor) -> dict[str, Tensor]:
+        names = self.penalty.strength_names()
+        return {name: strengths[i] for i, name in enumerate(names)}
 
     def _dead(
-        self, w: Tensor, zeros: Tensor
+        self, weights: Tensor, zeros: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
         """Which units are dead, and which inputs."""
+        number = int(weights.shape[0])
         known = [g for g in (self.units, self.inputs) if g is not None]
         if not known:
             return None, None
 
         def found() -> list[Tensor]:
-            return [_dead_groups(w, groups) for groups in known]
+            return [_dead_groups(weights, groups) for groups in known]
 
         def none() -> list[Tensor]:
-            return [ops.zeros((groups.count,), "bool") for groups in known]
+            return [ops.zeros((number, g.count), "bool") for g in known]
 
         smallest = min(groups.size for groups in known)
-        masks = list(ops.cond(zeros >= smallest, found, none))
+        masks = list(ops.cond(ops.any(zeros >= smallest), found, none))
         units = None if self.units is None else masks.pop(0)
         inputs = None if self.inputs is None else masks.pop(0)
         return units, inputs
 
 
-def _dead_groups(w: Tensor, groups: Grouping) -> Tensor:
-    """Which groups of a weight hold nothing but zeros."""
-    w = groups.grouped(ops.convert_to_tensor(w))
-    alive = groups.total(ops.cast(ops.not_equal(w, 0), "int32"))
-    return ops.reshape(ops.equal(alive, 0), (-1,))
+def _of_each(function: Callable[..., Tensor], arrays: list[Tensor]) -> Tensor:
+    """A vector of what `function` says of each weight."""
+    if arrays[0].shape[0] == 1:
+        return ops.expand_dims(function(*(array[0] for array in arrays)), 0)
+    return ops.vectorized_map(lambda each: function(*each), tuple(arrays))
 
 
-def _residual(
-    penalty: Penalty,
-    w: Tensor,
-    gradient: Tensor,
-    strengths: Strengths,
-    groups: Grouping | None,
-) -> Tensor:
-    """`sum(((w - p) / t) ** 2)`, p the proximal step of `w - t * gradient`.
+def _times(weights: Tensor, scales: Tensor) -> Tensor:
+    """Every weight times its own number."""
+    ones = (1,) * (len(weights.shape) - 1)
+    return weights * ops.reshape(scales, (-1, *ones))
 
-    Zero where the weight is a minimum of the data loss plus the penalty. The
-    step t is 1, or shorter where the penalty is not convex.
-    """
-    step = min(1.0, penalty.longest_step / 2.0)
-    after = penalty.proximal_step(w - step * gradient, step, strengths, groups)
-    return ops.sum(ops.square((w - after) / step))
+
+def _dead_groups(weights: Tensor, groups: Grouping) -> Tensor:
+    """Which groups of each weight hold nothing but zeros."""
+    number = int(weights.shape[0])
+    several = Grouping(
+        (number, *groups.view), tuple(axis + 1 for axis in groups.axes)
+    )
+    alive = ops.cast(ops.not_equal(several.grouped(weights), 0), "int32")
+    return ops.reshape(ops.equal(several.total(alive), 0), (number, -1))

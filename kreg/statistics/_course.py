@@ -1,0 +1,122 @@
+"""What the strengths of penalties will be: ever positive, zero at the end."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from kreg.regularizers import Penalty
+from kreg.schedules._scalar import Schedule, evaluate
+from kreg.statistics._tolerant import answer, number
+
+_NEAR = (0, *(10**exponent for exponent in range(7)))
+# Irregular, so that they do not all fall on one phase of a cycle; below 2**24,
+# so that single precision tells them apart.
+_FAR = (
+    *(8_400_013 + 2**exponent for exponent in range(23)),
+    *(9_100_061, 10_000_019, 12_345_701, 13_999_981, 15_485_863),
+)
+_UNDERFLOW = 1e-30
+
+
+class Course:
+    """Answers about schedules, each sought once for equal schedules.
+
+    Args:
+        steps: the planned number of updates; None if not known.
+    """
+
+    def __init__(self, steps: int | None) -> None:
+        self.steps = steps
+        self._known: dict[tuple[str, Any], bool] = {}
+
+    @property
+    def end(self) -> str:
+        """When training ends, in words."""
+        if self.steps is None:
+            return "when it has ended"
+        return f"at step {self.steps}"
+
+    def is_ever_positive(self, penalty: Penalty, name: str) -> bool:
+        """Whether a strength is above 0 at any step, as far as can be told."""
+        if penalty.multiplier == 0.0:
+            return False
+        base: Schedule = getattr(penalty, name)
+        if not isinstance(base, LearningRateSchedule):
+            return base > 0.0
+        key = ("positive", _key(base))
+        if key not in self._known:
+            self._known[key] = any(v > 0.0 for v in _values(base, _NEAR))
+        return self._known[key]
+
+    def is_zero_at_the_end(self, penalty: Penalty, name: str) -> bool:
+        """Whether a scheduled strength is 0 after the planned updates.
+
+        Without a plan: once the schedule has come to its end.
+        """
+        base: Schedule = getattr(penalty, name)
+        if not isinstance(base, LearningRateSchedule):
+            return False
+        key = ("zero", _key(base))
+        if key not in self._known:
+            self._known[key] = (
+                _ends_at_zero(base)
+                if self.steps is None
+                else _is_zero_around(base, self.steps)
+            )
+        return self._known[key]
+
+
+def _is_zero_around(schedule: Schedule, step: int) -> bool:
+    """Zero at `step`, and not just where a cycle begins anew."""
+    before, now, after = _values(schedule, (step - 1, step, step + 1))
+    return now == 0.0 and (before == 0.0 or after == 0.0)
+
+
+def _ends_at_zero(schedule: Schedule) -> bool:
+    """Zero for good from some step on, other than by rounding.
+
+    An exponential decay has no end; only single precision makes it 0.
+    """
+    values = _values(schedule, (*_NEAR, *_FAR))
+    near, far = values[: len(_NEAR)], values[len(_NEAR) :]
+    if any(value != 0.0 for value in far):
+        return False
+    positive = [s for s, v in zip(_NEAR, near, strict=True) if v > 0.0]
+    if not positive:
+        return True
+    last, zero = positive[-1], _FAR[0]
+    while zero > 1.1 * last + 1:
+        middle = math.isqrt((last + 1) * zero)
+        if _values(schedule, (middle,))[0] > 0.0:
+            last = middle
+        else:
+            zero = middle
+    return _values(schedule, (last,))[0] > _UNDERFLOW
+
+
+def _values(schedule: Schedule, steps: Sequence[int]) -> list[float]:
+    """A schedule at some steps, 0 where negative; NaN where not known.
+
+    Asked once for all steps, or for each where that fails.
+    """
+    together = answer(
+        lambda: ops.convert_to_numpy(
+            evaluate(schedule, np.asarray(steps, "int32"))
+        )
+    )
+    if together is None or together.shape != (len(steps),):
+        together = [
+            number(answer(partial(evaluate, schedule, s))) for s in steps
+        ]
+    return [0.0 if value < 0.0 else float(value) for value in together]
+
+
+def _key(schedule: LearningRateSchedule) -> Any:
+    config = answer(lambda: repr(keras.saving.serialize_keras_object(schedule)))
+    return id(schedule) if config is None else config

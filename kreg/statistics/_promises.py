@@ -1,0 +1,81 @@
+"""What a regularizer does to weights: makes zeros, shrinks in proportion."""
+
+from functools import partial
+from typing import Any
+
+from keras import ops, regularizers
+
+from kreg._types import Tensor
+from kreg.regularizers import Penalty
+from kreg.regularizers._grouping import along
+from kreg.regularizers._layout import Layout
+from kreg.statistics._course import Course
+from kreg.statistics._tolerant import answer, attribute, number
+
+_KERAS_NORMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
+
+
+def makes_zeros(
+    penalty: Penalty, shape: tuple[int, ...], course: Course
+) -> bool:
+    """Whether the proximal step sends a tiny weight to exactly zero.
+
+    Args:
+        penalty: the penalty.
+        shape: the shape of the weight.
+        course: what knows which strengths are ever above 0.
+    """
+    step = min(1.0, penalty.longest_step / 2.0)
+    after = _after_step(penalty, shape, course, size=1e-6 * step, step=step)
+    return after is not None and bool(ops.any(ops.equal(after, 0.0)))
+
+
+def shrinks_in_proportion(
+    penalty: Penalty, shape: tuple[int, ...], course: Course
+) -> bool:
+    """Whether even a huge weight loses a share of its size, as under L2."""
+    step, size = min(1.0, penalty.longest_step / 2.0), 1e12
+    after = _after_step(penalty, shape, course, size=size, step=step)
+    return after is not None and bool(ops.any(ops.less(after, 0.9999 * size)))
+
+
+def keras_strengths(regularizer: Any) -> dict[str, float]:
+    """`l1` and `l2` of one of Keras's own norms; nothing for anything else."""
+    for norm in _KERAS_NORMS:
+        if isinstance(regularizer, norm) and (
+            type(regularizer).__call__ is norm.__call__
+        ):
+            return {
+                name: number(attribute(regularizer, name))
+                for name in ("l1", "l2")
+                if name in vars(regularizer)
+            }
+    return {}
+
+
+def _after_step(
+    penalty: Penalty,
+    shape: tuple[int, ...],
+    course: Course,
+    *,
+    size: float,
+    step: float,
+) -> Tensor | None:
+    """Equal entries after a proximal step, with strength 1 or for ever 0.
+
+    One entry along each axis is enough, but where the penalty has factors for
+    the whole weight; None where it raises.
+    """
+    strengths = {
+        name: float(course.is_ever_positive(penalty, name))
+        for name in penalty.strength_names()
+    }
+
+    def ask(shape: tuple[int, ...]) -> Tensor:
+        whole = along(shape, range(len(shape)))
+        groups = penalty.grouping(shape, Layout("layer", whole, whole))
+        w = ops.full(shape, size, "float32")
+        return penalty.proximal_step(w, step, strengths, groups)
+
+    after = answer(partial(ask, (1,) * len(shape)))
+    return answer(partial(ask, shape)) if after is None else after
