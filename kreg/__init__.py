@@ -10,6 +10,7 @@ from kreg import (
     surgery,
 )
 from kreg.binding import bind
+from kreg.callbacks import RegularizationMonitor
 from kreg.optimizers import ProximalOptimizer
 from kreg.regularizers import (
     L1,
@@ -19,7 +20,7 @@ from kreg.regularizers import (
     GroupLasso,
     SparseGroupLasso,
 )
-from kreg.statistics import penalties, summary
+from kreg.statistics import check, penalties, summary
 from kreg.surgery import freeze_support, unfreeze_support
 
 __all__ = [
@@ -29,10 +30,12 @@ __all__ = [
     "MCP",
     "GroupLasso",
     "ProximalOptimizer",
+    "RegularizationMonitor",
     "SparseGroupLasso",
     "bind",
     "binding",
     "callbacks",
+    "check",
     "freeze_support",
     "optimizers",
     "penalties",

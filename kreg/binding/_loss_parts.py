@@ -45,6 +45,14 @@ class LossParts(LoggedMeans):
             for mean, value in zip(self.metrics, parts, strict=True):
                 mean.update_state(value, sample_weight=samples)
 
+    def data_loss_sum(self) -> tuple[float, float]:
+        """The data loss summed over the samples so far, and their number."""
+        mean = self.metrics[0]
+        total, count = (
+            float(ops.convert_to_numpy(v)) for v in (mean.total, mean.count)
+        )
+        return total, count
+
 
 def batch_size(x: Any, y_pred: Any) -> Tensor:
     """The number of samples in a batch."""

@@ -1,5 +1,6 @@
-"""Callbacks that steer strengths during `fit`."""
+"""Callbacks that steer strengths during `fit`, and that log what happens."""
 
+from kreg.callbacks._regularization_monitor import RegularizationMonitor
 from kreg.callbacks._strength_scheduler import StrengthScheduler
 
-__all__ = ["StrengthScheduler"]
+__all__ = ["RegularizationMonitor", "StrengthScheduler"]
