@@ -112,9 +112,7 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
         if isinstance(regularizer, BoundPenalty):
             owner = regularizer.binding
             if owner is binding or (
-                owner.has_model
-                and owner.own_optimizer
-                and not binding.own_optimizer
+                owner.own_optimizer and not binding.own_optimizer
             ):
                 continue
             suspended = regularizer.suspended

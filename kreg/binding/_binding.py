@@ -22,18 +22,16 @@ class Binding:
     optimizer each time a step is traced.
 
     Args:
-        model: the model whose weights are bound, or None where an optimizer
-            that applies penalties bound its variables by itself.
+        model: the model whose weights are bound.
         optimizer: the optimizer of a custom loop, or None for the model's.
     """
 
     def __init__(
         self,
-        model: keras.Model | None,
+        model: keras.Model,
         optimizer: keras.optimizers.Optimizer | None = None,
     ) -> None:
-        self._model = (lambda: None) if model is None else weakref.ref(model)
-        self.has_model = model is not None
+        self._model = weakref.ref(model)
         self.own_optimizer = optimizer
         self._blocks: list[Multipliers] = []
 
@@ -95,20 +93,13 @@ class Binding:
         """Make the multipliers of `penalties` visible to a compiled step."""
         block = Multipliers(penalties)
         self._blocks.append(block)
-        model = self._model()
-        if keras.backend.backend() == "jax" and model is not None:
-            carry_state(model, block.variable)
+        if keras.backend.backend() == "jax":
+            carry_state(self._model(), block.variable)
         for penalty in penalties:
             penalty.observe(self)
 
     def multiplier_changed(self, penalty: Penalty) -> None:
         """Pass a new multiplier on to the compiled steps."""
-        if keras.backend.backend() == "jax" and not self.has_model:
-            raise ValueError(
-                "`multiplier` can only be changed where JAX's compiled step "
-                "sees it: call `kreg.bind(model)` first. "
-                f"Received: multiplier={penalty.multiplier} of {penalty!r}"
-            )
         block = self.block(penalty)
         if block is not None:
             block.update(penalty)

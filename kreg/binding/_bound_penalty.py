@@ -36,7 +36,7 @@ class BoundPenalty:
         penalty: Penalty,
         variable: keras.Variable,
         binding: "Binding",
-        layout: Layout | None = None,
+        layout: Layout | None,
     ) -> None:
         self.penalty = penalty
         self.path: str = variable.path

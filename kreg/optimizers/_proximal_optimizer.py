@@ -11,7 +11,7 @@ from keras.optimizers import MultiOptimizer
 from kreg._arguments import known_keys
 from kreg._keras_private import known_variables
 from kreg._types import Tensor
-from kreg.binding import Binding, BoundPenalty
+from kreg.binding import BoundPenalty
 from kreg.binding._applier import PenaltyApplier
 from kreg.optimizers._effective_step import find_rule
 from kreg.optimizers._proximal_step import (
@@ -19,7 +19,6 @@ from kreg.optimizers._proximal_step import (
     take_proximal_steps,
 )
 from kreg.optimizers._terms import terms_of
-from kreg.regularizers import Penalty
 
 
 @keras.saving.register_keras_serializable(package="kreg")
@@ -38,9 +37,11 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     `learning_rate / (1 - momentum)` for SGD.
 
     Weights without a kreg penalty are updated by the inner optimizer alone;
-    Keras's own regularizers stay in the gradient. A schedule in a penalty needs
-    `kreg.bind(model)` or a kreg callback, as with any optimizer; on TensorFlow
-    so does the first `fit` of a model, and says so before a weight changes.
+    Keras's own regularizers stay in the gradient. Every kreg penalty that it
+    meets must be bound, by `kreg.bind(model)` or a kreg callback, in a custom
+    loop by `kreg.bind(model, optimizer)`. Where one is not, the first step
+    raises an error before a weight changes. A model that was loaded or cloned
+    is a new one and not bound.
 
     Args:
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
@@ -86,7 +87,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         self.inner_optimizer = inner
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Create the inner optimizer's variables, and bind the penalties.
+        """Create the inner optimizer's variables.
 
         Args:
             variables: the trainable variables of a model.
@@ -94,33 +95,9 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         if self.built:
             return
         variables = list(variables)
-        self._bind(variables)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
         super().build(variables)
-
-    def _bind(self, variables: Sequence[keras.Variable]) -> None:
-        """Bind penalties that no model bound, so that they act once.
-
-        Not those that need to know the layer: they raise when they are
-        evaluated, unless a model binds them before.
-        """
-        unbound = [
-            v
-            for v in variables
-            if isinstance(v.regularizer, Penalty)
-            and not v.regularizer.needs_layout
-        ]
-        if not unbound:
-            return
-        binding = Binding(None, self)
-        penalties = dict.fromkeys(v.regularizer for v in unbound)
-        for variable in unbound:
-            variable.regularizer = BoundPenalty(
-                variable.regularizer, variable, binding
-            )
-        if keras.backend.backend() != "jax":
-            binding.hold_multipliers(list(penalties))
 
     def apply(
         self,

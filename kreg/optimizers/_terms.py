@@ -45,10 +45,9 @@ def terms_of(
             raise ValueError(
                 f"The penalty {bound!r} of `{variable.path}` was not bound "
                 "when the gradient was taken, so it would act twice. Call "
-                "`kreg.bind(model)` after `compile`, or pass a kreg callback "
-                "to `fit`; in a custom loop, call "
-                "`kreg.bind(model, optimizer)` before the first step. No "
-                "weight was changed. Received: an unbound penalty"
+                "`kreg.bind(model)`, or pass a kreg callback to `fit`; in a "
+                "custom loop, call `kreg.bind(model, optimizer)` before the "
+                f"first step. {_aftermath()} Received: an unbound penalty"
             )
         if isinstance(bound, BoundPenalty):
             _check_applier(bound, applier)
@@ -68,6 +67,15 @@ def _check_applier(bound: BoundPenalty, applier: PenaltyApplier) -> None:
             f"The penalty {bound.penalty!r} of `{bound.path}` follows another "
             "optimizer than the one that updates the weight. Call "
             "`kreg.bind(model, optimizer)` with this one; a choice of several "
-            "goes inside: ProximalOptimizer(MultiOptimizer(...)). No weight "
-            f"was changed. Received: optimizer={acting.optimizer!r}"
+            "goes inside: ProximalOptimizer(MultiOptimizer(...)). "
+            f"{_aftermath()} Received: optimizer={acting.optimizer!r}"
         )
+
+
+def _aftermath() -> str:
+    if keras.backend.backend() == "jax":
+        return (
+            "No weight was changed, but on JAX Keras's `fit` drops the weights "
+            "of a model whose step raises: make or load the model again."
+        )
+    return "No weight was changed."

@@ -46,7 +46,7 @@ def acting_optimizer(
     bound = variable.regularizer
     if isinstance(bound, BoundPenalty):
         own = bound.binding.own_optimizer
-        if own is not None and (bound.binding.has_model or whole is None):
+        if own is not None:
             whole, code = own, "optimizer"
     if whole is None:
         return None

@@ -147,7 +147,7 @@ def test_optimizer_of_a_custom_loop_counts():
     assert "`kreg.ProximalOptimizer(optimizer)`" in found.fix
 
 
-def test_optimizer_that_bound_a_penalty_by_itself_may_be_replaced():
+def test_optimizer_that_was_built_may_be_replaced():
     model = linear_model(kreg.L1(0.1), kreg.ProximalOptimizer("adam"))
     model.optimizer.build(model.trainable_variables)
     assert check(model) == ()
