@@ -12,10 +12,11 @@ from keras import ops
 
 from kreg._arguments import nonnegative_number, positive_integer
 from kreg.binding import bind
-from kreg.callbacks._chief import is_chief
-from kreg.callbacks._event_file import earlier_files
-from kreg.callbacks._monitored_run import MonitoredRun
-from kreg.callbacks._run_log import RunLog
+from kreg.callbacks._monitor._chief import is_chief
+from kreg.callbacks._monitor._event_file import earlier_files
+from kreg.callbacks._monitor._monitored_run import MonitoredRun
+from kreg.callbacks._monitor._run_log import RunLog
+from kreg.statistics._reader import Reader
 from kreg.statistics._rows import rows_of
 
 _monitors: WeakSet["RegularizationMonitor"] = WeakSet()
@@ -108,7 +109,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self.image_freq = _frequency("image_freq", image_freq)
         self.add_to_logs = add_to_logs
         self.hparams = _checked_hparams(hparams)
-        self.threshold = nonnegative_number("threshold", threshold)
+        # Kept over calls of `fit`, so that its pass is compiled once.
+        self._reader = Reader(nonnegative_number("threshold", threshold))
         self.check = check
         self._run: MonitoredRun | None = None
         self._last_step = -1
@@ -125,7 +127,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         log = RunLog(self.log_dir, self.model.name, self.hparams)
         every = None if self.update_freq == "epoch" else self.update_freq
         self._run = MonitoredRun(
-            log, every, self.params or {}, self.threshold, self.check
+            log, every, self.params or {}, self._reader, self.check
         )
         _monitors.add(self)
         self._end_last()

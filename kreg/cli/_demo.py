@@ -79,12 +79,13 @@ def demo(log_dir: Path | None, *, epochs: int, seed: int) -> list[Result]:
                 _train(name, digits, epochs, log_dir, Advance(progress, bar))
             )
     console.print(_table(results))
-    console.print(f"TensorBoard logs are in {log_dir}. To open them:")
-    console.print(
+    console.print(f"TensorBoard logs are in {log_dir}. Start TensorBoard with")
+    for line in (
         f"  {sys.executable} -m tensorboard.main --logdir {log_dir}",
-        soft_wrap=True,
-        highlight=False,
-    )
+        "and open every weight's sparsity, norms and strength at",
+        "  http://localhost:6006/#kreg",
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
     return results
 
 
@@ -114,17 +115,20 @@ def _train(
 ) -> Result:
     steps = epochs * -(-len(digits.train.x) // BATCH_SIZE)
 
-    def hidden() -> keras.layers.Layer:
+    def hidden(layer: str) -> keras.layers.Layer:
         return keras.layers.Dense(
-            128, activation="relu", kernel_regularizer=RUNS[name](steps)
+            128,
+            activation="relu",
+            kernel_regularizer=RUNS[name](steps),
+            name=layer,
         )
 
     model = keras.Sequential(
         [
             keras.Input((64,)),
-            hidden(),
-            hidden(),
-            keras.layers.Dense(10, activation="softmax"),
+            hidden("first"),
+            hidden("second"),
+            keras.layers.Dense(10, activation="softmax", name="last"),
         ]
     )
     adam = keras.optimizers.Adam(3e-3)
@@ -133,7 +137,6 @@ def _train(
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    kreg.bind(model)
     folder = name.replace(", ", "-")
     history = model.fit(
         digits.train.x,
@@ -142,7 +145,13 @@ def _train(
         epochs=epochs,
         verbose=0,
         validation_data=(digits.validation.x, digits.validation.y),
-        callbacks=[keras.callbacks.TensorBoard(log_dir / folder), advance],
+        callbacks=[
+            keras.callbacks.TensorBoard(log_dir / folder, write_graph=False),
+            kreg.RegularizationMonitor(
+                log_dir / folder, 5, hparams={"penalty": name}, check=False
+            ),
+            advance,
+        ],
     ).history
     test = model.evaluate(
         digits.test.x, digits.test.y, verbose=0, return_dict=True

@@ -7,8 +7,8 @@ import keras
 
 from kreg._arguments import positive_integer, real_number
 from kreg.statistics._built_model import refuse_unbuilt
-from kreg.statistics._rules._table import RULES
-from kreg.statistics._weight_facts import Fault, ModelFacts
+from kreg.statistics._linter._rules._table import RULES
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts
 
 _SHOWN = 3
 

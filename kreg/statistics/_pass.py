@@ -91,6 +91,7 @@ class WeightsPass:
             compiled: whether to compile the pass, which takes seconds for a
                 large model and makes it many times faster from then on.
         """
+        compiled = compiled or self._compiled is not None
         scales = [None if m is None else m.scale() for m in self._memories]
         steps = [_step(row, step) for row in self._rows]
         multipliers = [_multiplier(row) for row in self._rows]

@@ -19,6 +19,7 @@ from kreg.statistics._reading import (
     ratio,
 )
 from kreg.statistics._rows import Row, rows_of
+from kreg.statistics._weights_before import WeightsBefore
 
 
 class Reader:
@@ -32,7 +33,15 @@ class Reader:
         self._threshold = threshold
         self._signature: Any = None
         self._pass: WeightsPass | None = None
+        self._before: WeightsBefore | None = None
         self.has_read = False
+
+    def weights_before(self, model: keras.Model) -> WeightsBefore:
+        """What readings of `model` compare its weights with from now on."""
+        weights = [row.variable for row in rows_of(model)]
+        if self._before is None or not self._before.are_of(weights):
+            self._before = WeightsBefore(weights)
+        return self._before
 
     def __call__(
         self,
@@ -40,8 +49,6 @@ class Reader:
         *,
         compiled: bool,
         data_loss: float | None = None,
-        before: Sequence[keras.Variable] = (),
-        moved: bool = False,
     ) -> Reading:
         """Read the weights of `model`.
 
@@ -49,18 +56,22 @@ class Reader:
             model: a built model.
             compiled: whether to compile the pass over the weights.
             data_loss: the loss without penalties, if it is known.
-            before: for each weight, as `rows_of` gives them, a variable for
-                what it was before its last update. Defaults to none.
-            moved: whether they hold that now.
         """
         rows = list(rows_of(model))
+        before = self._before
+        if before and not before.are_of([row.variable for row in rows]):
+            before = None
+        moved = before is not None and before.is_fresh
+        if before is not None:
+            before.is_fresh = False
+        copies = () if before is None else before.copies
         optimizer = getattr(model, "optimizer", None)
         signature = [_signature(row) for row in rows]
         signature += [id(optimizer), optimizer is not None and optimizer.built]
-        signature += [id(v) for v in before]
+        signature += [id(copy) for copy in copies]
         if self._pass is None or signature != self._signature:
             self._signature = signature
-            self._pass = WeightsPass(rows, optimizer, self._threshold, before)
+            self._pass = WeightsPass(rows, optimizer, self._threshold, copies)
         step = 0
         if optimizer is not None:
             step = int(ops.convert_to_numpy(optimizer.iterations))

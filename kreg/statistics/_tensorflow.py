@@ -24,6 +24,12 @@ def compiled(
     return run
 
 
+def as_graph(function: Callable[[], None]) -> Callable[[], None]:
+    """`function` as a graph, all of it without Python."""
+    graph: Callable[[], None] = tf.function(function, autograph=False)
+    return graph
+
+
 def blocked(function: Callable[..., Any], w: Tensor) -> Callable[..., Any]:
     """`function`, in blocks where that is faster for a weight like `w`.
 

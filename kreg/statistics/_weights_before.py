@@ -32,6 +32,13 @@ class WeightsBefore:
         self._copy = _as_graph(self._copy_all)
         self.is_fresh = False
 
+    def are_of(self, weights: Sequence[keras.Variable]) -> bool:
+        """Whether these are copies of exactly `weights`."""
+        pairs = zip(self._weights, weights, strict=False)
+        return len(weights) == len(self._weights) and all(
+            own is other for own, other in pairs
+        )
+
     def take(self) -> None:
         """Copy the weights as they are now."""
         self._copy()
@@ -51,8 +58,7 @@ def _own(weight: keras.Variable) -> object:
 
 def _as_graph(function: Callable[[], None]) -> Callable[[], None]:
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+        from kreg.statistics import _tensorflow
 
-        graph: Callable[[], None] = tf.function(function, autograph=False)
-        return graph
+        return _tensorflow.as_graph(function)
     return function

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kreg.statistics._regularizer_attributes import (
+from kreg.statistics._linter._regularizer_attributes import (
     attribute_of,
     is_built_by_keras,
 )
-from kreg.statistics._tolerant import attribute
-from kreg.statistics._weight_facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter._tolerant import attribute
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts, WeightFacts
 
 
 def attribute_without_effect(model: ModelFacts) -> Iterator[Fault]:

@@ -5,9 +5,9 @@ from functools import partial
 
 from kreg.binding._layouts import layouts_of
 from kreg.regularizers import Penalty
+from kreg.statistics._linter._tolerant import answer, attribute, number
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts, WeightFacts
 from kreg.statistics._penalties import weight_penalty
-from kreg.statistics._tolerant import answer, attribute, number
-from kreg.statistics._weight_facts import Fault, ModelFacts, WeightFacts
 
 _GOOD_SHARE = 0.1
 

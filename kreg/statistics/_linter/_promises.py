@@ -9,8 +9,8 @@ from kreg._types import Tensor
 from kreg.regularizers import Penalty
 from kreg.regularizers._grouping import along
 from kreg.regularizers._layout import Layout
-from kreg.statistics._course import Course
-from kreg.statistics._tolerant import answer, attribute, number
+from kreg.statistics._linter._course import Course
+from kreg.statistics._linter._tolerant import answer, attribute, number
 
 _KERAS_NORMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
 

@@ -8,12 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from kreg.callbacks._interval_losses import IntervalLosses
-from kreg.callbacks._run_log import RunLog
-from kreg.callbacks._weights_before import WeightsBefore
+from kreg.callbacks._monitor._interval_losses import IntervalLosses
+from kreg.callbacks._monitor._run_log import RunLog
 from kreg.statistics import Finding, Reading, check
 from kreg.statistics._reader import Reader
-from kreg.statistics._rows import rows_of
+from kreg.statistics._weights_before import WeightsBefore
 
 
 class MonitoredRun:
@@ -25,7 +24,7 @@ class MonitoredRun:
             alone.
         params: what Keras tells callbacks of this `fit`: how many `epochs`, and
             how many `steps` an epoch has if that is known.
-        threshold: the largest size that counts as near zero.
+        reader: what reads the weights.
         check: whether to warn of what `kreg.check` finds.
     """
 
@@ -34,14 +33,14 @@ class MonitoredRun:
         log: RunLog,
         every: int | None,
         params: Mapping[str, Any],
-        threshold: float,
+        reader: Reader,
         check: bool,
     ) -> None:
         self.log = log
         self._every = every
         self._steps: int | None = params.get("steps")
         self._epochs: int | None = params.get("epochs")
-        self._reader = Reader(threshold)
+        self._reader = reader
         self._check = check
         self._told: set[str] = set()
         self._first_epoch = True
@@ -77,8 +76,7 @@ class MonitoredRun:
     def take_weights(self, model: keras.Model) -> None:
         """Remember the weights before an update."""
         if self._before is None and model.built:
-            rows = rows_of(model)
-            self._before = WeightsBefore([row.variable for row in rows])
+            self._before = self._reader.weights_before(model)
         if self._before is not None:
             self._before.take()
 
@@ -130,17 +128,8 @@ class MonitoredRun:
         return after // self._every > self._batches // self._every
 
     def _read(self, model: keras.Model, data_loss: float | None) -> Reading:
-        before = self._before
-        if before is None:
-            return self._reader(model, compiled=False, data_loss=data_loss)
-        moved, before.is_fresh = before.is_fresh, False
-        return self._reader(
-            model,
-            compiled=True,
-            data_loss=data_loss,
-            before=before.copies,
-            moved=moved,
-        )
+        compiled = self._before is not None
+        return self._reader(model, compiled=compiled, data_loss=data_loss)
 
     def _add(self, model: keras.Model, reading: Reading) -> Reading:
         if self._last is None:

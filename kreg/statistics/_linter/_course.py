@@ -12,7 +12,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from kreg.regularizers import Penalty
 from kreg.schedules._scalar import Schedule, evaluate
-from kreg.statistics._tolerant import answer, number
+from kreg.statistics._linter._tolerant import answer, number
 
 _NEAR = (0, *(10**exponent for exponent in range(7)))
 # Irregular, so that they do not all fall on one phase of a cycle; below 2**24,

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kreg._keras_private import Graph, flatten_layers, graph_of
-from kreg.statistics._tolerant import attribute
+from kreg.statistics._linter._tolerant import attribute
 
 
 class Consumers:

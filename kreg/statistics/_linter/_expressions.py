@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kreg.statistics._tolerant import attribute
+from kreg.statistics._linter._tolerant import attribute
 
 Step = tuple[str, keras.layers.Layer]
 

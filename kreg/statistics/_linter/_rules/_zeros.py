@@ -7,10 +7,10 @@ from keras import ops
 
 from kreg.optimizers._effective_step import find_rule
 from kreg.regularizers import Penalty
-from kreg.statistics._acting_optimizer import ActingOptimizer
-from kreg.statistics._promises import keras_strengths
-from kreg.statistics._tolerant import answer, attribute
-from kreg.statistics._weight_facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter._acting_optimizer import ActingOptimizer
+from kreg.statistics._linter._promises import keras_strengths
+from kreg.statistics._linter._tolerant import answer, attribute
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts, WeightFacts
 
 
 def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import keras
 
-from kreg.statistics._tolerant import attribute, number
-from kreg.statistics._weight_facts import Fault, ModelFacts
+from kreg.statistics._linter._tolerant import attribute, number
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts
 
 
 def ftrl_first_step(model: ModelFacts) -> Iterator[Fault]:

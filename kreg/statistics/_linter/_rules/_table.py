@@ -3,18 +3,21 @@
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
-from kreg.statistics._rules._attributes import (
+from kreg.statistics._linter._rules._attributes import (
     attribute_without_effect,
     regularizer_not_saved,
 )
-from kreg.statistics._rules._batch_norm import l2_before_batch_norm
-from kreg.statistics._rules._frozen import frozen_weight
-from kreg.statistics._rules._ftrl import ftrl_first_step
-from kreg.statistics._rules._schedule_end import zero_at_the_end
-from kreg.statistics._rules._shares import penalty_exceeds_loss
-from kreg.statistics._rules._weight_decay import l2_and_weight_decay
-from kreg.statistics._rules._zeros import averages_undo_zeros, no_exact_zeros
-from kreg.statistics._weight_facts import Fault, ModelFacts
+from kreg.statistics._linter._rules._batch_norm import l2_before_batch_norm
+from kreg.statistics._linter._rules._frozen import frozen_weight
+from kreg.statistics._linter._rules._ftrl import ftrl_first_step
+from kreg.statistics._linter._rules._schedule_end import zero_at_the_end
+from kreg.statistics._linter._rules._shares import penalty_exceeds_loss
+from kreg.statistics._linter._rules._weight_decay import l2_and_weight_decay
+from kreg.statistics._linter._rules._zeros import (
+    averages_undo_zeros,
+    no_exact_zeros,
+)
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts
 
 Rule = Callable[[ModelFacts], Iterator[Fault]]
 

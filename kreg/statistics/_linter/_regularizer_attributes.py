@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kreg.statistics._tolerant import attribute
+from kreg.statistics._linter._tolerant import attribute
 
 
 def attribute_of(layer: keras.layers.Layer, name: str) -> str | None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kreg.statistics._tolerant import attribute
-from kreg.statistics._weight_facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter._tolerant import attribute
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts, WeightFacts
 
 
 def frozen_weight(model: ModelFacts) -> Iterator[Fault]:

@@ -12,23 +12,23 @@ from kreg._keras_private import flatten_layers, own_variables
 from kreg._types import Tensor
 from kreg.binding._bound_penalty import is_suspended, own_regularizer
 from kreg.regularizers import Penalty
-from kreg.statistics._acting_optimizer import (
+from kreg.statistics._linter._acting_optimizer import (
     ActingOptimizer,
     acting_optimizer,
 )
-from kreg.statistics._course import Course
-from kreg.statistics._expressions import (
+from kreg.statistics._linter._course import Course
+from kreg.statistics._linter._expressions import (
     layer_expressions,
     public_name,
 )
-from kreg.statistics._paths import distinct_paths
-from kreg.statistics._promises import (
+from kreg.statistics._linter._promises import (
     keras_strengths,
     makes_zeros,
     shrinks_in_proportion,
 )
-from kreg.statistics._regularizer_attributes import attribute_of
-from kreg.statistics._tolerant import answer, attribute
+from kreg.statistics._linter._regularizer_attributes import attribute_of
+from kreg.statistics._linter._tolerant import answer, attribute
+from kreg.statistics._paths import distinct_paths
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ from typing import Any
 
 from keras import ops
 
-from kreg.callbacks import _summary_values as summary_values
-from kreg.callbacks._event_file import EventFile
-from kreg.callbacks._pictures import picture
-from kreg.callbacks._summary_text import summary_text
-from kreg.callbacks._tags import CHARTS, curves, within
+from kreg.callbacks._monitor import _summary_values as summary_values
+from kreg.callbacks._monitor._event_file import EventFile
+from kreg.callbacks._monitor._pictures import picture
+from kreg.callbacks._monitor._summary_text import summary_text
+from kreg.callbacks._monitor._tags import CHARTS, curves, within
 from kreg.statistics import Reading
 from kreg.statistics._rows import Row
 

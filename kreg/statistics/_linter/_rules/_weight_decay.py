@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from kreg._keras_private import weight_decay_of
-from kreg.statistics._tolerant import answer, number
-from kreg.statistics._weight_facts import Fault, ModelFacts
+from kreg.statistics._linter._tolerant import answer, number
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts
 
 
 def l2_and_weight_decay(model: ModelFacts) -> Iterator[Fault]:

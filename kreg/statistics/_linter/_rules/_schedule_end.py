@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kreg.regularizers import Penalty
-from kreg.statistics._weight_facts import Fault, ModelFacts
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts
 
 
 def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ import keras
 from kreg._keras_private import chosen_optimizer
 from kreg.binding import BoundPenalty
 from kreg.binding._applier import PenaltyApplier
-from kreg.statistics._tolerant import answer
+from kreg.statistics._linter._tolerant import answer
 
 _WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
 

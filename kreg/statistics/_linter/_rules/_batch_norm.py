@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import keras
 from keras import layers
 
-from kreg.statistics._consumers import Consumers
-from kreg.statistics._tolerant import attribute
-from kreg.statistics._weight_facts import Fault, ModelFacts
+from kreg.statistics._linter._consumers import Consumers
+from kreg.statistics._linter._tolerant import attribute
+from kreg.statistics._linter._weight_facts import Fault, ModelFacts
 
 _LINEAR_LAYERS = (
     layers.Dense,

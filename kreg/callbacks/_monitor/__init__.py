@@ -1,0 +1,3 @@
+"""What `RegularizationMonitor` logs, when and how."""
+
+__all__: list[str] = []
