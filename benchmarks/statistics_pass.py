@@ -37,12 +37,13 @@ LAYERS, UNITS, BATCH, STEPS, EPOCHS = 8, 1024, 32, 60, 4
 def readings(folder):
     """The variants, each a function without arguments."""
     model = keras.applications.ResNet50(weights=None)
-    model.compile("adam", "categorical_crossentropy")
-    model.optimizer.build(model.trainable_variables)
-    model.optimizer.iterations.assign(1)
     weights = model.trainable_variables
+    trained = keras.applications.ResNet50(weights=None)
+    trained.compile("adam", "categorical_crossentropy")
+    trained.optimizer.build(trained.trainable_variables)
+    trained.optimizer.iterations.assign(1)
     in_training = Reader(1e-3)
-    before = in_training.weights_before(model)
+    before = in_training.weights_before(trained)
 
     @tf.function
     def plain():
@@ -60,7 +61,7 @@ def readings(folder):
 
     def figures_of_training():
         before.take()
-        in_training(model, compiled=True)
+        in_training(trained, compiled=True)
 
     histograms = keras.callbacks.TensorBoard(
         folder, histogram_freq=1, write_graph=False

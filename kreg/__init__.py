@@ -10,7 +10,7 @@ from kreg import (
     surgery,
 )
 from kreg.binding import bind
-from kreg.callbacks import RegularizationMonitor
+from kreg.callbacks import RegularizationMonitor, TargetSparsity
 from kreg.optimizers import ProximalOptimizer
 from kreg.regularizers import (
     L1,
@@ -32,6 +32,7 @@ __all__ = [
     "ProximalOptimizer",
     "RegularizationMonitor",
     "SparseGroupLasso",
+    "TargetSparsity",
     "bind",
     "binding",
     "callbacks",

@@ -8,9 +8,8 @@ import keras
 
 from kreg._arguments import nonnegative_number
 from kreg.binding import bind
-from kreg.binding._chosen_weights import Weights, chosen_variables
-from kreg.binding._penalties_of import weight_penalties
-from kreg.regularizers import Penalty
+from kreg.binding._chosen_weights import Weights
+from kreg.callbacks._chosen_penalties import chosen_penalties
 
 
 class StrengthScheduler(keras.callbacks.Callback):
@@ -78,7 +77,7 @@ class StrengthScheduler(keras.callbacks.Callback):
         bind(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._penalties = _penalties(self.model, self.weights)
+        self._penalties = tuple(chosen_penalties(self.model, self.weights))
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -108,32 +107,3 @@ def _positional_parameters(function: Callable[..., float]) -> int:
     )
     parameters = inspect.signature(function).parameters.values()
     return sum(parameter.kind in kinds for parameter in parameters)
-
-
-def _penalties(
-    model: keras.Model, weights: Weights | None
-) -> tuple[Penalty, ...]:
-    """The penalties of `weights`, each once."""
-    owners = weight_penalties(model)
-    if weights is not None:
-        chosen = {id(v) for v in chosen_variables(model, weights)}
-        owners = {
-            penalty: variables
-            for penalty, variables in owners.items()
-            if any(id(variable) in chosen for variable in variables)
-        }
-        for penalty, variables in owners.items():
-            others = [v.path for v in variables if id(v) not in chosen]
-            if others:
-                raise ValueError(
-                    "`weights` must hold all weights that share a penalty, or "
-                    "each must be given one of its own. Received: weights "
-                    f"with {penalty!r}, which also regularizes {others}"
-                )
-    if not owners:
-        raise ValueError(
-            "`weights` must hold a weight with a kreg penalty, such as "
-            "`kernel_regularizer=kreg.L1(1e-4)`. "
-            f"Received: weights={weights!r} of the model `{model.name}`"
-        )
-    return tuple(owners)

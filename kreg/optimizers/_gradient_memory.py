@@ -17,14 +17,16 @@ class GradientMemory:
 
     Args:
         slot: the variable that holds it.
-        scale: `scale()` is what it must be multiplied by now, or None before
-            the first update.
+        optimizer: the optimizer that updates the weight.
+        scale: `scale(optimizer)` is what the slots of that optimizer must be
+            multiplied by now, or None before its first update.
         of_data: whether the gradients are those of the data loss alone;
             otherwise they hold the penalties' gradients too.
     """
 
     slot: keras.Variable
-    scale: Callable[[], float | None]
+    optimizer: keras.optimizers.Optimizer
+    scale: Callable[[Any], float | None]
     of_data: bool
 
 
@@ -52,7 +54,8 @@ def gradient_memory(
     name, scale = found
     return GradientMemory(
         slot(responsible, name, variable),
-        lambda: scale(responsible),
+        responsible,
+        scale,
         penalty_applier(optimizer) is not None,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from keras import ops
 
 from kreg._types import Tensor
@@ -23,6 +24,7 @@ class EntrySums:
         squares: `sum(w ** 2)`.
         largest: `max(abs(w))`; 0 without entries.
         moved: `sum((w - before) ** 2)`; 0 where there is no weight before.
+        remembered: `sum(memory ** 2)`; 0 where there is no memory.
         zeros: how many entries are exactly 0, as int32.
         near_zeros: how many are at most the threshold in size, as int32.
     """
@@ -31,12 +33,18 @@ class EntrySums:
     squares: Tensor
     largest: Tensor
     moved: Tensor
+    remembered: Tensor
     zeros: Tensor
     near_zeros: Tensor
 
 
 def entry_sums(
-    weights: Tensor, before: Tensor | None, threshold: float, *, blocked: bool
+    weights: Tensor,
+    before: Tensor | None,
+    memory: Tensor | None,
+    threshold: float,
+    *,
+    blocked: bool,
 ) -> EntrySums:
     """Norms and counts of weights of one shape.
 
@@ -44,6 +52,7 @@ def entry_sums(
         weights: float tensor `(number of weights, *shape)`.
         before: tensor of the same shape, what `moved` is measured from, or
             None.
+        memory: tensor of the same shape, whose squares are summed too, or None.
         threshold: the largest size that counts as near zero.
         blocked: whether to take the entries a block at a time, with a sum for
             each place in the block. Inside a function that XLA compiles for a
@@ -51,11 +60,13 @@ def entry_sums(
             and reads a weight once for all the sums; elsewhere it is slow.
     """
     number = int(weights.shape[0])
-    arrays = [weights] if before is None else [weights, before]
-    arrays = [ops.reshape(array, (number, -1)) for array in arrays]
-    size = int(arrays[0].shape[1])
+    arrays = [
+        None if array is None else ops.reshape(array, (number, -1))
+        for array in (weights, before, memory)
+    ]
+    size = int(np.prod(weights.shape[1:], dtype=int))
     rounds = size // BLOCK if blocked else 0
-    rest = [array[:, rounds * BLOCK :] for array in arrays]
+    rest = _part(arrays, rounds * BLOCK, size - rounds * BLOCK)
     sums = None
     if size > rounds * BLOCK:
         sums = _reduced(_entries(rest, threshold))
@@ -67,33 +78,42 @@ def entry_sums(
     return EntrySums(*sums)
 
 
-def _entries(arrays: list[Tensor], threshold: float) -> list[Tensor]:
+def _part(
+    arrays: Sequence[Tensor | None], start: Tensor, length: int
+) -> list[Tensor | None]:
+    """The entries of each weight from `start` on."""
+    return [
+        None
+        if array is None
+        else ops.slice(array, (0, start), (array.shape[0], length))
+        for array in arrays
+    ]
+
+
+def _entries(arrays: Sequence[Tensor | None], threshold: float) -> list[Tensor]:
     """What every entry contributes, in the order of `EntrySums`."""
-    w = summable(arrays[0])
+    own, before, memory = arrays
+    w = summable(own)
     size = ops.abs(w)
-    moved = ops.zeros_like(w)
-    if len(arrays) > 1:
-        moved = ops.square(w - summable(arrays[1]))
+    none = ops.zeros_like(w)
     return [
         size,
         ops.square(w),
         size,
-        moved,
-        ops.cast(ops.equal(arrays[0], 0), "int32"),
+        none if before is None else ops.square(w - summable(before)),
+        none if memory is None else ops.square(summable(memory)),
+        ops.cast(ops.equal(own, 0), "int32"),
         ops.cast(ops.less_equal(size, threshold), "int32"),
     ]
 
 
 def _blocks(
-    arrays: list[Tensor], rounds: int, threshold: float
+    arrays: Sequence[Tensor | None], rounds: int, threshold: float
 ) -> list[Tensor]:
     """What `rounds` blocks contribute together, at each place in a block."""
-    number = int(arrays[0].shape[0])
 
     def entries(i: Tensor) -> list[Tensor]:
-        start = (0, i * BLOCK)
-        blocks = [ops.slice(a, start, (number, BLOCK)) for a in arrays]
-        return _entries(blocks, threshold)
+        return _entries(_part(arrays, i * BLOCK, BLOCK), threshold)
 
     def add(i: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(_joined(sums, entries(i)))

@@ -18,7 +18,7 @@ from kreg.statistics._rows import Row
 from kreg.statistics._weight_figures import WeightFigures
 
 Kernel = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
-_STACKED = 65536
+_STACKED = 32768
 """The largest weights that are computed together with others of their kind."""
 
 
@@ -92,7 +92,7 @@ class WeightsPass:
                 large model and makes it many times faster from then on.
         """
         compiled = compiled or self._compiled is not None
-        scales = [None if m is None else m.scale() for m in self._memories]
+        scales = _scales(self._memories)
         steps = [_step(row, step) for row in self._rows]
         multipliers = [_multiplier(row) for row in self._rows]
         strengths = [
@@ -269,8 +269,22 @@ def _number_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
     return ops.sum(ops.cast(dead, "int32"))
 
 
+def _scales(
+    memories: Sequence[GradientMemory | None],
+) -> list[float | None]:
+    """What each memory must be multiplied by, asked once an optimizer."""
+    found = {
+        id(m.optimizer): m.scale(m.optimizer)
+        for m in {id(m.optimizer): m for m in memories if m}.values()
+    }
+    return [None if m is None else found[id(m.optimizer)] for m in memories]
+
+
 def _step(row: Row, step: int) -> int:
-    return int(ops.convert_to_numpy(governing_step(row.variable, step)))
+    governing = governing_step(row.variable, step)
+    if governing is step:
+        return step
+    return int(ops.convert_to_numpy(governing))
 
 
 def _multiplier(row: Row) -> float:

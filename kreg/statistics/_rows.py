@@ -1,11 +1,11 @@
 """The weights of a model, with what a reading must know of each."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.binding._bound_penalty import is_suspended, own_regularizer
@@ -21,6 +21,7 @@ class Row:
 
     Args:
         variable: the weight.
+        shape: its shape.
         layer: a number that tells the layer which made it.
         layout: what its axes mean there.
         regularizer: what the user gave it, bound or not.
@@ -28,18 +29,15 @@ class Row:
     """
 
     variable: keras.Variable
+    shape: tuple[int, ...]
     layer: int
     layout: Layout
     regularizer: Any
     suspended: bool
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.variable.shape)
-
-    @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
     @property
     def units(self) -> Grouping | None:
@@ -75,6 +73,7 @@ def rows_of(model: keras.Model) -> Iterator[Row]:
                 seen.add(id(variable))
                 yield Row(
                     variable,
+                    tuple(variable.shape),
                     id(layer),
                     layout_of(layer, variable),
                     own_regularizer(variable),

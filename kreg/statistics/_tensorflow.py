@@ -9,7 +9,7 @@ import tensorflow as tf
 from kreg._types import Tensor
 from kreg.statistics._entries import BLOCK
 
-_WORTH_COMPILING = 64 * BLOCK
+_WORTH_COMPILING = 16 * BLOCK
 
 
 def compiled(

@@ -9,7 +9,7 @@ from keras import ops
 
 from kreg._types import Tensor
 from kreg.regularizers._grouping import Grouping
-from kreg.regularizers._norms import summable, summable_dtype
+from kreg.regularizers._norms import summable
 from kreg.statistics._entries import entry_sums
 
 
@@ -82,19 +82,20 @@ class WeightFigures:
         """
         weights, *others = arrays
         before = others[0] if self.moved else None
-        sums = entry_sums(weights, before, self.threshold, blocked=blocked)
-        dtype = summable_dtype(weights)
-        penalties = gradients = residuals = ops.zeros_like(sums.squares)
-        if self.gradient is not None:
-            g = _times(summable(others[-1]), ops.cast(scales, dtype))
-            gradients = residuals = ops.sum(
-                ops.square(g), axis=tuple(range(1, len(g.shape)))
-            )
+        memory = others[-1] if self.gradient else None
+        sums = entry_sums(
+            weights, before, memory, self.threshold, blocked=blocked
+        )
+        scales = ops.cast(scales, sums.squares.dtype)
+        gradients = residuals = sums.remembered * ops.square(scales)
+        penalties = ops.zeros_like(sums.squares)
         if self.penalty is not None:
-            given = [summable(weights), ops.cast(strengths, dtype)]
+            strengths = ops.cast(strengths, sums.squares.dtype)
+            given = [summable(weights), strengths]
             penalties = _of_each(self._penalty, given)
             if self.gradient == "data":
-                residuals = _of_each(self._residual, [*given, g])
+                given += [summable(memory), scales]
+                residuals = _of_each(self._residual, given)
         dead_units, dead_inputs = self._dead(weights, sums.zeros)
         floats = [
             penalties,
@@ -118,8 +119,10 @@ class WeightFigures:
         value = self.penalty.value(w, named, self.groups)
         return ops.zeros((), w.dtype) + value
 
-    def _residual(self, w: Tensor, strengths: Tensor, g: Tensor) -> Tensor:
-        """`sum(((w - p) / t) ** 2)`, p the proximal step of `w - t * g`.
+    def _residual(
+        self, w: Tensor, strengths: Tensor, memory: Tensor, scale: Tensor
+    ) -> Tensor:
+        """`sum(((w - p) / t) ** 2)`, p the proximal step of `w - t * gradient`.
 
         Zero where the weight is a minimum of the data loss plus the penalty.
         The step t is 1, or shorter where the penalty is not convex.
@@ -127,7 +130,7 @@ class WeightFigures:
         named = self._named(strengths)
         step = min(1.0, self.penalty.longest_step / 2.0)
         after = self.penalty.proximal_step(
-            w - step * g, step, named, self.groups
+            w - step * scale * memory, step, named, self.groups
         )
         return ops.sum(ops.square((w - after) / step))
 
@@ -162,12 +165,6 @@ def _of_each(function: Callable[..., Tensor], arrays: list[Tensor]) -> Tensor:
     if arrays[0].shape[0] == 1:
         return ops.expand_dims(function(*(array[0] for array in arrays)), 0)
     return ops.vectorized_map(lambda each: function(*each), tuple(arrays))
-
-
-def _times(weights: Tensor, scales: Tensor) -> Tensor:
-    """Every weight times its own number."""
-    ones = (1,) * (len(weights.shape) - 1)
-    return weights * ops.reshape(scales, (-1, *ones))
 
 
 def _dead_groups(weights: Tensor, groups: Grouping) -> Tensor:

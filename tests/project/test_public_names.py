@@ -56,6 +56,7 @@ WITHOUT_EXAMPLE = {
     "kreg.binding.Binding",  # what `bind` returns; shown there
     "kreg.binding.BoundPenalty",  # made by `bind` alone
     "kreg.regularizers.Penalty",  # abstract
+    "kreg.statistics.LayerReading",
     "kreg.statistics.Reading",  # what `read` returns; shown there
     "kreg.statistics.WeightReading",
 }

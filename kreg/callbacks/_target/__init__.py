@@ -1,0 +1,3 @@
+"""How `TargetSparsity` counts zeros and moves strengths."""
+
+__all__: list[str] = []

@@ -1,0 +1,138 @@
+"""Counting what is zero in chosen weights, while a model trains."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg._keras_private import flatten_layers, own_trainable_variables
+from kreg._types import Tensor
+from kreg.binding._layouts import layout_of
+from kreg.regularizers._grouping import Grouping
+
+Counter = Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Countable:
+    """What is counted as one thing: entries, or the units of a layer.
+
+    Args:
+        members: the places of the weights in a list of all. A unit is dead
+            if it is in every one of them.
+        groups: the entries of a unit, for each member; None for entries.
+        count: how many entries or units there are.
+    """
+
+    members: tuple[int, ...]
+    groups: tuple[Grouping, ...] | None
+    count: int
+
+    def zeros(self, values: Sequence[Tensor]) -> Tensor:
+        """How many of them are zero, a scalar int32 tensor."""
+        if self.groups is None:
+            return _count(ops.equal(values[self.members[0]], 0))
+        dead = [
+            _dead(values[member], groups)
+            for member, groups in zip(self.members, self.groups, strict=True)
+        ]
+        together = dead[0]
+        for other in dead[1:]:
+            together = ops.logical_and(together, other)
+        return _count(together)
+
+
+def entries_of(
+    variables: Sequence[keras.Variable], members: Iterable[int]
+) -> list[Countable]:
+    """The entries of each weight at the places `members` of `variables`."""
+    return [
+        Countable((i,), None, int(np.prod(variables[i].shape, dtype=int)))
+        for i in members
+    ]
+
+
+def units_of(
+    model: keras.Model,
+    variables: Sequence[keras.Variable],
+    members: Iterable[int],
+) -> list[Countable]:
+    """The units that the weights at `members` feed, layer by layer.
+
+    A bias belongs to units but does not feed them. A recurrent cell has two
+    kernels for the same units.
+    """
+    places = {id(variables[i]): i for i in members}
+    found: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
+    for layer in flatten_layers(model):
+        for variable in own_trainable_variables(layer):
+            place = places.pop(id(variable), None)
+            if place is None:
+                continue
+            layout = layout_of(layer, variable)
+            if layout.units and layout.inputs:
+                key = (id(layer), layout.units.count)
+                found.setdefault(key, []).append((place, layout.units))
+    return [
+        Countable(
+            tuple(place for place, _ in fed),
+            tuple(groups for _, groups in fed),
+            count,
+        )
+        for (_, count), fed in found.items()
+    ]
+
+
+def counter(parts: Sequence[Sequence[Countable]]) -> Counter:
+    """What counts the zeros of each part, an int32 vector.
+
+    Args:
+        parts: for each number wanted, what counts towards it.
+
+    Returns:
+        A function of the values of all weights, in their order.
+    """
+
+    def counts(values: Sequence[Tensor]) -> Tensor:
+        return ops.stack(
+            [sum(c.zeros(values) for c in countables) for countables in parts]
+        )
+
+    return counts
+
+
+def compiled(
+    count: Counter, variables: Sequence[keras.Variable]
+) -> Callable[[], NDArray[np.int32]]:
+    """A function that counts in `variables` as they are when it is called."""
+
+    def values() -> list[Tensor]:
+        return [ops.convert_to_tensor(v) for v in variables]
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from kreg.callbacks._target import _tensorflow
+
+        compute = _tensorflow.compiled(count, values)
+    elif backend == "jax":
+        from kreg.callbacks._target import _jax
+
+        compute = _jax.compiled(count, values)
+    else:
+
+        def compute() -> Tensor:
+            return count(values())
+
+    return lambda: np.asarray(ops.convert_to_numpy(compute()))
+
+
+def _count(mask: Tensor) -> Tensor:
+    return ops.sum(ops.cast(mask, "int32"))
+
+
+def _dead(w: Tensor, groups: Grouping) -> Tensor:
+    alive = ops.cast(ops.not_equal(groups.grouped(w), 0), "int32")
+    return ops.reshape(ops.equal(groups.total(alive), 0), (-1,))

@@ -1,0 +1,289 @@
+"""A strength that finds its way to a sparsity."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+from kreg._types import Tensor
+from kreg.binding import bind
+from kreg.binding._chosen_weights import Weights
+from kreg.callbacks._chosen_penalties import chosen_penalties
+from kreg.callbacks._target._checks import check_model, fraction, interval
+from kreg.callbacks._target._multiplier_backup import MultiplierBackup
+from kreg.callbacks._target._shares import shares_of
+from kreg.callbacks._target._shortfall import (
+    bound_reason,
+    end_reason,
+    possible_reason,
+    warn_missed,
+    warn_out_of_reach,
+)
+from kreg.callbacks._target._steering import Steering
+from kreg.callbacks._target._training_progress import TrainingProgress
+from kreg.callbacks._target._zero_counts import compiled, counter
+from kreg.callbacks._target._zeroing import would_be_zero, zeroed_variables
+from kreg.regularizers import Penalty
+
+# Readings per training at most, and how early ones follow each other: a
+# twentieth of the batches so far.
+_READINGS, _SPACING = 200, 20
+_UNKNOWN_LENGTH = 2000
+
+
+class TargetSparsity(keras.callbacks.Callback):
+    """Steers strengths during `fit` so that it ends with a given sparsity.
+
+    Choose it where you know how many weights you can afford, and not which
+    strength gets you there: it finds the strength, from a base that may be
+    wrong by orders of magnitude. Zeros come from proximal steps alone, so the
+    model must be compiled with `kreg.ProximalOptimizer`.
+
+    For two thirds of the training the desired sparsity rises from what it
+    is to the target, fast at first; then it stays there. The strength follows,
+    and over the last tenth it moves by less than 5 %. What is steered is the
+    multiplier of the penalties, so nothing is traced again, a saved and loaded
+    model continues with it, and a base that follows a schedule is made up for.
+    `fit` logs `steered_sparsity`, `target_sparsity` (what is desired at that
+    time) and `strength_multiplier`, where there is one for all.
+
+    Leave it at least some hundred updates, and let the learning rate fall to a
+    tenth or a third. At a constant rate the noise of batches moves the sparsity
+    of a small network by a point from one moment to the next, which no
+    strength can mend; a rate that ends near 0 shifts it in the last updates,
+    when nothing can be done any more.
+
+    Formula: `strength = base(step) * multiplier`; `log(multiplier)` moves with
+    the gap between the log-odds `log(s / (1 - s))` of the desired sparsity and
+    of the present one, with its change, and with the drift so far.
+
+    Args:
+        target: float in [0, 1), the fraction of exact zeros to end with.
+        weights: what to steer: an iterable of variables and layers of the
+            model. Defaults to `None`: all weights with a kreg penalty that
+            makes zeros. A penalty that several weights share can only be
+            steered for all of them.
+        units: bool, whether the target is the fraction of dead units (output
+            channels whose incoming weights are all zero) in place of zeros.
+            Defaults to `False`.
+        per_layer: bool, whether each penalty object is steered on its own, so
+            that what it acts on ends at the target. Defaults to `False`: all
+            strengths move by one factor, and the weights together end there.
+        bounds: two floats > 0, the lowest and the highest multiplier. Defaults
+            to `(1e-9, 1e9)`.
+        backup_path: a local file, written at the end of each epoch, that holds
+            the multipliers for `keras.callbacks.BackupAndRestore`, which
+            restores weights and no more; deleted when training ends, as its
+            backup is. Defaults to `None`: none, as `.keras` files need none.
+        verbose: 0 or 1: whether to print the figures of each epoch. Defaults
+            to 0.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range; before training, if the
+            model is not built or not compiled with `kreg.ProximalOptimizer`,
+            or no chosen weight has a penalty that makes zeros.
+
+    Warns:
+        UserWarning: if the target is not reached, and during training as soon
+            as that is clear, with what was reached and why.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> rng = numpy.random.default_rng(0)
+    >>> x = rng.normal(size=(512, 100))
+    >>> y = x[:, :10].sum(axis=1, keepdims=True)  # 90 inputs are noise
+    >>> model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(
+    ...     1, kernel_regularizer=kreg.L1(1e-6))])
+    >>> adam = keras.optimizers.Adam(0.01)
+    >>> model.compile(kreg.ProximalOptimizer(adam), "mse")
+    >>> history = model.fit(x, y, batch_size=64, epochs=100, verbose=0,
+    ...     callbacks=[kreg.TargetSparsity(0.9)])
+    >>> round(history.history["steered_sparsity"][-1], 2)
+    0.9
+    >>> bool((model.get_weights()[0][:10] == 0.0).any())
+    False
+
+    References:
+        Zhu and Gupta, "To prune, or not to prune", ICLR Workshop 2018, for the
+        cubic path.
+    """
+
+    def __init__(
+        self,
+        target: float,
+        weights: Weights | None = None,
+        *,
+        units: bool = False,
+        per_layer: bool = False,
+        bounds: tuple[float, float] = (1e-9, 1e9),
+        backup_path: str | os.PathLike[str] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__()
+        self.target = fraction("target", target)
+        self.weights = None if weights is None else list(weights)
+        self.units = units
+        self.per_layer = per_layer
+        self.bounds = interval("bounds", bounds)
+        self.verbose = verbose
+        self.backup_path = backup_path
+        self._backup = (
+            None if backup_path is None else MultiplierBackup(backup_path)
+        )
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self._binding = bind(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        model = self.model
+        check_model(model, self._binding)
+        owners = zeroed_variables(chosen_penalties(model, self.weights))
+        if not owners:
+            raise ValueError(
+                "`weights` must hold a weight that can be trained and whose "
+                "penalty makes zeros, such as "
+                "`kernel_regularizer=kreg.L1(1e-4)`. After "
+                "`kreg.freeze_support` call `kreg.unfreeze_support` first. "
+                f"Received: weights={self.weights!r} of the model "
+                f"`{model.name}`"
+            )
+        self._variables, self._shares = shares_of(
+            model, owners, units=self.units, per_layer=self.per_layer
+        )
+        if not self._shares:
+            raise ValueError(
+                "`units=True` needs a weight that feeds units, such as the "
+                "kernel of a Dense or convolution layer. "
+                f"Received: weights={self.weights!r} of the model "
+                f"`{model.name}`"
+            )
+        self._counts = counter([share.countables for share in self._shares])
+        self._count = compiled(self._counts, self._variables)
+        self._progress = TrainingProgress(self.params)
+        self._steerings: list[Steering] = []
+        self._batches = self._next_reading = 0
+        self._told: list[Steering] = []
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._progress.begin_epoch(epoch)
+        if not self._steerings:
+            # Not before: another callback may restore weights when training
+            # begins.
+            self._begin()
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._batches += self._progress.end_batch(batch)
+        if self._batches >= self._next_reading:
+            self._steer()
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._progress.end_epoch()
+        self._read()
+        figures = self._figures()
+        if logs is not None:
+            logs.update(figures)
+        if self._backup:
+            self._backup.write(
+                self._step(), [p.multiplier for p in self._penalties()]
+            )
+        if self.verbose:
+            shown = " - ".join(f"{k}: {v:.4g}" for k, v in figures.items())
+            print(f"\nEpoch {epoch + 1}: {shown}")
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._read()
+        planned = self._progress.batches or self._batches
+        for steering in self._steerings:
+            if not steering.has_reached:
+                warn_missed(
+                    steering,
+                    end_reason(steering, self._progress.now, planned),
+                )
+        if self._backup:
+            self._backup.remove()
+
+    def _begin(self) -> None:
+        step = self._step()
+        restored = self._backup.read(step) if self._backup else None
+        penalties = self._penalties()
+        if restored is not None and len(restored) == len(penalties):
+            for penalty, multiplier in zip(penalties, restored, strict=True):
+                penalty.multiplier = multiplier
+        for share, zeros in zip(self._shares, self._count(), strict=True):
+            steering = Steering(
+                share, self.bounds, self._variables, self.target
+            )
+            steering.begin(self._progress.now, step, int(zeros))
+            self._steerings.append(steering)
+        self._check_possible()
+
+    def _check_possible(self) -> None:
+        """Warn if too many weights are left alone by their penalties."""
+        values = [ops.logical_not(would_be_zero(v)) for v in self._variables]
+        counts = ops.convert_to_numpy(self._counts(values))
+        for steering, zeros in zip(self._steerings, counts, strict=True):
+            possible = int(zeros) / steering.share.total
+            if possible < self.target:
+                self._told.append(steering)
+                warn_out_of_reach(steering, possible_reason(possible))
+
+    def _steer(self) -> None:
+        step = self._step()
+        self._read()
+        planned = self._progress.batches or _UNKNOWN_LENGTH
+        for i, steering in enumerate(self._steerings):
+            steering.steer(
+                self._progress.now,
+                step,
+                self.model.optimizer,
+                planned,
+                partial(self._zeros_among, i),
+            )
+            if steering.is_bounded and steering not in self._told:
+                self._told.append(steering)
+                warn_out_of_reach(steering, bound_reason(steering))
+        spacing = min(self._batches // _SPACING, planned // _READINGS)
+        self._next_reading = self._batches + max(1, spacing)
+
+    def _zeros_among(self, share: int, values: Sequence[Tensor]) -> int:
+        return int(ops.convert_to_numpy(self._counts(values)[share]))
+
+    def _read(self) -> None:
+        # On JAX, asking for the model is what makes its weights current.
+        counts = self._count() if self.model is not None else ()
+        for steering, zeros in zip(self._steerings, counts, strict=True):
+            steering.read(int(zeros))
+
+    def _step(self) -> int:
+        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+
+    def _penalties(self) -> list[Penalty]:
+        return [p for share in self._shares for p in share.penalties]
+
+    def _figures(self) -> dict[str, float]:
+        """What `fit` logs."""
+        total = sum(s.share.total for s in self._steerings)
+        figures = {
+            name: sum(getattr(s, of) * s.share.total for s in self._steerings)
+            / total
+            for name, of in (
+                ("steered_sparsity", "sparsity"),
+                ("target_sparsity", "desired"),
+            )
+        }
+        multipliers = {penalty.multiplier for penalty in self._penalties()}
+        if len(multipliers) == 1:
+            figures["strength_multiplier"] = multipliers.pop()
+        return figures

@@ -1,0 +1,448 @@
+"""TargetSparsity through a real `fit`."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import kreg
+from kreg.callbacks._target._multiplier_backup import MultiplierBackup
+
+BACKEND = keras.backend.backend()
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(512, 200)).astype("float32")
+# Inputs of all importances, so that every sparsity has a strength.
+Y = X @ np.geomspace(1.0, 1e-2, 200, dtype="float32")[:, None]
+# A weight of these small models is half a point; the benchmark is stricter.
+NEAR = 0.02
+pytestmark = pytest.mark.filterwarnings("ignore:TargetSparsity")
+
+
+def dense(penalty, units=1, **arguments):
+    return keras.layers.Dense(units, kernel_regularizer=penalty, **arguments)
+
+
+def regression(*layers, optimizer=None, **arguments):
+    model = keras.Sequential([keras.Input((200,)), *layers])
+    optimizer = optimizer or keras.optimizers.Adam(0.01)
+    model.compile(kreg.ProximalOptimizer(optimizer), "mse", **arguments)
+    return model
+
+
+def fit(model, *callbacks, epochs=60, y=Y, **arguments):
+    return model.fit(
+        X,
+        y,
+        **{"batch_size": 64, **arguments},
+        epochs=epochs,
+        verbose=0,
+        callbacks=callbacks,
+    ).history
+
+
+def sparsity(*variables):
+    zeros = [np.asarray(keras.ops.convert_to_numpy(v)) == 0 for v in variables]
+    return sum(z.sum() for z in zeros) / sum(z.size for z in zeros)
+
+
+class Strengths(keras.callbacks.Callback):
+    """The strength of a penalty after each batch."""
+
+    def __init__(self, penalty):
+        super().__init__()
+        self.penalty = penalty
+        self.values = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        (strength,) = self.penalty.strengths(step).values()
+        self.values.append(float(keras.ops.convert_to_numpy(strength)))
+
+    @property
+    def late_movement(self):
+        late = self.values[int(0.9 * len(self.values)) :]
+        return max(late) / min(late) - 1.0
+
+
+@pytest.mark.parametrize("strength", [1e-5, 1e-2, 10.0])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.Adam(0.01),
+        lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+    ],
+    ids=["adam", "momentum"],
+)
+def test_ends_at_the_target(optimizer, strength):
+    model = regression(dense(kreg.L1(strength)), optimizer=optimizer())
+    fit(model, kreg.TargetSparsity(0.9))
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+
+
+def test_strength_rests_over_the_last_tenth():
+    penalty = kreg.L1(1e-3)
+    strengths = Strengths(penalty)
+    fit(regression(dense(penalty)), kreg.TargetSparsity(0.9), strengths)
+    assert strengths.late_movement < 0.05
+
+
+def test_no_weight_is_set_by_the_callback():
+    class Kept(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            kept.append(self.model.get_weights())
+
+    kept = []
+    model = regression(dense(kreg.L1(1e-3)))
+    fit(model, Kept(), kreg.TargetSparsity(0.5), Kept(), epochs=5)
+    for before, after in zip(kept[::2], kept[1::2], strict=True):
+        for b, a in zip(before, after, strict=True):
+            np.testing.assert_array_equal(b, a)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="torch traces nothing")
+def test_the_train_step_is_traced_once():
+    class Counting(keras.Sequential):
+        traces = 0
+
+        def compute_loss(self, *args, **kwargs):
+            Counting.traces += 1
+            return super().compute_loss(*args, **kwargs)
+
+    model = Counting([keras.Input((200,)), dense(kreg.L1(1e-3))])
+    model.compile(kreg.ProximalOptimizer("adam"), "mse")
+    kreg.bind(model)
+    fit(model, epochs=1)
+    traces = Counting.traces
+    fit(model, kreg.TargetSparsity(0.5), epochs=4)
+    assert Counting.traces == traces
+
+
+def test_logs_its_figures():
+    model = regression(dense(kreg.L1(1e-3)))
+    history = fit(model, kreg.TargetSparsity(0.9))
+    assert history["steered_sparsity"][-1] == sparsity(model.layers[0].kernel)
+    assert history["target_sparsity"][-1] == pytest.approx(0.9)
+    assert history["target_sparsity"] == sorted(history["target_sparsity"])
+    multiplier = model.layers[0].kernel_regularizer.multiplier
+    assert history["strength_multiplier"][-1] == multiplier
+
+
+def test_verbose_prints_them(capsys):
+    model = regression(dense(kreg.L1(1e-3)))
+    fit(model, kreg.TargetSparsity(0.9, verbose=1))
+    assert "Epoch 60: steered_sparsity: 0." in capsys.readouterr().out
+
+
+def test_steers_chosen_weights_alone():
+    steered, other = kreg.L1(1e-3), kreg.L1(1e-3)
+    layer = dense(steered, 4)
+    model = regression(layer, dense(other))
+    fit(model, kreg.TargetSparsity(0.9, [layer]))
+    assert sparsity(layer.kernel) == pytest.approx(0.9, abs=NEAR)
+    assert steered.multiplier != 1.0
+    assert other.multiplier == 1.0
+
+
+def test_weights_together_end_at_the_target():
+    model = regression(
+        dense(kreg.L1(1e-3), 8, activation="relu"), dense(kreg.L1(1e-2), 4)
+    )
+    model.layers[1].kernel_regularizer.multiplier = 3.0
+    fit(model, kreg.TargetSparsity(0.8), epochs=100)
+    first, second = model.layers
+    assert sparsity(first.kernel, second.kernel) == pytest.approx(0.8, abs=NEAR)
+    ratio = (
+        second.kernel_regularizer.multiplier
+        / first.kernel_regularizer.multiplier
+    )
+    assert ratio == pytest.approx(3.0)
+
+
+def test_each_layer_ends_at_the_target():
+    model = regression(
+        dense(kreg.L1(1e-3), 8, activation="relu"),
+        dense(kreg.L1(1e-3), 4),
+    )
+    fit(model, kreg.TargetSparsity(0.75, per_layer=True))
+    for layer in model.layers:
+        assert sparsity(layer.kernel) == pytest.approx(0.75, abs=NEAR)
+
+
+def test_dead_units():
+    model = regression(
+        dense(kreg.GroupLasso(1e-3), 40, activation="relu"),
+        dense(None, kernel_initializer="ones", trainable=False),
+    )
+    history = fit(model, kreg.TargetSparsity(0.5, units=True), epochs=100)
+    reading = kreg.statistics.read(model).weights[0]
+    assert reading.dead_units / reading.units == history["steered_sparsity"][-1]
+    assert reading.dead_units == pytest.approx(20, abs=2)
+
+
+def test_strength_is_steered_through_a_moving_base():
+    ramp = kreg.schedules.GeometricRamp(1e-3, 1.0, steps=480)
+    penalty = kreg.L1(ramp)
+    strengths = Strengths(penalty)
+    model = regression(dense(penalty))
+    fit(model, kreg.TargetSparsity(0.9), strengths)
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+    assert strengths.late_movement < 0.05
+
+
+def test_waits_for_a_base_that_starts_at_zero():
+    late = kreg.schedules.Delay(
+        kreg.schedules.LinearRamp(0.0, 1e-2, steps=100), steps=50
+    )
+    model = regression(dense(kreg.L1(late)))
+    fit(model, kreg.TargetSparsity(0.9))
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+
+
+def test_second_fit_goes_on_from_the_strength_that_was_found():
+    penalty = kreg.L1(1e-3)
+    model = regression(dense(penalty))
+    fit(model, kreg.TargetSparsity(0.9))
+    found, strengths = penalty.multiplier, Strengths(penalty)
+    fit(model, kreg.TargetSparsity(0.9), strengths, epochs=10)
+    assert strengths.values[0] == pytest.approx(1e-3 * found, rel=0.1)
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.filterwarnings("ignore:`shuffle=True`")
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_data_of_unknown_length():
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_generator(
+        lambda: ((X[i : i + 64], Y[i : i + 64]) for i in range(0, 512, 64)),
+        output_signature=(
+            tf.TensorSpec((64, 200), "float32"),
+            tf.TensorSpec((64, 1), "float32"),
+        ),
+    )
+    model = regression(dense(kreg.L1(1e-3)))
+    model.fit(data, epochs=60, verbose=0, callbacks=[kreg.TargetSparsity(0.9)])
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        1,
+        pytest.param(
+            4,
+            marks=pytest.mark.skipif(
+                BACKEND == "torch", reason="torch takes single steps"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "jit_compile", [False, True], ids=lambda jit: f"jit_compile={jit}"
+)
+def test_compiled_in_every_way(steps, jit_compile):
+    model = regression(
+        dense(kreg.L1(1e-3)),
+        steps_per_execution=steps,
+        jit_compile=jit_compile,
+    )
+    fit(model, kreg.TargetSparsity(0.9))
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+
+
+def test_goes_on_from_a_saved_model(tmp_path):
+    """Saved at an epoch's end, loaded, and trained to the end."""
+    path = tmp_path / "model.keras"
+    model = regression(dense(kreg.L1(1e-3)))
+    save = keras.callbacks.ModelCheckpoint(path)
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(
+            model, "stop_training", epoch == 20
+        )
+    )
+    with pytest.warns(UserWarning, match="stopped after 35% of its epochs"):
+        fit(model, kreg.TargetSparsity(0.9), save, stop)
+    loaded = keras.models.load_model(path)
+    penalty = loaded.layers[0].kernel_regularizer
+    assert penalty.multiplier != 1.0
+    strengths = Strengths(penalty)
+    before = 1e-3 * penalty.multiplier
+    fit(loaded, kreg.TargetSparsity(0.9), strengths, initial_epoch=21)
+    assert strengths.values[0] == pytest.approx(before, rel=0.2)
+    assert sparsity(loaded.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) > (
+            8 * 40 + 3
+        ):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("order", ["backup first", "backup last"])
+def test_goes_on_after_an_interruption(order, tmp_path):
+    def start(*more):
+        penalty = kreg.L1(1e-3)
+        strengths = Strengths(penalty)
+        callbacks = [
+            keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+            kreg.TargetSparsity(0.9, backup_path=tmp_path / "multipliers"),
+        ]
+        if order == "backup last":
+            callbacks.reverse()
+        keras.utils.set_random_seed(0)
+        model = regression(dense(penalty))
+        fit(model, *callbacks, strengths, *more)
+        return model, strengths.values
+
+    with pytest.raises(KeyboardInterrupt):
+        start(Interrupt())
+    entries = json.loads((tmp_path / "multipliers").read_text())
+    iteration, (found,) = entries[-1]
+    assert iteration == 8 * 40
+    model, values = start()
+    assert len(values) == 8 * 20
+    assert values[0] == pytest.approx(1e-3 * found, rel=0.2)
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
+    assert not (tmp_path / "multipliers").exists()
+
+
+def test_backup_finds_the_entry_of_the_weights(tmp_path):
+    backup = MultiplierBackup(tmp_path / "new" / "multipliers")
+    assert backup.read(100) is None
+    for iteration in (10, 20, 30, 40):
+        backup.write(iteration, [float(iteration), 1.0])
+    assert backup.read(30) == [30.0, 1.0]
+    assert backup.read(39) == [30.0, 1.0]
+    assert backup.read(0) is None  # a training that starts anew
+    backup.write(25, [25.0, 1.0])
+    assert backup.read(100) == [25.0, 1.0]
+    backup.remove()
+    backup.remove()
+    assert backup.read(100) is None
+
+
+def told(record):
+    return [str(w.message) for w in record if w.category is UserWarning]
+
+
+def test_upper_bound_is_told_during_training():
+    seen = []
+    model = regression(dense(kreg.L1(1e-3)))
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(len(told(record)))
+    )
+    with pytest.warns(UserWarning, match="upper bound") as record:
+        fit(model, kreg.TargetSparsity(0.9, bounds=(1e-3, 1.0)), note)
+    assert seen[-1] == 1
+    early, late = told(record)
+    assert early.startswith("TargetSparsity(0.9) is out of reach in")
+    assert late.startswith("TargetSparsity(0.9) was not reached in")
+
+
+def test_lower_bound_is_told():
+    model = regression(dense(kreg.L1(10.0)))
+    with pytest.warns(UserWarning, match="lower bound"):
+        fit(model, kreg.TargetSparsity(0.1, bounds=(1.0, 2.0)))
+
+
+def test_short_training_is_told():
+    model = regression(dense(kreg.L1(1e-3)))
+    with pytest.warns(UserWarning, match="8 updates were too few"):
+        fit(model, kreg.TargetSparsity(0.9), epochs=1)
+
+
+def test_strengths_that_stay_zero_are_told():
+    late = kreg.schedules.Delay(
+        kreg.schedules.LinearRamp(0.0, 1e-2, steps=100), steps=50_000
+    )
+    model = regression(dense(kreg.L1(late)))
+    with pytest.warns(UserWarning, match="every strength was 0"):
+        fit(model, kreg.TargetSparsity(0.9), epochs=2)
+
+
+def test_factors_that_spare_too_many_weights_are_told():
+    factors = np.repeat([[0.0], [1.0]], 100, axis=0)
+    model = regression(dense(kreg.L1(1e-3, factors=factors)))
+    with pytest.warns(UserWarning, match=r"no more than 0\.5000"):
+        fit(model, kreg.TargetSparsity(0.9), epochs=2)
+
+
+def test_plain_optimizer_is_refused():
+    model = keras.Sequential([keras.Input((200,)), dense(kreg.L1(1e-3))])
+    model.compile("adam", "mse")
+    before = model.get_weights()[0]
+    with pytest.raises(ValueError, match=r"kreg\.ProximalOptimizer\(\"adam"):
+        fit(model, kreg.TargetSparsity(0.9))
+    np.testing.assert_array_equal(model.get_weights()[0], before)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        kreg.L2(1e-3),
+        kreg.L1L2(0.0, 1e-3),
+        kreg.L1(0.0),
+        kreg.L1(1e-3, factors=[0.0]),
+    ],
+    ids=["l2", "no l1", "strength 0", "factor 0"],
+)
+def test_penalty_that_makes_no_zeros_is_refused(penalty):
+    with pytest.raises(ValueError, match=r"penalty makes zeros"):
+        fit(regression(dense(penalty)), kreg.TargetSparsity(0.9))
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        kreg.L1L2(1e-3, 1e-3),
+        kreg.MCP(1e-3, gamma=0.1),
+        kreg.SparseGroupLasso(1e-3, 1e-3),
+        kreg.GroupLasso(1e-3, "inputs"),
+    ],
+    ids=["l1l2", "mcp", "sparse group", "group"],
+)
+def test_penalties_that_make_zeros(penalty):
+    model = regression(dense(penalty, 3))
+    fit(model, kreg.TargetSparsity(0.6), y=np.hstack([Y, -Y, Y[::-1]]))
+    assert sparsity(model.layers[0].kernel) == pytest.approx(0.6, abs=NEAR)
+
+
+def test_frozen_support_is_refused():
+    model = regression(dense(kreg.L1(1e-3)))
+    kreg.freeze_support(model)
+    with pytest.raises(ValueError, match="unfreeze_support"):
+        fit(model, kreg.TargetSparsity(0.9))
+
+
+def test_units_of_a_bias_are_refused():
+    layer = keras.layers.Dense(1, bias_regularizer=kreg.L1(1e-3))
+    with pytest.raises(ValueError, match="`units=True`"):
+        fit(regression(layer), kreg.TargetSparsity(0.9, units=True))
+
+
+def test_shared_penalty_cannot_be_steered_in_part():
+    penalty = kreg.L1(1e-3)
+    model = regression(dense(penalty, 4), dense(penalty))
+    with pytest.raises(ValueError, match="`weights` must hold all"):
+        fit(model, kreg.TargetSparsity(0.9, [model.layers[0]]))
+
+
+@pytest.mark.parametrize("target", [-0.1, 1.0, 90, float("nan")])
+def test_target_must_be_a_fraction(target):
+    with pytest.raises(ValueError, match="`target` must be"):
+        kreg.TargetSparsity(target)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, -1.0)])
+def test_bounds_must_be_positive_and_in_order(bounds):
+    with pytest.raises(ValueError, match="`bounds"):
+        kreg.TargetSparsity(0.9, bounds=bounds)
+
+
+def test_bounds_must_be_two():
+    with pytest.raises(TypeError, match="`bounds` must be two numbers"):
+        kreg.TargetSparsity(0.9, bounds=1.0)
