@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras
+from rich import box
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -171,7 +172,11 @@ def _train(
 
 
 def _table(results: list[Result]) -> Table:
-    table = Table(title="The same network on handwritten digits")
+    table = Table(
+        title="The same network on handwritten digits",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
     table.add_column("penalty", no_wrap=True)
     for heading in (
         "val.\nacc.",
@@ -183,7 +188,7 @@ def _table(results: list[Result]) -> Table:
         "exact\nzeros",
         "dead\nunits",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             result.name,

@@ -1,5 +1,6 @@
 """The `kreg` command, run as a process."""
 
+import re
 import subprocess
 import sys
 
@@ -23,11 +24,14 @@ def run(*arguments, cwd=None):
 def test_demo(tmp_path):
     result = run("demo", "--epochs", 2, "--log-dir", "logs", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+    assert "…" not in result.stdout
     for name in RUNS:
-        assert f"│ {name}" in result.stdout
+        assert re.search(rf"^ {name} +\d\.\d+ ", result.stdout, re.MULTILINE)
         folder = tmp_path / "logs" / name.replace(", ", "-")
         assert list(folder.rglob("*tfevents*"))
+        assert list(folder.glob("train/*tfevents*.kreg"))
     assert "tensorboard.main --logdir logs" in result.stdout
+    assert "http://localhost:6006/#kreg" in result.stdout
 
 
 @pytest.mark.tensorflow
