@@ -181,7 +181,7 @@ def _table(results: list[Result]) -> Table:
     for heading in (
         "val.\nacc.",
         "test\nacc.",
-        "test data\nloss",
+        "data\nloss",
         "penalty",
         "L1\nnorm",
         "L2\nnorm",

@@ -310,7 +310,10 @@ def test_mixed_precision(tmp_path):
 def test_mirrored_strategy(tmp_path):
     import tensorflow as tf
 
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
 
     def mirrored():
         with strategy.scope():

@@ -47,7 +47,7 @@ def test_nothing_comes_from_elsewhere(file):
 
 def test_files_are_part_of_the_package():
     options = configparser.ConfigParser()
-    options.read(PACKAGE.parent / "setup.cfg")
+    options.read(Path(__file__).parents[2] / "setup.cfg")
     patterns = options["options.package_data"]["kreg_tensorboard"].split()
     packaged = {f for p in patterns for f in PACKAGE.glob(p)}
     assert packaged == set(FILES)
