@@ -26,7 +26,7 @@ def test_demo(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "…" not in result.stdout
     for name in RUNS:
-        assert re.search(rf"^ {name} +\d\.\d+ ", result.stdout, re.MULTILINE)
+        assert re.search(rf"^ *{name} +\d\.\d+ ", result.stdout, re.MULTILINE)
         folder = tmp_path / "logs" / name.replace(", ", "-")
         assert list(folder.rglob("*tfevents*"))
         assert list(folder.glob("train/*tfevents*.kreg"))
