@@ -44,7 +44,8 @@ class TargetSparsity(keras.callbacks.Callback):
 
     For two thirds of the training the desired sparsity rises from what it
     is to the target, fast at first; then it stays there. The strength follows,
-    and over the last tenth it moves by less than 5 %. What is steered is the
+    and over the last tenth it moves by less than 5 %, but for what a scheduled
+    base moves between two readings. What is steered is the
     multiplier of the penalties, so nothing is traced again, a saved and loaded
     model continues with it, and a base that follows a schedule is made up for.
     `fit` logs `steered_sparsity`, `target_sparsity` (what is desired at that
