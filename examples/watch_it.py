@@ -1,7 +1,7 @@
 """Watch it: every weight's sparsity and strength in TensorBoard.
 
-Trains a classifier whose strength is steered to a sparsity of 80 %, and prints
-how to see it.
+Trains a classifier whose strength rises over the first half of the training,
+and prints how to see it.
 
 Run with: python watch_it.py
 """
@@ -20,12 +20,13 @@ x_train, x_test, y_train, y_test = train_test_split(
 )
 epochs = 40
 steps = epochs * -(-len(x_train) // 32)
+ramp = kreg.schedules.LinearRamp(0.0, 5e-4, steps=steps // 2)
 keras.utils.set_random_seed(0)
 model = keras.Sequential([keras.Input((64,))])
 for name in ("first", "second"):
     model.add(
         keras.layers.Dense(
-            64, activation="relu", kernel_regularizer=kreg.L1(1e-4), name=name
+            64, activation="relu", kernel_regularizer=kreg.L1(ramp), name=name
         )
     )
 model.add(keras.layers.Dense(10, activation="softmax", name="last"))
@@ -46,7 +47,6 @@ model.fit(
     validation_data=(x_test, y_test),
     verbose=0,
     callbacks=[
-        kreg.TargetSparsity(0.8),
         kreg.RegularizationMonitor(log_dir, update_freq=10),
     ],
 )
