@@ -24,7 +24,7 @@ from kreg.callbacks._target._shortfall import (
 )
 from kreg.callbacks._target._steering import Steering
 from kreg.callbacks._target._training_progress import TrainingProgress
-from kreg.callbacks._target._zero_counts import compiled, counter
+from kreg.callbacks._target._zero_counts import counter, counting
 from kreg.callbacks._target._zeroing import would_be_zero, zeroed_variables
 from kreg.regularizers import Penalty
 
@@ -165,7 +165,7 @@ class TargetSparsity(keras.callbacks.Callback):
                 f"`{model.name}`"
             )
         self._counts = counter([share.countables for share in self._shares])
-        self._count = compiled(self._counts, self._variables)
+        self._count = counting(self._counts, self._variables)
         self._progress = TrainingProgress(self.params)
         self._steerings: list[Steering] = []
         self._batches = self._next_reading = 0

@@ -1,9 +1,9 @@
 """One pass over all the weights of a model."""
 
-import importlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,9 +12,10 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
-from kreg.binding._bound_penalty import governing_step
 from kreg.optimizers._gradient_memory import GradientMemory, gradient_memory
+from kreg.statistics._compilation import compiled, compiler, evaluated
 from kreg.statistics._rows import Row
+from kreg.statistics._strength_table import StrengthTable
 from kreg.statistics._weight_figures import WeightFigures
 
 Kernel = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
@@ -76,6 +77,7 @@ class WeightsPass:
                 zip(rows, self._memories, strict=True)
             )
         ]
+        self._strengths = StrengthTable(rows)
         self._batches = _batches(rows, self._figures)
         # A recurrent cell has two kernels for the same units; depthwise and
         # pointwise kernels feed different ones.
@@ -83,42 +85,29 @@ class WeightsPass:
         self._shared_units = [k for k, number in kernels.items() if number > 1]
         self._compiled: Callable[..., Any] | None = None
 
-    def __call__(self, step: int, *, compiled: bool) -> Figures:
+    def __call__(self, step: int, *, repeated: bool) -> Figures:
         """Read the weights.
 
         Args:
             step: the iteration of the model's optimizer.
-            compiled: whether to compile the pass, which takes seconds for a
-                large model and makes it many times faster from then on.
+            repeated: whether it will be done again, so that it pays to compile
+                the pass: seconds for a large model, many times faster then.
         """
-        compiled = compiled or self._compiled is not None
         scales = _scales(self._memories)
-        steps = [_step(row, step) for row in self._rows]
-        multipliers = [_multiplier(row) for row in self._rows]
-        strengths = [
-            _constants(row, multiplier)
-            for row, multiplier in zip(self._rows, multipliers, strict=True)
-        ]
-        found = self._run(
-            (
-                np.array(steps, "int32"),
-                np.array(multipliers, "float32"),
-                np.array([scale or 0.0 for scale in scales], "float32"),
-                _table(strengths, self._rows),
-            ),
-            compiled,
+        steps, multipliers, known = self._strengths.numbers(step)
+        numbers = (
+            steps,
+            multipliers,
+            known.astype("float32"),
+            np.array([scale or 0.0 for scale in scales], "float32"),
         )
-        floats, counts, strengths_found, dead = map(ops.convert_to_numpy, found)
+        found = self._function(repeated)(*numbers)
         order = np.argsort([i for batch in self._batches for i in batch])
+        floats, counts, strengths, dead = map(ops.convert_to_numpy, found)
         return Figures(
             floats[order],
             counts[order],
-            [
-                dict(zip(_names(row), values, strict=False))
-                for row, values in zip(
-                    self._rows, strengths_found[order].tolist(), strict=True
-                )
-            ],
+            self._strengths.named(known, strengths[order]),
             [
                 None if scale is None else figures.gradient
                 for figures, scale in zip(self._figures, scales, strict=True)
@@ -126,29 +115,19 @@ class WeightsPass:
             self._by_layer(counts[order], dead),
         )
 
-    def _run(self, numbers: tuple[Any, ...], compiled: bool) -> Any:
+    def _function(self, wanted: bool) -> Callable[..., Any]:
+        """The pass, compiled if that is wanted or was done before."""
         variables = [v for several in self._variables for v in several]
-        backend = keras.backend.backend()
         # JAX compiles every operation by itself where it does not all at once.
-        if backend == "torch" or not (compiled or backend == "jax"):
-            values = [variable.value for variable in variables]
-            tensors = map(ops.convert_to_tensor, numbers)
-            return self._compute(lambda figures, w: figures, values, *tensors)
+        if keras.backend.backend() == "jax":
+            wanted = True
+        if self._compiled is None and not wanted:
+            compute = partial(self._compute, lambda figures, w: figures)
+            return evaluated(compute, variables)
         if self._compiled is None:
-            compiler = importlib.import_module(f"kreg.statistics._{backend}")
-            kernels: dict[Any, Kernel] = {}
-
-            def kernel(figures: WeightFigures, w: Tensor) -> Kernel:
-                key = (figures.key, tuple(w.shape), w.dtype)
-                if key not in kernels:
-                    kernels[key] = compiler.blocked(figures, w)
-                return kernels[key]
-
-            def compute(*arguments: Any) -> Any:
-                return self._compute(kernel, *arguments)
-
-            self._compiled = compiler.compiled(compute, variables)
-        return self._compiled(*numbers)
+            compute = partial(self._compute, _kernels())
+            self._compiled = compiled(compute, variables)
+        return self._compiled
 
     def _compute(
         self,
@@ -156,8 +135,8 @@ class WeightsPass:
         values: Sequence[Tensor],
         steps: Tensor,
         multipliers: Tensor,
+        known: Tensor,
         scales: Tensor,
-        constants: Tensor,
     ) -> tuple[Tensor, ...]:
         """The figures of all weights, batch by batch, as four arrays."""
         rest = iter(values)
@@ -170,19 +149,11 @@ class WeightsPass:
                 ops.stack(several)
                 for several in zip(*(arrays[i] for i in batch), strict=True)
             ]
-            indices = np.array(batch, "int32")
-            table = ops.take(constants, indices, axis=0)
-            if any(_is_scheduled(self._rows[i]) for i in batch):
-                table = ops.stack(
-                    [
-                        self._strengths(i, steps, multipliers, constants)
-                        for i in batch
-                    ]
-                )
+            table = self._strengths.of(batch, steps, multipliers, known)
             strengths.append(table)
             compute = kernel(figures, given[0])
             found, counted, units = compute(
-                given, ops.take(scales, indices), table
+                given, ops.take(scales, np.array(batch, "int32")), table
             )
             floats.append(found)
             counts.append(counted)
@@ -202,31 +173,36 @@ class WeightsPass:
             ),
         )
 
-    def _strengths(
-        self, i: int, steps: Tensor, multipliers: Tensor, constants: Tensor
-    ) -> Tensor:
-        """The strengths of weight i, in a row of the table's width."""
-        penalty = self._rows[i].penalty
-        if penalty is None or not penalty.is_scheduled:
-            return constants[i]
-        found = penalty.strengths(steps[i], multipliers[i])
-        values = [ops.cast(v, constants.dtype) for v in found.values()]
-        rest = constants.shape[1] - len(values)
-        return ops.stack(values + [ops.zeros_like(values[0])] * rest)
-
     def _by_layer(
         self, counts: NDArray[Any], dead: NDArray[Any]
     ) -> dict[int, int]:
         """How many units of each layer are dead."""
-        shared = dict(zip(self._shared_units, dead[1:].tolist(), strict=True))
+        dead_of: dict[Any, int] = {
+            _kernel_key(row): int(counts[i, -1])
+            for i, row in enumerate(self._rows)
+            if row.units is not None
+        }
+        dead_of.update(zip(self._shared_units, dead[1:].tolist(), strict=True))
         found: dict[int, int] = {}
-        for i, row in enumerate(self._rows):
-            if row.units is not None:
-                own = shared.pop(_kernel_key(row), None)
-                if _kernel_key(row) not in self._shared_units:
-                    own = int(counts[i, -1])
-                found[row.layer] = found.get(row.layer, 0) + (own or 0)
+        for (layer, _), number in dead_of.items():
+            found[layer] = found.get(layer, 0) + number
         return found
+
+
+def _kernels() -> Callable[[WeightFigures, Tensor], Kernel]:
+    """What computes weights of a kind, compiled once for all of them."""
+    module = compiler()
+    kernels: dict[Any, Kernel] = {}
+
+    def kernel(figures: WeightFigures, w: Tensor) -> Kernel:
+        if module is None:
+            return figures
+        key = (figures.key, tuple(w.shape), w.dtype)
+        if key not in kernels:
+            kernels[key] = module.blocked(figures, w)
+        return kernels[key]
+
+    return kernel
 
 
 def _figures(
@@ -278,40 +254,3 @@ def _scales(
         for m in {id(m.optimizer): m for m in memories if m}.values()
     }
     return [None if m is None else found[id(m.optimizer)] for m in memories]
-
-
-def _step(row: Row, step: int) -> int:
-    governing = governing_step(row.variable, step)
-    if governing is step:
-        return step
-    return int(ops.convert_to_numpy(governing))
-
-
-def _multiplier(row: Row) -> float:
-    if row.penalty is None or row.suspended:
-        return 0.0
-    return row.penalty.multiplier
-
-
-def _names(row: Row) -> tuple[str, ...]:
-    return () if row.penalty is None else row.penalty.strength_names()
-
-
-def _is_scheduled(row: Row) -> bool:
-    return row.penalty is not None and row.penalty.is_scheduled
-
-
-def _constants(row: Row, multiplier: float) -> list[float]:
-    """The strengths of a penalty that follows no schedule."""
-    if row.penalty is None or row.penalty.is_scheduled:
-        return []
-    return [float(v) for v in row.penalty.strengths(0, multiplier).values()]
-
-
-def _table(strengths: Sequence[Sequence[float]], rows: Sequence[Row]) -> Any:
-    """The strengths as a matrix, filled up with zeros."""
-    width = max([1, *(len(_names(row)) for row in rows)])
-    table = np.zeros((len(rows), width), "float32")
-    for i, values in enumerate(strengths):
-        table[i, : len(values)] = values
-    return table

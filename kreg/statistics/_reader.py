@@ -78,7 +78,7 @@ class Reader:
         self.has_read = True
         if not rows:
             return Reading(step, data_loss, (), ())
-        figures = self._pass(step, compiled=compiled)
+        figures = self._pass(step, repeated=compiled)
         return _reading(rows, figures, step, data_loss, moved)
 
 

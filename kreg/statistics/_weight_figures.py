@@ -148,7 +148,7 @@ class WeightFigures:
             return None, None
 
         def found() -> list[Tensor]:
-            return [_dead_groups(weights, groups) for groups in known]
+            return [dead_groups(weights, groups) for groups in known]
 
         def none() -> list[Tensor]:
             return [ops.zeros((number, g.count), "bool") for g in known]
@@ -167,7 +167,7 @@ def _of_each(function: Callable[..., Tensor], arrays: list[Tensor]) -> Tensor:
     return ops.vectorized_map(lambda each: function(*each), tuple(arrays))
 
 
-def _dead_groups(weights: Tensor, groups: Grouping) -> Tensor:
+def dead_groups(weights: Tensor, groups: Grouping) -> Tensor:
     """Which groups of each weight hold nothing but zeros."""
     number = int(weights.shape[0])
     several = Grouping(

@@ -8,10 +8,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg._types import Tensor
-from kreg.binding._layouts import layout_of
 from kreg.regularizers._grouping import Grouping
+from kreg.statistics._compilation import compiled
+from kreg.statistics._rows import rows_of
+from kreg.statistics._weight_figures import dead_groups
 
 Counter = Callable[[Sequence[Tensor]], Tensor]
 
@@ -36,7 +37,7 @@ class Countable:
         if self.groups is None:
             return _count(ops.equal(values[self.members[0]], 0))
         dead = [
-            _dead(values[member], groups)
+            dead_groups(ops.expand_dims(values[member], 0), groups)[0]
             for member, groups in zip(self.members, self.groups, strict=True)
         ]
         together = dead[0]
@@ -67,15 +68,11 @@ def units_of(
     """
     places = {id(variables[i]): i for i in members}
     found: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
-    for layer in flatten_layers(model):
-        for variable in own_trainable_variables(layer):
-            place = places.pop(id(variable), None)
-            if place is None:
-                continue
-            layout = layout_of(layer, variable)
-            if layout.units and layout.inputs:
-                key = (id(layer), layout.units.count)
-                found.setdefault(key, []).append((place, layout.units))
+    for row in rows_of(model):
+        place = places.get(id(row.variable))
+        if place is not None and row.units is not None:
+            key = (row.layer, row.units.count)
+            found.setdefault(key, []).append((place, row.units))
     return [
         Countable(
             tuple(place for place, _ in fed),
@@ -104,35 +101,13 @@ def counter(parts: Sequence[Sequence[Countable]]) -> Counter:
     return counts
 
 
-def compiled(
+def counting(
     count: Counter, variables: Sequence[keras.Variable]
 ) -> Callable[[], NDArray[np.int32]]:
     """A function that counts in `variables` as they are when it is called."""
-
-    def values() -> list[Tensor]:
-        return [ops.convert_to_tensor(v) for v in variables]
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from kreg.callbacks._target import _tensorflow
-
-        compute = _tensorflow.compiled(count, values)
-    elif backend == "jax":
-        from kreg.callbacks._target import _jax
-
-        compute = _jax.compiled(count, values)
-    else:
-
-        def compute() -> Tensor:
-            return count(values())
-
+    compute = compiled(count, variables)
     return lambda: np.asarray(ops.convert_to_numpy(compute()))
 
 
 def _count(mask: Tensor) -> Tensor:
     return ops.sum(ops.cast(mask, "int32"))
-
-
-def _dead(w: Tensor, groups: Grouping) -> Tensor:
-    alive = ops.cast(ops.not_equal(groups.grouped(w), 0), "int32")
-    return ops.reshape(ops.equal(groups.total(alive), 0), (-1,))
