@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -12,6 +11,11 @@ from keras import ops
 
 from kreg._arguments import nonnegative_number, positive_integer
 from kreg.binding import bind
+from kreg.callbacks._monitor._checks import (
+    checked_hparams,
+    frequency,
+    local_path,
+)
 from kreg.callbacks._monitor._chief import is_chief
 from kreg.callbacks._monitor._event_file import earlier_files
 from kreg.callbacks._monitor._monitored_run import MonitoredRun
@@ -101,14 +105,14 @@ class RegularizationMonitor(keras.callbacks.Callback):
         check: bool = True,
     ) -> None:
         super().__init__()
-        self.log_dir = _local_path(log_dir)
+        self.log_dir = local_path(log_dir)
         if update_freq != "epoch":
             update_freq = positive_integer("update_freq", update_freq)
         self.update_freq = update_freq
-        self.histogram_freq = _frequency("histogram_freq", histogram_freq)
-        self.image_freq = _frequency("image_freq", image_freq)
+        self.histogram_freq = frequency("histogram_freq", histogram_freq)
+        self.image_freq = frequency("image_freq", image_freq)
         self.add_to_logs = add_to_logs
-        self.hparams = _checked_hparams(hparams)
+        self.hparams = checked_hparams(hparams)
         # Kept over calls of `fit`, so that its pass is compiled once.
         self._reader = Reader(nonnegative_number("threshold", threshold))
         self.check = check
@@ -233,37 +237,3 @@ class RegularizationMonitor(keras.callbacks.Callback):
 
 def _is_turn(epoch: int, frequency: int) -> bool:
     return frequency > 0 and (epoch + 1) % frequency == 0
-
-
-def _frequency(name: str, value: Any) -> int:
-    return 0 if value == 0 else positive_integer(name, value)
-
-
-def _local_path(log_dir: Any) -> Path:
-    if not isinstance(log_dir, (str, os.PathLike)):
-        raise TypeError(
-            "`log_dir` must be the path of a directory. "
-            f"Received: log_dir={log_dir!r} (of type {type(log_dir).__name__})"
-        )
-    if "://" in os.fspath(log_dir):
-        raise ValueError(
-            "`log_dir` must be the path of a local directory; copy the log "
-            f"from there. Received: log_dir={log_dir!r}"
-        )
-    return Path(log_dir)
-
-
-def _checked_hparams(
-    hparams: Any,
-) -> dict[str, float | bool | str] | None:
-    if hparams is None:
-        return None
-    if not isinstance(hparams, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, (bool, int, float, str))
-        for name, value in hparams.items()
-    ):
-        raise TypeError(
-            "`hparams` must be a dict of numbers, bools and strings by name. "
-            f"Received: hparams={hparams!r}"
-        )
-    return dict(hparams)

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from kreg.regularizers import Penalty
+from kreg.statistics._keras_strengths import keras_strengths
 from kreg.statistics._pass import Figures, WeightsPass
 from kreg.statistics._paths import distinct_paths
 from kreg.statistics._penalties import weight_penalty
@@ -170,12 +171,9 @@ def _penalty(row: Row, floats: Sequence[float], step: int) -> float:
     regularizer = row.regularizer
     if isinstance(regularizer, Penalty):
         return penalty
-    if type(regularizer) is keras.regularizers.L1:
-        return float(regularizer.l1) * l1_norm
-    if type(regularizer) is keras.regularizers.L2:
-        return float(regularizer.l2) * squares
-    if type(regularizer) is keras.regularizers.L1L2:
-        return float(regularizer.l1) * l1_norm + float(regularizer.l2) * squares
+    norms = keras_strengths(regularizer)
+    if norms:
+        return norms.get("l1", 0.0) * l1_norm + norms.get("l2", 0.0) * squares
     value = weight_penalty(row.variable, row.layout, step)
     return float(np.sum(ops.convert_to_numpy(value)))
 

@@ -1,18 +1,15 @@
 """What a regularizer does to weights: makes zeros, shrinks in proportion."""
 
 from functools import partial
-from typing import Any
 
-from keras import ops, regularizers
+from keras import ops
 
 from kreg._types import Tensor
 from kreg.regularizers import Penalty
 from kreg.regularizers._grouping import along
 from kreg.regularizers._layout import Layout
 from kreg.statistics._linter._course import Course
-from kreg.statistics._linter._tolerant import answer, attribute, number
-
-_KERAS_NORMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
+from kreg.statistics._linter._tolerant import answer
 
 
 def makes_zeros(
@@ -37,20 +34,6 @@ def shrinks_in_proportion(
     step, size = min(1.0, penalty.longest_step / 2.0), 1e12
     after = _after_step(penalty, shape, course, size=size, step=step)
     return after is not None and bool(ops.any(ops.less(after, 0.9999 * size)))
-
-
-def keras_strengths(regularizer: Any) -> dict[str, float]:
-    """`l1` and `l2` of one of Keras's own norms; nothing for anything else."""
-    for norm in _KERAS_NORMS:
-        if isinstance(regularizer, norm) and (
-            type(regularizer).__call__ is norm.__call__
-        ):
-            return {
-                name: number(attribute(regularizer, name))
-                for name in ("l1", "l2")
-                if name in vars(regularizer)
-            }
-    return {}
 
 
 def _after_step(

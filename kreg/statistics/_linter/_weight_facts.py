@@ -12,6 +12,7 @@ from kreg._keras_private import flatten_layers, own_variables
 from kreg._types import Tensor
 from kreg.binding._bound_penalty import is_suspended, own_regularizer
 from kreg.regularizers import Penalty
+from kreg.statistics._keras_strengths import keras_strengths
 from kreg.statistics._linter._acting_optimizer import (
     ActingOptimizer,
     acting_optimizer,
@@ -22,7 +23,6 @@ from kreg.statistics._linter._expressions import (
     public_name,
 )
 from kreg.statistics._linter._promises import (
-    keras_strengths,
     makes_zeros,
     shrinks_in_proportion,
 )

@@ -7,8 +7,8 @@ from keras import ops
 
 from kreg.optimizers._effective_step import find_rule
 from kreg.regularizers import Penalty
+from kreg.statistics._keras_strengths import keras_strengths
 from kreg.statistics._linter._acting_optimizer import ActingOptimizer
-from kreg.statistics._linter._promises import keras_strengths
 from kreg.statistics._linter._tolerant import answer, attribute
 from kreg.statistics._linter._weight_facts import Fault, ModelFacts, WeightFacts
 
