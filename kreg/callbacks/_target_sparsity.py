@@ -13,6 +13,7 @@ from kreg.binding import bind
 from kreg.binding._chosen_weights import Weights
 from kreg.callbacks._chosen_penalties import chosen_penalties
 from kreg.callbacks._target._checks import check_model, fraction, interval
+from kreg.callbacks._target._ending import have_arrived, may_end
 from kreg.callbacks._target._multiplier_backup import MultiplierBackup
 from kreg.callbacks._target._shares import shares_of
 from kreg.callbacks._target._shortfall import (
@@ -51,11 +52,12 @@ class TargetSparsity(keras.callbacks.Callback):
     `fit` logs `steered_sparsity`, `target_sparsity` (what is desired at that
     time) and `strength_multiplier`, where there is one for all.
 
-    Leave it at least some hundred updates, and let the learning rate fall to a
-    tenth or a third. At a constant rate the noise of batches moves the sparsity
-    of a small network by a point from one moment to the next, which no
-    strength can mend; a rate that ends near 0 shifts it in the last updates,
-    when nothing can be done any more.
+    Leave it at least some hundred updates. At a strength that rests, the noise
+    of training still moves the sparsity of a small network by half a point or
+    more from one moment to the next, which no strength can mend. So in the
+    last 2 % of the training, within the last epoch, it ends the training at a
+    step at which the sparsity is within 0.05 to 0.4 points of the target, the
+    less is left the more.
 
     Formula: `strength = base(step) * multiplier`; `log(multiplier)` moves with
     the gap between the log-odds `log(s / (1 - s))` of the desired sparsity and
@@ -75,6 +77,8 @@ class TargetSparsity(keras.callbacks.Callback):
             strengths move by one factor, and the weights together end there.
         bounds: two floats > 0, the lowest and the highest multiplier. Defaults
             to `(1e-9, 1e9)`.
+        stop_at_target: bool, whether it may end the training up to 2 % early,
+            where the target is met. Defaults to `True`.
         backup_path: a local file, written at the end of each epoch, that holds
             the multipliers for `keras.callbacks.BackupAndRestore`, which
             restores weights and no more; deleted when training ends, as its
@@ -122,6 +126,7 @@ class TargetSparsity(keras.callbacks.Callback):
         units: bool = False,
         per_layer: bool = False,
         bounds: tuple[float, float] = (1e-9, 1e9),
+        stop_at_target: bool = True,
         backup_path: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> None:
@@ -131,6 +136,7 @@ class TargetSparsity(keras.callbacks.Callback):
         self.units = units
         self.per_layer = per_layer
         self.bounds = interval("bounds", bounds)
+        self.stop_at_target = stop_at_target
         self.verbose = verbose
         self.backup_path = backup_path
         self._backup = (
@@ -186,6 +192,10 @@ class TargetSparsity(keras.callbacks.Callback):
         self._batches += self._progress.end_batch(batch)
         if self._batches >= self._next_reading:
             self._steer()
+        if self.stop_at_target and may_end(self._progress):
+            self._read()
+            if have_arrived(self._steerings, self._progress.now):
+                self.model.stop_training = True
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None

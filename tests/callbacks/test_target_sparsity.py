@@ -87,6 +87,34 @@ def test_strength_rests_over_the_last_tenth():
     assert strengths.late_movement < 0.05
 
 
+class Batches(keras.callbacks.Callback):
+    """How many batches there were."""
+
+    count = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.count += 1
+
+
+def test_ends_at_most_a_fiftieth_early_and_in_the_last_epoch():
+    batches = Batches()
+    history = fit(
+        regression(dense(kreg.L1(1e-3))),
+        kreg.TargetSparsity(0.9),
+        batches,
+        epochs=100,
+    )
+    assert len(history["loss"]) == 100
+    assert 0.98 * 800 <= batches.count < 800
+
+
+def test_trains_to_the_end_if_told_so():
+    batches = Batches()
+    callback = kreg.TargetSparsity(0.9, stop_at_target=False)
+    fit(regression(dense(kreg.L1(1e-3))), callback, batches, epochs=100)
+    assert batches.count == 800
+
+
 def test_no_weight_is_set_by_the_callback():
     class Kept(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -36,6 +36,11 @@ class TrainingProgress:
         """The number of batches in all epochs; None if it is not known."""
         return None if self._steps is None else self._epochs * self._steps
 
+    @property
+    def is_last_epoch(self) -> bool:
+        """Whether no epoch is to follow."""
+        return self._epoch == self._epochs - 1
+
     def begin_epoch(self, epoch: int) -> None:
         """Note that an epoch begins."""
         self._epoch, self._batches = epoch, 0
