@@ -1,18 +1,21 @@
-"""The peer of `sparsity_accuracy.py`: magnitude pruning on Keras 2.
+"""The peer of other benchmarks: magnitude pruning on Keras 2.
 
-Runs in an environment of its own, which `sparsity_accuracy.py` starts:
+Runs in an environment of its own, in a process that `sparsity_accuracy.py` or
+`compaction.py` starts:
 
     python -m venv peer
     peer/bin/pip install tensorflow tf_keras tensorflow-model-optimization
 
 Reads a job as JSON from standard input and prints a result for each run as a
-line of JSON that starts with `result: `.
+line of JSON that starts with `result: `. If the job names a file for `litert`,
+with `{seed}` in it, the networks are written there.
 """
 
 import json
 import os
 import sys
 import time
+from pathlib import Path
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -80,6 +83,10 @@ def train(job, data, seed, target):
     )
     if target:
         model = prune.strip_pruning(model)
+    if "litert" in job:
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        path = Path(job["litert"].format(seed=seed))
+        path.write_bytes(converter.convert())
     logits = model.predict(data["x_test"], batch_size=1000, verbose=0)
     kernels = [w for w in model.get_weights() if w.ndim == 2]
     return {

@@ -3,6 +3,7 @@
 from kreg import (
     binding,
     callbacks,
+    deployment,
     optimizers,
     regularizers,
     schedules,
@@ -11,6 +12,7 @@ from kreg import (
 )
 from kreg.binding import bind
 from kreg.callbacks import RegularizationMonitor, TargetSparsity
+from kreg.deployment import export
 from kreg.optimizers import ProximalOptimizer
 from kreg.regularizers import (
     L1,
@@ -21,7 +23,13 @@ from kreg.regularizers import (
     SparseGroupLasso,
 )
 from kreg.statistics import check, penalties, summary
-from kreg.surgery import freeze_support, unfreeze_support
+from kreg.surgery import (
+    attach,
+    compact,
+    freeze_support,
+    strip,
+    unfreeze_support,
+)
 
 __all__ = [
     "L1",
@@ -33,16 +41,21 @@ __all__ = [
     "RegularizationMonitor",
     "SparseGroupLasso",
     "TargetSparsity",
+    "attach",
     "bind",
     "binding",
     "callbacks",
     "check",
+    "compact",
+    "deployment",
+    "export",
     "freeze_support",
     "optimizers",
     "penalties",
     "regularizers",
     "schedules",
     "statistics",
+    "strip",
     "summary",
     "surgery",
     "unfreeze_support",

@@ -4,8 +4,8 @@ Each has a test in `tests/test_keras_private.py` that fails when Keras moves it.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -13,12 +13,21 @@ from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as in_symbolic_scope,
 )
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell
+from keras.src.saving.serialization_lib import SafeModeScope
 from keras.src.trainers.compile_utils import MetricsList
 
 
 def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """The model and every layer in it, however deep, each once."""
     layers: list[keras.layers.Layer] = list(model._flatten_layers())
+    return layers
+
+
+def own_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that `layer` itself holds, without those inside them."""
+    layers: list[keras.layers.Layer] = list(
+        layer._flatten_layers(include_self=False, recursive=False)
+    )
     return layers
 
 
@@ -52,13 +61,36 @@ def list_metric(model: keras.Model, metric: keras.metrics.Metric) -> None:
     model._metrics.append(metric)
 
 
+def unlist_metrics(
+    model: keras.Model, kind: type[keras.metrics.Metric]
+) -> None:
+    """Undo `list_metric` for all metrics of a kind."""
+    model._metrics[:] = [m for m in model._metrics if not isinstance(m, kind)]
+
+
+@dataclass(frozen=True)
+class CarriedState:
+    """What Keras takes for a seed generator: it has a `state`."""
+
+    state: keras.Variable
+
+
 def carry_state(model: keras.Model, variable: keras.Variable) -> None:
     """Let Keras pass `variable` through JAX's train and test steps.
 
     Variables of seed generators are state that is not a weight: they are in
     `model.non_trainable_variables`, but in no file and no weight count.
     """
-    model._seed_generators.append(SimpleNamespace(state=variable))
+    model._seed_generators.append(CarriedState(variable))
+
+
+def drop_carried_state(model: keras.Model) -> None:
+    """Undo `carry_state` for all variables of `model`."""
+    model._seed_generators[:] = [
+        generator
+        for generator in model._seed_generators
+        if not isinstance(generator, CarriedState)
+    ]
 
 
 def hide_from_lists(model: keras.Model, names: Iterable[str]) -> None:
@@ -74,6 +106,64 @@ def hide_from_lists(model: keras.Model, names: Iterable[str]) -> None:
         return flatten({k: v for k, v in logs.items() if k not in hidden})
 
     model._flatten_metrics_in_order = flatten_shown
+
+
+def show_in_lists(model: keras.Model) -> None:
+    """Undo `hide_from_lists`."""
+    if "_flatten_metrics_in_order" in vars(model):
+        del model._flatten_metrics_in_order
+
+
+def replace_optimizer(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> None:
+    """Give a compiled model another optimizer, and save that one.
+
+    Without compiling again, which would start its metrics anew. Keras saves
+    what `compile` was given, which it may have wrapped to scale the loss.
+    """
+    model.optimizer = optimizer
+    given = model._compile_config.config
+    wrapped = not isinstance(
+        given["optimizer"], keras.optimizers.LossScaleOptimizer
+    ) and isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    given["optimizer"] = optimizer.inner_optimizer if wrapped else optimizer
+
+
+def rate_of(optimizer: keras.optimizers.Optimizer) -> Any:
+    """The learning rate that `optimizer` was given: schedule or variable."""
+    return optimizer._learning_rate
+
+
+def set_rate(optimizer: keras.optimizers.Optimizer, rate: Any) -> None:
+    """Give `optimizer` another learning rate in the place of its schedule.
+
+    Args:
+        optimizer: one with a schedule, or a rate that was set here.
+        rate: float, a number to keep in a variable, where a loaded optimizer
+            expects it; or the schedule that was there before.
+    """
+    before = optimizer._learning_rate
+    if isinstance(before, keras.Variable):
+        optimizer._untrack_variable(before)
+    if not isinstance(rate, float):
+        optimizer._learning_rate = rate
+        return
+    variable = keras.Variable(
+        rate,
+        name="learning_rate",
+        dtype=keras.config.floatx(),
+        trainable=False,
+        aggregation="only_first_replica",
+    )
+    locked = optimizer._tracker.locked
+    optimizer._tracker.unlock()
+    optimizer._track_variable(variable)
+    optimizer._learning_rate = variable
+    if locked:
+        optimizer._tracker.lock()
+    # As in a new optimizer: the iterations, the rate, and the rest.
+    optimizer._variables.insert(1, optimizer._variables.pop())
 
 
 def slot(
@@ -181,8 +271,9 @@ class Graph:
     """What calls what inside a model.
 
     Args:
-        nodes: its calls, each with `operation`, `input_tensors`,
-            `output_tensors` and the keyword arguments `arguments.kwargs`.
+        nodes: its calls in the order of execution, each with `operation`,
+            `input_tensors`, `output_tensors` and what it was called with,
+            `arguments.args` and `arguments.kwargs`.
         inputs: the symbolic tensors that enter it.
         outputs: those that leave it.
     """
@@ -193,13 +284,49 @@ class Graph:
 
 
 def graph_of(layer: keras.layers.Layer) -> Graph | None:
-    """The graph of a `Sequential` or functional model; None without one."""
+    """The graph of a `Sequential` or functional model; None without one.
+
+    None, too, for a subclass that computes in a `call` of its own.
+    """
+    module = getattr(type(layer).call, "__module__", None) or ""
+    if module.split(".")[0] != "keras":
+        return None
     function = getattr(layer, "_functional", layer)
     by_depth = getattr(function, "_nodes_by_depth", None)
     if not isinstance(layer, keras.Model) or by_depth is None:
         return None
     return Graph(
-        tuple(node for nodes in by_depth.values() for node in nodes),
+        tuple(
+            node
+            for depth in sorted(by_depth, reverse=True)
+            for node in by_depth[depth]
+        ),
         tuple(function.inputs),
         tuple(function.outputs),
     )
+
+
+def run_graph(
+    model: keras.Model, inputs: Any, operation: Callable[[Any], Any]
+) -> Any:
+    """The outputs of a functional model, with other operations in place.
+
+    Args:
+        model: a functional model.
+        inputs: its new inputs, in the structure of `model.input`.
+        operation: tells what to call in the place of an operation.
+    """
+    return model._run_through_graph(inputs, operation_fn=operation)
+
+
+def trusting() -> AbstractContextManager[Any]:
+    """The scope in which Keras makes Python lambdas from configs."""
+    return SafeModeScope(safe_mode=False)
+
+
+def operation_kind(operation: Any) -> str | None:
+    """The name of a `keras.ops` function's operation; None for layers."""
+    cls = type(operation)
+    if isinstance(operation, keras.layers.Layer):
+        return None
+    return cls.__name__ if cls.__module__.startswith("keras.src.ops.") else None

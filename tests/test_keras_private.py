@@ -30,6 +30,14 @@ def test_listed_metric_is_logged():
     assert "extra" in logs
 
 
+def test_metric_is_unlisted():
+    model = built_model()
+    before = model.metrics
+    private.list_metric(model, keras.metrics.Sum(name="extra"))
+    private.unlist_metrics(model, keras.metrics.Sum)
+    assert model.metrics == before
+
+
 def test_direction_of_logged_means_is_known():
     model = built_model()
     private.list_metric(model, private.LoggedMeans(["extra"], name="list"))
@@ -47,12 +55,65 @@ def test_carried_state_is_no_weight():
     assert not any(v is variable for v in model.weights)
 
 
+def test_carried_state_is_dropped():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5)])
+    before = [id(v) for v in model.non_trainable_variables]
+    private.carry_state(model, keras.Variable(1.0, trainable=False))
+    private.drop_carried_state(model)
+    assert [id(v) for v in model.non_trainable_variables] == before
+
+
 def test_hidden_names_are_in_no_list():
     model = built_model()
     private.list_metric(model, keras.metrics.Mean(name="extra"))
     private.hide_from_lists(model, ["extra"])
     loss = model.evaluate(np.zeros((1, 2)), np.zeros((1, 1)), verbose=0)
     assert isinstance(loss, float)
+
+
+def test_hidden_names_are_shown_again():
+    model = built_model()
+    private.list_metric(model, keras.metrics.Mean(name="extra"))
+    private.hide_from_lists(model, ["extra"])
+    private.show_in_lists(model)
+    logs = model.evaluate(np.zeros((1, 2)), np.zeros((1, 1)), verbose=0)
+    assert len(logs) == 2
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_replaced_optimizer_trains_and_is_saved(policy):
+    keras.config.set_dtype_policy(policy)
+    model = built_model()
+    adam = keras.optimizers.Adam()
+    scaled = policy == "mixed_float16"
+    new = keras.optimizers.LossScaleOptimizer(adam) if scaled else adam
+    private.replace_optimizer(model, new)
+    config = model.get_compile_config()["optimizer"]
+    assert config["class_name"] == "Adam"
+    model.fit(np.zeros((1, 2)), np.zeros((1, 1)), verbose=0)
+    assert int(keras.ops.convert_to_numpy(adam.iterations)) == 1
+
+
+def test_rate_takes_the_place_of_a_schedule():
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.5, 10, 0.0)
+    optimizer = keras.optimizers.SGD(schedule, momentum=0.9)
+    variable = keras.Variable([1.0])
+    optimizer.build([variable])
+    before = optimizer.variables
+    assert private.rate_of(optimizer) is schedule
+    private.set_rate(optimizer, 0.25)
+    fresh = keras.optimizers.SGD(0.25, momentum=0.9)
+    fresh.build([variable])
+    assert [v.name for v in optimizer.variables] == [
+        v.name for v in fresh.variables
+    ]
+    assert optimizer.get_config()["learning_rate"] == 0.25
+    optimizer.apply([keras.ops.ones((1,))], [variable])
+    value = float(keras.ops.convert_to_numpy(variable)[0])
+    assert value == pytest.approx(0.75)
+    private.set_rate(optimizer, schedule)
+    assert private.rate_of(optimizer) is schedule
+    assert [id(v) for v in optimizer.variables] == [id(v) for v in before]
 
 
 def test_symbolic_scope_is_told_apart():
@@ -66,6 +127,14 @@ def test_symbolic_scope_is_told_apart():
     Layer()(keras.Input((2,)))
     Layer()(np.zeros((1, 2)))
     assert (seen[0], seen[-1]) == (True, False)
+
+
+def test_own_layers_are_not_those_inside_them():
+    inner = built_model()
+    outer = keras.Sequential([keras.Input((2,)), inner])
+    held = private.own_layers(outer)
+    assert inner in held
+    assert inner.layers[0] not in held
 
 
 def test_own_variables_are_the_layers_alone():
@@ -175,3 +244,37 @@ def test_subclassed_model_has_no_graph():
 
     assert private.graph_of(Model()) is None
     assert private.graph_of(keras.layers.Dense(1)) is None
+
+
+def test_lambdas_are_made_from_configs_when_trusting():
+    layer = keras.layers.Lambda(lambda x: x + 1)
+    with private.trusting():
+        copy = keras.layers.Lambda.from_config(layer.get_config())
+    assert float(copy(np.zeros(1))[0]) == 1.0
+    with pytest.raises(ValueError, match="safe"):
+        keras.layers.Lambda.from_config(layer.get_config())
+
+
+def test_graph_is_in_the_order_of_execution():
+    inputs = keras.Input((2,))
+    first, second = keras.layers.Dense(2), keras.layers.Dense(2)
+    model = keras.Model(inputs, second(first(inputs)) + inputs)
+    order = [node.operation for node in private.graph_of(model).nodes]
+    assert order.index(first) < order.index(second)
+
+
+def test_a_graph_runs_with_other_operations():
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, {"out": keras.layers.ReLU()(inputs)})
+    given = keras.Input((1,))
+    outputs = private.run_graph(model, given, lambda _: lambda x: x * 3.0)
+    tripled = keras.Model(given, outputs)
+    result = tripled.predict(-np.ones((1, 1)), verbose=0)
+    assert result["out"].tolist() == [[-3.0]]
+
+
+def test_operations_of_ops_have_a_kind_and_layers_none():
+    inputs = keras.Input((2,))
+    graph = private.graph_of(keras.Model(inputs, keras.ops.relu(inputs) + 1))
+    kinds = [private.operation_kind(node.operation) for node in graph.nodes]
+    assert kinds == [None, "Relu", "Add"]

@@ -13,7 +13,8 @@ from kreg.binding._layouts import layouts_of
 from kreg.binding._penalties_of import activity_penalties, weight_penalties
 from kreg.regularizers import Penalty
 
-_bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
+bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
+"""The models that are bound, each with its binding."""
 
 
 def bind(
@@ -65,9 +66,9 @@ def bind(
     [0.75, 2.0]
     """
     _check(model, optimizer)
-    binding = _bindings.get(model)
+    binding = bindings.get(model)
     if binding is None:
-        binding = _bindings[model] = Binding(model, optimizer)
+        binding = bindings[model] = Binding(model, optimizer)
         install_hooks(model, binding, _bind_weights)
         changed = True
     else:
@@ -82,7 +83,7 @@ def bind(
 def renew_models_of(variables: Iterable[keras.Variable]) -> None:
     """Trace anew the steps of every bound model with one of `variables`."""
     changed = {id(variable) for variable in variables}
-    for model in list(_bindings):
+    for model in list(bindings):
         if any(id(variable) in changed for variable in model.weights):
             renew_functions(model)
 

@@ -8,10 +8,16 @@ from typing import Any
 
 import keras
 
+from kreg._keras_private import (
+    drop_carried_state,
+    show_in_lists,
+    unlist_metrics,
+)
 from kreg._types import Tensor
 from kreg.binding._binding import Binding
 from kreg.binding._loss_parts import LossParts, batch_size
 from kreg.binding._record import is_recording, recording
+from kreg.binding._shadows import lift_shadows, shadow
 from kreg.regularizers._clock import Clock, clock_scope
 
 StepClock = Callable[..., Clock]
@@ -26,7 +32,8 @@ def install_hooks(
     """Let the steps of `model` tell the time and log the parts of the loss.
 
     The methods are shadowed on the instance, so that a subclass's own
-    `train_step`, `test_step` and `compute_loss` go on working.
+    `train_step`, `test_step` and `compute_loss` go on working. `remove_hooks`
+    undoes it.
 
     Args:
         model: the model.
@@ -45,8 +52,8 @@ def install_hooks(
     train_step, test_step = model.train_step, model.test_step
 
     def shadow_steps() -> None:
-        model.train_step = _clocked(train_step, train_clock)
-        model.test_step = _clocked(test_step, test_clock)
+        shadow(model, "train_step", _clocked(train_step, train_clock))
+        shadow(model, "test_step", _clocked(test_step, test_clock))
 
     def bind_late() -> None:
         bind_weights(model, binding)
@@ -56,7 +63,15 @@ def install_hooks(
         _jax.before_each_trace(model, shadow_steps, bind_late)
     with strategy_scope(model):
         parts = LossParts(model)
-    model.compute_loss = _split(model, parts, bind_late)
+    shadow(model, "compute_loss", _split(model, parts, bind_late))
+
+
+def remove_hooks(model: keras.Model) -> None:
+    """Take off what `install_hooks` and bindings have put on `model`."""
+    lift_shadows(model)
+    unlist_metrics(model, LossParts)
+    show_in_lists(model)
+    drop_carried_state(model)
 
 
 def _clocked(step: Step, clock: StepClock) -> Step:

@@ -17,6 +17,7 @@ import keras
 from kreg._keras_private import carry_state
 from kreg._types import Tensor
 from kreg.binding._binding import Binding
+from kreg.binding._shadows import shadow
 from kreg.regularizers import Penalty
 
 State = Sequence[Sequence[Tensor]]
@@ -64,7 +65,7 @@ def install_clocks(
         test_step.assign(int(keras.ops.convert_to_numpy(binding.step())))
         return make_test_function(force=force)
 
-    model.make_test_function = set_test_step
+    shadow(model, "make_test_function", set_test_step)
 
     def carried(state: State) -> dict[int, Tensor]:
         variables = model.non_trainable_variables
@@ -119,7 +120,7 @@ def _before_tracing(
             prepare()
         return make(force=force)
 
-    setattr(model, f"make_{kind}_function", made)
+    shadow(model, f"make_{kind}_function", made)
 
 
 def refuse_frozen_clock(penalty: Penalty, path: str, w: Tensor) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class MissingPackageError(RuntimeError):
+class MissingPackageError(ImportError):
     """A package of an extra is not installed."""
 
 

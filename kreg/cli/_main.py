@@ -1,13 +1,28 @@
-"""Reading the arguments of the `kreg` command."""
+"""The `kreg` command: its words, its exit status."""
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import kreg
-from kreg._arguments import positive_integer
-from kreg.cli._demo import MissingPackageError, demo
+from kreg.cli._arguments import Commands, at_least_one
+from kreg.cli._compact import add_compact
+from kreg.cli._demo import demo
+from kreg.cli._ending import (
+    CLOSED_PIPE,
+    INTERRUPTED,
+    ended_by_signals,
+    print_out,
+)
+from kreg.cli._errors import CommandError, UsageError, in_one_line
+from kreg.cli._export import add_export
+from kreg.cli._inspect import add_inspect
+from kreg.cli._model_files import import_modules
+from kreg.cli._notices import only_notices
+from kreg.cli._report import add_report
+from kreg.cli._strip import add_strip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,26 +32,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `kreg`. Defaults to those of the process.
 
     Returns:
-        The exit status: 0, or 1 where something was missing.
+        The exit status: 0; 1 if the work failed; 2 if the words are wrong; 130
+        after Ctrl-C; 141 if nobody reads what is printed.
     """
     options = _parser().parse_args(arguments)
     try:
-        demo(options.log_dir, epochs=options.epochs, seed=options.seed)
-    except (MissingPackageError, OSError) as error:
-        print(f"kreg: {error}", file=sys.stderr)
-        return 1
+        with ended_by_signals():
+            options.run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return CLOSED_PIPE
+    except Exception as error:
+        if getattr(options, "traceback", False):
+            traceback.print_exc()
+        print(f"kreg: {in_one_line(error)}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     return 0
+
+
+def _answer(options: argparse.Namespace) -> None:
+    """Run a command on a model, and print what it answers."""
+    with only_notices():
+        import_modules(options.modules)
+        try:
+            answer = options.answer(options)
+        except (CommandError, ImportError):
+            raise
+        except Exception as error:
+            raise CommandError(
+                f"{options.model}: {in_one_line(error)}"
+            ) from error
+    print_out(answer.text(options.json))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    demo(options.log_dir, epochs=options.epochs, seed=options.seed)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kreg",
         description="Regularization in Keras that does what the textbook says.",
+        epilog=(
+            "Models are read from .keras files in Keras's safe mode: no code "
+            "in a file is run. The exit status is 0; or 1 if the work failed "
+            "and 2 if the words are wrong, and then nothing is written."
+        ),
     )
     parser.add_argument(
         "--version", action="version", version=f"kreg {kreg.__version__}"
     )
+    parser.set_defaults(run=_answer)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_inspect(commands)
+    add_strip(commands)
+    add_compact(commands)
+    add_export(commands)
+    add_report(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_demo(commands: Commands) -> None:
     command = commands.add_parser(
         "demo",
         help="train one classifier under several penalties and compare",
@@ -56,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--epochs",
-        type=_positive,
+        type=at_least_one,
         default=30,
         metavar="N",
         help="epochs of each training run (default: %(default)s)",
@@ -68,11 +126,4 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="seed of the split and the weights (default: %(default)s)",
     )
-    return parser
-
-
-def _positive(text: str) -> int:
-    try:
-        return positive_integer("N", int(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    command.set_defaults(run=_demo)

@@ -1,4 +1,4 @@
-"""The `kreg` command, run as a process."""
+"""The `kreg` command and its demo."""
 
 import re
 import subprocess
@@ -8,6 +8,7 @@ import keras
 import pytest
 
 import kreg
+from kreg.cli import main
 from kreg.cli._demo import RUNS
 
 
@@ -44,14 +45,18 @@ def test_log_directory_that_cannot_be_made(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many"])
-def test_epochs_must_be_positive(value):
-    result = run("demo", "--epochs", value)
-    assert result.returncode == 2
-    assert "argument --epochs" in result.stderr
+def test_epochs_must_be_positive(value, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["demo", "--epochs", value])
+    assert raised.value.code == 2
+    assert "argument --epochs" in capsys.readouterr().err
 
 
-def test_no_command():
-    assert run().returncode == 2
+def test_no_command(capsys):
+    with pytest.raises(SystemExit) as raised:
+        main([])
+    assert raised.value.code == 2
+    assert "usage: kreg" in capsys.readouterr().err
 
 
 def test_version():
@@ -59,11 +64,11 @@ def test_version():
 
 
 def test_missing_scikit_learn_names_the_extra(monkeypatch, capsys):
-    from kreg.cli import main
-
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert main(["demo", "--epochs", "1"]) == 1
-    assert "pip install 'kreg[examples]'" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("kreg: the digits come with scikit-learn")
+    assert "pip install 'kreg[examples]'" in err
 
 
 def test_demo_results_are_measured(tmp_path):

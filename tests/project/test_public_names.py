@@ -55,10 +55,18 @@ PUBLIC = public_objects()
 WITHOUT_EXAMPLE = {
     "kreg.binding.Binding",  # what `bind` returns; shown there
     "kreg.binding.BoundPenalty",  # made by `bind` alone
+    "kreg.deployment.DeployReport",
+    "kreg.deployment.ExportRecord",  # what `export` returns; shown there
+    "kreg.deployment.Latency",
+    "kreg.deployment.ModelFigures",
     "kreg.regularizers.Penalty",  # abstract
     "kreg.statistics.LayerReading",
     "kreg.statistics.Reading",  # what `read` returns; shown there
     "kreg.statistics.WeightReading",
+    "kreg.surgery.Change",
+    "kreg.surgery.Changes",  # what `attach` and `strip` return
+    "kreg.surgery.Compaction",  # what `compact` returns
+    "kreg.surgery.LayerCompaction",
 }
 
 

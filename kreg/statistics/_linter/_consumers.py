@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from kreg._keras_private import Graph, flatten_layers, graph_of
-from kreg.statistics._linter._tolerant import attribute
 
 
 class Consumers:
@@ -25,7 +24,7 @@ class Consumers:
         self._onward: dict[int, list[Any]] = {}
         self._inference: set[int] = set()
         self._entered: set[int] = set()
-        graph = _own_graph(model)
+        graph = graph_of(model)
         if graph is not None:
             self._enter(model, graph)
             for tensor in graph.outputs:
@@ -50,7 +49,7 @@ class Consumers:
             return
         self._entered.add(id(model))
         for node in graph.nodes:
-            inner = _own_graph(node.operation)
+            inner = graph_of(node.operation)
             if node.arguments.kwargs.get("training") is False:
                 self._inference.update(map(id, _layers(node.operation)))
             if inner is None:
@@ -83,12 +82,6 @@ class Consumers:
                 if id(target) not in seen:
                     seen.add(id(target))
                     waiting.append(target)
-
-
-def _own_graph(operation: Any) -> Graph | None:
-    """The graph of a model that is called as Keras calls it."""
-    module = attribute(type(operation).call, "__module__") or ""
-    return graph_of(operation) if module.split(".")[0] == "keras" else None
 
 
 def _layers(operation: Any) -> list[Any]:

@@ -1,0 +1,115 @@
+"""`kreg export`."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import kreg.deployment
+from kreg.cli._answer import Answer, line
+from kreg.cli._arguments import (
+    Commands,
+    above_zero,
+    add_common,
+    add_model,
+    add_output,
+    at_least_one,
+)
+from kreg.cli._errors import UsageError
+from kreg.cli._model_files import open_model
+from kreg.cli._notices import busy
+from kreg.cli._output_files import refuse_unwritable, target
+from kreg.deployment._formats import FORMATS, require_format
+
+
+def add_export(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "export",
+        help="write a model for another runtime, and check it there",
+        description=(
+            "Write a model to run without kreg, run it there on random "
+            "inputs, and keep it if it gives the same, as `kreg.export` does. "
+            "LiteRT and ONNX need `pip install 'kreg[export]'`."
+        ),
+    )
+    add_model(command)
+    add_output(command, Path, "the file to write, or folder of a SavedModel")
+    command.add_argument(
+        "--format",
+        choices=list(FORMATS),
+        help=(
+            "default: litert, onnx or keras if OUTPUT ends in .tflite, .onnx "
+            "or .keras, or else tf_saved_model"
+        ),
+    )
+    command.add_argument(
+        "--compact", action="store_true", help="remove dead units first"
+    )
+    command.add_argument(
+        "--batch-size",
+        type=at_least_one,
+        metavar="N",
+        help="the one batch size that it takes (default: any)",
+    )
+    command.add_argument(
+        "--tolerance",
+        type=above_zero,
+        metavar="FRACTION",
+        help=(
+            "the largest difference of outputs to accept, as a fraction of "
+            "the largest (default: 1e-4, more for half precision)"
+        ),
+    )
+    add_common(command)
+    command.set_defaults(answer=export)
+
+
+def export(options: Namespace) -> Answer:
+    """Write a model to run without kreg, and check that it gives the same."""
+    source, output = options.model, options.output
+    kind = options.format or _format_of(output)
+    suffix = FORMATS[kind].suffix
+    if suffix and output.suffix != suffix:
+        raise UsageError(f"{output}: must end in {suffix} for {kind}")
+    require_format(kind, output)
+    real = target(output, source, force=options.force, folder=not suffix)
+    model = open_model(source)
+    with busy(f"writing {output}"), refuse_unwritable(output):
+        written = kreg.deployment.export(
+            model,
+            real,
+            kind,
+            compact=options.compact,
+            batch_size=options.batch_size,
+            tolerance=options.tolerance,
+            overwrite=options.force,
+        )
+
+    def record() -> dict[str, Any]:
+        return {
+            "model": str(source),
+            "output": str(output),
+            "format": written.format,
+            "bytes": written.bytes,
+            "largest_difference": written.largest_difference,
+            "seconds": written.seconds,
+        }
+
+    def show(console: Console) -> None:
+        line(
+            console,
+            f"{output}: {written.format}, {written.bytes:,} bytes, outputs "
+            f"differ by {written.largest_difference:.2g} of the largest",
+        )
+
+    return Answer(record, show)
+
+
+def _format_of(output: Path) -> str:
+    """The format of files that end so, or else a SavedModel."""
+    for kind, known in FORMATS.items():
+        if known.suffix and output.suffix == known.suffix:
+            return kind
+    return "tf_saved_model"

@@ -1,0 +1,144 @@
+"""Opening the model in a file that is not to be trusted."""
+
+import importlib
+import sys
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kreg.cli._errors import CommandError, in_one_line
+from kreg.cli._notices import busy, note
+from kreg.cli._unknown_objects import (
+    CONFIG,
+    has_python_code,
+    model_config,
+    unknown_objects,
+)
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules, so that the classes registered there are known.
+
+    Modules in the current directory come last.
+
+    Raises:
+        CommandError: if one cannot be imported.
+    """
+    for name in names:
+        if "" not in sys.path and (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise CommandError(
+                f"cannot import {name}: {in_one_line(error)}"
+            ) from error
+
+
+def open_model(path: Path, *, with_optimizer: bool = False) -> keras.Model:
+    """Load a `.keras` file in Keras's safe mode.
+
+    Args:
+        path: the file.
+        with_optimizer: whether to load what the model was compiled with, too.
+            A note says where that cannot be.
+
+    Raises:
+        CommandError: if there is no such file, or no model of Keras in it that
+            can be loaded; tells why.
+    """
+    _refuse_other_files(path)
+    with busy(f"loading {path}"):
+        if not with_optimizer:
+            model = _load_alone(path)
+        else:
+            try:
+                model = keras.saving.load_model(path, safe_mode=True)
+            except Exception as error:
+                model = _load_alone(path)
+                config = model_config(path).get("compile_config")
+                note(
+                    f"{path}: goes on without the optimizer, loss and metrics: "
+                    f"{_cause(error, config)}"
+                )
+    if not isinstance(model, keras.Model):
+        raise CommandError(
+            f"{path}: holds an object of type {type(model).__name__}, no model"
+        )
+    if not model.built:
+        raise CommandError(
+            f"{path}: the model is not built, so it has no weights: call it "
+            "on data before you save it"
+        )
+    return model
+
+
+def _load_alone(path: Path) -> Any:
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        config = {**model_config(path), "compile_config": None}
+        raise CommandError(f"{path}: {_cause(error, config)}") from error
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Say what is wrong with a file that Keras would not try to load."""
+    try:
+        problem = _problem(path)
+    except OSError as error:
+        problem = error.strerror
+    except zipfile.BadZipFile:
+        problem = _NO_ARCHIVE
+    if problem:
+        raise CommandError(f"{path}: {problem}")
+
+
+def _problem(path: Path) -> str | None:
+    if not path.exists():
+        return "no such file"
+    if path.is_dir():
+        return (
+            "is a directory; only .keras files are read, and a SavedModel "
+            "cannot be made a model of Keras again"
+        )
+    if path.suffix in (".h5", ".hdf5"):
+        new = path.with_suffix(".keras")
+        return (
+            "only .keras files are read; if it holds a whole model, "
+            f"`keras.saving.load_model('{path}').save('{new}')` converts it"
+        )
+    if path.suffix != ".keras" or not path.is_file():
+        return "only .keras files are read, as `model.save` writes them"
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            return _NO_ARCHIVE
+        with zipfile.ZipFile(file) as archive:
+            if CONFIG not in archive.namelist():
+                return f"is a zip archive without a model: it has no {CONFIG}"
+    return None
+
+
+_NO_ARCHIVE = "is no .keras file, or not a whole one: it is no zip archive"
+
+
+def _cause(error: Exception, config: Any) -> str:
+    """Why a model cannot be loaded, as far as its config tells."""
+    if has_python_code(config):
+        return (
+            "it holds Python code, as of a Lambda layer, which is never run "
+            "from a file; make it a layer class of your own and save again"
+        )
+    unknown = unknown_objects(config)
+    if unknown:
+        modules = sorted({m for m in unknown.values() if m}) or ["MODULE"]
+        options = " ".join(f"--import {module}" for module in modules)
+        return (
+            f"it needs {', '.join(unknown)}, which neither Keras nor kreg has: "
+            "name the module that registers it with "
+            "`@keras.saving.register_keras_serializable()`, as in "
+            f"`{options}`"
+        )
+    return f"cannot be loaded: {in_one_line(error)}"

@@ -1,0 +1,16 @@
+"""Models as they are shipped, and what shipping them costs."""
+
+from kreg.deployment._deploy_report import deploy_report
+from kreg.deployment._export import export
+from kreg.deployment._export_record import ExportRecord
+from kreg.deployment._latency import Latency
+from kreg.deployment._report import DeployReport, ModelFigures
+
+__all__ = [
+    "DeployReport",
+    "ExportRecord",
+    "Latency",
+    "ModelFigures",
+    "deploy_report",
+    "export",
+]

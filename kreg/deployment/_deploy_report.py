@@ -1,0 +1,174 @@
+"""What a smaller model saves, and whether it still does the same."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kreg._arguments import positive_integer
+from kreg.deployment._difference import largest_difference
+from kreg.deployment._judged import (
+    compiled_metrics,
+    joined,
+    judged,
+    scores,
+)
+from kreg.deployment._latency import Latency, latencies
+from kreg.deployment._multiply_adds import multiply_adds
+from kreg.deployment._outputs import model_outputs
+from kreg.deployment._report import DeployReport, ModelFigures
+from kreg.deployment._sample import (
+    Structure,
+    drawn_sample,
+    examples,
+    given_sample,
+)
+from kreg.deployment._sizes import sizes
+from kreg.statistics._built_model import refuse_unbuilt
+from kreg.surgery._stripped_copy import stripped_copy
+
+
+def deploy_report(
+    before: keras.Model,
+    after: keras.Model | None = None,
+    data: Any = None,
+    *,
+    sample: Structure | None = None,
+    batch_size: int = 1,
+    runs: int = 50,
+) -> DeployReport:
+    """Measure what a model costs, or two models side by side.
+
+    Parameters and those that are not zero, operations, bytes in several forms,
+    latency, the largest difference of the outputs and, with `data`, the
+    metrics that `before` is compiled with. Choose it to see what
+    `kreg.compact` has saved, on the machine that the model is to run on.
+
+    Operations are twice the multiply-adds of products with weights, for one
+    example, at the sizes of the sample: Dense, EinsumDense, convolutions,
+    recurrent layers in every time step, and attention. Biases, activations,
+    normalization and pooling count nothing, and zeros count in full, because a
+    dense kernel multiplies by them too.
+
+    Latency is what `predict_on_batch` takes, in the backend's compiled form,
+    with its own threads and the copies from and to NumPy: the models take
+    turns, after five runs that are not timed. The metrics are those of
+    `before`, fed with the predictions of each model in turn; their state is
+    reset.
+
+    Args:
+        before: a built `keras.Model`, compiled with metrics if there is
+            `data`.
+        after: a model with the same inputs and outputs, such as
+            `kreg.compact(before)`. Defaults to `None`: one model is measured.
+        data: `(x, y)` or `(x, y, sample_weight)` of arrays, or batches of
+            such: a `tf.data.Dataset`, a `keras.utils.PyDataset` or another
+            finite iterable. Defaults to `None`: no metrics.
+        sample: examples for latency, operations and, without data, the
+            difference. Defaults to `None`: the first batch of `data`, or else
+            random ones as `kreg.export` draws them.
+        batch_size: int >= 1, how many examples the latency is of. Defaults to
+            `1`.
+        runs: int >= 1, how often each model is timed. Defaults to `50`.
+
+    Returns:
+        A frozen `DeployReport`.
+
+    Raises:
+        TypeError: if a model is not a `keras.Model`, or a number none.
+        ValueError: if a model is not built, `before` is not compiled with
+            metrics though there is `data`, the sample does not fit, or the
+            models do not have the same outputs.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4),
+    ...     keras.layers.Dense(2)])
+    >>> report = kreg.deployment.deploy_report(model, runs=3)
+    >>> report.before.parameters, report.before.flops, report.before.raw_bytes
+    (26, 40, 104)
+    >>> report.largest_difference is None
+    True
+    >>> smaller = keras.Sequential(
+    ...     [keras.Input((3,)), keras.layers.Dense(2)])
+    >>> both = kreg.deployment.deploy_report(model, smaller, runs=3)
+    >>> for row in both.to_markdown().splitlines()[2:5]:
+    ...     name, first, second, ratio = row.strip("| ").split("|")
+    ...     print(name.strip(), first.strip(), second.strip(), ratio.strip())
+    parameters 26 8 0.308
+    non-zeros 20 6 0.3
+    FLOPs 40 12 0.3
+    """
+    refuse_unbuilt(before)
+    models = [before]
+    if after is not None:
+        refuse_unbuilt(after)
+        models.append(after)
+    batch_size = positive_integer("batch_size", batch_size)
+    runs = positive_integer("runs", runs)
+    metrics: list[dict[str, float]] = [{} for _ in models]
+    if data is not None:
+        compiled_metrics(before)
+        result = judged(models, data)
+        outputs = [joined(of_model) for of_model in result.predictions]
+        metrics = [
+            scores(before, result.targets, of_model)
+            for of_model in result.predictions
+        ]
+        sample = result.inputs if sample is None else sample
+    if sample is None:
+        sample = drawn_sample(before, batch_size)
+    sample = given_sample(before, sample)
+    if data is None:
+        outputs = [model_outputs(model, sample) for model in models]
+    shapes = [[array.shape for array in of_model] for of_model in outputs]
+    if shapes[0] != shapes[-1]:
+        raise ValueError(
+            "`after` must have the outputs of `before`. Received: outputs of "
+            f"shapes {shapes[-1]} where `before` gives {shapes[0]}"
+        )
+    taken = latencies(models, examples(sample, batch_size), runs)
+    figures = [
+        _figures(model, sample, latency, of_model)
+        for model, latency, of_model in zip(models, taken, metrics, strict=True)
+    ]
+    both = len(models) == 2
+    return DeployReport(
+        before=figures[0],
+        after=figures[1] if both else None,
+        largest_difference=largest_difference(*outputs) if both else None,
+        batch_size=batch_size,
+        runs=runs,
+    )
+
+
+def _figures(
+    model: keras.Model,
+    sample: Structure,
+    latency: Latency,
+    metrics: dict[str, float],
+) -> ModelFigures:
+    counts = multiply_adds(model, sample)
+    weights = model.get_weights()
+    bytes_of = sizes(model, _shipped(model), sample)
+    return ModelFigures(
+        name=model.name,
+        parameters=sum(w.size for w in weights),
+        nonzeros=sum(int(np.count_nonzero(w)) for w in weights),
+        flops=2 * counts.total,
+        uncounted=tuple(counts.uncounted),
+        raw_bytes=bytes_of.raw,
+        gzip_bytes=bytes_of.compressed,
+        keras_bytes=bytes_of.keras,
+        litert_bytes=bytes_of.litert,
+        latency=latency,
+        metrics=metrics,
+    )
+
+
+def _shipped(model: keras.Model) -> keras.Model | None:
+    try:
+        return stripped_copy(model)
+    except ValueError:
+        return None

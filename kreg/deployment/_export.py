@@ -1,0 +1,191 @@
+"""Shipping a model without kreg, checked."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kreg._arguments import positive_integer, positive_number
+from kreg._keras_private import flatten_layers
+from kreg.deployment._artefact import outputs_of
+from kreg.deployment._difference import largest_difference
+from kreg.deployment._export_record import ExportRecord, bytes_at
+from kreg.deployment._formats import require_format
+from kreg.deployment._outputs import model_outputs
+from kreg.deployment._sample import (
+    Structure,
+    drawn_sample,
+    examples,
+    flat,
+    given_sample,
+    input_tensors,
+)
+from kreg.deployment._staging import refuse_path, staged
+from kreg.deployment._written import cause_of, write
+from kreg.statistics._built_model import refuse_unbuilt
+from kreg.surgery import compact as compacted
+from kreg.surgery._stripped_copy import stripped_copy
+
+_TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
+
+
+def export(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    format: str = "tf_saved_model",  # noqa: A002, the name in Keras
+    *,
+    compact: bool = False,
+    sample: Structure | None = None,
+    batch_size: int | None = None,
+    tolerance: float | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> ExportRecord:
+    """Write a model to run without kreg, and check that it gives the same.
+
+    A copy of the model loses what is kreg's, and its dead units too with
+    `compact=True`; Keras writes it, by `model.export` or `model.save`; then
+    the artefact is run in its own runtime and compared with the model. Only
+    after that does it appear at `path`. The model stays as it is.
+
+    Choose the format by what will run it: `"tf_saved_model"` for TensorFlow
+    and TensorFlow Serving; `"litert"` for phones and small devices; `"onnx"`
+    for ONNX Runtime and others; `"keras"` for Keras itself, on any backend.
+    ONNX and LiteRT need the packages of `pip install 'kreg[export]'`. On the
+    JAX backend a SavedModel needs TensorFlow, ONNX needs `jax2onnx`, and there
+    is no LiteRT; on torch ONNX needs `onnxscript`, LiteRT `litert-torch`, and
+    there is no SavedModel. An artefact for LiteRT that would need operations
+    of TensorFlow is refused.
+
+    Args:
+        model: a built `keras.Model`, compiled or not.
+        path: where to write, a folder for a SavedModel; files end in
+            `.tflite`, `.onnx` or `.keras`.
+        format: `"tf_saved_model"`, `"litert"`, `"onnx"` or `"keras"`. Defaults
+            to `"tf_saved_model"`.
+        compact: bool, whether dead units are removed, see `kreg.compact`.
+            Defaults to `False`.
+        sample: examples to compare on, as the model is called on them. Defaults
+            to `None`: two at random, of a normal distribution; integers that
+            every Embedding knows, or 0 and 1. Needed by subclassed models.
+        batch_size: int >= 1, the one batch size that the artefact takes, which
+            LiteRT needs for recurrent layers. Defaults to `None`: any, but 1
+            for LiteRT on torch.
+        tolerance: float > 0, the largest difference that is accepted, as a
+            fraction of the largest size of an entry of the output. Defaults to
+            `None`: 1e-4, or 1e-2 and 5e-2 for a model in which a layer
+            computes in float16 and bfloat16.
+        overwrite: bool, whether what is at `path` is replaced. Defaults to
+            `False`.
+        **options: what `model.export`, or `model.save` for `"keras"`, takes
+            beside, such as `opset_version` for ONNX.
+
+    Returns:
+        A frozen `ExportRecord`.
+
+    Raises:
+        TypeError: if `model` is not a `keras.Model`, or a number none.
+        ValueError: if the model is not built or cannot be stripped, compacted
+            or converted, with the cause; if there is no such format on this
+            backend; if `sample` does not fit; if the artefact does not run or
+            its outputs differ by more than the tolerance.
+        FileExistsError: if something is at `path`.
+        FileNotFoundError: if the folder of `path` does not exist.
+        ImportError: if a package that the format needs is not installed.
+
+    Example:
+
+    >>> import keras, kreg, pathlib, tempfile
+    >>> model = keras.Sequential([keras.Input((4,)),
+    ...     keras.layers.Dense(2, kernel_regularizer=kreg.L1(1e-4))])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "net.keras")
+    ...     record = kreg.export(model, path, "keras")
+    ...     loaded = keras.saving.load_model(path)
+    >>> record.format, record.largest_difference
+    ('keras', 0.0)
+    >>> loaded.layers[0].kernel_regularizer is None
+    True
+    """
+    start = time.perf_counter()
+    refuse_unbuilt(model)
+    path = Path(path)
+    require_format(format, path)
+    refuse_path(path, overwrite)
+    if batch_size is not None:
+        batch_size = positive_integer("batch_size", batch_size)
+    if tolerance is None:
+        tolerance = _tolerance(model)
+    tolerance = positive_number("tolerance", tolerance)
+    sample = _sample(model, sample, batch_size)
+    if format == "litert" and keras.backend.backend() == "torch":
+        batch_size = batch_size or 1  # what Keras would fix it at
+        sample = examples(sample, batch_size)
+    expected = _expected(model, sample)
+    shipped = stripped_copy(model)
+    if compact:
+        shipped = compacted(shipped)
+    shipped(sample, training=False)  # Keras exports what has been called
+    with staged(path, overwrite) as written:
+        write(shipped, written, format, sample, batch_size, options)
+        names = _input_names(shipped)
+        try:
+            found = outputs_of(written, format, sample, names)
+        except Exception as error:
+            raise ValueError(
+                f"`model` was written as {format!r} but does not run: "
+                f"{cause_of(error)}"
+            ) from error
+        difference = largest_difference(expected, found)
+        if difference > tolerance:
+            raise ValueError(
+                f"`model` was written as {format!r} but its outputs differ by "
+                f"{difference:.3g} of the largest, more than the tolerance "
+                f"{tolerance:.3g}; nothing is kept. If the model computes so "
+                "that this is rounding, pass a larger `tolerance`. Received: "
+                f"outputs of shapes {[a.shape for a in found]} where the "
+                f"model gives {[a.shape for a in expected]}"
+            )
+        size = bytes_at(written)
+    seconds = time.perf_counter() - start
+    return ExportRecord(path, format, size, difference, seconds)
+
+
+def _sample(
+    model: keras.Model, sample: Structure | None, batch_size: int | None
+) -> Structure:
+    if sample is None:
+        return drawn_sample(model, batch_size or 2)
+    sample = given_sample(model, sample)
+    count = len(flat(sample)[0])
+    if batch_size is not None and count != batch_size:
+        raise ValueError(
+            "`sample` must hold `batch_size` examples where that is given. "
+            f"Received: a sample of {count}, batch_size={batch_size}"
+        )
+    return sample
+
+
+def _expected(model: keras.Model, sample: Structure) -> list[Any]:
+    try:
+        return model_outputs(model, sample)
+    except Exception as error:
+        raise ValueError(
+            "`sample` must be inputs that the model can be called on; it has "
+            "to be given where random ones do not do. The model says: "
+            f"{cause_of(error)}"
+        ) from error
+
+
+def _tolerance(model: keras.Model) -> float:
+    computed = {layer.compute_dtype for layer in flatten_layers(model)}
+    return max(_TOLERANCES.get(dtype, 1e-4) for dtype in computed)
+
+
+def _input_names(model: keras.Model) -> list[str]:
+    tensors = input_tensors(model)
+    if tensors is None:
+        return []
+    return [tensor.name for tensor in keras.tree.flatten(tensors)]

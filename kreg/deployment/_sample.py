@@ -1,0 +1,144 @@
+"""Inputs on which a model and what was made of it are compared."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._keras_private import flatten_layers
+
+Structure = Any
+"""An array, or lists, tuples and dicts of them, as a model takes them."""
+
+_UNKNOWN_SIZE = 32
+
+
+def input_tensors(model: keras.Model) -> Structure | None:
+    """The symbolic inputs of a model, in the structure that it is called on.
+
+    None if they are not known, as of a subclassed model.
+    """
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0]
+    return model.input if getattr(model, "inputs", None) else None
+
+
+def drawn_sample(model: keras.Model, batch: int) -> Structure:
+    """Random inputs for a model.
+
+    Floats are of a normal distribution. Integers are 0 or 1, and whole numbers
+    below the smallest `input_dim` if the model has Embedding layers, for all
+    its inputs. Sizes that the model leaves open are 32.
+
+    Args:
+        model: a built model.
+        batch: int, the number of examples.
+
+    Raises:
+        ValueError: if the model does not tell its inputs, or has inputs that
+            hold neither numbers nor booleans.
+    """
+    tensors = input_tensors(model)
+    if tensors is None:
+        raise ValueError(
+            "`sample` is needed: the model does not tell what its inputs are, "
+            "so pass a few examples, as you would call the model on. "
+            f"Received: sample=None, model={model!r}"
+        )
+    words = [
+        layer.input_dim
+        for layer in flatten_layers(model)
+        if isinstance(layer, keras.layers.Embedding)
+    ]
+    generator = np.random.default_rng(0)
+
+    def draw(tensor: keras.KerasTensor) -> NDArray[Any]:
+        sizes = (_UNKNOWN_SIZE if n is None else n for n in tensor.shape[1:])
+        shape, dtype = (
+            (batch, *sizes),
+            keras.backend.standardize_dtype(tensor.dtype),
+        )
+        if dtype == "string":
+            raise ValueError(
+                "`sample` is needed for a model that takes strings. "
+                f"Received: sample=None, with the input {tensor!r}"
+            )
+        if words or "int" in dtype or dtype == "bool":
+            limit = min(words, default=2)
+            return _as_array(generator.integers(0, limit, shape), dtype)
+        return _as_array(generator.normal(size=shape), dtype)
+
+    return keras.tree.map_structure(draw, tensors)
+
+
+def given_sample(model: keras.Model, sample: Structure) -> Structure:
+    """The user's examples, in the types of the model's inputs.
+
+    Raises:
+        ValueError: if their structure or shapes are not those of the model's
+            inputs, or they do not agree on how many examples there are.
+    """
+    tensors = input_tensors(model)
+    sample = keras.tree.map_structure(keras.ops.convert_to_numpy, sample)
+    if tensors is not None:
+        try:
+            keras.tree.assert_same_structure(tensors, sample)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "`sample` must have the structure of the model's inputs, "
+                f"{keras.tree.map_structure(_described, tensors)}. Received: "
+                f"sample={keras.tree.map_structure(_described, sample)}"
+            ) from error
+        sample = keras.tree.map_structure(_fitting, tensors, sample)
+    else:
+        sample = keras.tree.map_structure(
+            lambda array: _in_precision(array, model.input_dtype), sample
+        )
+    counts = {len(array) if array.ndim else 0 for array in flat(sample)}
+    if len(counts) != 1 or counts == {0}:
+        raise ValueError(
+            "`sample` must hold at least one example, and equally many for "
+            "each input. "
+            f"Received: sample={keras.tree.map_structure(_described, sample)}"
+        )
+    return sample
+
+
+def flat(structure: Structure) -> list[NDArray[Any]]:
+    """The arrays of a structure, in Keras's order."""
+    return list(keras.tree.flatten(structure))
+
+
+def examples(sample: Structure, count: int) -> Structure:
+    """`count` examples of a sample, from its first on, repeated if need be."""
+    size = len(flat(sample)[0])
+    rows = np.arange(count) % size
+    return keras.tree.map_structure(lambda array: array[rows], sample)
+
+
+def _fitting(tensor: keras.KerasTensor, array: NDArray[Any]) -> NDArray[Any]:
+    known = tensor.shape[1:]
+    if array.ndim != len(known) + 1 or any(
+        n not in (None, size)
+        for n, size in zip(known, array.shape[1:], strict=True)
+    ):
+        raise ValueError(
+            f"`sample` must have the shape {tensor.shape} for the input "
+            f"{tensor.name!r}. Received: an array of shape {array.shape}"
+        )
+    return _as_array(array, keras.backend.standardize_dtype(tensor.dtype))
+
+
+def _in_precision(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    floating = np.issubdtype(array.dtype, np.floating)
+    return _as_array(array, dtype) if floating else array
+
+
+def _as_array(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    return array if dtype == "string" else array.astype(dtype)
+
+
+def _described(value: Any) -> str:
+    shape = ", ".join("None" if n is None else str(n) for n in value.shape)
+    return f"{value.dtype}({shape})"

@@ -1,0 +1,53 @@
+"""Writing beside a path, so that nothing half-written is ever at it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def refuse_path(path: Path, overwrite: bool) -> None:
+    """Raise if nothing may or can be written at `path`.
+
+    Raises:
+        FileExistsError: if something is there and `overwrite` is False, or it
+            is a folder that is no SavedModel, whose content would be lost.
+        FileNotFoundError: if the folder that is to hold it does not exist.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise FileExistsError(
+            "`path` exists: choose another, or pass `overwrite=True`. "
+            f"Received: path={str(path)!r}"
+        )
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        raise FileExistsError(
+            "`path` is a folder that is not a SavedModel, and is not replaced: "
+            f"choose another. Received: path={str(path)!r}"
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            "`path` must be in a folder that exists. "
+            f"Received: path={str(path)!r}"
+        )
+
+
+@contextmanager
+def staged(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A path of the same name to write at, moved to `path` at the end.
+
+    It lies in a new folder beside `path`, which is removed in any case. If the
+    block raises, whatever was at `path` before is still there.
+    """
+    refuse_path(path, overwrite)
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.name}."
+    ) as folder:
+        written = Path(folder, "new", path.name)
+        written.parent.mkdir()
+        yield written
+        refuse_path(path, overwrite)
+        # A file takes the place of a file at once, but no folder of anything.
+        if os.path.lexists(path) and (path.is_dir() or written.is_dir()):
+            os.rename(path, Path(folder, "old"))
+        os.replace(written, path)

@@ -1,0 +1,173 @@
+"""Putting regularizers on a model that is already built."""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import keras
+
+from kreg.binding import BoundPenalty, bind
+from kreg.binding._bind import renew_models_of
+from kreg.binding._bound_penalty import own_regularizer
+from kreg.binding._unbind import is_bound, unbind
+from kreg.statistics._built_model import refuse_unbuilt
+from kreg.surgery._changes import Change, Changes
+from kreg.surgery._keep_support import KeepSupport
+from kreg.surgery._owned_weights import owned_weights
+from kreg.surgery._rules import Assignment, Rules, assignments_of
+from kreg.surgery._saved_attributes import (
+    attribute_for,
+    common_regularizer,
+    saved_layers,
+    shared_attributes,
+)
+from kreg.surgery._undoing import replace
+
+
+def attach(model: keras.Model, rules: Rules) -> Changes:
+    """Put regularizers on the weights of a model that is already built.
+
+    For pretrained and loaded models, where setting `layer.kernel_regularizer`
+    does nothing, because a layer reads it only when it is built. In place: no
+    layer is wrapped or renamed. The regularizers act from the next `fit` on,
+    with no need to compile again, and are saved with the model.
+
+    A regularizer alone goes on all kernels. For more choice, give pairs of a
+    selector and a regularizer; where several select a weight, **the last one
+    counts**, so put the exceptions last. A selector is one of:
+
+    - a layer, or a type of layers: the kernels in it, however deep (a model or
+      a wrapper stands for all that it holds);
+    - a pattern, as of `fnmatch.fnmatchcase`, whose `*` matches `/` too. It is
+      compared with the names and paths of layers, and stands for the kernels
+      of those that match. If none does, it is compared with the paths of
+      weights (`"*/bias"`) and stands for these weights themselves;
+    - a variable of the model;
+    - a function that takes a variable and tells whether to take it.
+
+    A kernel is a weight whose name ends in `kernel`: those of dense layers,
+    convolutions and recurrent cells are, embeddings are not. Layers, types and
+    patterns of layers leave frozen kernels alone; variables, patterns of
+    weights and functions take whatever training could change, so this is how
+    to name biases, embeddings and normalization weights.
+
+    The model is bound, as by `kreg.bind`. One object on several weights is one
+    penalty: they share its multiplier. Where the layer of a weight cannot save
+    a regularizer, as in most custom layers, it acts but a warning says that it
+    will not be saved. Attach to the model that you train: a model around it
+    that is already compiled goes on as before until it is compiled again.
+
+    Args:
+        model: a built `keras.Model`, compiled or not.
+        rules: a regularizer (kreg's, Keras's, its name, or a function), or an
+            iterable or mapping of pairs `(selector, regularizer)`. Variables
+            cannot be keys of a mapping. With None for a regularizer, what the
+            selector names is left without one, whatever it had.
+
+    Returns:
+        A `kreg.surgery.Changes`: every weight whose regularizer was replaced,
+        with what it had before. Print it for a table.
+
+    Raises:
+        TypeError: if `model`, a selector or a regularizer is none.
+        ValueError: if the model is not built, a rule selects nothing, or a
+            penalty does not fit a weight. Nothing is changed then.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((4,)),
+    ...     keras.layers.Dense(3, name="hidden"),
+    ...     keras.layers.Dense(2, name="last")], name="net")
+    >>> print(kreg.attach(model, kreg.L1(1e-4)))
+    place              attribute           before  after
+    net/hidden/kernel  kernel_regularizer  -       L1(l1=0.0001)
+    net/last/kernel    kernel_regularizer  -       L1(l1=0.0001)
+    >>> print(kreg.attach(model, [
+    ...     ("*", kreg.L2(1e-3)),
+    ...     ("last", None),
+    ...     (model.layers[-1].bias, keras.regularizers.L2(0.5)),
+    ... ]))
+    place              attribute           before         after
+    net/hidden/kernel  kernel_regularizer  L1(l1=0.0001)  L2(l2=0.001)
+    net/last/kernel    kernel_regularizer  L1(l1=0.0001)  -
+    net/last/bias      bias_regularizer    -              L2(l2=0.5)
+    """
+    refuse_unbuilt(model)
+    assignments = assignments_of(rules, model, owned_weights(model))
+    with ExitStack() as undo:
+        changes = [_assign(assignment, undo) for assignment in assignments]
+        saved = _saved(model, assignments, undo)
+        if not is_bound(model):
+            undo.callback(unbind, model)
+        bind(model)
+        undo.pop_all()
+    variables = [assignment.weight.variable for assignment in assignments]
+    for variable in variables:
+        if isinstance(variable.regularizer, BoundPenalty) and isinstance(
+            variable.constraint, KeepSupport
+        ):
+            variable.regularizer.suspended = True
+    renew_models_of(variables)
+    lost = [
+        change.path
+        for change in changes
+        if change.path not in saved
+        and (change.after is not None or change.before is not None)
+    ]
+    if lost:
+        warnings.warn(
+            f"What is attached to {', '.join(lost)} acts, but will not be "
+            "saved with the model, because nothing that is saved holds it. "
+            "Attach it again to the loaded model.",
+            stacklevel=2,
+        )
+    return Changes(
+        tuple(
+            change
+            if change.path in saved
+            else dataclasses.replace(change, attribute=None)
+            for change in changes
+            if change.before is not change.after
+        )
+    )
+
+
+def _assign(assignment: Assignment, undo: ExitStack) -> Change:
+    """Set what acts, and what its own layer saves."""
+    weight, after = assignment.weight, assignment.regularizer
+    before: Any = own_regularizer(weight.variable)
+    attribute = attribute_for(weight)
+    if attribute is not None:
+        replace(weight.layer, attribute, after, undo)
+    if before is not after:
+        replace(weight.variable, "regularizer", after, undo)
+    return Change(weight.path, weight.layer_path, attribute, before, after)
+
+
+def _saved(
+    model: keras.Model, assignments: Sequence[Assignment], undo: ExitStack
+) -> set[str]:
+    """Set what other layers save; return the weights whose is saved."""
+    layers = saved_layers(model)
+    chosen = {id(assignment.weight.variable) for assignment in assignments}
+    shared: dict[int, bool] = {}
+    for layer, attribute, weights in shared_attributes(model):
+        if chosen.isdisjoint(map(id, weights)):
+            continue
+        same, regularizer = common_regularizer(weights)
+        if same:
+            replace(layer, attribute, regularizer, undo)
+        for variable in weights:
+            shared[id(variable)] = same and id(layer) in layers
+    weights = [assignment.weight for assignment in assignments]
+    return {
+        weight.path
+        for weight in weights
+        if shared.get(
+            id(weight.variable),
+            id(weight.layer) in layers and attribute_for(weight) is not None,
+        )
+    }

@@ -1,0 +1,3 @@
+"""Removing the units of a model that its outputs do not depend on."""
+
+__all__: list[str] = []

@@ -1,0 +1,37 @@
+"""Embeddings."""
+
+import numpy as np
+
+from kreg.surgery._compact._call import (
+    Call,
+    Reduction,
+    Traced,
+    array,
+    kept_whole,
+)
+from kreg.surgery._compact._network import Kept, Network
+from kreg.surgery._compact._traces._dense_and_convolutions import is_altered
+
+
+def embedding(call: Call, network: Network) -> Traced:
+    """A table of vectors, whose columns are the units."""
+    layer = call.operation
+    if is_altered(layer) or len(call.signals) != 1:
+        return kept_whole(call, network)
+    network.pin(
+        call.signals[0].channels, f"`{call.path}` looks each of them up"
+    )
+    table = array(layer.embeddings)
+    rank = len(call.node.output_tensors[0].shape)
+    units = network.new(table.shape[1], rank - 1)
+    network.made[call.path] = units.channels
+    low, high = table.min(axis=0), table.max(axis=0)
+    constants = np.where(low == high, low, np.nan)
+
+    def reduce(kept: Kept) -> Reduction:
+        columns = table[:, kept(units.channels)]
+        return Reduction(
+            {"output_dim": columns.shape[1]}, {"embeddings": columns}
+        )
+
+    return Traced((units.with_constants(constants),), reduce)

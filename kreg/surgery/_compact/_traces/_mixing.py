@@ -1,0 +1,130 @@
+"""Layers whose units are weighted sums of channels."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg.surgery._compact._activations import applied, is_elementwise
+from kreg.surgery._compact._call import Call
+from kreg.surgery._compact._network import Kept, Network
+from kreg.surgery._compact._reader import Reader
+from kreg.surgery._compact._signal import Signal, Values
+
+
+class Mixing:
+    """A kernel, a bias and an activation.
+
+    Args:
+        call: the call of the layer.
+        network: where the channels are.
+        signal: the channels that the layer reads.
+        kernel: shape (..., inputs, units), the axes before being a window.
+        bias: shape (units,), or None.
+        padded: whether some positions see less than the whole window.
+        axis: where the units lie in what the layer returns.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        network: Network,
+        signal: Signal,
+        kernel: NDArray[np.float64],
+        bias: NDArray[np.float64] | None,
+        *,
+        padded: bool,
+        axis: int,
+    ) -> None:
+        window = tuple(range(kernel.ndim - 2))
+        self._kernel, self._bias = kernel, bias
+        self._sums = kernel.sum(axis=window)
+        self._padded = padded
+        self._signal = signal
+        self._rank = len(call.node.output_tensors[0].shape)
+        reads = (kernel != 0).any(axis=window)
+        units = network.new(kernel.shape[-1], axis % self._rank)
+        network.made[call.path] = units.channels
+        layer = call.operation
+        constants = self._unit_constants(reads)
+        if is_elementwise(layer.activation):
+            constants = applied(
+                layer.activation, constants, layer.compute_dtype
+            )
+        else:
+            network.pin(
+                units.channels,
+                f"the activation of `{call.path}` is not known to treat every "
+                "unit by itself",
+            )
+            constants = np.full(len(constants), np.nan)
+        if padded:
+            lost = ~np.isnan(signal.constants) & (signal.constants != 0)
+            network.note_obstacle(
+                signal.channels[lost],
+                f"the padding of `{call.path}` differs from its constant",
+            )
+        self.units = units.with_constants(constants)
+        network.readers.append(
+            Reader(
+                call.path,
+                signal.channels,
+                units.channels,
+                reads,
+                signal.constants,
+                folds=not padded,
+                merges=padded,
+            )
+        )
+
+    def reduced(
+        self, kept: Kept
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """The kernel and the bias of what is kept."""
+        inputs, units = kept(self._signal.channels), kept(self.units.channels)
+        constants = np.nan_to_num(self._signal.constants)
+        gone = ~inputs & (constants != 0)
+        kernel, bias = self._kernel, self._bias
+        if gone.any() and self._padded:
+            kernel = _merged(kernel, constants, gone, inputs)
+        elif gone.any():
+            shift = constants[gone] @ self._sums[gone]
+            if bias is not None or shift[units].any():
+                bias = shift if bias is None else bias + shift
+        kernel = kernel[..., inputs, :][..., units]
+        return kernel, None if bias is None else bias[units]
+
+    def _unit_constants(self, reads: NDArray[np.bool_]) -> Values:
+        """The units' values before the activation, NaN where they vary."""
+        constants = self._signal.constants
+        known = ~np.isnan(constants)
+        if self._padded:
+            known &= constants == 0
+        values = np.where(known, constants, 0.0) @ self._sums
+        if self._bias is not None:
+            values = values + self._bias
+        return np.where(reads[~known].any(axis=0), np.nan, values)
+
+
+def _merged(
+    kernel: NDArray[np.float64],
+    constants: Values,
+    gone: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """The kernel in which one constant channel stands for those that go."""
+    size = np.where(kept, np.abs(constants), 0.0)
+    carrier = int(np.argmax(size))
+    if not size[carrier]:
+        return kernel  # nothing that is kept reads what goes
+    kernel = kernel.copy()
+    shares = constants[gone] / constants[carrier]
+    kernel[..., carrier, :] += np.einsum(
+        "i,...io->...o", shares, kernel[..., gone, :]
+    )
+    return kernel
+
+
+def bias_of(layer: Any, array: Any) -> NDArray[np.float64] | None:
+    """The bias of a layer, if it has one."""
+    return array(layer.bias) if layer.use_bias else None

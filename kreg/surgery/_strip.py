@@ -1,0 +1,142 @@
+"""Taking everything of kreg off a model."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import keras
+
+from kreg._keras_private import flatten_layers
+from kreg.binding._bind import renew_models_of
+from kreg.binding._binding import renew_functions
+from kreg.binding._bound_penalty import own_regularizer
+from kreg.binding._unbind import unbind
+from kreg.surgery._changes import Change, Changes
+from kreg.surgery._configs import compile_config_of, config_of
+from kreg.surgery._keep_support import KeepSupport
+from kreg.surgery._owned_weights import owned_weights, path_of
+from kreg.surgery._saved_attributes import attribute_for
+from kreg.surgery._stripped_config import PLACES, is_of_kreg, places_of_kreg
+from kreg.surgery._stripped_optimizer import strip_optimizer
+from kreg.surgery._undoing import replace
+
+
+def strip(model: keras.Model) -> Changes:
+    """Take everything of kreg off a model, so that Keras alone can load it.
+
+    The inverse of `kreg.attach`, `kreg.bind`, `kreg.freeze_support` and of
+    kreg's objects in constructors. In place, and for the models inside too:
+
+    - regularizers of kreg, on weights and on activities, are taken off;
+    - frozen supports are given free: zeros may move again, under the
+      constraints that the weights had;
+    - of a `kreg.ProximalOptimizer` the inner optimizer is left, with its
+      momenta and iterations; inside a `LossScaleOptimizer` too;
+    - a schedule of kreg as a learning rate becomes the rate of the current
+      step;
+    - the model is no longer bound: `fit` logs no `penalty`.
+
+    The weights stay as they are, Keras's own regularizers and plain functions
+    too. What `kreg.attach` once replaced does not come back. Train on without
+    compiling again, or save: the file loads where kreg is not installed.
+
+    What a class keeps for itself cannot be taken off: an attribute with
+    another name than `..._regularizer`, a list, a regularizer of your own with
+    one of kreg's inside; nor can a `kreg.ProximalOptimizer` that a
+    `MultiOptimizer` chooses. Where a config shows such an object it is an
+    error; in a subclassed model without a config it remains.
+
+    Args:
+        model: a `keras.Model`, compiled or not.
+
+    Returns:
+        A `kreg.surgery.Changes` of what was taken off; nothing is no error.
+        Print it for a table.
+
+    Raises:
+        TypeError: if `model` is not a `keras.Model`.
+        ValueError: if a layer holds an object of kreg out of reach; names the
+            layer. Nothing is changed then.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(
+    ...     2, kernel_regularizer=kreg.L1(1e-4), name="last")], name="net")
+    >>> model.compile(kreg.ProximalOptimizer("adam"), "mse")
+    >>> print(kreg.strip(model))
+    place            attribute           before             after
+    net/last/kernel  kernel_regularizer  L1(l1=0.0001)      -
+    net              optimizer           ProximalOptimizer  Adam
+    >>> type(model.optimizer).__name__
+    'Adam'
+    >>> print(kreg.strip(model))
+    nothing to change
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a `keras.Model`. "
+            f"Received: model={model!r} (of type {type(model).__name__})"
+        )
+    layers = flatten_layers(model)
+    models = [layer for layer in layers if isinstance(layer, keras.Model)]
+    variables = [weight.variable for weight in owned_weights(model)]
+    with ExitStack() as undo:
+        changes = [*_strip_weights(model, undo), *_strip_layers(layers, undo)]
+        for part in models:
+            changes += strip_optimizer(part, undo)
+        _refuse_what_remains(layers)
+        undo.pop_all()
+    for part in models:
+        if not unbind(part):
+            renew_functions(part)
+    renew_models_of(variables)
+    return Changes(tuple(changes))
+
+
+def _strip_weights(model: keras.Model, undo: ExitStack) -> Iterator[Change]:
+    for weight in owned_weights(model):
+        variable, layer = weight.variable, weight.layer
+        regularizer = own_regularizer(variable)
+        if is_of_kreg(regularizer):
+            attribute = attribute_for(weight)
+            if attribute and is_of_kreg(getattr(layer, attribute)):
+                replace(layer, attribute, None, undo)
+            else:
+                attribute = None
+            replace(variable, "regularizer", None, undo)
+            yield Change(
+                weight.path, weight.layer_path, attribute, regularizer, None
+            )
+        constraint = variable.constraint
+        if isinstance(constraint, KeepSupport):
+            own = constraint.constraint
+            replace(variable, "constraint", own, undo)
+            yield Change(weight.path, weight.layer_path, None, constraint, own)
+
+
+def _strip_layers(
+    layers: list[keras.layers.Layer], undo: ExitStack
+) -> Iterator[Change]:
+    """Strip the attributes that belong to no weight that is there."""
+    for layer in layers:
+        for attribute, value in list(vars(layer).items()):
+            if attribute.endswith(PLACES) and is_of_kreg(value):
+                replace(layer, attribute, None, undo)
+                path = path_of(layer)
+                yield Change(path, path, attribute, value, None)
+
+
+def _refuse_what_remains(layers: list[keras.layers.Layer]) -> None:
+    for layer in reversed(layers):  # those inside a layer come after it
+        configs = [config_of(layer)]
+        if isinstance(layer, keras.Model):
+            configs.append(compile_config_of(layer))
+        for place in places_of_kreg(configs):
+            raise ValueError(
+                "`model` must have kreg's objects where `kreg.strip` can take "
+                "them off: in attributes named `..._regularizer`, and in the "
+                f"optimizer. Received: `{path_of(layer)}` (of type "
+                f"{type(layer).__name__}), whose config has one at "
+                f"`{place.partition('.')[2] or place}`. Take it off by "
+                "yourself"
+            )

@@ -1,0 +1,170 @@
+"""A table of models: the same outputs, and no dead unit that can go."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from surgery.compaction_models import TABLE, WIDTH
+from surgery.random_weights import (
+    calibrate,
+    largest_difference,
+    outputs,
+    randomize,
+    some_inputs,
+)
+
+import kreg
+
+BACKEND = keras.backend.backend()
+CASES = [
+    pytest.param(name, marks=[pytest.mark.slow] if case.slow else [])
+    for name, case in TABLE.items()
+]
+TRAINED = [
+    *("dense", "dense_without_bias", "conv_bn_pool_dense", "conv2d_same"),
+    *("depthwise2d", "separable2d", "masked_lstm", "gru", "both_ways"),
+    *("squeeze_and_excite", "several_inputs", "several_outputs", "siamese"),
+    *("nested_twice", "attention", "einsum_dense"),
+    pytest.param("mobile_net_v2", marks=pytest.mark.slow),
+]
+LOADER = Path(__file__).with_name("load_without_kreg.py")
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def made(name, *, aligned=True):
+    """A model of the table, with random weights, and inputs for it."""
+    if BACKEND != "tensorflow" and "float64" in name:
+        pytest.skip("Keras computes in float32 there")
+    model = TABLE[name].build(WIDTH)
+    randomize(model, aligned=aligned)
+    x = some_inputs(model)
+    calibrate(model, x)
+    return model, x
+
+
+@functools.cache
+def compacted(name):
+    model, x = made(name)
+    return model, x, *kreg.compact(model, return_compaction=True)
+
+
+def assert_same_outputs(small, model, x, tolerance):
+    expected = outputs(model, x)
+    assert max(y.std(axis=0).max() for y in expected) > 1e-4
+    assert largest_difference(outputs(small, x), expected) <= tolerance
+
+
+@every_case
+def test_outputs_are_the_same(name):
+    model, x, small, _ = compacted(name)
+    assert_same_outputs(small, model, x, TABLE[name].tolerance)
+
+
+@every_case
+def test_what_can_go_goes(name):
+    model, _, small, _ = compacted(name)
+    before, case = model.count_params(), TABLE[name]
+    assert small.count_params() <= case.bound(before)
+    if case.keeps:
+        assert small.count_params() == before
+
+
+@every_case
+def test_the_record_counts_parameters_and_units(name):
+    model, _, small, compaction = compacted(name)
+    assert compaction.parameters_before == model.count_params()
+    assert compaction.parameters_after == small.count_params()
+    for layer in compaction.layers:
+        assert 1 <= layer.units_after <= layer.units_before
+        assert all(
+            reason and isinstance(reason, str) and count > 0
+            for reason, count in layer.kept.items()
+        )
+        assert sum(layer.kept.values()) <= layer.units_after
+        assert layer.path in str(compaction)
+    json.dumps(compaction.to_dict())
+
+
+@every_case
+def test_outputs_are_the_same_where_each_layer_loses_units_of_its_own(name):
+    model, x = made(name, aligned=False)
+    small = kreg.compact(model)
+    assert_same_outputs(small, model, x, TABLE[name].tolerance)
+    assert small.count_params() <= model.count_params()
+
+
+@every_case
+def test_the_original_is_untouched(name):
+    model, _ = made(name)
+    weights = [np.copy(w) for w in model.get_weights()]
+    config, trainable = model.get_config(), trainable_paths(model)
+    small = kreg.compact(model)
+    small.set_weights([np.zeros_like(w) for w in small.get_weights()])
+    for now, before in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, before)
+    assert model.get_config() == config
+    assert trainable_paths(model) == trainable
+
+
+def trainable_paths(model):
+    return [v.path for v in model.trainable_variables]
+
+
+@every_case
+def test_a_compact_model_has_nothing_more_to_lose(name):
+    _, _, small, _ = compacted(name)
+    assert kreg.compact(small).count_params() == small.count_params()
+
+
+def test_all_load_and_predict_where_kreg_is_not_installed(tmp_path):
+    names = [name for name, case in TABLE.items() if not case.slow]
+    if BACKEND != "tensorflow":
+        names = [name for name in names if "float64" not in name]
+    for name in names:
+        model, x = made(name)
+        kreg.compact(model).save(tmp_path / f"{name}.keras")
+        arrays = keras.tree.flatten(x)
+        expected = outputs(model, x)
+        np.savez(
+            tmp_path / f"{name}.npz",
+            **{f"x{i:02}": a for i, a in enumerate(arrays)},
+            **{f"y{i:02}": a for i, a in enumerate(expected)},
+        )
+    found = subprocess.run(
+        [sys.executable, str(LOADER), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(LOADER.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    differences = json.loads(found.stdout.splitlines()[-1])
+    assert set(differences) == set(names)
+    assert {
+        name: difference
+        for name, difference in differences.items()
+        if difference > TABLE[name].tolerance
+    } == {}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_attach_fit_strip_compact(name):
+    model, x = made(name)
+    kreg.attach(model, kreg.GroupLasso(1e-6))
+    y = keras.tree.map_structure(keras.ops.zeros_like, model(x))
+    model.compile(
+        kreg.ProximalOptimizer(keras.optimizers.SGD(1e-6)),
+        keras.tree.map_structure(lambda _: "mse", y),
+    )
+    model.fit(x, y, verbose=0)
+    randomize(model)
+    kreg.strip(model)
+    small = kreg.compact(model)
+    assert_same_outputs(small, model, x, TABLE[name].tolerance)
+    assert small.count_params() <= TABLE[name].bound(model.count_params())
