@@ -2,8 +2,8 @@
 
 LeNet-300-100 and a convolutional network with BatchNormalization on MNIST,
 50,000 images to train on and 10,000 held out, 12 epochs of Adam in all. kreg:
-two epochs without a penalty, seven in which the strength of a GroupLasso rises
-as a cubic, three of refit with the zeros frozen; then `kreg.compact`. Beside
+two epochs without a penalty, five in which the strength of a GroupLasso rises
+as a cubic, five of refit with the zeros frozen; then `kreg.compact`. Beside
 it the same network trained without a penalty, and LeNet-300-100 with 90 % of
 its weights pruned by tensorflow-model-optimization, which needs Keras 2 and so
 an environment of its own (see `magnitude_pruning.py`). All are written for
@@ -37,11 +37,12 @@ from interleaved import in_turn, interval
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from sparsity_accuracy import BATCH_SIZE, EPOCHS, RAMP, RATE, WARM, split
+from sparsity_accuracy import BATCH_SIZE, EPOCHS, RATE, split
 
 import kreg
 from kreg.deployment import deploy_report
 
+WARM, RAMP = 2, 5
 ROUNDS, CALLS = 60, 20
 
 

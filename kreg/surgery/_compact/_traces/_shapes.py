@@ -1,5 +1,7 @@
 """Layers that arrange the same entries anew."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from kreg.surgery._compact._call import (
@@ -28,6 +30,15 @@ def flatten(call: Call, network: Network) -> Traced:
         places = np.moveaxis(places, 0, -1)
     order = places.reshape(-1)
     return Traced((Signal(signal.channels[order], signal.constants[order], 1),))
+
+
+def permute(call: Call, network: Network) -> Traced:
+    """The same axes in another order."""
+    if len(call.signals) != 1:
+        return kept_whole(call, network)
+    signal = call.signals[0]
+    axis = call.operation.dims.index(signal.axis) + 1
+    return Traced((replace(signal, axis=axis),))
 
 
 def reshape(call: Call, network: Network) -> Traced:

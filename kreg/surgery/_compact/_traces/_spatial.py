@@ -1,5 +1,7 @@
 """Layers that move what is in a channel, and change no channel."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from kreg.surgery._compact._call import (
@@ -32,7 +34,7 @@ def global_pooling(call: Call, network: Network) -> Traced:
     if signal is None:
         return kept_whole(call, network)
     axis = signal.axis if layer.keepdims else 1
-    return Traced((type(signal)(signal.channels, signal.constants, axis),))
+    return Traced((replace(signal, axis=axis),))
 
 
 def zero_padding(call: Call, network: Network) -> Traced:
@@ -54,4 +56,4 @@ def repeat_vector(call: Call, network: Network) -> Traced:
     signal = along_axis(call, -1)
     if signal is None:
         return kept_whole(call, network)
-    return Traced((type(signal)(signal.channels, signal.constants, 2),))
+    return Traced((replace(signal, axis=2),))

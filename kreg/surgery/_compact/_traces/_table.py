@@ -33,7 +33,7 @@ from kreg.surgery._compact._traces._merging import (
     product,
 )
 from kreg.surgery._compact._traces._recurrent import recurrent
-from kreg.surgery._compact._traces._shapes import flatten, reshape
+from kreg.surgery._compact._traces._shapes import flatten, permute, reshape
 from kreg.surgery._compact._traces._spatial import (
     global_pooling,
     repeat_vector,
@@ -112,6 +112,7 @@ _LAYERS: Mapping[type, Tracer] = {
         layers.GlobalMaxPooling3D,
     ),
     layers.Flatten: flatten,
+    layers.Permute: permute,
     layers.Reshape: reshape,
     layers.RepeatVector: repeat_vector,
     layers.Concatenate: concatenation,
