@@ -1,7 +1,6 @@
 """Writing a model in a format, by Keras's own means."""
 
 import re
-import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,12 @@ def cause_of(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # Keras and TensorFlow put where it happened before what happened.
     lines = [line for line in lines if not line.startswith(_PLACES)] or [""]
-    return f"{type(error).__name__}: {textwrap.shorten(lines[0], 300)}"
+    return f"{type(error).__name__}: {_shortened(lines[0])}"
+
+
+def _shortened(text: str) -> str:
+    """The start and the end of a text, which says what happened last."""
+    return text if len(text) <= 300 else f"{text[:140]} [...] {text[-150:]}"
 
 
 def _signature(

@@ -96,6 +96,7 @@ class Batches(keras.callbacks.Callback):
         self.count += 1
 
 
+@pytest.mark.slow
 def test_ends_at_most_a_fiftieth_early_and_in_the_last_epoch():
     batches = Batches()
     history = fit(
@@ -108,6 +109,7 @@ def test_ends_at_most_a_fiftieth_early_and_in_the_last_epoch():
     assert 0.98 * 800 <= batches.count < 800
 
 
+@pytest.mark.slow
 def test_trains_to_the_end_if_told_so():
     batches = Batches()
     callback = kreg.TargetSparsity(0.9, stop_at_target=False)
@@ -129,6 +131,7 @@ def test_no_weight_is_set_by_the_callback():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch traces nothing")
+@pytest.mark.slow
 def test_the_train_step_is_traced_once():
     class Counting(keras.Sequential):
         traces = 0
@@ -172,6 +175,7 @@ def test_steers_chosen_weights_alone():
     assert other.multiplier == 1.0
 
 
+@pytest.mark.slow
 def test_weights_together_end_at_the_target():
     model = regression(
         dense(kreg.L1(1e-3), 8, activation="relu"), dense(kreg.L1(1e-2), 4)
@@ -197,6 +201,7 @@ def test_each_layer_ends_at_the_target():
         assert sparsity(layer.kernel) == pytest.approx(0.75, abs=NEAR)
 
 
+@pytest.mark.slow
 def test_dead_units():
     model = regression(
         dense(kreg.GroupLasso(1e-3), 40, activation="relu"),
@@ -311,13 +316,18 @@ class Interrupt(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("order", ["backup first", "backup last"])
+@pytest.mark.slow
 def test_goes_on_after_an_interruption(order, tmp_path):
     def start(*more):
         penalty = kreg.L1(1e-3)
         strengths = Strengths(penalty)
         callbacks = [
             keras.callbacks.BackupAndRestore(tmp_path / "backup"),
-            kreg.TargetSparsity(0.9, backup_path=tmp_path / "multipliers"),
+            kreg.TargetSparsity(
+                0.9,
+                stop_at_target=False,
+                backup_path=tmp_path / "multipliers",
+            ),
         ]
         if order == "backup last":
             callbacks.reverse()

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 
-import keras
 import pytest
 
 import kreg
@@ -21,6 +20,7 @@ def run(*arguments, cwd=None):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow  # the logs are written by TensorFlow
 def test_demo(tmp_path):
     result = run("demo", "--epochs", 2, "--log-dir", "logs", cwd=tmp_path)
@@ -71,11 +71,11 @@ def test_missing_scikit_learn_names_the_extra(monkeypatch, capsys):
     assert "pip install 'kreg[examples]'" in err
 
 
+@pytest.mark.slow
+@pytest.mark.tensorflow
 def test_demo_results_are_measured(tmp_path):
     from kreg.cli._demo import demo
 
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the logs are written by TensorFlow")
     results = demo(tmp_path, epochs=12, seed=0)
     by_name = {result.name: result for result in results}
     assert all(result.test_accuracy > 0.85 for result in results)
@@ -86,6 +86,7 @@ def test_demo_results_are_measured(tmp_path):
     assert by_name["GroupLasso, proximal"].dead_units > 0
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_demo_shows_exact_zeros_beside_none_of_keras(tmp_path):
     from kreg.cli._demo import demo

@@ -294,6 +294,7 @@ def test_weights_without_a_gradient_are_not_wiped():
     assert np.count_nonzero(after[10:]) > 0.99 * after[10:].size
 
 
+@pytest.mark.slow
 def test_input_that_is_always_zero_is_dropped_in_the_end():
     """As the lasso's solution demands; Adam alone would divide 0 by 0."""
     model = network(kreg.L1(0.05))
@@ -341,6 +342,7 @@ def test_average_is_of_the_weights_after_their_proximal_steps():
     np.testing.assert_allclose(model.get_weights()[0], average, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weight_that_mcp_spares_stays_under_adam():
     """Though the gradient there vanishes, and Adam divides by it."""
     start = np.array([[1.0], [1.0]], "float32")

@@ -575,7 +575,10 @@ def test_pretrained_application():
 def test_under_a_strategy():
     import tensorflow as tf
 
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
     with strategy.scope():
         model = network()
         model.compile(kreg.ProximalOptimizer(keras.optimizers.SGD(0.0)), "mse")

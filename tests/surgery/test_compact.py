@@ -90,6 +90,7 @@ def test_the_record_counts_parameters_and_units(name):
     json.dumps(compaction.to_dict())
 
 
+@pytest.mark.slow
 @every_case
 def test_outputs_are_the_same_where_each_layer_loses_units_of_its_own(name):
     model, x = made(name, aligned=False)
@@ -98,6 +99,7 @@ def test_outputs_are_the_same_where_each_layer_loses_units_of_its_own(name):
     assert small.count_params() <= model.count_params()
 
 
+@pytest.mark.slow
 @every_case
 def test_the_original_is_untouched(name):
     model, _ = made(name)
@@ -115,6 +117,7 @@ def trainable_paths(model):
     return [v.path for v in model.trainable_variables]
 
 
+@pytest.mark.slow
 @every_case
 def test_a_compact_model_has_nothing_more_to_lose(name):
     _, _, small, _ = compacted(name)

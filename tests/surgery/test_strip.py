@@ -363,7 +363,10 @@ def test_mixed_precision():
 def test_under_a_strategy():
     import tensorflow as tf
 
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
     with strategy.scope():
         model = network()
         model.compile(OPTIMIZERS["scheduled"](), "mse")

@@ -101,8 +101,11 @@ def channel_axis(layer: keras.layers.Layer) -> int:
 
 
 def array(variable: Any) -> NDArray[np.float64]:
-    """The values of a variable, in double precision."""
-    values: NDArray[np.float64] = ops.convert_to_numpy(
-        ops.convert_to_tensor(variable)
-    ).astype(np.float64)
-    return values
+    """The values of a vector, in double precision."""
+    return matrix(variable).astype(np.float64)
+
+
+def matrix(variable: Any) -> NDArray[Any]:
+    """The values of a large weight, in single precision unless it is double."""
+    values = ops.convert_to_numpy(ops.convert_to_tensor(variable))
+    return values.astype("float64" if values.dtype == "float64" else "float32")

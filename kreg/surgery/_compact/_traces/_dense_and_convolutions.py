@@ -13,6 +13,7 @@ from kreg.surgery._compact._call import (
     array,
     channel_axis,
     kept_whole,
+    matrix,
 )
 from kreg.surgery._compact._network import Kept, Network
 from kreg.surgery._compact._traces._mixing import Mixing, bias_of
@@ -28,7 +29,7 @@ def dense(call: Call, network: Network) -> Traced:
         call,
         network,
         signal,
-        array(layer.kernel),
+        matrix(layer.kernel),
         bias_of(layer, array),
         padded=False,
         axis=-1,
@@ -55,7 +56,7 @@ def convolution(call: Call, network: Network) -> Traced:
         call,
         network,
         signal,
-        array(layer.kernel),
+        matrix(layer.kernel),
         bias_of(layer, array),
         padded=is_padded(layer),
         axis=signal.axis,
@@ -78,7 +79,7 @@ def transposed_convolution(call: Call, network: Network) -> Traced:
         call,
         network,
         signal,
-        np.swapaxes(array(layer.kernel), -1, -2),
+        np.swapaxes(matrix(layer.kernel), -1, -2),
         bias_of(layer, array),
         # Every position sees another part of the window.
         padded=True,

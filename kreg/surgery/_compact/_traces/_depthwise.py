@@ -1,5 +1,7 @@
 """Convolutions that move a window over each channel by itself."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from kreg.surgery._compact._call import (
     array,
     channel_axis,
     kept_whole,
+    matrix,
 )
 from kreg.surgery._compact._network import Kept, Network
 from kreg.surgery._compact._reader import Reader
@@ -33,7 +36,7 @@ def depthwise_convolution(call: Call, network: Network) -> Traced:
         or not is_elementwise(layer.activation)
     ):
         return kept_whole(call, network)
-    kernel, bias = array(layer.kernel), bias_of(layer, array)
+    kernel, bias = matrix(layer.kernel), bias_of(layer, array)
     made = Signal(
         np.repeat(signal.channels, layer.depth_multiplier),
         _filtered(call, network, signal, kernel),
@@ -58,14 +61,14 @@ def separable_convolution(call: Call, network: Network) -> Traced:
     signal = along_axis(call, channel_axis(layer))
     if signal is None or is_altered(layer):
         return kept_whole(call, network)
-    depthwise = array(layer.depthwise_kernel)
-    pointwise, bias = array(layer.pointwise_kernel), bias_of(layer, array)
-    matrix = pointwise.reshape(-1, pointwise.shape[-1])
+    depthwise = matrix(layer.depthwise_kernel)
+    pointwise, bias = matrix(layer.pointwise_kernel), bias_of(layer, array)
+    mixing = pointwise.reshape(-1, pointwise.shape[-1])
     filtered = _filtered(call, network, signal, depthwise)
     window = tuple(range(depthwise.ndim - 2))
     passes = (depthwise != 0).any(axis=window).reshape(-1)
-    mixes = (matrix != 0) & passes[:, None]
-    units = network.new(matrix.shape[1], signal.axis)
+    mixes = (mixing != 0) & passes[:, None]
+    units = network.new(mixing.shape[1], signal.axis)
     network.made[call.path] = units.channels
     inputs = len(signal.channels)
     network.readers.append(
@@ -73,7 +76,7 @@ def separable_convolution(call: Call, network: Network) -> Traced:
             call.path,
             signal.channels,
             units.channels,
-            mixes.reshape(inputs, -1, matrix.shape[1]).any(axis=1),
+            mixes.reshape(inputs, -1, mixing.shape[1]).any(axis=1),
             np.where(
                 np.isnan(filtered).reshape(inputs, -1).any(axis=1),
                 np.nan,
@@ -83,7 +86,7 @@ def separable_convolution(call: Call, network: Network) -> Traced:
             merges=False,
         )
     )
-    shift = np.nan_to_num(filtered)[:, None] * matrix
+    shift = np.nan_to_num(filtered)[:, None] * mixing
     constants = shift.sum(axis=0) + (0.0 if bias is None else bias)
     constants[mixes[np.isnan(filtered)].any(axis=0)] = np.nan
     if is_elementwise(layer.activation):
@@ -111,14 +114,14 @@ def separable_convolution(call: Call, network: Network) -> Traced:
 
 
 def _filtered(
-    call: Call, network: Network, signal: Signal, kernel: NDArray[np.float64]
+    call: Call, network: Network, signal: Signal, kernel: NDArray[Any]
 ) -> Values:
     """What a window makes of each constant channel, shape (inputs * made,)."""
     multiplier = kernel.shape[-1]
     window = tuple(range(kernel.ndim - 2))
     given = np.repeat(signal.constants, multiplier)
     silent = ~(kernel != 0).any(axis=window).reshape(-1)
-    made = given * kernel.sum(axis=window).reshape(-1)
+    made = given * kernel.sum(axis=window, dtype=np.float64).reshape(-1)
     if is_padded(call.operation):
         lost = ~np.isnan(given) & (given != 0) & ~silent
         network.note_obstacle(

@@ -6,8 +6,8 @@ from kreg.surgery._compact._call import (
     Call,
     Reduction,
     Traced,
-    array,
     kept_whole,
+    matrix,
 )
 from kreg.surgery._compact._network import Kept, Network
 from kreg.surgery._compact._traces._dense_and_convolutions import is_altered
@@ -21,7 +21,7 @@ def embedding(call: Call, network: Network) -> Traced:
     network.pin(
         call.signals[0].channels, f"`{call.path}` looks each of them up"
     )
-    table = array(layer.embeddings)
+    table = matrix(layer.embeddings)
     rank = len(call.node.output_tensors[0].shape)
     units = network.new(table.shape[1], rank - 1)
     network.made[call.path] = units.channels

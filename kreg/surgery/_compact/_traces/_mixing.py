@@ -30,7 +30,7 @@ class Mixing:
         call: Call,
         network: Network,
         signal: Signal,
-        kernel: NDArray[np.float64],
+        kernel: NDArray[Any],
         bias: NDArray[np.float64] | None,
         *,
         padded: bool,
@@ -38,7 +38,7 @@ class Mixing:
     ) -> None:
         window = tuple(range(kernel.ndim - 2))
         self._kernel, self._bias = kernel, bias
-        self._sums = kernel.sum(axis=window)
+        self._sums = kernel.sum(axis=window, dtype=np.float64)
         self._padded = padded
         self._signal = signal
         self._rank = len(call.node.output_tensors[0].shape)
@@ -79,7 +79,7 @@ class Mixing:
 
     def reduced(
         self, kept: Kept
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
         """The kernel and the bias of what is kept."""
         inputs, units = kept(self._signal.channels), kept(self.units.channels)
         constants = np.nan_to_num(self._signal.constants)
@@ -107,11 +107,11 @@ class Mixing:
 
 
 def _merged(
-    kernel: NDArray[np.float64],
+    kernel: NDArray[Any],
     constants: Values,
     gone: NDArray[np.bool_],
     kept: NDArray[np.bool_],
-) -> NDArray[np.float64]:
+) -> NDArray[Any]:
     """The kernel in which one constant channel stands for those that go."""
     size = np.where(kept, np.abs(constants), 0.0)
     carrier = int(np.argmax(size))

@@ -19,11 +19,12 @@ from kreg.surgery._compact._call import (
     along_axis,
     array,
     kept_whole,
+    matrix,
 )
 from kreg.surgery._compact._network import Kept, Network
 from kreg.surgery._compact._reader import Reader
 
-Gates = NDArray[np.float64]
+Gates = NDArray[Any]
 
 
 def recurrent(call: Call, network: Network) -> Traced:
@@ -35,8 +36,8 @@ def recurrent(call: Call, network: Network) -> Traced:
     cell = layer.cell
     gates = _GATES[type(layer)]
     kernel, own = (
-        _gated(array(cell.kernel), gates),
-        _gated(array(cell.recurrent_kernel), gates),
+        _gated(matrix(cell.kernel), gates),
+        _gated(matrix(cell.recurrent_kernel), gates),
     )
     bias = _gated(array(cell.bias), gates) if cell.use_bias else None
     rank = 3 if layer.return_sequences else 2
@@ -44,7 +45,7 @@ def recurrent(call: Call, network: Network) -> Traced:
     network.made[call.path] = units.channels
     still = _stays_at_zero(layer, signal.constants, kernel, own, bias)
     constants = np.where(still, 0.0, np.nan)
-    for read, matrix, known, folds in (
+    for read, weights, known, folds in (
         (signal.channels, kernel, signal.constants, True),
         (units.channels, own, constants, False),
     ):
@@ -53,7 +54,7 @@ def recurrent(call: Call, network: Network) -> Traced:
                 call.path,
                 read,
                 units.channels,
-                (matrix != 0).any(axis=1),
+                (weights != 0).any(axis=1),
                 known,
                 folds=folds,
                 merges=False,
@@ -80,7 +81,7 @@ def recurrent(call: Call, network: Network) -> Traced:
 _GATES: dict[type, int] = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}
 
 
-def _gated(values: NDArray[np.float64], gates: int) -> Gates:
+def _gated(values: NDArray[Any], gates: int) -> Gates:
     """Shape (rows, gates, units); a bias has a row for each of its parts."""
     rows = 1 if values.ndim == 1 else values.shape[0]
     return values.reshape(rows, gates, -1)
