@@ -7,6 +7,7 @@ from kreg import (
     optimizers,
     regularizers,
     schedules,
+    selection,
     statistics,
     surgery,
 )
@@ -22,6 +23,7 @@ from kreg.regularizers import (
     GroupLasso,
     SparseGroupLasso,
 )
+from kreg.selection import compare, path, strength_max
 from kreg.statistics import check, penalties, summary
 from kreg.surgery import (
     attach,
@@ -47,14 +49,18 @@ __all__ = [
     "callbacks",
     "check",
     "compact",
+    "compare",
     "deployment",
     "export",
     "freeze_support",
     "optimizers",
+    "path",
     "penalties",
     "regularizers",
     "schedules",
+    "selection",
     "statistics",
+    "strength_max",
     "strip",
     "summary",
     "surgery",

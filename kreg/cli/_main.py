@@ -9,6 +9,7 @@ from pathlib import Path
 import kreg
 from kreg.cli._arguments import Commands, at_least_one
 from kreg.cli._compact import add_compact
+from kreg.cli._compare import add_compare
 from kreg.cli._demo import demo
 from kreg.cli._ending import (
     CLOSED_PIPE,
@@ -76,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Regularization in Keras that does what the textbook says.",
         epilog=(
             "Models are read from .keras files in Keras's safe mode: no code "
-            "in a file is run. The exit status is 0; or 1 if the work failed "
-            "and 2 if the words are wrong, and then nothing is written."
+            "in such a file is run. The exit status is 0; or 1 if the work "
+            "failed and 2 if the words are wrong, and then nothing is written."
         ),
     )
     parser.add_argument(
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add_compact(commands)
     add_export(commands)
     add_report(commands)
+    add_compare(commands)
     _add_demo(commands)
     return parser
 

@@ -15,6 +15,11 @@ MODULES = [
     for module in pkgutil.walk_packages(kreg.__path__, "kreg.")
     if not module.name.endswith("__main__")
     and not module.name.endswith(("._tensorflow", "._jax"))
+    # Shown on TensorFlow so far.
+    and not (
+        module.name.startswith("kreg.selection.")
+        and keras.backend.backend() != "tensorflow"
+    )
 ]
 PACKAGES = [
     name
@@ -60,6 +65,14 @@ WITHOUT_EXAMPLE = {
     "kreg.deployment.Latency",
     "kreg.deployment.ModelFigures",
     "kreg.regularizers.Penalty",  # abstract
+    "kreg.selection.Arrays",
+    "kreg.selection.CompareResult",  # what `compare` returns; shown there
+    "kreg.selection.CompareRow",
+    "kreg.selection.Comparison",
+    "kreg.selection.FeatureEntry",
+    "kreg.selection.PathPoint",
+    "kreg.selection.StabilityResult",
+    "kreg.selection.TrainingData",
     "kreg.statistics.LayerReading",
     "kreg.statistics.Reading",  # what `read` returns; shown there
     "kreg.statistics.WeightReading",

@@ -1,0 +1,168 @@
+"""Batches in an order that the seed alone decides."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg.selection._data import Arrays, Structure, keras_map
+
+
+class Order:
+    """The order of rows in passes over data, each in one of its own.
+
+    Args:
+        size: int, the number of rows.
+        batch_size: int, the rows of a batch.
+        passes: int, how many passes an epoch of `fit` makes.
+    """
+
+    def __init__(self, size: int, batch_size: int, passes: int) -> None:
+        self.size = size
+        self.batch_size = min(batch_size, size)
+        self.passes = passes
+        self._seed: tuple[int, ...] = ()
+        self._epoch = 0
+
+    @property
+    def per_pass(self) -> int:
+        """The number of batches of a pass."""
+        return math.ceil(self.size / self.batch_size)
+
+    @property
+    def per_epoch(self) -> int:
+        """The number of batches of an epoch."""
+        return self.passes * self.per_pass
+
+    def begin(self, seed: tuple[int, ...]) -> None:
+        """Start anew with the first pass that `seed` decides."""
+        self._seed = seed
+        self._epoch = 0
+
+    def next_epoch(self) -> list[NDArray[Any]]:
+        """The rows of each pass of an epoch."""
+        first = self._epoch * self.passes
+        self._epoch += 1
+        return [
+            np.random.default_rng((*self._seed, first + i)).permutation(
+                self.size
+            )
+            for i in range(self.passes)
+        ]
+
+
+class OrderedBatches(keras.utils.PyDataset):
+    """Batches of arrays in an order, for every backend.
+
+    Args:
+        arrays: the rows.
+        order: their order.
+    """
+
+    def __init__(self, arrays: Arrays, order: Order) -> None:
+        super().__init__()
+        self._arrays = arrays
+        self._order = order
+        self._passes: list[NDArray[Any]] = []
+
+    @property
+    def num_batches(self) -> int:
+        return self._order.per_epoch
+
+    def on_epoch_begin(self) -> None:
+        """Draw the order of the epoch."""
+        self._passes = self._order.next_epoch()
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        if self._order.per_pass == 1:
+            return triple(self._arrays)
+        if not self._passes:
+            # Keras looks at a batch before the first epoch, for its types.
+            return triple(self._arrays.rows(range(self._order.batch_size)))
+        number, place = divmod(index, self._order.per_pass)
+        start = place * self._order.batch_size
+        rows = self._passes[number][start : start + self._order.batch_size]
+        return triple(self._arrays.rows(rows))
+
+
+def ordered_batches(arrays: Arrays, order: Order) -> Any:
+    """What `fit` goes through, an epoch at a time."""
+    arrays = in_precision(arrays)
+    if keras.backend.backend() == "tensorflow":
+        from kreg.selection import _tensorflow_batches
+
+        return _tensorflow_batches.ordered_batches(arrays, order)
+    return OrderedBatches(arrays, order)
+
+
+def evaluation_batches(arrays: Arrays, batch_size: int) -> Any:
+    """What `evaluate` goes through, made once for all times."""
+    arrays, order = in_precision(arrays), Order(arrays.size, batch_size, 1)
+    if keras.backend.backend() == "tensorflow":
+        from kreg.selection import _tensorflow_batches
+
+        return _tensorflow_batches.batches(arrays, order)
+    return PlainBatches(arrays, order)
+
+
+class PlainBatches(keras.utils.PyDataset):
+    """Batches of arrays as they are.
+
+    Args:
+        arrays: the rows.
+        order: tells the size of a batch.
+    """
+
+    def __init__(self, arrays: Arrays, order: Order) -> None:
+        super().__init__()
+        self._arrays = arrays
+        self._order = order
+
+    @property
+    def num_batches(self) -> int:
+        return self._order.per_pass
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        start = index * self._order.batch_size
+        stop = min(start + self._order.batch_size, self._order.size)
+        return triple(self._arrays.rows(range(start, stop)))
+
+
+def batches_of(
+    part: Any, batch_size: int
+) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Batches in the order of the data, each with its number of rows."""
+    if isinstance(part, Arrays):
+        part = in_precision(part)
+        for start in range(0, part.size, batch_size):
+            rows = range(start, min(start + batch_size, part.size))
+            yield triple(part.rows(rows)), len(rows)
+        return
+    found = part
+    if isinstance(part, keras.utils.PyDataset):
+        found = (part[index] for index in range(part.num_batches))
+    for batch in found:
+        arrays = keras.tree.map_structure(
+            keras.ops.convert_to_numpy, tuple(batch)
+        )
+        yield arrays, len(keras.tree.flatten(arrays)[0])
+
+
+def in_precision(arrays: Arrays) -> Arrays:
+    """The arrays, with floating point numbers in Keras's precision."""
+
+    def converted(array: NDArray[Any]) -> NDArray[Any]:
+        is_float = np.issubdtype(array.dtype, np.floating)
+        return array.astype(keras.config.floatx()) if is_float else array
+
+    return keras_map(converted, arrays)
+
+
+def triple(arrays: Arrays) -> tuple[Structure, ...]:
+    """The arrays as `fit` takes them."""
+    if arrays.sample_weight is None:
+        return arrays.x, arrays.y
+    return arrays.x, arrays.y, arrays.sample_weight

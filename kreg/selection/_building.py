@@ -1,0 +1,97 @@
+"""Models as `build_model` makes them."""
+
+import json
+from collections.abc import Callable
+from weakref import WeakSet
+
+import keras
+
+from kreg._keras_private import flatten_layers, replace_optimizer
+from kreg.binding._applier import penalty_applier
+from kreg.optimizers import ProximalOptimizer
+
+_seen: WeakSet[keras.Model] = WeakSet()
+
+
+def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
+    """A new model, built and compiled.
+
+    Args:
+        build_model: a function without arguments.
+        seed: int, Keras's random seed while the model is built.
+
+    Raises:
+        TypeError: if `build_model` is no function, or makes no model.
+        ValueError: if it makes one twice, or one that is not built or not
+            compiled.
+    """
+    if not callable(build_model) or isinstance(build_model, keras.Model):
+        raise TypeError(
+            "`build_model` must be a function without arguments that returns a "
+            f"new model. Received: build_model={build_model!r}"
+        )
+    keras.utils.set_random_seed(seed)
+    model = build_model()
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`build_model` must return a `keras.Model`. "
+            f"Received: build_model() of type {type(model).__name__}"
+        )
+    if model in _seen:
+        raise ValueError(
+            "`build_model` must return a new model at each call: make it "
+            f"inside the function. Received: the model {model.name!r} twice"
+        )
+    if not model.built:
+        raise ValueError(
+            "`build_model` must return a model that is built: give it a "
+            f"`keras.Input`. Received: build_model()={model!r}, not built"
+        )
+    if not model.compiled:
+        raise ValueError(
+            "`build_model` must return a model that is compiled: it tells the "
+            f"loss. Received: build_model()={model!r}, not compiled"
+        )
+    _seen.add(model)
+    return model
+
+
+def architecture(model: keras.Model) -> str:
+    """A text that tells models of one kind from others; without names."""
+    config = model.optimizer.get_config()
+    return json.dumps(
+        {
+            "layers": [type(layer).__name__ for layer in flatten_layers(model)],
+            "weights": [(list(w.shape), w.dtype) for w in model.weights],
+            "loss": str(model.get_compile_config()["loss"]),
+            "optimizer": {k: v for k, v in config.items() if k != "name"},
+        },
+        sort_keys=True,
+        default=str,
+    )
+
+
+def refuse_other_architecture(first: keras.Model, second: keras.Model) -> None:
+    """Raise if `build_model` made models of two kinds."""
+    if architecture(first) != architecture(second):
+        raise ValueError(
+            "`build_model` must return models of one architecture. "
+            f"Received: {architecture(first)} and then {architecture(second)}"
+        )
+
+
+def make_proximal(model: keras.Model) -> None:
+    """Wrap the optimizer of a compiled model, if it takes no proximal steps."""
+    optimizer = model.optimizer
+    if penalty_applier(optimizer) is not None:
+        return
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        config = optimizer.get_config()
+        config["inner_optimizer"] = keras.saving.serialize_keras_object(
+            ProximalOptimizer(optimizer.inner_optimizer)
+        )
+        wrapped = keras.optimizers.LossScaleOptimizer.from_config(config)
+    else:
+        wrapped = ProximalOptimizer(optimizer)
+    replace_optimizer(model, wrapped)
+    model.train_function = None

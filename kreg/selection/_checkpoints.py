@@ -1,0 +1,120 @@
+"""The folder of a path: what is finished is there as a whole."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg.selection._path_point import PathPoint
+from kreg.selection._path_result import Weights
+from kreg.selection._whole_files import write_whole
+
+Header = dict[str, Any]
+
+
+class Checkpoints:
+    """Finished points, and the state from which the path goes on.
+
+    Args:
+        directory: the folder, created if it is not there; None keeps nothing.
+        identity: what tells this path from others.
+
+    Raises:
+        ValueError: if the folder holds another path.
+    """
+
+    def __init__(
+        self, directory: str | Path | None, identity: Mapping[str, Any]
+    ) -> None:
+        self._directory = None if directory is None else Path(directory)
+        if self._directory is None:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        file = self._directory / "path.json"
+        told = json.loads(json.dumps(identity))
+        if file.exists():
+            _refuse_other(json.loads(file.read_text()), told, directory)
+        else:
+            text = json.dumps(told, indent=1)
+            write_whole(file, lambda open_file: open_file.write(text.encode()))
+
+    def save_point(
+        self, number: int, point: PathPoint, weights: Weights
+    ) -> None:
+        """Write what a point came to."""
+        self._write(f"point_{number:04d}.npz", point.to_dict(), weights)
+
+    def load_point(self, number: int) -> tuple[PathPoint, Weights]:
+        """Read what a point came to."""
+        header, weights = self._read(f"point_{number:04d}.npz")
+        return PathPoint.from_dict(header), tuple(weights)
+
+    def save_state(self, header: Header, model: keras.Model) -> None:
+        """Write from where the path goes on.
+
+        Args:
+            header: what can be JSON, `"finished"` points among it.
+            model: the model, with its optimizer.
+        """
+        if self._directory is not None:
+            state = [np.asarray(ops.convert_to_numpy(v)) for v in _state(model)]
+            self._write("state.npz", header, state)
+
+    def load_state(self, model: keras.Model) -> Header | None:
+        """Put the saved state on a model; None if there is none."""
+        if self._directory is None or not self._path("state.npz").exists():
+            return None
+        header, state = self._read("state.npz")
+        for variable, value in zip(_state(model), state, strict=True):
+            variable.assign(value)
+        return header
+
+    def _path(self, name: str) -> Path:
+        return Path(self._directory or ".", name)
+
+    def _write(
+        self, name: str, header: Header, arrays: Sequence[NDArray[Any]]
+    ) -> None:
+        if self._directory is None:
+            return
+        named: dict[str, Any] = {str(i): a for i, a in enumerate(arrays)}
+        text = np.array(json.dumps(header))
+        write_whole(
+            self._path(name),
+            lambda file: np.savez(file, header=text, **named),
+        )
+
+    def _read(self, name: str) -> tuple[Header, list[NDArray[Any]]]:
+        with np.load(self._path(name)) as found:
+            arrays = [found[str(i)] for i in range(len(found.files) - 1)]
+            return json.loads(str(found["header"])), arrays
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    """All that training goes on from: weights, seeds, and the optimizer's."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _refuse_other(
+    there: Mapping[str, Any], here: Mapping[str, Any], directory: Any
+) -> None:
+    differing = [
+        key
+        for key in sorted({*there, *here})
+        if there.get(key) != here.get(key)
+    ]
+    if differing:
+        shown = ", ".join(
+            f"{key}: {there.get(key)!r} there and {here.get(key)!r} here"
+            for key in differing
+        )
+        raise ValueError(
+            "`directory` must be empty, or hold this very path: choose another "
+            f"folder. Received: directory={str(directory)!r}, whose path has "
+            f"another {shown}"
+        )

@@ -1,0 +1,121 @@
+"""Which strength of a penalty is chosen."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._arguments import real_number
+
+Select: TypeAlias = Literal["one_standard_error", "best"] | float
+
+
+def checked_select(select: Any) -> Select:
+    """Return `select` if it is a rule, or a sparsity in (0, 1)."""
+    if select in ("one_standard_error", "best"):
+        rule: Select = select
+        return rule
+    if isinstance(select, str):
+        raise ValueError(
+            '`select` must be "one_standard_error", "best" or a sparsity in '
+            f"(0, 1). Received: select={select!r}"
+        )
+    sparsity = real_number("select", select)
+    if not 0.0 < sparsity < 1.0:
+        raise ValueError(
+            "`select` must be a sparsity in (0, 1): the fraction of the "
+            f"penalized weights that are zero. Received: select={select!r}"
+        )
+    return sparsity
+
+
+def standard_errors(scores: NDArray[Any]) -> NDArray[Any]:
+    """The standard error of the mean score, for each strength.
+
+    Folds of one seed are counted once: that of several seeds is the root of
+    the mean square of theirs, because the folds of another seed are made of
+    the same rows and tell nothing new of other data.
+
+    Args:
+        scores: array of shape `(seeds, folds, strengths)`.
+    """
+    folds = scores.shape[1]
+    if folds == 1:
+        return np.zeros(scores.shape[2])
+    variances = scores.var(axis=1, ddof=1) / folds
+    return np.asarray(np.sqrt(variances.mean(axis=0)))
+
+
+def chosen_index(
+    scores: NDArray[Any],
+    sparsities: NDArray[Any],
+    strengths: Sequence[float],
+    select: Select,
+) -> int:
+    """The index of the strength that a rule chooses.
+
+    Args:
+        scores: array of shape `(seeds, folds, strengths)`, of which more is
+            better. A strength with a NaN is never chosen while there is
+            another.
+        sparsities: an array of the same shape.
+        strengths: the strengths.
+        select: the rule, as `checked_select` returns it.
+    """
+    sizes = np.asarray(strengths)
+    means = scores.mean(axis=(0, 1))
+    known = ~np.isnan(means)
+    if not known.any():
+        known, means = ~known, np.zeros_like(means)
+    if not isinstance(select, str):
+        zeros = sparsities.mean(axis=(0, 1))
+        reached = known & (zeros >= select)
+        if reached.any():
+            return _of(reached, -sizes)
+        return _of(known & (zeros == zeros[known].max()), sizes)
+    best = _of(known & (means == means[known].max()), sizes)
+    if select == "best":
+        return best
+    limit = means[best] - np.nan_to_num(standard_errors(scores))[best]
+    return _of(known & (means >= limit), sizes)
+
+
+def held_out_scores(
+    scores: NDArray[Any],
+    sparsities: NDArray[Any],
+    strengths: Sequence[float],
+    select: Select,
+) -> NDArray[Any]:
+    """The score of every fold at the strength that the other folds choose.
+
+    So a penalty with many strengths to choose from has no advantage over one
+    with few: no fold has a say in the strength that it judges.
+
+    Args:
+        scores: array of shape `(seeds, folds, strengths)`, more is better.
+        sparsities: an array of the same shape.
+        strengths: the strengths.
+        select: the rule.
+
+    Returns:
+        An array of shape `(seeds, folds)`.
+    """
+    seeds, folds, _ = scores.shape
+    found = np.empty((seeds, folds))
+    for seed in range(seeds):
+        for fold in range(folds):
+            others = np.arange(folds) != fold
+            index = chosen_index(
+                scores[[seed]][:, others],
+                sparsities[[seed]][:, others],
+                strengths,
+                select,
+            )
+            found[seed, fold] = scores[seed, fold, index]
+    return found
+
+
+def _of(allowed: NDArray[Any], size: NDArray[Any]) -> int:
+    """The index of the largest size among the allowed."""
+    return int(np.where(allowed, size, -np.inf).argmax())

@@ -1,0 +1,43 @@
+"""Showing how far a comparison is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+@contextmanager
+def shown_paths(number: int, verbose: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, with the penalty of the last path beside it.
+
+    Args:
+        number: how many paths there will be.
+        verbose: 0 shows nothing.
+
+    Returns:
+        What to call with the name of the penalty of each path that ends.
+    """
+    console = Console()
+    if not verbose or not console.is_terminal:
+        yield lambda name: None
+        return
+    columns = (
+        TextColumn("paths"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=number)
+        yield lambda name: progress.update(
+            task, advance=1, description=escape(name)
+        )

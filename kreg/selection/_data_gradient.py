@@ -1,0 +1,98 @@
+"""The gradient of the data loss over all training data."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg._keras_private import replace_optimizer
+from kreg._types import Tensor
+from kreg.binding import bind
+from kreg.binding._applier import PenaltyApplier
+from kreg.selection._batches import batches_of
+
+_ROWS = 4096
+
+
+class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
+    """Adds gradients up, and leaves weights alone.
+
+    As an applier of penalties it gets the gradient of the data loss alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(learning_rate=0.0, name="gradient_recorder")
+        self.inner_optimizer = keras.optimizers.SGD(0.0)
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Create the sums and the share that a batch has in them."""
+        if self.built:
+            return
+        super().build(variables)
+        self.share = self.add_variable((), "ones", name="share")
+        self.sums = self.add_optimizer_variables(variables, "sum")
+
+    def update_step(
+        self, gradient: Tensor, variable: Any, learning_rate: Tensor
+    ) -> None:
+        """Add the gradient of a batch to the sum."""
+        total = self.sums[self._get_variable_index(variable)]
+        share = ops.cast(self.share, total.dtype)
+        self.assign_add(total, share * ops.cast(gradient, total.dtype))
+
+
+class DataGradient:
+    """The gradient of a model's data loss, as a function of its weights.
+
+    Args:
+        model: a compiled model whose optimizer is a `GradientRecorder`.
+        train: the training data.
+    """
+
+    def __init__(self, model: keras.Model, train: Any) -> None:
+        self.model = model
+        self._recorder: GradientRecorder = model.optimizer
+        self._recorder.build(model.trainable_variables)
+        self._batches = list(batches_of(train, _ROWS))
+        self._state = _values(model.variables)
+        self._rows = sum(size for _, size in self._batches)
+
+    def __call__(self) -> list[NDArray[Any]]:
+        """The gradient now, an array for each trainable variable."""
+        trained = {id(v) for v in self.model.trainable_variables}
+        for total in self._recorder.sums:
+            total.assign(ops.zeros(total.shape, total.dtype))
+        for batch, size in self._batches:
+            # Each batch finds the same statistics and random seeds.
+            for variable, value in zip(
+                self.model.variables, self._state, strict=True
+            ):
+                if id(variable) not in trained:
+                    variable.assign(value)
+            self._recorder.share.assign(size / self._rows)
+            self.model.train_on_batch(*batch)
+        return _values(self._recorder.sums)
+
+
+@contextmanager
+def data_gradient(model: keras.Model, train: Any) -> Iterator[DataGradient]:
+    """The gradient function of a compiled model, which is left as it was."""
+    bind(model)
+    optimizer, state = model.optimizer, _values(model.variables)
+    replace_optimizer(model, GradientRecorder())
+    model.train_function = None
+    try:
+        yield DataGradient(model, train)
+    finally:
+        replace_optimizer(model, optimizer)
+        model.train_function = None
+        for variable, value in zip(model.variables, state, strict=True):
+            variable.assign(value)
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[NDArray[Any]]:
+    return [np.array(ops.convert_to_numpy(v)) for v in variables]

@@ -1,0 +1,206 @@
+"""A model at one strength after the other."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kreg._arguments import nonnegative_number, positive_integer
+from kreg.selection._building import (
+    architecture,
+    new_model,
+    refuse_other_architecture,
+)
+from kreg.selection._checkpoints import Checkpoints
+from kreg.selection._data import training_data
+from kreg.selection._grid import (
+    checked_direction,
+    checked_grid,
+    checked_strengths,
+)
+from kreg.selection._path_result import PathResult
+from kreg.selection._path_run import PathRun
+from kreg.selection._penalty_family import penalty_family
+from kreg.selection._point_training import Settings
+from kreg.selection._strength_max import is_linear
+
+
+def path(
+    build_model: Callable[[], keras.Model],
+    data: Any,
+    penalty: Any,
+    strengths: Any = "auto",
+    *,
+    epochs: int,
+    num_strengths: int = 30,
+    ratio: float = 1e-3,
+    direction: str = "auto",
+    batch_size: int | None = 32,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    tolerance: float | None = 1e-4,
+    patience: int | None = None,
+    refit: bool = False,
+    monitor: str = "data_loss",
+    directory: str | Path | None = None,
+    seed: int = 0,
+    verbose: int = 1,
+) -> PathResult:
+    """Train a model at many strengths, each from where the last one ended.
+
+    Choose it to see what a penalty costs and what it brings, and how strong it
+    should be: a strength beside one that is solved takes far fewer updates than
+    one from scratch. One compiled model serves all strengths.
+
+    A model with hidden layers goes from weak to strong: it is trained without
+    the penalty first if `strengths` are chosen here, and weights that are lost
+    do not come back easily. A linear model goes from strong to weak, from zero
+    on, as glmnet does.
+
+    At each strength training goes on until a minimum, as `tolerance` tells, or
+    until `patience` is spent, or for `epochs` passes. Whether it looks close
+    enough is asked after each pass, or about every 32 updates where passes are
+    shorter. A minimum can be told only with an optimizer that keeps an average
+    of gradients (SGD with momentum, Adam, AdamW, Nadam, Adamax), and with
+    batches as large as the data, or nearly: the noise of smaller ones stays
+    above the tolerance. For linear models, SGD with momentum and all rows in a
+    batch comes closest to exact solutions. What the optimizer remembers goes
+    on from point to point, its learning rate schedule too.
+
+    Keras's random seed is set to `seed` when a model is built. The order of the
+    rows depends on `seed` and the number of the point alone. Validation data
+    decide when to stop, if `patience` is given, and nothing else.
+
+    Args:
+        build_model: a function without arguments that returns a new model,
+            built and compiled. Its optimizer is put into a
+            `kreg.ProximalOptimizer` if it takes no proximal steps.
+        data: the training data: `(x, y)` or `(x, y, sample_weight)` of arrays
+            or structures of them, or an iterable of batches as `fit` takes it.
+        penalty: a function `strength -> penalty`, such as `kreg.L1` or
+            `lambda s: kreg.L1L2(s, 1e-4)`; or a pair of such a function and a
+            selector, as of `kreg.attach`, or a list of selectors, of the
+            weights it goes on. Alone it goes on all kernels.
+        strengths: an iterable of different numbers >= 0, or `"auto"`, the
+            default: a geometric grid below the strength above which everything
+            is zero, as `kreg.strength_max` tells. For a penalty that makes
+            nothing zero it starts where weights are about 1 % of what the
+            data want.
+        epochs: int, how many passes over the data are made at each strength at
+            most.
+        num_strengths: int, the number of strengths of the grid. Defaults to
+            `30`.
+        ratio: float in (0, 1), the smallest strength of the grid over the
+            largest. Defaults to `1e-3`.
+        direction: `"up"`, from weak to strong, `"down"`, or `"auto"`, the
+            default: down if one kernel is all there is, else up.
+        batch_size: int, the rows of a batch; None for all. Not for an
+            iterable. Defaults to `32`.
+        validation_data: in the forms of `data`. Defaults to `None`.
+        validation_split: float in [0, 1), the fraction of the rows to validate
+            on where there are no `validation_data`; drawn once by `seed`, in
+            the proportions of the classes. Defaults to `0.0`.
+        tolerance: float >= 0, at which optimality residual to stop, as a
+            fraction of the norm of the gradient at the first weights; None for
+            none. Defaults to `1e-4`.
+        patience: int, how many looks in a row may bring no better `monitor`
+            on the validation data, or loss without any, before training
+            stops. Defaults to `None`: any number.
+        refit: bool, whether the figures and weights of a point are those after
+            training on without the penalty, its zeros fixed. The path goes on
+            from the weights before. Costs `epochs` passes more, or `patience`,
+            and a compilation each. Defaults to `False`.
+        monitor: str, the metric by which points are compared. Defaults to
+            `"data_loss"`.
+        directory: a folder for finished points. If the process ends, the same
+            call goes on after the last one, to the same result as without an
+            end. Of an iterable of batches, nobody sees whether it is the same.
+            Defaults to `None`: nothing is kept.
+        seed: int >= 0. Defaults to `0`.
+        verbose: 0 or 1, whether to show progress on a terminal. Defaults to
+            `1`.
+
+    Returns:
+        A `kreg.selection.PathResult`, with a point for each strength and the
+        weights of each.
+
+    Raises:
+        TypeError: if an argument is of no allowed kind.
+        ValueError: if one has no allowed value; if data are empty, hold NaN,
+            or a part has one class alone; if `build_model` returns a model
+            twice, or one that is not built or compiled; if `directory` holds
+            another path. All before training starts.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> rng = numpy.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 4))
+    >>> y = 3.0 * x[:, :1] - x[:, 1:2]  # the other two are not needed
+    >>> def build_model():
+    ...     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    ...     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
+    ...     return model
+    >>> result = kreg.path(build_model, (x, y), kreg.L1, [4.0, 1.0, 0.1],
+    ...                    epochs=1000, batch_size=None)
+    >>> [point.selected_inputs for point in result.points]
+    [(0,), (0, 1), (0, 1)]
+
+    References:
+        Friedman, Hastie and Tibshirani, "Regularization Paths for Generalized
+        Linear Models via Coordinate Descent", Journal of Statistical Software
+        33(1), 2010. Lemhadri, Ruan, Abraham and Tibshirani, "LassoNet", Journal
+        of Machine Learning Research 22, 2021, for paths from dense to sparse.
+    """
+    grid = checked_grid(num_strengths, ratio)
+    given = checked_strengths(strengths)
+    towards = checked_direction(direction)
+    family = penalty_family(penalty)
+    settings = Settings(
+        epochs=positive_integer("epochs", epochs),
+        batch_size=_optional(positive_integer, "batch_size", batch_size),
+        tolerance=_optional(nonnegative_number, "tolerance", tolerance),
+        patience=_optional(positive_integer, "patience", patience),
+        monitor=monitor,
+        seed=_checked_seed(seed),
+    )
+    parts = training_data(data, validation_data, validation_split, seed)
+    model = new_model(build_model, seed)
+    linear = is_linear(model)
+    if towards == "auto":
+        towards = "down" if linear else "up"
+    if towards == "down" and given is None and not linear:
+        raise ValueError(
+            '`direction` must be "up" or "auto" for a model with hidden layers '
+            "whose strengths are not given: from zero its inner weights never "
+            "leave. Received: direction='down'"
+        )
+    identity = {
+        "penalty": family.text,
+        "strengths": given,
+        "grid": None if given is not None else list(grid),
+        "direction": towards,
+        "settings": asdict(settings),
+        "refit": refit,
+        "data": parts.fingerprint(),
+        "architecture": architecture(model),
+    }
+    store = Checkpoints(directory, identity)
+    twin = new_model(build_model, seed) if refit else None
+    if twin is not None:
+        refuse_other_architecture(model, twin)
+    run = PathRun(model, twin, family, settings, parts, store)
+    run.prepare(given, grid, towards)
+    return run.result(verbose)
+
+
+def _checked_seed(seed: Any) -> int:
+    if seed == 0 and not isinstance(seed, bool):
+        return 0
+    return positive_integer("seed", seed)
+
+
+def _optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    return None if value is None else check(name, value)

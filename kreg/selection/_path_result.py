@@ -1,0 +1,198 @@
+"""What a path came to."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg.selection._path_point import PathPoint
+from kreg.selection._whole_files import write_whole
+
+Weights = tuple[NDArray[Any], ...]
+_MORE_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "r2", "iou")
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """The points of a path, in the order in which they were run.
+
+    Args:
+        points: one point for each strength.
+        penalty: the penalty, as text.
+        monitor: the name of the metric by which points are compared.
+        strength_max: the strength above which everything is zero; None where
+            it was not computed.
+        seed: the seed of the path.
+        start: what the model was before the path, trained without a strength;
+            None where the path began with its first point.
+        weights: for each point what `model.get_weights()` gave; None where
+            they were not kept.
+
+    Example:
+
+    >>> import kreg
+    >>> points = [kreg.selection.PathPoint(strength, None, 0.5, 10, 0, 0, None,
+    ...     {}, {"data_loss": loss}, 1, 1, None, 0.1, True)
+    ...     for strength, loss in [(0.1, 3.0), (0.2, 2.0), (0.4, 5.0)]]
+    >>> result = kreg.selection.PathResult(tuple(points), "L1")
+    >>> result.best().strength
+    0.2
+    """
+
+    points: tuple[PathPoint, ...]
+    penalty: str
+    monitor: str = "data_loss"
+    strength_max: float | None = None
+    seed: int = 0
+    start: PathPoint | None = None
+    weights: tuple[Weights, ...] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def best(self) -> PathPoint:
+        """The point with the best validation `monitor`.
+
+        More is better of accuracies, AUC, precision, recall, F1, R2 and IoU,
+        less of all else. Of equals the largest strength.
+
+        Raises:
+            ValueError: if the points have no such validation figure.
+        """
+        return self.points[self.best_index()]
+
+    def best_index(self) -> int:
+        """The index of the best point in `points`."""
+        scores = [self._score(point) for point in self.points]
+        known = [score for score in scores if not math.isnan(score)]
+        if not known:
+            raise ValueError(
+                "`monitor` must be a validation figure that is a number at "
+                "one point at least; give `path` validation data. "
+                f"Received: monitor={self.monitor!r}, with the figures "
+                f"{sorted({n for p in self.points for n in p.validation})}"
+            )
+        return max(
+            (i for i, score in enumerate(scores) if score == max(known)),
+            key=lambda i: self.points[i].strength,
+        )
+
+    def _score(self, point: PathPoint) -> float:
+        """The validation figure, of which more is better."""
+        value = point.validation.get(self.monitor, math.nan)
+        return value if more_is_better(self.monitor) else -value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, ready for JSON; no weights."""
+        return {
+            "penalty": self.penalty,
+            "monitor": self.monitor,
+            "strength_max": self.strength_max,
+            "seed": self.seed,
+            "start": None if self.start is None else self.start.to_dict(),
+            "points": [point.to_dict() for point in self.points],
+        }
+
+    @classmethod
+    def from_dict(
+        cls,
+        values: Mapping[str, Any],
+        weights: tuple[Weights, ...] | None = None,
+    ) -> "PathResult":
+        """The result that `to_dict` made `values` of."""
+        start = values["start"]
+        return cls(
+            **{
+                **values,
+                "points": tuple(map(PathPoint.from_dict, values["points"])),
+                "start": None if start is None else PathPoint.from_dict(start),
+            },
+            weights=weights,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as JSON, and the weights in an `.npz` beside it.
+
+        Args:
+            path: str or path of the JSON file; replaced if it is there.
+        """
+        path = Path(path)
+        weights = self.weights
+        if weights is not None:
+            write_whole(
+                _weights_path(path),
+                lambda file: save_weights(file, weights),
+            )
+        text = json.dumps(self.to_dict(), indent=1)
+        write_whole(path, lambda file: file.write(text.encode()))
+        if weights is None:
+            _weights_path(path).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PathResult":
+        """Read what `save` wrote."""
+        path = Path(path)
+        values = json.loads(path.read_text())
+        beside = _weights_path(path)
+        weights = load_weights(beside) if beside.exists() else None
+        return cls.from_dict(values, weights)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row for each point.
+
+        The metrics are columns named `train_<metric>` and
+        `validation_<metric>`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "`to_pandas` needs pandas: run `pip install pandas`"
+            ) from error
+        rows = []
+        for point in self.points:
+            row = point.to_dict()
+            for part in ("train", "validation"):
+                figures = row.pop(part)
+                row.update({f"{part}_{k}": v for k, v in figures.items()})
+            rows.append(row)
+        return pandas.DataFrame(rows)
+
+
+def more_is_better(metric: str) -> bool:
+    """Whether larger values of a metric of this name are better."""
+    name = metric.lower()
+    return "loss" not in name and any(part in name for part in _MORE_IS_BETTER)
+
+
+def save_weights(file: Any, weights: Iterable[Weights]) -> None:
+    """Write several lists of arrays into one `.npz`."""
+    arrays: dict[str, Any] = {
+        f"{i}/{k}": array
+        for i, of_point in enumerate(weights)
+        for k, array in enumerate(of_point)
+    }
+    np.savez(file, **arrays)
+
+
+def load_weights(path: Path) -> tuple[Weights, ...]:
+    """Read what `save_weights` wrote."""
+    found: dict[int, dict[int, NDArray[Any]]] = {}
+    with np.load(path) as arrays:
+        for name in arrays.files:
+            i, k = map(int, name.split("/"))
+            found.setdefault(i, {})[k] = arrays[name]
+    return tuple(
+        tuple(found[i][k] for k in sorted(found[i])) for i in sorted(found)
+    )
+
+
+def _weights_path(path: Path) -> Path:
+    return path.with_suffix(".npz")

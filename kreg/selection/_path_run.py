@@ -1,0 +1,234 @@
+"""A path that is being run."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kreg.selection._building import make_proximal
+from kreg.selection._checkpoints import Checkpoints, Header
+from kreg.selection._data import TrainingData
+from kreg.selection._data_gradient import data_gradient
+from kreg.selection._grid import Direction, geometric_grid
+from kreg.selection._path_point import PathPoint
+from kreg.selection._path_result import PathResult, Weights
+from kreg.selection._penalty_family import PenaltyFamily
+from kreg.selection._point_training import (
+    Settings,
+    Training,
+    iterations,
+    point_of,
+)
+from kreg.selection._progress import shown_progress
+from kreg.selection._strength_max import (
+    is_linear,
+    largest_shrinking_strength,
+    largest_zeroing_strength,
+)
+from kreg.surgery import freeze_support
+
+_START = -1
+
+
+class PathRun:
+    """The models of a path, and what is known of it so far.
+
+    Args:
+        model: the model of all points, as `build_model` made it.
+        twin: another one for refits; None for none.
+        family: the penalty.
+        settings: how to train at each strength.
+        data: the data.
+        store: what is finished.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        twin: keras.Model | None,
+        family: PenaltyFamily,
+        settings: Settings,
+        data: TrainingData,
+        store: Checkpoints,
+    ) -> None:
+        self._model = model
+        self._family = family
+        self._settings = settings
+        self._training = Training(settings, data)
+        self._train = data.train
+        self._store = store
+        self._penalized = _prepared(model, family)
+        self._linear = is_linear(model)
+        self._twin = twin
+        self._fresh: list[Any] = []
+        if twin is not None:
+            _prepared(twin, family)
+            self._fresh = _values(twin.optimizer.variables)
+        self._known: Header = {}
+
+    def prepare(
+        self,
+        given: Sequence[float] | None,
+        grid: tuple[int, float],
+        direction: Direction,
+    ) -> None:
+        """Find the strengths and the start, or take them from the store.
+
+        Args:
+            given: the strengths; None for a grid.
+            grid: the number of strengths of the grid, and its ratio.
+            direction: whether strengths go up or down.
+        """
+        found = self._store.load_state(self._model)
+        if found is None:
+            self._refuse_unknown_monitor()
+            found = self._begun(given, grid, direction)
+            self._store.save_state(found, self._model)
+        self._known = found
+        self._training.optimality = found["optimality"]
+
+    def result(self, verbose: int) -> PathResult:
+        """Run what is not finished; return all points."""
+        strengths = self._known["strengths"]
+        monitor = self._settings.monitor
+        done: list[tuple[PathPoint, Weights]] = []
+        with shown_progress(len(strengths), monitor, verbose) as show:
+            for number, strength in enumerate(strengths):
+                if number < self._known["finished"]:
+                    done.append(self._store.load_point(number))
+                else:
+                    done.append(self._finished(number, strength))
+                show(done[-1][0])
+        start = self._known["start"]
+        return PathResult(
+            points=tuple(point for point, _ in done),
+            penalty=self._family.text,
+            monitor=monitor,
+            strength_max=self._known["strength_max"],
+            seed=self._settings.seed,
+            start=None if start is None else PathPoint.from_dict(start),
+            weights=tuple(weights for _, weights in done),
+        )
+
+    def _refuse_unknown_monitor(self) -> None:
+        monitor = self._settings.monitor
+        known = self._training.on_validation_data(self._model)
+        if known and monitor not in known:
+            raise ValueError(
+                "`monitor` must be a metric that the model is compiled with, "
+                f"such as {', '.join(map(repr, sorted(known)))}. "
+                f"Received: monitor={monitor!r}"
+            )
+
+    def _begun(
+        self,
+        given: Sequence[float] | None,
+        grid: tuple[int, float],
+        direction: Direction,
+    ) -> Header:
+        """What is known before the first point; the model is at its start."""
+        model, family = self._model, self._family
+        train, limit = self._train, self._settings.tolerance
+        if limit is not None:
+            with data_gradient(model, train) as gradient:
+                limit *= _norm(gradient())
+        self._training.optimality = limit
+        start = None
+        if given is None and not self._linear:
+            start = self._trained(model, _START, 0.0, None).to_dict()
+        largest = None
+        if given is None or self._linear:
+            largest = largest_zeroing_strength(model, train, family)
+        if given is None:
+            top = largest or largest_shrinking_strength(model, train, family)
+            given = geometric_grid(top, *grid)
+        if direction == "down" and self._linear:
+            for variable in self._penalized:
+                variable.assign(ops.zeros(variable.shape, variable.dtype))
+        return {
+            "finished": 0,
+            "strengths": sorted(given, reverse=direction == "down"),
+            "strength_max": largest,
+            "optimality": limit,
+            "start": start,
+        }
+
+    def _finished(
+        self, number: int, strength: float
+    ) -> tuple[PathPoint, Weights]:
+        """Run a point, and keep it."""
+        largest = self._known["strength_max"]
+        point = self._trained(self._model, number, strength, largest)
+        model = self._model
+        if self._twin is not None:
+            model = self._twin
+            point = self._refitted(model, number, point)
+        weights = tuple(model.get_weights())
+        self._store.save_point(number, point, weights)
+        self._known = {**self._known, "finished": number + 1}
+        self._store.save_state(self._known, self._model)
+        return point, weights
+
+    def _trained(
+        self,
+        model: keras.Model,
+        number: int,
+        strength: float,
+        strength_max: float | None,
+    ) -> PathPoint:
+        self._family.penalty.multiplier = strength
+        before = iterations(model), time.perf_counter()
+        trained = self._training.train(model, number)
+        return point_of(
+            model,
+            self._training,
+            self._family.on(model),
+            strength,
+            strength_max,
+            before,
+            trained,
+        )
+
+    def _refitted(
+        self, twin: keras.Model, number: int, point: PathPoint
+    ) -> PathPoint:
+        """Train the twin on with the zeros of the model, and no penalty."""
+        twin.set_weights(self._model.get_weights())
+        for variable, value in zip(
+            twin.optimizer.variables, self._fresh, strict=True
+        ):
+            variable.assign(value)
+        freeze_support(twin, self._family.on(twin))
+        again = self._trained(
+            twin, number, point.strength, self._known["strength_max"]
+        )
+        return replace(
+            again,
+            epochs=point.epochs + again.epochs,
+            steps=point.steps + again.steps,
+            seconds=point.seconds + again.seconds,
+            optimality=point.optimality,
+            converged=point.converged,
+        )
+
+
+def _prepared(
+    model: keras.Model, family: PenaltyFamily
+) -> list[keras.Variable]:
+    """Put the penalty on a model, and what applies it."""
+    penalized = family.attach(model)
+    make_proximal(model)
+    model.optimizer.build(model.trainable_variables)
+    return penalized
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[Any]:
+    return [np.array(ops.convert_to_numpy(v)) for v in variables]
+
+
+def _norm(arrays: Sequence[Any]) -> float:
+    return float(np.sqrt(sum(float(np.sum(np.square(a))) for a in arrays)))

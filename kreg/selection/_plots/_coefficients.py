@@ -1,0 +1,129 @@
+"""The weights of each input feature against the strength."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._arguments import positive_integer
+from kreg.selection._path_result import PathResult
+from kreg.selection._plots._axes import (
+    COLOURS,
+    GREY,
+    axes_for,
+    label_ends,
+    mark_chosen,
+    strength_axis,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_coefficients(
+    result: PathResult,
+    feature_names: Sequence[str] | None = None,
+    ax: "Axes | None" = None,
+    *,
+    weight: int = 0,
+    max_labels: int = 7,
+) -> "Axes":
+    """Plot a weight along a path, a line for each input feature.
+
+    Of a kernel with one output, as of a linear model, the lines are its
+    coefficients; of a wider one, the L2 norms of what leaves each input. The
+    largest are named where the penalty is weakest. The dashed line is the best
+    point of the path, if it has validation figures.
+
+    Args:
+        result: a `PathResult` with `weights`.
+        feature_names: str of each input feature, in their order. Defaults to
+            `None`: features are called by their indices.
+        ax: matplotlib's axes to draw into. Defaults to `None`: new ones.
+        weight: int >= 0, the place of the kernel in `model.get_weights()`.
+            Defaults to `0`.
+        max_labels: int >= 1, how many lines are in colour and named at most.
+            Defaults to `7`.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        TypeError: if an argument is of another type.
+        ValueError: if the path has no such weight, or there are fewer names
+            than features.
+
+    Example:
+
+    >>> import kreg, matplotlib, numpy as np
+    >>> matplotlib.use("agg")
+    >>> points = [kreg.selection.PathPoint(strength, None, 0.5, 1, 0, 0, None,
+    ...     {}, {}, 1, 1, None, 0.1, True) for strength in [0.1, 0.2]]
+    >>> weights = ((np.array([[0.5], [-1.0]]),), (np.array([[0.0], [-0.5]]),))
+    >>> path = kreg.selection.PathResult(tuple(points), "L1", weights=weights)
+    >>> kreg.selection.plot_coefficients(path).get_ylabel()
+    'coefficient'
+    """
+    max_labels = positive_integer("max_labels", max_labels)
+    order = sorted(
+        range(len(result.points)), key=lambda i: result.points[i].strength
+    )
+    lines, is_signed = _lines(result, weight, order)
+    if feature_names is not None and len(feature_names) < len(lines):
+        raise ValueError(
+            "`feature_names` must have a name for each input feature. "
+            f"Received: {len(feature_names)} names of {len(lines)} features"
+        )
+    ax = axes_for(ax)
+    places = strength_axis(ax, [result.points[i].strength for i in order])
+    by_size = np.argsort(-np.abs(lines[:, 0]), kind="stable")
+    named = {int(j): k for k, j in enumerate(by_size[:max_labels])}
+    labels = []
+    for j, line in reversed(list(enumerate(lines))):
+        colour = COLOURS[named[j] % len(COLOURS)] if j in named else GREY
+        ax.plot(
+            places, line, color=colour, linewidth=1.5 if j in named else 0.7
+        )
+        if j in named:
+            name = str(j) if feature_names is None else str(feature_names[j])
+            labels.append((float(line[0]), name, colour))
+    ax.axhline(0.0, color="black", linewidth=0.6)
+    ax.set_ylabel("coefficient" if is_signed else "norm of outgoing weights")
+    if any(result.monitor in point.validation for point in result.points):
+        best = result.best()
+        if best.strength > 0:
+            mark_chosen(ax, best.strength, f"{best.strength:.3g}")
+    # The lines end at the left, where their names are.
+    ax.spines["left"].set_visible(False)
+    ax.spines["right"].set_visible(True)
+    ax.yaxis.tick_right()
+    ax.yaxis.set_label_position("right")
+    if len(places) > 1:
+        ax.margins(x=0.0)
+    label_ends(ax, labels, at_left=True)
+    return ax
+
+
+def _lines(
+    result: PathResult, weight: int, order: Sequence[int]
+) -> tuple[NDArray[Any], bool]:
+    """A row for each input, a column for each point; whether signed."""
+    if result.weights is None:
+        raise ValueError(
+            "`result` must hold the weights of its points. "
+            "Received: result with weights=None"
+        )
+    found = [result.weights[i] for i in order]
+    arrays = [w[weight] for w in found if 0 <= weight < len(w)]
+    if len(arrays) < len(found) or arrays[0].ndim != 2:
+        shapes = [array.shape for array in found[0]]
+        raise ValueError(
+            "`weight` must be the place of a kernel with two axes among the "
+            f"weights. Received: weight={weight}, of the shapes {shapes}"
+        )
+    kernels = np.stack(arrays)
+    if kernels.shape[2] == 1:
+        return kernels[:, :, 0].T, True
+    return np.linalg.norm(kernels, axis=2).T, False

@@ -1,0 +1,47 @@
+"""Showing how far a path is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from kreg.selection._path_point import PathPoint
+
+
+@contextmanager
+def shown_progress(
+    number: int, monitor: str, verbose: int
+) -> Iterator[Callable[[PathPoint], None]]:
+    """A bar on a terminal, with the last point beside it.
+
+    Args:
+        number: how many points there will be.
+        monitor: the validation figure to show.
+        verbose: 0 shows nothing.
+
+    Returns:
+        What to call with each point.
+    """
+    console = Console()
+    if not verbose or not console.is_terminal:
+        yield lambda point: None
+        return
+    columns = (
+        TextColumn("path"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=number)
+
+        def show(point: PathPoint) -> None:
+            told = f"strength {point.strength:.3g}, "
+            told += f"sparsity {point.sparsity:.1%}"
+            figure = point.validation.get(monitor, point.train.get(monitor))
+            if figure is not None:
+                told += f", {monitor} {figure:.4g}"
+            progress.update(task, advance=1, description=told)
+
+        yield show

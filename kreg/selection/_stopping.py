@@ -1,0 +1,58 @@
+"""When training at one strength is over."""
+
+import math
+from typing import Any
+
+import keras
+
+from kreg.selection._path_result import more_is_better
+from kreg.statistics import read
+
+
+class Stopping(keras.callbacks.Callback):
+    """Ends training at a minimum, or where a figure stops to improve.
+
+    Args:
+        optimality: float, the optimality residual that counts as a minimum;
+            None for none.
+        patience: int, how many looks in a row may bring no improvement; None
+            for any number.
+        monitor: the name of the figure in the logs.
+    """
+
+    def __init__(
+        self, optimality: float | None, patience: int | None, monitor: str
+    ) -> None:
+        super().__init__()
+        self._optimality = optimality
+        self._patience = patience
+        self._monitor = monitor
+        self._best = math.inf
+        self._waited = 0
+        self.looks = 0
+        self.converged = False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Look whether to stop."""
+        self.looks = epoch + 1
+        if self._is_optimal() or self._is_out_of_patience(logs or {}):
+            self.converged = True
+            self.model.stop_training = True
+
+    def _is_optimal(self) -> bool:
+        if self._optimality is None:
+            return False
+        residual = read(self.model).optimality
+        return residual is not None and residual <= self._optimality
+
+    def _is_out_of_patience(self, logs: dict[str, Any]) -> bool:
+        if self._patience is None:
+            return False
+        value = float(logs[self._monitor])
+        if more_is_better(self._monitor):
+            value = -value
+        if value < self._best:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        return self._waited >= self._patience

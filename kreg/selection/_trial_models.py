@@ -1,0 +1,81 @@
+"""Models that are made to try something, not to be trained."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from kreg.selection._building import (
+    architecture,
+    make_proximal,
+    new_model,
+    refuse_other_architecture,
+)
+from kreg.selection._compared_penalties import penalty_of
+from kreg.selection._data import Arrays
+from kreg.selection._path_result import Weights
+from kreg.selection._penalty_family import penalty_family
+from kreg.selection._strength_max import penalized
+
+_EVALUATED_ROWS = 1024
+
+
+def refuse_bad_models(
+    build_model: Callable[[], keras.Model],
+    penalties: Mapping[str, Any],
+    seed: int,
+) -> str:
+    """Raise if the models of `build_model` cannot be compared.
+
+    Returns:
+        What tells their architecture from others.
+
+    Raises:
+        TypeError: if it makes no models.
+        ValueError: if it makes one twice, or models of two architectures, or a
+            penalty goes on none of their weights.
+    """
+    first, second = (new_model(build_model, seed) for _ in range(2))
+    refuse_other_architecture(first, second)
+    for name, penalty in penalties.items():
+        if not penalized(first, penalty_family(penalty_of(penalty))):
+            raise ValueError(
+                "`penalties` must go on trainable weights of the model. "
+                f"Received: {name!r}, which goes on none"
+            )
+    return architecture(first)
+
+
+def figures_of_weights(
+    build_model: Callable[[], keras.Model],
+    penalty: Any,
+    strength: float,
+    weights: Weights,
+    rows: Arrays,
+    seed: int,
+) -> dict[str, float]:
+    """The metrics of trained weights on some rows.
+
+    Args:
+        build_model: makes the model.
+        penalty: the penalty that it was trained with; None for none.
+        strength: the strength.
+        weights: what `get_weights` gave.
+        rows: what to evaluate on.
+        seed: the seed.
+    """
+    model = new_model(build_model, seed)
+    family = penalty_family(penalty_of(penalty))
+    family.attach(model)
+    make_proximal(model)
+    family.penalty.multiplier = strength
+    model.set_weights(weights)
+    figures = model.evaluate(
+        rows.x,
+        rows.y,
+        sample_weight=rows.sample_weight,
+        batch_size=min(rows.size, _EVALUATED_ROWS),
+        verbose=0,
+        return_dict=True,
+    )
+    return {metric: float(value) for metric, value in figures.items()}

@@ -1,0 +1,152 @@
+"""Whether penalties differ by more than chance."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from numpy.typing import NDArray
+
+from kreg.selection._student import t_quantile, t_tail
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two penalties, fold by fold.
+
+    Args:
+        first: the name of a penalty.
+        second: the name of another.
+        difference: the mean of the first's score minus the second's, each
+            at the strength that the other folds chose.
+        low: the lower end of its 95 % confidence interval.
+        high: the upper end.
+        p_value: the probability of a difference at least as large if there
+            were none.
+        adjusted_p_value: the same, made larger after Holm because several
+            pairs are compared at once.
+        significant: whether the adjusted one is below 0.05.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    adjusted_p_value: float
+    significant: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+def comparisons_of(
+    scores: Mapping[str, NDArray[Any]], validation_share: float
+) -> tuple[Comparison, ...]:
+    """Compare every two penalties.
+
+    Args:
+        scores: for each penalty one score for each fold, paired.
+        validation_share: rows that are left out over rows that are trained
+            on, in a fold.
+    """
+    pairs = list(combinations(scores, 2))
+    tests = [
+        corrected_t_test(scores[a] - scores[b], validation_share)
+        for a, b in pairs
+    ]
+    adjusted = _holm([test[3] for test in tests])
+    return tuple(
+        Comparison(a, b, *test, p, p < 1 - LEVEL)
+        for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
+    )
+
+
+def corrected_t_test(
+    differences: NDArray[Any], validation_share: float
+) -> tuple[float, float, float, float]:
+    """The corrected resampled t-test.
+
+    Formula: `t = mean / sqrt((1 / J + validation_share) * variance)` with
+    `J - 1` degrees of freedom, for `J` differences. The plain test takes the
+    folds for independent samples, but they share most of the rows that they
+    are trained on, and so finds differences where there are none.
+
+    Args:
+        differences: the paired differences, one for each fold.
+        validation_share: rows that are left out over rows that are trained
+            on.
+
+    Returns:
+        The mean, the ends of its 95 % confidence interval, and the p-value;
+        NaN where a difference is.
+
+    References:
+        Nadeau and Bengio, "Inference for the Generalization Error", Machine
+        Learning 52, 2003.
+    """
+    number = differences.size
+    mean = float(differences.mean())
+    spread = float(differences.std(ddof=1)) * math.sqrt(
+        1 / number + validation_share
+    )
+    if math.isnan(mean):
+        return mean, mean, mean, mean
+    if spread == 0.0:
+        return mean, mean, mean, float(mean == 0.0)
+    half = t_quantile(LEVEL, number - 1) * spread
+    p_value = t_tail(mean / spread, number - 1)
+    return mean, mean - half, mean + half, p_value
+
+
+def _holm(p_values: list[float]) -> list[float]:
+    """The adjusted p-values; NaN stays NaN, and counts as a pair.
+
+    References:
+        Holm, "A Simple Sequentially Rejective Multiple Test Procedure",
+        Scandinavian Journal of Statistics 6, 1979.
+    """
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    known = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    for rank, i in enumerate(sorted(known, key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, p_values[i] * (len(p_values) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
+def compared_text(
+    name: str, comparisons: tuple[Comparison, ...], more_is_better: bool
+) -> str:
+    """How the chosen penalty compares with the others, in words."""
+    better: list[str] = []
+    worse: list[str] = []
+    equal: list[str] = []
+    unknown: list[str] = []
+    for pair in comparisons:
+        if name not in (pair.first, pair.second):
+            continue
+        other = pair.second if pair.first == name else pair.first
+        if math.isnan(pair.p_value):
+            unknown.append(other)
+        elif not pair.significant:
+            equal.append(other)
+        else:
+            ahead = (pair.difference > 0) == (pair.first == name)
+            (better if ahead == more_is_better else worse).append(other)
+    texts = [
+        f"{start} {', '.join(names)}."
+        for start, names in (
+            ("Significantly better than", better),
+            ("Significantly worse than", worse),
+            ("No significant difference from", equal),
+            ("Not comparable with", unknown),
+        )
+        if names
+    ]
+    return " ".join(texts)

@@ -1,0 +1,80 @@
+"""A path that was cut off goes on to the same end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selection.interrupted_path import X, Y, run
+
+import kreg
+
+SCRIPT = Path(__file__).with_name("interrupted_path.py")
+
+
+@pytest.fixture(scope="module", name="unbroken")
+def _unbroken():
+    return run(None)
+
+
+def assert_same(first, second):
+    for ours, theirs in zip(first.weights, second.weights, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for ours, theirs in zip(first.points, second.points, strict=True):
+        assert ours.train == theirs.train
+        assert ours.steps == theirs.steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_ended_process_loses_no_finished_point(how, tmp_path, unbroken):
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(tmp_path)],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "point_0001.npz").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, how))
+    assert process.wait() != 0
+    finished = sorted(tmp_path.glob("point_*.npz"))
+    assert 2 <= len(finished) < 5
+    before = finished[0].stat().st_mtime_ns
+    assert_same(run(tmp_path), unbroken)
+    assert finished[0].stat().st_mtime_ns == before
+
+
+def test_finished_path_is_read(tmp_path, unbroken):
+    assert_same(run(tmp_path), unbroken)
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert_same(run(tmp_path), unbroken)
+    assert files == {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+
+
+def test_points_without_their_state_are_run_again(tmp_path, unbroken):
+    run(tmp_path)
+    (tmp_path / "state.npz").unlink()
+    assert_same(run(tmp_path), unbroken)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"penalty": lambda s: kreg.L1(2 * s)}, "penalty"),
+        ({"data": (X + 1e-6, Y)}, "data"),
+        ({"epochs": 5}, "settings"),
+        ({"refit": True}, "refit"),
+    ],
+)
+def test_folder_of_another_path_is_refused(change, told, tmp_path, unbroken):
+    run(tmp_path)
+    with pytest.raises(ValueError, match=f"`directory` must be.*{told}"):
+        run(tmp_path, **change)

@@ -1,0 +1,378 @@
+"""What a path promises beside its solutions."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.preprocessing import scale
+
+import kreg
+from kreg.selection import path
+from kreg.selection._data import training_data
+
+STRENGTHS = [1e-3, 1e-2, 1e-1]
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 5)).astype("float32")
+Y = (X[:, 0] > X[:, 3]).astype("float32")
+
+
+def network(optimizer="adam", metrics=()):
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dense(6, "relu"),
+            keras.layers.Dropout(0.2),
+            keras.layers.Dense(1, "sigmoid"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.get(optimizer),
+        "binary_crossentropy",
+        metrics=list(metrics),
+        jit_compile=False,
+    )
+    return model
+
+
+def linear():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    model.compile(optimizer, "mse", jit_compile=False)
+    return model
+
+
+def run(build_model=network, data=(X, Y), penalty=kreg.L1, *args, **arguments):
+    arguments = {"epochs": 3, "tolerance": None, "verbose": 0, **arguments}
+    if not args:
+        args = (STRENGTHS,)
+    return path(build_model, data, penalty, *args, **arguments)
+
+
+def assert_same_weights(first, second):
+    for ours, theirs in zip(first.weights, second.weights, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_linear_model_goes_down_and_network_up():
+    down = [p.strength for p in run(linear).points]
+    up = [p.strength for p in run().points]
+    assert down == STRENGTHS[::-1]
+    assert up == STRENGTHS
+
+
+def test_grid_of_a_linear_model_starts_at_zero_weights():
+    result = run(
+        linear,
+        (X, Y),
+        kreg.L1,
+        "auto",
+        num_strengths=4,
+        ratio=0.01,
+        epochs=300,
+        batch_size=None,
+    )
+    assert result.points[0].nonzeros == 0
+    np.testing.assert_allclose(
+        [p.fraction for p in result.points],
+        [1.0, 0.01 ** (1 / 3), 0.01 ** (2 / 3), 0.01],
+    )
+
+
+def test_grid_of_a_network_starts_from_a_dense_model():
+    result = run(network, (X, Y), kreg.L1, "auto", num_strengths=3)
+    assert result.start.strength == 0.0
+    assert result.start.sparsity == 0.0
+    fractions = [point.fraction for point in result.points]
+    np.testing.assert_allclose(fractions, [1e-3, 1e-3**0.5, 1.0])
+
+
+def test_penalty_without_zeros_has_a_grid_too():
+    result = run(
+        linear,
+        (X, Y),
+        kreg.L2,
+        "auto",
+        num_strengths=2,
+        epochs=200,
+        batch_size=None,
+    )
+    sizes = [np.linalg.norm(weights[0]) for weights in result.weights]
+    assert result.strength_max is None
+    assert sizes[0] < 0.03 * sizes[-1]
+
+
+@pytest.mark.parametrize("build_model", [linear, network])
+def test_training_step_is_traced_once_for_all_strengths(build_model):
+    traces = []
+
+    class Counted(keras.layers.Layer):
+        def call(self, x, training=None):
+            if training:
+                traces.append(x)
+            return x
+
+    def counted():
+        model = build_model()
+        inner = keras.Sequential([keras.Input((5,)), Counted(), model])
+        inner.compile(model.optimizer, model.loss, jit_compile=False)
+        return inner
+
+    counts = []
+    for number in (1, 6):
+        traces.clear()
+        strengths = np.geomspace(1e-4, 1e-2, number)
+        run(counted, (X, Y), kreg.L1, strengths, batch_size=20)
+        counts.append(len(traces))
+    if keras.backend.backend() == "torch":
+        pytest.skip("torch runs every step")
+    assert counts[0] == counts[1]
+
+
+def test_same_seed_same_path():
+    assert_same_weights(run(seed=4), run(seed=4))
+
+
+def test_another_seed_another_path():
+    first, second = run(seed=4), run(seed=5)
+    assert not np.array_equal(first.weights[0][0], second.weights[0][0])
+
+
+def test_validation_data_change_no_weight():
+    planted = (X, 1.0 - Y)
+    first, second = (
+        run(validation_data=part, monitor="loss") for part in [(X, Y), planted]
+    )
+    assert_same_weights(first, second)
+    assert first.points[-1].validation != second.points[-1].validation
+
+
+def test_patience_is_what_validation_data_act_through():
+    first, second = (
+        run(validation_data=(X, y), patience=1, epochs=10, batch_size=2)
+        for y in (Y, 1.0 - Y)
+    )
+    assert [p.epochs for p in first.points] != [p.epochs for p in second.points]
+
+
+def test_validation_rows_are_in_no_gradient():
+    target = X[:, 0].copy()
+    split = {"validation_split": 0.25}
+    held = training_data((np.arange(60), target), **split).validation
+    x, y = X.copy(), target.copy()
+    x[held.x] += 100.0
+    y[held.x] -= 100.0
+    first, second = (
+        run(linear, part, batch_size=None, **split)
+        for part in [(X, target), (x, y)]
+    )
+    assert_same_weights(first, second)
+
+
+def test_figures_are_those_of_the_weights():
+    result = run(metrics_network, validation_split=0.25, monitor="accuracy")
+    held = training_data((X, Y), validation_split=0.25)
+    model = network(metrics=["accuracy"])
+    for point, weights in zip(result.points, result.weights, strict=True):
+        model.set_weights(weights)
+        for part, figures in [
+            (held.train, point.train),
+            (held.validation, point.validation),
+        ]:
+            loss, accuracy = model.evaluate(part.x, part.y, verbose=0)
+            assert figures["data_loss"] == pytest.approx(loss, rel=1e-5)
+            assert figures["accuracy"] == pytest.approx(accuracy)
+        kernels = np.concatenate([weights[0].ravel(), weights[2].ravel()])
+        assert point.nonzeros == np.count_nonzero(kernels)
+        assert point.sparsity == pytest.approx((kernels == 0).mean())
+        read = np.flatnonzero((weights[0] != 0).any(axis=1))
+        assert point.selected_inputs == tuple(read)
+        norm = np.abs(kernels).sum()
+        assert point.train["penalty"] == pytest.approx(
+            point.strength * norm, rel=1e-5
+        )
+
+
+def metrics_network():
+    return network(metrics=["accuracy"])
+
+
+def test_penalty_goes_where_it_is_told():
+    result = run(
+        penalty=(kreg.L1, lambda v: v.shape[-1] == 6 and "k" in v.path)
+    )
+    first, _, last, _ = result.weights[-1]
+    assert (first == 0).any()
+    assert (last != 0).all()
+
+
+def test_refit_keeps_the_zeros_and_lowers_the_loss():
+    x, y = scale(load_breast_cancer().data), load_breast_cancer().target
+
+    def build_model():
+        model = keras.Sequential(
+            [keras.Input((30,)), keras.layers.Dense(1, "sigmoid")]
+        )
+        optimizer = keras.optimizers.SGD(0.2, momentum=0.9)
+        model.compile(optimizer, "binary_crossentropy", jit_compile=False)
+        return model
+
+    plain, refitted = (
+        run(
+            build_model,
+            (x, y),
+            kreg.L1,
+            [0.2, 0.05],
+            epochs=200,
+            batch_size=None,
+            refit=refit,
+        )
+        for refit in (False, True)
+    )
+    for before, after in zip(plain.weights, refitted.weights, strict=True):
+        np.testing.assert_array_equal(before[0] == 0, after[0] == 0)
+    for before, after in zip(plain.points, refitted.points, strict=True):
+        assert after.train["data_loss"] < before.train["data_loss"]
+        assert after.train["penalty"] == 0.0
+
+
+def test_datasets_are_gone_through():
+    class Batches(keras.utils.PyDataset):
+        @property
+        def num_batches(self):
+            return 3
+
+        def __getitem__(self, index):
+            rows = slice(20 * index, 20 * index + 20)
+            return X[rows], Y[rows]
+
+    result = run(data=Batches(), validation_data=Batches())
+    steps = [point.steps for point in result.points]
+    assert steps == [9, 9, 9]
+    assert result.points[-1].sparsity > 0.0
+
+
+def test_tolerance_ends_training_early():
+    result = run(
+        linear,
+        (X, Y),
+        kreg.L1,
+        [0.1],
+        epochs=5000,
+        batch_size=None,
+        tolerance=1e-4,
+    )
+    assert result.points[0].converged
+    assert result.points[0].steps < 1000
+
+
+def test_mixed_precision_keeps_its_loss_scale():
+    keras.config.set_dtype_policy("mixed_float16")
+    result = run(penalty=kreg.L1, epochs=20)
+    assert result.points[-1].sparsity > 0.0
+    assert np.isfinite(result.points[-1].train["data_loss"])
+
+
+@pytest.mark.slow
+def test_network_of_the_digits_ends_at_zero():
+    images, labels = load_digits(return_X_y=True)
+
+    def build_model():
+        model = keras.Sequential(
+            [
+                keras.Input((64,)),
+                keras.layers.Dense(32, "relu"),
+                keras.layers.Dense(10, "softmax"),
+            ]
+        )
+        model.compile(
+            keras.optimizers.Adam(0.005), "sparse_categorical_crossentropy"
+        )
+        return model
+
+    result = run(
+        build_model,
+        (images / 16, labels),
+        (lambda s: kreg.GroupLasso(s, "inputs"), "dense*"),
+        "auto",
+        num_strengths=4,
+        epochs=60,
+        batch_size=200,
+    )
+    numbers = [len(point.selected_inputs) for point in result.points]
+    assert numbers == sorted(numbers, reverse=True)
+    assert numbers[0] > 32
+    assert numbers[-1] < 0.2 * numbers[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"epochs": 0}, ValueError, "`epochs` must be a positive integer"),
+        ({"seed": -1}, ValueError, "`seed` must be"),
+        ({"monitor": "auc"}, ValueError, "`monitor` must be a metric"),
+        ({"direction": "left"}, ValueError, "`direction` must be"),
+        ({"tolerance": -1.0}, ValueError, "`tolerance` must be"),
+        ({"ratio": 1.0}, ValueError, "`ratio` must be below 1"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        run(validation_split=0.2, **arguments)
+
+
+@pytest.mark.parametrize("strengths", [[], [0.1, 0.1], [-1.0]])
+def test_bad_strengths_are_refused(strengths):
+    with pytest.raises(ValueError, match="`strengths` must hold different"):
+        run(network, (X, Y), kreg.L1, strengths)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "error", "message"),
+    [
+        (kreg.L1(0.1), TypeError, "must be a function of a strength"),
+        (keras.regularizers.L1, TypeError, "must return a kreg penalty"),
+        (lambda s: kreg.L1(s**2), ValueError, "proportional to the strength"),
+        (lambda s: kreg.L1(0.1), ValueError, "depends on its strength"),
+        (
+            lambda s: kreg.L1(kreg.schedules.LinearRamp(0.0, s, steps=2)),
+            ValueError,
+            "fixed strengths",
+        ),
+    ],
+)
+def test_bad_penalties_are_refused(penalty, error, message):
+    with pytest.raises(error, match=message):
+        run(penalty=penalty)
+
+
+def test_bad_models_are_refused():
+    model = network()
+    run(lambda: model)
+    with pytest.raises(ValueError, match="must return a new model"):
+        run(lambda: model)
+    with pytest.raises(TypeError, match="function without arguments"):
+        run(model)
+    with pytest.raises(ValueError, match="a model that is built"):
+        run(lambda: keras.Sequential([keras.layers.Dense(1)]))
+    plain = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="a model that is compiled"):
+        run(lambda: plain)
+
+
+def test_other_architecture_is_refused():
+    widths = iter([3, 4])
+
+    def build_model():
+        layer = keras.layers.Dense(next(widths))
+        model = keras.Sequential([keras.Input((5,)), layer])
+        model.compile("adam", "mse")
+        return model
+
+    with pytest.raises(ValueError, match="models of one architecture"):
+        run(build_model, refit=True)
+
+
+def test_network_from_zero_is_refused():
+    with pytest.raises(ValueError, match="`direction` must be"):
+        run(network, (X, Y), kreg.L1, "auto", direction="down")

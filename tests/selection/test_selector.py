@@ -1,0 +1,210 @@
+"""Feature selectors in scikit-learn's house."""
+
+import pickle
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from selection.linear_models import linear, logistic, slow_linear
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LassoCV, LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import kreg
+from kreg.selection import FeatureSelector, StabilitySelector
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(120, 6))
+Y = 3.0 * X[:, 1] - 1.5 * X[:, 4] + RNG.normal(size=120)
+FULL = {"batch_size": None}
+FAST = {**FULL, "num_strengths": 8, "ratio": 0.05, "tolerance": 1e-2}
+
+
+def standardized(bunch):
+    x = StandardScaler().fit_transform(bunch.data)
+    return x, (bunch.target - bunch.target.mean()) / bunch.target.std()
+
+
+def test_support_is_that_of_lasso_cv_at_the_same_strength():
+    x, y = standardized(load_diabetes())
+    lasso = LassoCV(cv=5).fit(x, y)
+    selector = FeatureSelector(
+        slow_linear,
+        strength=2.0 * lasso.alpha_,
+        epochs=4000,
+        path_options={**FULL, "tolerance": 1e-5},
+    ).fit(x, y)
+    expected = lasso.coef_ != 0.0
+    assert 0 < expected.sum() < len(expected)
+    np.testing.assert_array_equal(selector.support_, expected)
+
+
+def test_support_is_that_of_logistic_regression():
+    bunch = load_breast_cancer()
+    x, _ = standardized(bunch)
+    strength = 0.08
+    # Its loss is a sum over rows: C = 1 / (rows * strength).
+    reference = LogisticRegression(
+        l1_ratio=1.0,
+        solver="saga",
+        C=1.0 / (len(x) * strength),
+        tol=1e-6,
+        max_iter=20000,
+    ).fit(x, bunch.target)
+    selector = FeatureSelector(
+        logistic,
+        kreg.L1,
+        strength=strength,
+        epochs=4000,
+        path_options={**FULL, "tolerance": 1e-5},
+    ).fit(x, bunch.target)
+    expected = reference.coef_[0] != 0.0
+    assert 0 < expected.sum() < len(expected)
+    np.testing.assert_array_equal(selector.support_, expected)
+
+
+def test_strength_selects_the_planted_features():
+    selector = FeatureSelector(linear, strength=1.0, path_options=FULL)
+    kept = selector.fit_transform(X, Y)
+    np.testing.assert_array_equal(kept, X[:, [1, 4]])
+    assert selector.get_support(indices=True).tolist() == [1, 4]
+
+
+def test_num_features_takes_the_first_to_enter():
+    selector = FeatureSelector(linear, num_features=1, path_options=FAST)
+    assert selector.fit(X, Y).get_support(indices=True).tolist() == [1]
+
+
+def test_validation_alone_keeps_the_planted_features():
+    selector = FeatureSelector(linear, path_options=FAST).fit(X, Y)
+    assert {1, 4} <= set(selector.get_support(indices=True))
+    best = selector.path_.best()
+    assert best.selected_inputs == tuple(selector.get_support(indices=True))
+
+
+def test_stability_selector():
+    selector = StabilitySelector(
+        linear, pairs=1, expected_false=1.6, epochs=50, path_options=FAST
+    ).fit(X, Y)
+    assert selector.get_support(indices=True).tolist() == [1, 4]
+    assert selector.stability_.selected == (1, 4)
+
+
+def test_names_of_the_features():
+    selector = FeatureSelector(linear, strength=1.0, path_options=FULL)
+    names = ["a", "b", "c", "d", "e", "f"]
+    out = selector.fit(X, Y).get_feature_names_out(names)
+    assert out.tolist() == ["b", "e"]
+
+
+def test_labels_may_be_words():
+    words = np.where(Y > 0, "yes", "no")
+    by_words = FeatureSelector(logistic, strength=0.1, path_options=FULL)
+    by_numbers = clone(by_words)
+    by_words.fit(X, words)
+    by_numbers.fit(X, (Y > 0).astype("int64"))
+    assert 0 < by_words.support_.sum() < 6
+    np.testing.assert_array_equal(by_words.support_, by_numbers.support_)
+
+
+def test_rows_of_no_weight_have_no_say():
+    x = np.concatenate([X, X])
+    y = np.concatenate([Y, 50.0 * X[:, 0]])
+    weight = np.repeat([1.0, 0.0], 120)
+    selector = FeatureSelector(linear, strength=0.5, path_options=FULL)
+    selector.fit(x, y, sample_weight=weight)
+    assert selector.get_support(indices=True).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        FeatureSelector(linear, kreg.L1, strength=0.3, seed=7),
+        StabilitySelector(linear, pairs=3, threshold=0.9),
+    ],
+)
+def test_parameters_are_cloned_and_set(selector):
+    copy = clone(selector)
+    assert copy.get_params() == selector.get_params()
+    copy.set_params(epochs=5)
+    assert (copy.epochs, selector.epochs) == (5, 200)
+
+
+def test_a_fitted_selector_is_pickled():
+    selector = FeatureSelector(linear, strength=1.0, path_options=FULL)
+    selector.fit(X, Y)
+    copy = pickle.loads(pickle.dumps(selector))
+    np.testing.assert_array_equal(copy.transform(X), selector.transform(X))
+
+
+def test_fitting_comes_first():
+    with pytest.raises(NotFittedError):
+        FeatureSelector(linear).transform(X)
+
+
+def test_strength_and_number_exclude_each_other():
+    selector = FeatureSelector(linear, strength=1.0, num_features=2)
+    with pytest.raises(ValueError, match=r"strength=1.0, num_features=2"):
+        selector.fit(X, Y)
+
+
+def test_build_model_is_told_the_number_of_features():
+    told = []
+
+    def build_model(num_features):
+        told.append(num_features)
+        return linear(num_features)
+
+    selector = FeatureSelector(build_model, strength=1.0, epochs=1)
+    selector.fit(X[:, :4], Y)
+    assert set(told) == {4}
+
+
+@pytest.mark.slow
+def test_selection_in_a_pipeline_does_not_see_the_rows_left_out():
+    # Labels have nothing to do with the features, so the truth is 0.5.
+    x = np.random.default_rng(1).normal(size=(60, 600))
+    y = np.repeat([0, 1], 30)
+    selector = FeatureSelector(
+        logistic,
+        num_features=15,
+        epochs=50,
+        path_options={**FAST, "num_strengths": 20, "ratio": 0.2},
+    )
+    classifier = LogisticRegression()
+    leaking = cross_val_score(classifier, selector.fit_transform(x, y), y)
+    honest = cross_val_score(
+        make_pipeline(StandardScaler(), selector, classifier), x, y
+    )
+    assert leaking.mean() > 0.75
+    assert abs(honest.mean() - 0.5) < 0.2
+
+
+def test_scikit_learn_is_named_where_it_is_absent(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match="pip install scikit-learn"):
+        _ = kreg.selection.FeatureSelector
+
+
+def test_what_does_not_exist():
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = kreg.selection.Nothing
+
+
+@pytest.mark.slow
+def test_conventions_of_scikit_learn():
+    check_estimator(
+        FeatureSelector(
+            partial(linear, learning_rate=0.01),
+            strength=0.01,
+            epochs=2,
+            path_options=FULL,
+        ),
+        on_skip=None,
+    )
