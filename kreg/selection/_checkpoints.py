@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg.selection._path_point import PathPoint
-from kreg.selection._path_result import Weights
+from kreg.selection._result_files import Weights
 from kreg.selection._whole_files import write_whole
 
 Header = dict[str, Any]

@@ -1,6 +1,5 @@
 """What a comparison of penalties came to."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from kreg.selection._compare_row import CompareRow
 from kreg.selection._compare_table import compare_table
-from kreg.selection._path_result import (
+from kreg.selection._path_result import more_is_better
+from kreg.selection._result_files import (
     Weights,
-    load_weights,
-    more_is_better,
-    save_weights,
+    data_frame,
+    load_result,
+    save_result,
 )
 from kreg.selection._verdict import Comparison
-from kreg.selection._whole_files import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,26 +149,14 @@ class CompareResult:
         Args:
             path: str or path of the JSON file; replaced if it is there.
         """
-        path = Path(path)
-        weights = self.weights
-        if weights is not None:
-            write_whole(
-                path.with_suffix(".npz"),
-                lambda file: save_weights(file, [weights]),
-            )
-        text = json.dumps(self.to_dict(), indent=1)
-        write_whole(path, lambda file: file.write(text.encode()))
-        if weights is None:
-            path.with_suffix(".npz").unlink(missing_ok=True)
+        weights = None if self.weights is None else [self.weights]
+        save_result(path, self.to_dict(), weights)
 
     @classmethod
     def load(cls, path: str | Path) -> "CompareResult":
         """Read what `save` wrote."""
-        path = Path(path)
-        values = json.loads(path.read_text())
-        beside = path.with_suffix(".npz")
-        weights = load_weights(beside)[0] if beside.exists() else None
-        return cls.from_dict(values, weights)
+        values, weights = load_result(path)
+        return cls.from_dict(values, weights[0] if weights else None)
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row for each penalty and strength.
@@ -177,10 +164,4 @@ class CompareResult:
         Raises:
             ImportError: if pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "`to_pandas` needs pandas: run `pip install pandas`"
-            ) from error
-        return pandas.DataFrame([row.to_dict() for row in self.rows])
+        return data_frame([row.to_dict() for row in self.rows])

@@ -13,8 +13,9 @@ from kreg.selection._data import Arrays, TrainingData
 from kreg.selection._executors import run_tasks
 from kreg.selection._folds import Fold
 from kreg.selection._grid import geometric_grid
-from kreg.selection._path_result import PathResult, Weights
+from kreg.selection._path_result import PathResult
 from kreg.selection._path_task import PathTask
+from kreg.selection._result_files import Weights
 from kreg.selection._whole_files import write_whole
 
 Ended = Callable[[str], None]

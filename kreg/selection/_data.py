@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._arguments import real_number
+from kreg.selection._class_labels import class_labels, refuse_one_class
 
 Structure = Any
 """An array, or lists, tuples and dicts of them, as a model takes them."""
@@ -125,45 +126,6 @@ def training_data(
     return TrainingData(train, validation, (_size(train), _size(validation)))
 
 
-def class_labels(y: Structure) -> NDArray[Any] | None:
-    """The class of each row, where `y` is one array of labels; else None.
-
-    Labels are integers or booleans, numbers that are all 0 or 1, or rows with
-    a single 1.
-    """
-    if not isinstance(y, np.ndarray) or y.ndim not in (1, 2):
-        return None
-    if y.ndim == 2 and y.shape[1] > 1:
-        one_hot = np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
-        return y.argmax(axis=1) if one_hot else None
-    flat = y.reshape(-1)
-    if flat.dtype.kind in "iub" or np.isin(flat, (0, 1)).all():
-        return flat
-    return None
-
-
-def refuse_one_class(
-    part: str,
-    labels: NDArray[Any] | None,
-    all_labels: NDArray[Any] | None,
-) -> None:
-    """Raise if a part has a single class.
-
-    Args:
-        part: what to call the part.
-        labels: its labels, None where the targets are none.
-        all_labels: those of all parts.
-    """
-    if labels is None or all_labels is None or len(labels) < 2:
-        return
-    if len(np.unique(labels)) == 1:
-        raise ValueError(
-            f"The {part} part must have rows of two classes at least: take a "
-            "larger part, or another `seed`. "
-            f"Received: {len(labels)} rows, all of class {labels[0]}"
-        )
-
-
 def keras_map(function: Any, arrays: Arrays) -> Arrays:
     """`function` of every array."""
 
@@ -178,6 +140,12 @@ def keras_map(function: Any, arrays: Arrays) -> Arrays:
 
 
 def checked_part(name: str, data: Any) -> Any:
+    """One part of the data: `Arrays`, or the iterable as it was given.
+
+    Raises:
+        TypeError: if it is neither arrays nor an iterable that starts anew.
+        ValueError: if arrays do not fit together, or are not finite.
+    """
     if isinstance(data, Arrays):
         data = (data.x, data.y, data.sample_weight)
     if isinstance(data, (tuple, list)):

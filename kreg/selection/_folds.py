@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._arguments import positive_integer
-from kreg.selection._data import Arrays, class_labels, refuse_one_class
+from kreg.selection._class_labels import class_labels, refuse_one_class
+from kreg.selection._data import Arrays
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,19 @@
 """What a path came to."""
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kreg.selection._path_point import PathPoint
-from kreg.selection._whole_files import write_whole
+from kreg.selection._result_files import (
+    Weights,
+    data_frame,
+    load_result,
+    save_result,
+)
 
-Weights = tuple[NDArray[Any], ...]
 _MORE_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "r2", "iou")
 
 
@@ -120,26 +120,12 @@ class PathResult:
         Args:
             path: str or path of the JSON file; replaced if it is there.
         """
-        path = Path(path)
-        weights = self.weights
-        if weights is not None:
-            write_whole(
-                _weights_path(path),
-                lambda file: save_weights(file, weights),
-            )
-        text = json.dumps(self.to_dict(), indent=1)
-        write_whole(path, lambda file: file.write(text.encode()))
-        if weights is None:
-            _weights_path(path).unlink(missing_ok=True)
+        save_result(path, self.to_dict(), self.weights)
 
     @classmethod
     def load(cls, path: str | Path) -> "PathResult":
         """Read what `save` wrote."""
-        path = Path(path)
-        values = json.loads(path.read_text())
-        beside = _weights_path(path)
-        weights = load_weights(beside) if beside.exists() else None
-        return cls.from_dict(values, weights)
+        return cls.from_dict(*load_result(path))
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row for each point.
@@ -150,12 +136,6 @@ class PathResult:
         Raises:
             ImportError: if pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "`to_pandas` needs pandas: run `pip install pandas`"
-            ) from error
         rows = []
         for point in self.points:
             row = point.to_dict()
@@ -163,36 +143,10 @@ class PathResult:
                 figures = row.pop(part)
                 row.update({f"{part}_{k}": v for k, v in figures.items()})
             rows.append(row)
-        return pandas.DataFrame(rows)
+        return data_frame(rows)
 
 
 def more_is_better(metric: str) -> bool:
     """Whether larger values of a metric of this name are better."""
     name = metric.lower()
     return "loss" not in name and any(part in name for part in _MORE_IS_BETTER)
-
-
-def save_weights(file: Any, weights: Iterable[Weights]) -> None:
-    """Write several lists of arrays into one `.npz`."""
-    arrays: dict[str, Any] = {
-        f"{i}/{k}": array
-        for i, of_point in enumerate(weights)
-        for k, array in enumerate(of_point)
-    }
-    np.savez(file, **arrays)
-
-
-def load_weights(path: Path) -> tuple[Weights, ...]:
-    """Read what `save_weights` wrote."""
-    found: dict[int, dict[int, NDArray[Any]]] = {}
-    with np.load(path) as arrays:
-        for name in arrays.files:
-            i, k = map(int, name.split("/"))
-            found.setdefault(i, {})[k] = arrays[name]
-    return tuple(
-        tuple(found[i][k] for k in sorted(found[i])) for i in sorted(found)
-    )
-
-
-def _weights_path(path: Path) -> Path:
-    return path.with_suffix(".npz")

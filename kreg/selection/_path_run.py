@@ -15,7 +15,7 @@ from kreg.selection._data import TrainingData
 from kreg.selection._data_gradient import data_gradient
 from kreg.selection._grid import Direction, geometric_grid
 from kreg.selection._path_point import PathPoint
-from kreg.selection._path_result import PathResult, Weights
+from kreg.selection._path_result import PathResult
 from kreg.selection._penalty_family import PenaltyFamily
 from kreg.selection._point_training import (
     Settings,
@@ -24,6 +24,7 @@ from kreg.selection._point_training import (
     point_of,
 )
 from kreg.selection._progress import shown_progress
+from kreg.selection._result_files import Weights
 from kreg.selection._strength_max import (
     is_linear,
     largest_shrinking_strength,

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from kreg._arguments import positive_integer, positive_number
 from kreg.selection._building import new_model
+from kreg.selection._class_labels import class_labels, refuse_one_class
 from kreg.selection._compare_checks import checked_executor
 from kreg.selection._data import (
     Arrays,
     TrainingData,
     checked_part,
-    class_labels,
-    refuse_one_class,
     training_data,
 )
 from kreg.selection._executors import run_tasks

@@ -13,8 +13,8 @@ from kreg.selection._building import (
 )
 from kreg.selection._compared_penalties import penalty_of
 from kreg.selection._data import Arrays
-from kreg.selection._path_result import Weights
 from kreg.selection._penalty_family import penalty_family
+from kreg.selection._result_files import Weights
 from kreg.selection._strength_max import penalized
 
 _EVALUATED_ROWS = 1024

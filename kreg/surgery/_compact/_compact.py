@@ -7,7 +7,6 @@ import keras
 import numpy as np
 
 from kreg._arguments import positive_integer
-from kreg._keras_private import graph_of
 from kreg.statistics._built_model import refuse_unbuilt
 from kreg.surgery._compact._compaction import Compaction, LayerCompaction
 from kreg.surgery._compact._liveness import kept_channels
@@ -139,13 +138,13 @@ def _compaction(
                 dict(reasons),
             )
         )
-    graph = graph_of(model)
-    tensors = () if graph is None else graph.inputs
     return Compaction(
         tuple(layers),
         {
             tensor.name: np.flatnonzero(kept(signal.channels))
-            for tensor, signal in zip(tensors, walked.inputs, strict=True)
+            for tensor, signal in zip(
+                walked.graph.inputs, walked.inputs, strict=True
+            )
         },
         model.count_params(),
         small.count_params(),

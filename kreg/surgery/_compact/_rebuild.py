@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from kreg._keras_private import Graph, graph_of, run_graph, trusting
+from kreg._keras_private import Graph, run_graph, trusting
 from kreg.surgery._compact._call import Reduction
 from kreg.surgery._compact._network import Kept
 from kreg.surgery._compact._signal import Signal
@@ -40,10 +40,7 @@ class Rebuild:
 
     def of(self, model: keras.Model) -> keras.Model:
         """A new model with the weights of what is kept."""
-        graph = graph_of(model)
-        if graph is None:
-            raise AssertionError("a walk goes through models with a graph")
-        small = self._model(model, graph, self._walk.inputs)
+        small = self._model(model, self._walk.graph, self._walk.inputs)
         for layer, copy in list(self._copies.values()):
             if isinstance(layer, layers.Layer):
                 self._set_weights(layer, copy)
@@ -98,10 +95,7 @@ class Rebuild:
 
     def _new(self, operation: Any) -> Any:
         if id(operation) in self._walk.parts:
-            graph = graph_of(operation)
-            if graph is not None:
-                given = self._walk.parts[id(operation)]
-                return self._model(operation, graph, given)
+            return self._model(operation, *self._walk.parts[id(operation)])
         if isinstance(operation, _TAKEN_OVER):
             return operation
         try:

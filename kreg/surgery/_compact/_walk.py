@@ -61,20 +61,23 @@ class Walk:
             `id`; nothing is known of those that are not there.
 
     Attributes:
+        graph: the model's graph.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
         layers: what each layer does, by the `id` of the layer.
         paths: how reports name each layer, in the order of execution.
-        parts: the channels of the inputs of each nested model, by its `id`.
+        parts: the graph of each nested model and the channels of its inputs,
+            by the `id` of the model.
         agreed: what this walk found all calls of a shared layer to be given.
         has_learned: whether that is more than was known before.
     """
 
     def __init__(self, graph: Graph, drop_inputs: bool, agreed: Agreed) -> None:
+        self.graph = graph
         self.network = Network()
         self.layers: dict[int, Traced] = {}
         self.paths: dict[str, keras.layers.Layer] = {}
-        self.parts: dict[int, Sequence[Signal]] = {}
+        self.parts: dict[int, tuple[Graph, Sequence[Signal]]] = {}
         self.agreed: dict[int, list[Values]] = {}
         self._known = agreed
         self._calls: Counter[int] = Counter()
@@ -183,7 +186,7 @@ class Walk:
             return traced(call, self.network)
         if len(graph.inputs) != len(call.signals):
             return kept_whole(call, self.network)
-        self.parts[id(call.operation)] = call.signals
+        self.parts[id(call.operation)] = graph, call.signals
         return Traced(
             tuple(
                 self._follow(

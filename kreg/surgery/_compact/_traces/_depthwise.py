@@ -11,7 +11,6 @@ from kreg.surgery._compact._call import (
     Reduction,
     Traced,
     along_axis,
-    array,
     channel_axis,
     kept_whole,
     matrix,
@@ -36,7 +35,7 @@ def depthwise_convolution(call: Call, network: Network) -> Traced:
         or not is_elementwise(layer.activation)
     ):
         return kept_whole(call, network)
-    kernel, bias = matrix(layer.kernel), bias_of(layer, array)
+    kernel, bias = matrix(layer.kernel), bias_of(layer)
     made = Signal(
         np.repeat(signal.channels, layer.depth_multiplier),
         _filtered(call, network, signal, kernel),
@@ -62,7 +61,7 @@ def separable_convolution(call: Call, network: Network) -> Traced:
     if signal is None or is_altered(layer):
         return kept_whole(call, network)
     depthwise = matrix(layer.depthwise_kernel)
-    pointwise, bias = matrix(layer.pointwise_kernel), bias_of(layer, array)
+    pointwise, bias = matrix(layer.pointwise_kernel), bias_of(layer)
     mixing = pointwise.reshape(-1, pointwise.shape[-1])
     filtered = _filtered(call, network, signal, depthwise)
     window = tuple(range(depthwise.ndim - 2))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg.surgery._compact._activations import applied, is_elementwise
-from kreg.surgery._compact._call import Call
+from kreg.surgery._compact._call import Call, array
 from kreg.surgery._compact._network import Kept, Network
 from kreg.surgery._compact._reader import Reader
 from kreg.surgery._compact._signal import Signal, Values
@@ -125,6 +125,6 @@ def _merged(
     return kernel
 
 
-def bias_of(layer: Any, array: Any) -> NDArray[np.float64] | None:
+def bias_of(layer: Any) -> NDArray[np.float64] | None:
     """The bias of a layer, if it has one."""
     return array(layer.bias) if layer.use_bias else None
