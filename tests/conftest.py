@@ -1,6 +1,7 @@
 """What every test starts from: fixed seeds and the default policy."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -25,6 +26,17 @@ def _same_start():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
+
+
+@pytest.fixture
+def interruptible():
+    """Processes that a test starts heed Ctrl-C.
+
+    What a shell runs in the background ignores it, and so do its children.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_collection_modifyitems(items):

@@ -31,6 +31,7 @@ def assert_same(first, second):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
 def test_ended_process_loses_no_finished_point(how, tmp_path, unbroken):
     process = subprocess.Popen(
