@@ -8,7 +8,9 @@ Runs in an environment of its own, in a process that `sparsity_accuracy.py` or
 
 Reads a job as JSON from standard input and prints a result for each run as a
 line of JSON that starts with `result: `. If the job names a file for `litert`,
-with `{seed}` in it, the networks are written there.
+with `{seed}` in it, the networks are written there. If it names a number of
+`falling_rate_epochs`, the learning rate falls as a cosine in so many at the
+end.
 """
 
 import json
@@ -37,6 +39,18 @@ def network():
             keras.layers.Dense(10),
         ]
     )
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that falls as a cosine in the last steps, after a constant."""
+
+    def __init__(self, rate, start, steps):
+        self._start = start
+        self._fall = keras.optimizers.schedules.CosineDecay(rate, steps)
+
+    def __call__(self, step):
+        after = tf.maximum(tf.cast(step, tf.float32) - self._start, 0.0)
+        return self._fall(after)
 
 
 class EpochTimes(keras.callbacks.Callback):
@@ -68,8 +82,11 @@ def train(job, data, seed, target):
         )
         model = prune.prune_low_magnitude(model, pruning_schedule=schedule)
         callbacks.append(prune.UpdatePruningStep())
+    rate, falling = job["learning_rate"], job.get("falling_rate_epochs", 0)
+    if falling:
+        rate = Falling(rate, (job["epochs"] - falling) * steps, falling * steps)
     model.compile(
-        keras.optimizers.Adam(job["learning_rate"]),
+        keras.optimizers.Adam(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     times = EpochTimes()
