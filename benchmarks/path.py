@@ -1,155 +1,199 @@
-"""A warm-started path against cold starts, and against LassoNet if installed.
+"""A warm-started path against cold starts, and against LassoNet.
 
-All of it on one split of scikit-learn's digits. The network has one hidden
-layer; its first kernel has a group penalty for each input. Cold starts train
-a new network at each strength until the optimality residual at which the path
-stopped there, in full batches, or for as many passes as the path may make.
+The network has one hidden layer of 32 units. A group penalty for each input is
+on its first kernel, and a fixed L2 penalty on its last, without which the
+first could shrink and the last grow for ever. It is trained in full batches by
+SGD with momentum. The strengths are the 30 that `kreg.path` chooses itself:
+from `strength_max` of the dense network down to a thousandth of it. Each point
+ends at an optimality residual of 1 % of the first gradient's norm. The dense
+start counts as a part of the path.
 
-    python benchmarks/path.py
+Cold starts train a new network at each strength. Steps are counted twice:
+until the residual of the path is reached, and until the validation loss is
+besides at most 1 % above that of the path, because at the same residual a
+cold start is often worse. One that does not get there is cut off at the cap
+and marked; one that has lost all inputs will never get there and is given up.
+
+LassoNet runs full batches too, on the same splits, with its own stopping: once
+with steps of the strength by 1.2, which makes about as many points as here,
+and once with its default of 1.02, which makes about ten times as many. Runs
+take turns, and only the paths are timed, not the start of a process. For each
+point of ours with inputs left, its test accuracy stands beside that of
+LassoNet's point with the nearest number of inputs, of several the one with the
+best validation loss. It does not count if the numbers differ by more than 2.
+
+Run with:
+    python benchmarks/path.py [--peer PYTHON] [--mnist MNIST_TRAIN.npz]
+        [--seeds 0 1 2] [--threads 2]
+
+on scikit-learn's digits, or on 10,000 rows of MNIST. PYTHON is the interpreter
+of the peer's environment (see `lassonet_path.py`), which uses `--threads`
+threads; with one it may be faster.
 """
 
 import argparse
-import time
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
-import keras
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import numpy as np
+from path_cold_starts import against_cold_starts
+from path_network import HIDDEN, build_model, part, split, warm_path
 from rich.console import Console
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from rich.progress import track
+from rich.table import Table
+from scipy import stats
 
-import kreg
-from kreg.selection import PathResult, path
+MULTIPLIERS = (1.2, 1.02)
+APART = 2
+OURS = "kreg.path"
 
-HIDDEN = 32
+
+def peer_paths(python, data, seed, threads):
+    """LassoNet's paths, from a process in its own environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "split.npz"
+        np.savez(file, **data)
+        job = {
+            "split": str(file),
+            "hidden": HIDDEN,
+            "seed": seed,
+            "threads": threads,
+            "multipliers": MULTIPLIERS,
+        }
+        script = Path(__file__).parent / "lassonet_path.py"
+        done = subprocess.run(
+            [python, script],
+            input=json.dumps(job),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        sys.exit(f"{python} {script} failed; run it by hand to see why")
+    return [
+        json.loads(line.removeprefix("result: "))
+        for line in done.stdout.splitlines()
+        if line.startswith("result: ")
+    ]
 
 
-def split(seed):
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16.0).astype("float32")
-    x, x_test, y, y_test = train_test_split(
-        x, y, test_size=0.3, random_state=seed, stratify=y
+def test_points(result, data):
+    """The number of inputs and the test accuracy of each point."""
+    model = build_model(data["x_train"].shape[1])
+    found = []
+    for point, weights in zip(result.points, result.weights, strict=True):
+        model.set_weights(weights)
+        figures = model.evaluate(
+            *part(data, "test"), batch_size=4096, verbose=0, return_dict=True
+        )
+        found.append((len(point.selected_inputs), figures["accuracy"]))
+    return [(inputs, accuracy) for inputs, accuracy in found if inputs]
+
+
+def beside(ours, theirs):
+    """Points of ours, each with LassoNet's at the nearest number of inputs."""
+    rows = []
+    for inputs, accuracy in ours:
+        nearest = min(
+            theirs, key=lambda p: (abs(p["inputs"] - inputs), p["loss"])
+        )
+        if abs(nearest["inputs"] - inputs) <= APART:
+            rows.append(
+                (inputs, accuracy, nearest["inputs"], nearest["accuracy"])
+            )
+    return rows
+
+
+def spread(values, digits):
+    """Median, and the range."""
+    return (
+        f"{np.median(values):.{digits}f} "
+        f"({min(values):.{digits}f} to {max(values):.{digits}f})"
     )
-    x, x_val, y, y_val = train_test_split(
-        x, y, test_size=0.25, random_state=seed, stratify=y
-    )
-    return (x, y), (x_val, y_val), (x_test, y_test)
 
 
-def build_model():
-    model = keras.Sequential(
-        [
-            keras.Input((64,)),
-            keras.layers.Dense(HIDDEN, "relu", name="hidden"),
-            keras.layers.Dense(10, "softmax", name="last"),
+def mean_interval(values):
+    """Mean, and its 95 % interval by Student's distribution."""
+    mean = np.mean(values)
+    if len(values) < 2:
+        return f"{mean:+.4f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})"
+
+
+def against_lassonet(console, options):
+    """Seconds and test accuracies of all paths, a split after the other."""
+    runs = {}
+    peers = [f"LassoNet, by {multiplier}" for multiplier in MULTIPLIERS]
+    for seed in track(options.seeds, "paths"):
+        data = split(options.mnist, seed)
+        theirs = peer_paths(options.peer, data, seed, options.threads)
+        for name, found in zip(peers, theirs, strict=True):
+            steps = sum(point["steps"] for point in found["points"])
+            points = found["points"]
+            runs.setdefault(name, []).append((found["seconds"], steps, points))
+        result, steps, seconds = warm_path(
+            data, seed, options.cap, tolerance=options.tolerance
+        )
+        points = test_points(result, data)
+        runs.setdefault(OURS, []).append((seconds, steps, points))
+    table = Table(title=f"Whole paths, {len(options.seeds)} splits")
+    for heading in ("path", "points", "steps", "seconds"):
+        table.add_column(heading, justify="right")
+    for peer in peers:
+        table.add_column(f"accuracy less {peer}", justify="right")
+    for name, found in runs.items():
+        counts = [len(points) for _, _, points in found]
+        differences = [
+            mean_interval(
+                [
+                    np.mean([row[1] - row[3] for row in beside(own, other)])
+                    for (*_, own), (*_, other) in zip(
+                        found, runs[peer], strict=True
+                    )
+                ]
+            )
+            for peer in peers
+            if name == OURS
         ]
-    )
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    return model
-
-
-def group_lasso(strength):
-    return kreg.GroupLasso(strength, "inputs")
-
-
-def run(train, validation, strengths, epochs, **arguments) -> PathResult:
-    return path(
-        build_model,
-        train,
-        (group_lasso, "hidden"),
-        strengths,
-        epochs=epochs,
-        batch_size=None,
-        validation_data=validation,
-        verbose=0,
-        **arguments,
-    )
+        table.add_row(
+            name,
+            spread(counts, 0),
+            spread([steps for _, steps, _ in found], 0),
+            spread([seconds for seconds, _, _ in found], 2),
+            *differences,
+        )
+    console.print(table)
+    ours, default = runs[OURS][0][2], runs[peers[-1]][0][2]
+    table = Table(title=f"Test accuracy, split {options.seeds[0]}")
+    for heading in ("inputs", "kreg", "inputs", peers[-1]):
+        table.add_column(heading, justify="right")
+    for inputs, accuracy, near, other in beside(ours, default):
+        table.add_row(f"{inputs}", f"{accuracy:.3f}", f"{near}", f"{other:.3f}")
+    console.print(table)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=30)
-    parser.add_argument("--epochs", type=int, default=2000)
-    parser.add_argument("--tolerance", type=float, default=3e-2)
-    parser.add_argument("--cold", type=int, default=10)
+    parser.add_argument("--peer", metavar="PYTHON")
+    parser.add_argument("--mnist", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tolerance", type=float, default=1e-2)
+    parser.add_argument("--cap", type=int, default=3200)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    say = Console().print
-    train, validation, test = split(0)
-    start = time.perf_counter()
-    strengths = np.geomspace(1e-4, 5e-3, options.points)
-    warm = run(
-        train,
-        validation,
-        strengths,
-        options.epochs,
-        tolerance=options.tolerance,
-    )
-    warm_seconds = time.perf_counter() - start
-    every = max(1, options.points // options.cold)
-    chosen = warm.points[::every]
-    start = time.perf_counter()
-    cold = [
-        run(
-            train,
-            validation,
-            [point.strength],
-            options.epochs,
-            tolerance=options.tolerance,
-        ).points[0]
-        for point in chosen
-    ]
-    cold_seconds = time.perf_counter() - start
-    say("strength  inputs warm/cold  val. loss warm/cold  steps warm/cold")
-    for ours, theirs in zip(chosen, cold, strict=True):
-        say(
-            f"{ours.strength:8.2g}  {len(ours.selected_inputs):6d}/"
-            f"{len(theirs.selected_inputs):<4d}   "
-            f"{ours.validation['data_loss']:10.4f}/"
-            f"{theirs.validation['data_loss']:<8.4f}  "
-            f"{ours.steps:6d}/{theirs.steps}"
-            f"{'' if ours.converged and theirs.converged else '  (cut off)'}"
-        )
-    share = options.points / len(chosen)
-    own = sum(point.steps for point in warm.points)
-    others = share * sum(point.steps for point in cold)
-    say(f"path: {own} steps, {warm_seconds:.1f} s")
-    say(
-        f"cold starts: {others:.0f} steps, {share * cold_seconds:.1f} s, "
-        f"{options.points} points by {len(chosen)} of them"
-    )
-    say(f"ratio of steps: {others / own:.2f}")
-    against_lassonet(say, train, validation, test, warm, warm_seconds)
-
-
-def against_lassonet(say, train, validation, test, warm, seconds):
-    """Test accuracy at the same numbers of inputs; LassoNet needs torch."""
-    try:
-        from lassonet import LassoNetClassifier
-    except ImportError:
-        say("LassoNet is not installed: pip install lassonet")
-        return
-    peer = LassoNetClassifier(
-        hidden_dims=(HIDDEN,), path_multiplier=1.2, verbose=0, random_state=0
-    )
-    start = time.perf_counter()
-    states = peer.path(*train, X_val=validation[0], y_val=validation[1])
-    say(f"LassoNet: {len(states)} points, {time.perf_counter() - start:.1f} s")
-    model = build_model()
-    for point, weights in zip(warm.points, warm.weights, strict=True):
-        number = len(point.selected_inputs)
-        nearest = min(states, key=lambda s: abs(int(s.selected.sum()) - number))
-        peer.load(nearest.state_dict)
-        theirs = float(np.mean(peer.predict(test[0]) == test[1]))
-        model.set_weights(weights)
-        ours = model.evaluate(*test, verbose=0, return_dict=True)["accuracy"]
-        say(
-            f"{number:3d} inputs: {ours:.3f}; LassoNet "
-            f"{int(nearest.selected.sum()):3d} inputs: {theirs:.3f}"
-        )
-    say(f"seconds: {seconds:.1f}")
+    console = Console(width=130)
+    data = split(options.mnist, 0)
+    against_cold_starts(console, data, options.cap, options.tolerance)
+    if options.peer:
+        against_lassonet(console, options)
 
 
 if __name__ == "__main__":

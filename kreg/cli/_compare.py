@@ -2,34 +2,18 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 import kreg.selection
-from kreg._arguments import nonnegative_number
 from kreg.cli._answer import Answer, line
 from kreg.cli._arguments import Commands, add_common, at_least_one
 from kreg.cli._build_function import build_function
 from kreg.cli._data_files import read_data
 from kreg.cli._output_files import target
-from kreg.cli._plot_files import (
-    plot_file,
-    require_matplotlib,
-    save_plot,
-)
-from kreg.selection._input_lasso import input_lasso
-
-PENALTIES: dict[str, Callable[[float], Any] | None] = {
-    "none": None,
-    "l1": kreg.L1,
-    "l2": kreg.L2,
-    "l1l2": lambda strength: kreg.L1L2(strength, strength),
-    "group": kreg.GroupLasso,
-    "inputs": input_lasso,
-}
+from kreg.cli._plot_files import require_matplotlib, save_plot
+from kreg.cli._training_arguments import PENALTIES, add_training
 
 
 def add_compare(commands: Commands) -> None:
@@ -43,22 +27,9 @@ def add_compare(commands: Commands) -> None:
             "is Python code, and is run."
         ),
     )
-    command.add_argument(
-        "model",
-        metavar="BUILD_MODEL",
-        help=(
-            "a function that returns a new compiled model: FILE.py:FUNCTION "
-            "or MODULE:FUNCTION"
-        ),
-    )
-    command.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="FILE.npz",
-        help=(
-            "arrays named x and y, and perhaps sample_weight, x_test and y_test"
-        ),
+    add_training(
+        command,
+        "arrays named x and y, and perhaps sample_weight, x_test and y_test",
     )
     command.add_argument(
         "--penalties",
@@ -69,34 +40,6 @@ def add_compare(commands: Commands) -> None:
             f"some of {','.join(PENALTIES)}: group is GroupLasso of units, "
             "inputs that of inputs (default: none,l1,l2,l1l2)"
         ),
-    )
-    command.add_argument(
-        "--strengths",
-        type=strengths,
-        default="auto",
-        metavar="NUMBERS",
-        help="such as 1e-4,1e-3 (default: auto, a grid for each penalty)",
-    )
-    command.add_argument(
-        "--num-strengths",
-        type=at_least_one,
-        default=10,
-        metavar="N",
-        help="strengths of a grid (default: %(default)s)",
-    )
-    command.add_argument(
-        "--epochs",
-        type=at_least_one,
-        default=20,
-        metavar="N",
-        help="epochs at each strength at most (default: %(default)s)",
-    )
-    command.add_argument(
-        "--batch-size",
-        type=batch_size,
-        default=32,
-        metavar="N",
-        help="rows of a batch, or all (default: %(default)s)",
     )
     command.add_argument(
         "--folds",
@@ -114,34 +57,6 @@ def add_compare(commands: Commands) -> None:
             "one_standard_error, best, or a sparsity in (0, 1) "
             "(default: %(default)s)"
         ),
-    )
-    command.add_argument(
-        "--monitor",
-        default="data_loss",
-        metavar="METRIC",
-        help="what to compare by (default: %(default)s)",
-    )
-    command.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="seed of folds, weights and batches (default: %(default)s)",
-    )
-    command.add_argument(
-        "--directory",
-        type=Path,
-        metavar="DIR",
-        help="keep what is finished, to go on from after an interruption",
-    )
-    command.add_argument(
-        "--plot",
-        type=plot_file,
-        metavar="FILE.png",
-        help="draw the figures (.png, .svg or .pdf)",
-    )
-    command.add_argument(
-        "--force", action="store_true", help="replace the plot if it exists"
     )
     add_common(command)
     command.set_defaults(answer=compare)
@@ -208,27 +123,6 @@ def several(text: str) -> int:
     if number < 2:
         raise argparse.ArgumentTypeError(f"must be at least 2: {text!r}")
     return number
-
-
-def batch_size(text: str) -> int | None:
-    """A positive integer, or None for all rows."""
-    return None if text == "all" else at_least_one(text)
-
-
-def strengths(text: str) -> list[float] | str:
-    """Different numbers of at least 0, with commas between, or `auto`."""
-    if text == "auto":
-        return text
-    try:
-        found = [
-            nonnegative_number("NUMBERS", float(part))
-            for part in text.split(",")
-        ]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"has a number twice: {text!r}")
-    return found
 
 
 def rule(text: str) -> str | float:

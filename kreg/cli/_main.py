@@ -22,6 +22,7 @@ from kreg.cli._export import add_export
 from kreg.cli._inspect import add_inspect
 from kreg.cli._model_files import import_modules
 from kreg.cli._notices import only_notices
+from kreg.cli._path import add_path
 from kreg.cli._report import add_report
 from kreg.cli._strip import add_strip
 
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add_compact(commands)
     add_export(commands)
     add_report(commands)
+    add_path(commands)
     add_compare(commands)
     _add_demo(commands)
     return parser

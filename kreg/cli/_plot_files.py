@@ -36,16 +36,16 @@ def require_matplotlib() -> None:
 
 
 def save_plot(
-    result: kreg.selection.CompareResult,
+    result: kreg.selection.CompareResult | kreg.selection.PathResult,
     path: Path,
     source: Path,
     *,
     force: bool,
 ) -> None:
-    """Draw a comparison: against the strength, and against the sparsity.
+    """Draw figures against the strength, and against the sparsity.
 
     Args:
-        result: the comparison.
+        result: a comparison or a path.
         path, source, force: as for `target`.
 
     Raises:

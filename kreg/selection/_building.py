@@ -71,12 +71,13 @@ def architecture(model: keras.Model) -> str:
     )
 
 
-def refuse_other_architecture(first: keras.Model, second: keras.Model) -> None:
-    """Raise if `build_model` made models of two kinds."""
-    if architecture(first) != architecture(second):
+def refuse_other_architecture(known: str, model: keras.Model) -> None:
+    """Raise if a model is not of the architecture that is known."""
+    found = architecture(model)
+    if found != known:
         raise ValueError(
             "`build_model` must return models of one architecture. "
-            f"Received: {architecture(first)} and then {architecture(second)}"
+            f"Received: {known} and then {found}"
         )
 
 

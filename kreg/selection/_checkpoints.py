@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from kreg.selection._claimed_directory import claim_directory
 from kreg.selection._path_point import PathPoint
 from kreg.selection._result_files import Weights
 from kreg.selection._whole_files import write_whole
@@ -34,14 +35,7 @@ class Checkpoints:
         self._directory = None if directory is None else Path(directory)
         if self._directory is None:
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        file = self._directory / "path.json"
-        told = json.loads(json.dumps(identity))
-        if file.exists():
-            _refuse_other(json.loads(file.read_text()), told, directory)
-        else:
-            text = json.dumps(told, indent=1)
-            write_whole(file, lambda open_file: open_file.write(text.encode()))
+        claim_directory(self._directory, "path", identity)
 
     def save_point(
         self, number: int, point: PathPoint, weights: Weights
@@ -98,23 +92,3 @@ class Checkpoints:
 def _state(model: keras.Model) -> list[keras.Variable]:
     """All that training goes on from: weights, seeds, and the optimizer's."""
     return [*model.variables, *model.optimizer.variables]
-
-
-def _refuse_other(
-    there: Mapping[str, Any], here: Mapping[str, Any], directory: Any
-) -> None:
-    differing = [
-        key
-        for key in sorted({*there, *here})
-        if there.get(key) != here.get(key)
-    ]
-    if differing:
-        shown = ", ".join(
-            f"{key}: {there.get(key)!r} there and {here.get(key)!r} here"
-            for key in differing
-        )
-        raise ValueError(
-            "`directory` must be empty, or hold this very path: choose another "
-            f"folder. Received: directory={str(directory)!r}, whose path has "
-            f"another {shown}"
-        )

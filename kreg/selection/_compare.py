@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from kreg.selection._folds import checked_folds, folds_of
 from kreg.selection._grid import checked_grid
 from kreg.selection._hparams import write_hparams
 from kreg.selection._local_processes import refuse_what_cannot_be_sent
+from kreg.selection._one_architecture import OneArchitecture
 from kreg.selection._trial_models import refuse_bad_models
 
 
@@ -68,13 +70,22 @@ def compare(
     - a sparsity: the smallest strength whose mean sparsity reaches it; the
       sparsest where none does.
 
+    Training without a penalty may make as many passes as the longest path, so
+    that no penalty wins by longer training alone. A linear model is trained on
+    until the minimum, as `tolerance` tells. A network may fit more noise the
+    longer it is trained, so of the moments after each `epochs` passes the one
+    with the best mean over folds is taken; its row tells how many passes that
+    are.
+
     Two penalties are compared fold by fold, each at the strength that the
     *other* folds choose, so that many strengths to choose from are no
     advantage. The test is the corrected resampled t-test of Nadeau and Bengio:
     folds share most of what they are trained on, and the plain t-test, which
-    does not know, finds differences that are not there. With several pairs the
-    p-values are adjusted after Holm. "No significant difference" is an
-    outcome: few folds of few rows often tell no more.
+    does not know, finds differences that are not there. Where several pairs
+    are compared, p-values are adjusted after Holm, and the intervals of the
+    differences have the levels that Holm asks for, so that an interval leaves
+    out 0 exactly where a difference is significant. "No significant
+    difference" is an outcome: few folds of few rows often tell no more.
 
     The means of `rows` at the chosen strengths are a little too good, because
     they were chosen by them. The figures of the test are not. Neither are they
@@ -108,8 +119,9 @@ def compare(
         seeds: the seeds. Each makes folds (unless they are given), initial
             weights and orders of the rows of its own. Defaults to `(0,)`.
         test: what to evaluate the chosen model on: data in the forms of
-            `data`, or a fraction in (0, 1) of `data`, which is set aside by
-            the first seed before anything else. Defaults to `None`.
+            `data`, an iterable of batches such as a `tf.data.Dataset`, or a
+            fraction in (0, 1) of `data`, which is set aside by the first seed
+            before anything else. Defaults to `None`.
         select: the rule that chooses. Defaults to `"one_standard_error"`.
         monitor: str, the metric. Defaults to `"data_loss"`.
         executor: a `concurrent.futures.Executor` that runs paths side by side:
@@ -190,7 +202,10 @@ def compare(
         executor=checked_executor(executor),
         directory=None if directory is None else Path(directory),
     )
-    architecture = refuse_bad_models(build_model, named, all_seeds[0])
+    architecture = refuse_bad_models(
+        build_model, named, train, monitor, all_seeds[0]
+    )
+    run = replace(run, build_model=OneArchitecture(build_model, architecture))
     refuse_what_cannot_be_sent(
         executor, build_model=build_model, penalties=list(named.values())
     )

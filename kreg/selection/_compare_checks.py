@@ -78,10 +78,8 @@ def checked_executor(executor: Any) -> Executor | None:
     )
 
 
-def train_and_test(
-    data: Any, test: Any, seed: int
-) -> tuple[Arrays, Arrays | None]:
-    """The rows that folds are made of, and those of the test.
+def train_and_test(data: Any, test: Any, seed: int) -> tuple[Arrays, Any]:
+    """The rows that folds are made of, and what to test on.
 
     Args:
         data: the data, as of `kreg.compare`.
@@ -89,7 +87,7 @@ def train_and_test(
         seed: decides which rows a fraction sets aside.
 
     Raises:
-        TypeError: if they are not arrays.
+        TypeError: if `data` is not arrays, or `test` no data.
         ValueError: if they are empty, hold NaN, do not fit together, or the
             fraction is not in (0, 1).
     """
@@ -101,20 +99,15 @@ def train_and_test(
                 "`test` must be data, or a fraction of them in (0, 1). "
                 f"Received: test={test!r}"
             )
-    train = _arrays("data", data)
+    train = checked_part("data", data)
+    if not isinstance(train, Arrays):
+        raise TypeError(
+            "`data` must be `(x, y)` or `(x, y, sample_weight)` of arrays, "
+            "because folds are made of rows. "
+            f"Received: data of type {type(data).__name__}"
+        )
     if fraction:
         split = training_data(train, validation_split=fraction, seed=seed)
         return split.train, split.validation
     training_data(train)
-    return train, None if test is None else _arrays("test", test)
-
-
-def _arrays(name: str, data: Any) -> Arrays:
-    part = checked_part(name, data)
-    if isinstance(part, Arrays):
-        return part
-    raise TypeError(
-        f"`{name}` must be `(x, y)` or `(x, y, sample_weight)` of arrays, "
-        "because folds are made of rows. "
-        f"Received: {name} of type {type(data).__name__}"
-    )
+    return train, None if test is None else checked_part("test", test)

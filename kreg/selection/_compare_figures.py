@@ -1,7 +1,7 @@
 """From the paths of a comparison to its rows, choice and verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,13 @@ class PenaltyFigures:
         chosen: the index of the one that is chosen.
         held_out: the score of every fold at the strength that the others
             choose.
+        points: the points of a path up to the chosen one.
     """
 
     rows: tuple[CompareRow, ...]
     chosen: int
     held_out: NDArray[Any]
+    points: int
 
 
 def penalty_figures(
@@ -91,7 +93,27 @@ def penalty_figures(
     )
     held_out = held_out_scores(*choice)
     held_out = held_out if more_is_better(monitor) else -held_out
-    return PenaltyFigures(rows, chosen_index(*choice), held_out.reshape(-1))
+    chosen = chosen_index(*choice)
+    return PenaltyFigures(rows, chosen, held_out.reshape(-1), chosen + 1)
+
+
+def unpenalized_figures(
+    name: str, paths: Sequence[PathResult], seeds: int, monitor: str
+) -> PenaltyFigures:
+    """The figures of no penalty: one row, after the best number of portions.
+
+    Args:
+        name, paths, seeds, monitor: as for `penalty_figures`, of paths whose
+            points are portions of one training.
+    """
+    portions = penalty_figures(name, paths, seeds, monitor, "best")
+    made = portions.rows[: portions.points]
+    row = replace(
+        made[-1],
+        epochs=sum(portion.epochs for portion in made),
+        seconds=sum(portion.seconds for portion in portions.rows),
+    )
+    return replace(portions, rows=(row,), chosen=0)
 
 
 def chosen_penalty(

@@ -12,6 +12,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 
 @contextmanager
@@ -31,12 +32,15 @@ def shown_paths(number: int, verbose: int) -> Iterator[Callable[[str], None]]:
         return
     columns = (
         TextColumn("paths"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        # It gives way where the terminal is narrow.
+        TextColumn(
+            "{task.description}", table_column=Column(no_wrap=True, ratio=1)
+        ),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task("", total=number)
         yield lambda name: progress.update(
             task, advance=1, description=escape(name)

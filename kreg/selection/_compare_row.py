@@ -19,7 +19,8 @@ class CompareRow:
         sparsity: the mean fraction of the penalized weights that are 0.0.
         nonzeros: the mean number of those that are not.
         dead_units: the mean number of dead output channels.
-        epochs: the mean number of passes over the training data.
+        epochs: the mean number of passes over the training data at this
+            strength; without a penalty, in all.
         seconds: how long training at this strength took in all folds.
     """
 

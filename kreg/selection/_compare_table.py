@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from kreg.selection._verdict import LEVEL, Comparison
+from kreg.selection._verdict import Comparison
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +34,7 @@ def compare_table(result: "CompareResult") -> "Table":
         "standard\nerror",
         "best\nmean",
         "sparsity",
-        f"difference from\n{escape(result.chosen_penalty)}, {LEVEL:.0%} CI",
+        f"difference from\n{escape(result.chosen_penalty)}, CI (Holm)",
         "p (Holm)",
     ):
         table.add_column(heading, justify="right", no_wrap=True)

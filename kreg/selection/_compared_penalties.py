@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kreg.regularizers import L1, L1L2, L2, GroupLasso, Penalty
+from kreg.regularizers import L1, L1L2, L2, GroupLasso
 from kreg.selection._grid import checked_strengths
 from kreg.selection._penalty_family import penalty_family
 
@@ -22,7 +22,7 @@ def named_penalties(penalties: Any) -> dict[str, Any]:
             NO_PENALTY: None,
             "L1": L1,
             "L2": L2,
-            "L1L2": equal_l1_l2,
+            "L1L2": L1L2,
             "GroupLasso": GroupLasso,
         }
     if isinstance(penalties, Mapping):
@@ -88,11 +88,6 @@ def penalty_of(penalty: Any) -> Any:
 def penalty_text(penalty: Any) -> str:
     """What a penalty is, in words."""
     return "no penalty" if penalty is None else penalty_family(penalty).text
-
-
-def equal_l1_l2(strength: float) -> Penalty:
-    """L1 and L2 of the same strength."""
-    return L1L2(strength, strength)
 
 
 def _name(penalty: Any) -> str:

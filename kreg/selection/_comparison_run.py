@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kreg.selection._claimed_directory import claim_directory
 from kreg.selection._compared_penalties import penalty_of, penalty_text
 from kreg.selection._data import Arrays, TrainingData
-from kreg.selection._executors import run_tasks
 from kreg.selection._folds import Fold
 from kreg.selection._grid import geometric_grid
+from kreg.selection._kept_results import run_kept
 from kreg.selection._path_result import PathResult
 from kreg.selection._path_task import PathTask
 from kreg.selection._result_files import Weights
-from kreg.selection._whole_files import write_whole
+from kreg.selection._unpenalized import Unpenalized, unpenalized_beside
 
 Ended = Callable[[str], None]
 
@@ -48,11 +49,12 @@ class ComparisonRun:
 
     def grids(
         self, given: Mapping[str, list[float] | None], ended: Ended
-    ) -> dict[str, list[float]]:
+    ) -> dict[str, Any]:
         """The strengths of each penalty, the same for all folds.
 
         Where they are not given they come from all rows to train on, from a
-        path with one point: it is at the top of the grid.
+        path with one point: it is at the top of the grid. No penalty has an
+        `Unpenalized` instead.
         """
         unknown = [name for name, grid in given.items() if grid is None]
         tops = self._run(
@@ -66,13 +68,18 @@ class ComparisonRun:
             (name,): geometric_grid(top.points[0].strength, *self.grid)
             for (name,), top in tops.items()
         }
-        return {
+        grids = {
             name: found[name,] if grid is None else grid
             for name, grid in given.items()
         }
+        beside = unpenalized_beside(grids, self.penalties)
+        return {
+            name: beside if self.penalties[name] is None else grid
+            for name, grid in grids.items()
+        }
 
     def fold_paths(
-        self, grids: Mapping[str, Sequence[float]], ended: Ended
+        self, grids: Mapping[str, Any], ended: Ended
     ) -> dict[str, list[PathResult]]:
         """The paths of each penalty, fold after fold, seed after seed."""
         tasks = {
@@ -94,13 +101,14 @@ class ComparisonRun:
             for name in self.penalties
         }
 
-    def refit(
-        self, name: str, strengths: Sequence[float], ended: Ended
-    ) -> Weights:
+    def refit(self, name: str, strengths: Any, ended: Ended) -> Weights:
         """The weights at the end of a path on all rows to train on."""
-        task = self._task(
-            name, strengths, self.first_seed, f"all{len(strengths)}"
+        number = (
+            strengths.portions
+            if isinstance(strengths, Unpenalized)
+            else len(strengths)
         )
+        task = self._task(name, strengths, self.first_seed, f"all{number}")
         task = replace(task, keeps_weights=True)
         result = self._run({(name,): task}, ended)[name,]
         if result.weights is None:
@@ -154,29 +162,7 @@ class ComparisonRun:
     def _run(
         self, tasks: Mapping[tuple[Any, ...], PathTask], ended: Ended
     ) -> dict[tuple[Any, ...], PathResult]:
-        """Run the tasks whose results are not in the folder yet."""
-        keys = list(tasks)
-        found: dict[tuple[Any, ...], PathResult] = {}
-        left = []
-        for key in keys:
-            file = _result_file(tasks[key])
-            if file is not None and file.exists():
-                found[key] = PathResult.load(file)
-                ended(key[0])
-            else:
-                left.append(key)
-
-        def finished(index: int, result: PathResult) -> None:
-            key = left[index]
-            file = _result_file(tasks[key])
-            if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                result.save(file)
-            found[key] = result
-            ended(key[0])
-
-        run_tasks([tasks[key] for key in left], self.executor, finished)
-        return {key: found[key] for key in keys}
+        return run_kept(tasks, self.executor, lambda key, result: ended(key[0]))
 
     def claim_directory(
         self, given: Mapping[str, Any], architecture: str
@@ -209,23 +195,4 @@ class ComparisonRun:
             "data": self.train.fingerprint(),
             "architecture": architecture,
         }
-        self.directory.mkdir(parents=True, exist_ok=True)
-        file = self.directory / "compare.json"
-        text = json.dumps(identity, indent=1)
-        if not file.exists():
-            write_whole(file, lambda open_file: open_file.write(text.encode()))
-            return
-        there = json.loads(file.read_text())
-        here = json.loads(text)
-        differing = [key for key in here if there.get(key) != here[key]]
-        if differing:
-            raise ValueError(
-                "`directory` must be empty, or hold this very comparison: "
-                "choose another folder. Received: "
-                f"directory={str(self.directory)!r}, whose comparison has "
-                f"other {', '.join(differing)}"
-            )
-
-
-def _result_file(task: PathTask) -> Path | None:
-    return None if task.directory is None else task.directory / "result.json"
+        claim_directory(self.directory, "comparison", identity)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._arguments import real_number
+from kreg.selection._array_checks import check_arrays
 from kreg.selection._class_labels import class_labels, refuse_one_class
 
 Structure = Any
@@ -155,7 +156,7 @@ def checked_part(name: str, data: Any) -> Any:
                 f"Received: {name} with {len(data)} entries"
             )
         arrays = keras_map(np.asarray, Arrays(*data))
-        _check_arrays(name, arrays)
+        check_arrays(name, arrays)
         return arrays
     if isinstance(data, np.ndarray) or not (
         isinstance(data, (Iterable, keras.utils.PyDataset))
@@ -172,41 +173,6 @@ def checked_part(name: str, data: Any) -> Any:
             f"{name} of type {type(data).__name__}, which is an iterator"
         )
     return data
-
-
-def _check_arrays(name: str, arrays: Arrays) -> None:
-    leaves = [
-        leaf
-        for leaf in keras.tree.flatten(
-            (arrays.x, arrays.y, arrays.sample_weight)
-        )
-        if leaf is not None
-    ]
-    shapes = [leaf.shape for leaf in leaves]
-    sizes = {shape[0] if shape else None for shape in shapes}
-    if len(sizes) != 1 or None in sizes:
-        raise ValueError(
-            f"`{name}` must hold arrays with equally many rows. "
-            f"Received: arrays of the shapes {shapes}"
-        )
-    if sizes == {0}:
-        raise ValueError(f"`{name}` must hold rows. Received: no row")
-    for leaf in leaves:
-        if leaf.dtype.kind in "fc" and not np.isfinite(leaf).all():
-            bad = int((~np.isfinite(leaf)).sum())
-            raise ValueError(
-                f"`{name}` must hold finite numbers: impute or leave out what "
-                f"is missing. Received: {bad} entries that are NaN or infinite "
-                f"in an array of shape {leaf.shape}"
-            )
-    if isinstance(arrays.sample_weight, np.ndarray) and (
-        (arrays.sample_weight < 0).any() or not arrays.sample_weight.any()
-    ):
-        raise ValueError(
-            f"`sample_weight` in `{name}` must be non-negative, and not all "
-            "zero. Received: sample_weight from "
-            f"{arrays.sample_weight.min()} to {arrays.sample_weight.max()}"
-        )
 
 
 def _checked_split(value: Any) -> float:

@@ -14,6 +14,7 @@ from kreg._types import Tensor
 from kreg.binding import bind
 from kreg.binding._applier import PenaltyApplier
 from kreg.selection._batches import batches_of
+from kreg.selection._random_numbers import begin_random_numbers
 
 _ROWS = 4096
 
@@ -73,6 +74,7 @@ class DataGradient:
             ):
                 if id(variable) not in trained:
                     variable.assign(value)
+            begin_random_numbers(0)
             self._recorder.share.assign(size / self._rows)
             self.model.train_on_batch(*batch)
         return _values(self._recorder.sums)
@@ -83,13 +85,14 @@ def data_gradient(model: keras.Model, train: Any) -> Iterator[DataGradient]:
     """The gradient function of a compiled model, which is left as it was."""
     bind(model)
     optimizer, state = model.optimizer, _values(model.variables)
+    trained_by = model.train_function
     replace_optimizer(model, GradientRecorder())
     model.train_function = None
     try:
         yield DataGradient(model, train)
     finally:
         replace_optimizer(model, optimizer)
-        model.train_function = None
+        model.train_function = trained_by
         for variable, value in zip(model.variables, state, strict=True):
             variable.assign(value)
 

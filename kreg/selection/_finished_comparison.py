@@ -1,21 +1,23 @@
 """From the paths of a comparison to its result."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from kreg.selection._choice import Select
 from kreg.selection._compare_figures import (
     PenaltyFigures,
     chosen_penalty,
     penalty_figures,
+    unpenalized_figures,
 )
 from kreg.selection._compare_progress import shown_paths
 from kreg.selection._compare_result import CompareResult
 from kreg.selection._compare_row import CompareRow
 from kreg.selection._compared_penalties import penalty_text
 from kreg.selection._comparison_run import ComparisonRun
-from kreg.selection._data import Arrays
 from kreg.selection._path_result import more_is_better
 from kreg.selection._trial_models import figures_of_weights
+from kreg.selection._unpenalized import Unpenalized
 from kreg.selection._verdict import (
     Comparison,
     compared_text,
@@ -27,7 +29,7 @@ def finished_comparison(
     run: ComparisonRun,
     given: Mapping[str, list[float] | None],
     select: Select,
-    test: Arrays | None,
+    test: Any,
     verbose: int,
 ) -> CompareResult:
     """Run all paths, choose, train the chosen on all rows, and test it once.
@@ -36,29 +38,31 @@ def finished_comparison(
         run: what is compared.
         given: the strengths by name; None for a grid that is to be found.
         select: the rule that chooses.
-        test: the rows of the test; nothing before the end sees them.
+        test: what to test on; nothing before the end sees it.
         verbose: whether to show progress.
     """
     monitor = run.options["monitor"]
     unknown = sum(strengths is None for strengths in given.values())
     with shown_paths(run.number_of_folds + unknown + 1, verbose) as ended:
-        paths = run.fold_paths(run.grids(given, ended), ended)
+        grids = run.grids(given, ended)
+        paths = run.fold_paths(grids, ended)
+        seeds = len(run.folds)
         figures = {
-            name: penalty_figures(
-                name, of_name, len(run.folds), monitor, select
-            )
+            name: unpenalized_figures(name, of_name, seeds, monitor)
+            if run.penalties[name] is None
+            else penalty_figures(name, of_name, seeds, monitor, select)
             for name, of_name in paths.items()
         }
         name = chosen_penalty(figures, monitor, select)
         chosen = figures[name]
-        up_to = [row.strength for row in chosen.rows[: chosen.chosen + 1]]
-        weights = run.refit(name, up_to, ended)
+        weights = run.refit(name, _up_to(grids[name], chosen), ended)
+    row = chosen.rows[chosen.chosen]
     tested = None
     if test is not None:
         tested = figures_of_weights(
             run.build_model,
             run.penalties[name],
-            up_to[-1],
+            row.strength,
             weights,
             test,
             run.first_seed,
@@ -67,7 +71,6 @@ def finished_comparison(
         {each: of_name.held_out for each, of_name in figures.items()},
         run.validation_share,
     )
-    row = chosen.rows[chosen.chosen]
     return CompareResult(
         rows=tuple(row for each in figures.values() for row in each.rows),
         penalties={n: penalty_text(p) for n, p in run.penalties.items()},
@@ -82,6 +85,13 @@ def finished_comparison(
         test=tested,
         weights=weights,
     )
+
+
+def _up_to(strengths: Any, figures: PenaltyFigures) -> Any:
+    """The strengths of a path that ends at the choice."""
+    if isinstance(strengths, Unpenalized):
+        return strengths.up_to(figures.points)
+    return [row.strength for row in figures.rows[: figures.points]]
 
 
 def _choices(figures: Mapping[str, PenaltyFigures]) -> dict[str, int]:

@@ -20,8 +20,11 @@ from sklearn.utils.validation import (
 class InputSelector(SelectorMixin, BaseEstimator):
     """Base of the selectors: checks the data, keeps what is selected.
 
-    A subclass has in `build_model` a function of the number of features.
+    A subclass has in `build_model` a function of the number of features, and
+    in `_fewest_rows` how many rows it needs.
     """
+
+    _fewest_rows = 1
 
     build_model: Callable[[int], keras.Model]
     path_options: Mapping[str, Any] | None
@@ -50,7 +53,13 @@ class InputSelector(SelectorMixin, BaseEstimator):
         Returns:
             The selector itself.
         """
-        x, y = validate_data(self, X, y, multi_output=True)
+        x, y = validate_data(
+            self,
+            X,
+            y,
+            multi_output=True,
+            ensure_min_samples=self._fewest_rows,
+        )
         y = np.asarray(y)
         if y.dtype.kind not in "iufb":
             y = np.unique(y, return_inverse=True)[1].reshape(y.shape)

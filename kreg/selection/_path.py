@@ -1,7 +1,7 @@
 """A model at one strength after the other."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from kreg.selection._path_result import PathResult
 from kreg.selection._path_run import PathRun
 from kreg.selection._penalty_family import penalty_family
 from kreg.selection._point_training import Settings
+from kreg.selection._retracing_alarm import without_retracing_alarm
 from kreg.selection._strength_max import is_linear
+from kreg.selection._unpenalized import Unpenalized
 
 
 def path(
@@ -79,14 +81,15 @@ def path(
             `kreg.ProximalOptimizer` if it takes no proximal steps.
         data: the training data: `(x, y)` or `(x, y, sample_weight)` of arrays
             or structures of them, or an iterable of batches as `fit` takes it.
-        penalty: a function `strength -> penalty`, such as `kreg.L1` or
-            `lambda s: kreg.L1L2(s, 1e-4)`; or a pair of such a function and a
+        penalty: a class, such as `kreg.L1` or `kreg.L1L2`, all of whose
+            strengths are equal then, or a function `strength -> penalty`, such
+            as `lambda s: kreg.L1L2(s, 1e-4)`; or a pair of one of these and a
             selector, as of `kreg.attach`, or a list of selectors, of the
             weights it goes on. Alone it goes on all kernels.
         strengths: an iterable of different numbers >= 0, or `"auto"`, the
             default: a geometric grid below the strength above which everything
             is zero, as `kreg.strength_max` tells. For a penalty that makes
-            nothing zero it starts where weights are about 1 % of what the
+            nothing zero it starts where weights are about 10 % of what the
             data want.
         epochs: int, how many passes over the data are made at each strength at
             most.
@@ -109,9 +112,9 @@ def path(
             on the validation data, or loss without any, before training
             stops. Defaults to `None`: any number.
         refit: bool, whether the figures and weights of a point are those after
-            training on without the penalty, its zeros fixed. The path goes on
-            from the weights before. Costs `epochs` passes more, or `patience`,
-            and a compilation each. Defaults to `False`.
+            training on without the penalty, its zeros fixed, until a minimum
+            or for `epochs` passes. The path goes on from the weights before.
+            All are compiled once, on JAX each. Defaults to `False`.
         monitor: str, the metric by which points are compared. Defaults to
             `"data_loss"`.
         directory: a folder for finished points. If the process ends, the same
@@ -155,7 +158,9 @@ def path(
         of Machine Learning Research 22, 2021, for paths from dense to sparse.
     """
     grid = checked_grid(num_strengths, ratio)
-    given = checked_strengths(strengths)
+    given = None
+    if not isinstance(strengths, Unpenalized):
+        given = checked_strengths(strengths)
     towards = checked_direction(direction)
     family = penalty_family(penalty)
     settings = Settings(
@@ -169,6 +174,9 @@ def path(
     parts = training_data(data, validation_data, validation_split, seed)
     model = new_model(build_model, seed)
     linear = is_linear(model)
+    if isinstance(strengths, Unpenalized):
+        given = strengths.strengths(linear)
+        settings = replace(settings, epochs=strengths.epochs(epochs, linear))
     if towards == "auto":
         towards = "down" if linear else "up"
     if towards == "down" and given is None and not linear:
@@ -177,6 +185,7 @@ def path(
             "whose strengths are not given: from zero its inner weights never "
             "leave. Received: direction='down'"
         )
+    known = architecture(model)
     identity = {
         "penalty": family.text,
         "strengths": given,
@@ -185,15 +194,16 @@ def path(
         "settings": asdict(settings),
         "refit": refit,
         "data": parts.fingerprint(),
-        "architecture": architecture(model),
+        "architecture": known,
     }
     store = Checkpoints(directory, identity)
     twin = new_model(build_model, seed) if refit else None
     if twin is not None:
-        refuse_other_architecture(model, twin)
+        refuse_other_architecture(known, twin)
     run = PathRun(model, twin, family, settings, parts, store)
-    run.prepare(given, grid, towards)
-    return run.result(verbose)
+    with without_retracing_alarm():
+        run.prepare(given, grid, towards)
+        return run.result(verbose)
 
 
 def _checked_seed(seed: Any) -> int:

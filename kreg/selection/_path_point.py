@@ -28,7 +28,8 @@ class PathPoint:
             penalty, as `kreg.statistics.read` tells it; None where the
             optimizer keeps no average of gradients.
         seconds: how long it took.
-        converged: whether training stopped by itself before its last epoch.
+        converged: whether training stopped by itself before its last epoch;
+            with a refit, whether both did.
     """
 
     strength: float

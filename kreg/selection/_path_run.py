@@ -1,7 +1,7 @@
 """A path that is being run."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from kreg.selection._strength_max import (
 )
 from kreg.surgery import freeze_support
 
+ALWAYS_KNOWN = ("data_loss", "loss")
 _START = -1
 
 
@@ -116,14 +117,11 @@ class PathRun:
         )
 
     def _refuse_unknown_monitor(self) -> None:
-        monitor = self._settings.monitor
-        known = self._training.on_validation_data(self._model)
-        if known and monitor not in known:
-            raise ValueError(
-                "`monitor` must be a metric that the model is compiled with, "
-                f"such as {', '.join(map(repr, sorted(known)))}. "
-                f"Received: monitor={monitor!r}"
-            )
+        monitor, model = self._settings.monitor, self._model
+        if monitor not in ALWAYS_KNOWN:
+            known = self._training.on_validation_data(model)
+            known = known or self._training.on_training_data(model)
+            refuse_unknown_monitor(monitor, known)
 
     def _begun(
         self,
@@ -183,7 +181,8 @@ class PathRun:
     ) -> PathPoint:
         self._family.penalty.multiplier = strength
         before = iterations(model), time.perf_counter()
-        trained = self._training.train(model, number)
+        frozen = model is self._twin
+        trained = self._training.train(model, number, frozen=frozen)
         return point_of(
             model,
             self._training,
@@ -213,7 +212,17 @@ class PathRun:
             steps=point.steps + again.steps,
             seconds=point.seconds + again.seconds,
             optimality=point.optimality,
-            converged=point.converged,
+            converged=point.converged and again.converged,
+        )
+
+
+def refuse_unknown_monitor(monitor: str, known: Iterable[str]) -> None:
+    """Raise if a metric is not among those of a model."""
+    if monitor not in known:
+        raise ValueError(
+            "`monitor` must be a metric that the model is compiled with, "
+            f"such as {', '.join(map(repr, sorted(known)))}. "
+            f"Received: monitor={monitor!r}"
         )
 
 

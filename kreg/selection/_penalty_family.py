@@ -54,9 +54,10 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
     """Read what a user gives as a penalty.
 
     Args:
-        penalty: a function `strength -> penalty`, such as `kreg.L1` or
-            `lambda s: kreg.L1L2(s, 1e-4)`, or `(function, rules)`, where rules
-            is a selector as of `kreg.attach` or a list of them.
+        penalty: a function `strength -> penalty`, such as
+            `lambda s: kreg.L1L2(s, 1e-4)`, or a class of penalties, all of
+            whose strengths are equal then, or a pair of one of these and a
+            selector as of `kreg.attach` or a list of them.
 
     Raises:
         TypeError: if it is none, or makes no kreg penalties.
@@ -110,6 +111,9 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
 
 def _made(penalty: Callable[[float], Any], strength: float) -> Penalty:
     made = penalty(strength)
+    if isinstance(made, Penalty) and penalty is type(made):
+        # A class with several strengths gets the same for each.
+        made = penalty(**dict.fromkeys(made.strengths(), strength))
     if not isinstance(made, Penalty):
         raise TypeError(
             "`penalty` must return a kreg penalty, such as "

@@ -16,8 +16,10 @@ from kreg.selection._batches import (
 )
 from kreg.selection._data import Arrays, TrainingData
 from kreg.selection._path_point import PathPoint
+from kreg.selection._random_numbers import SeededStart
 from kreg.selection._selected_inputs import first_kernels, selected_inputs
 from kreg.selection._stopping import Stopping
+from kreg.selection._support_optimality import support_optimality
 from kreg.statistics import read
 
 _LOOK_STEPS = 32
@@ -69,27 +71,35 @@ class Training:
             self._seen = self._evaluated(train)
         self._validation = self._evaluated(data.validation)
 
-    def train(self, model: keras.Model, number: int) -> tuple[int, bool]:
+    def train(
+        self, model: keras.Model, number: int, *, frozen: bool = False
+    ) -> tuple[int, bool]:
         """Train at a strength; return the passes, and whether it converged.
 
         Args:
             model: the model.
             number: the number of the point, which decides the order.
+            frozen: whether the support of the model is frozen.
         """
         settings, passes = self.settings, 1
         if self._order is not None:
             passes = self._order.passes
-            # A negative number is no seed.
-            self._order.begin((settings.seed, number + 1))
             _run_several_steps_at_once(model, self._order.per_epoch)
         validation = None if settings.patience is None else self._validation
         monitor = "loss" if validation is None else f"val_{settings.monitor}"
-        stopping = Stopping(self.optimality, settings.patience, monitor)
+        stopping = Stopping(
+            self.optimality,
+            settings.patience,
+            monitor,
+            support_optimality if frozen else _optimality,
+        )
+        # A negative number is no seed.
+        start = SeededStart((settings.seed, number + 1), self._order)
         model.fit(
             self._train,
             epochs=max(1, settings.epochs // passes),
             verbose=0,
-            callbacks=[stopping],
+            callbacks=[start, stopping],
             shuffle=False,
             validation_data=validation,
         )
@@ -158,6 +168,10 @@ def point_of(
 def iterations(model: keras.Model) -> int:
     """The number of updates of a model's optimizer."""
     return int(ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def _optimality(model: keras.Model) -> float | None:
+    return read(model).optimality
 
 
 def _metrics(model: keras.Model, part: Any) -> dict[str, float]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
 
 from kreg.selection._path_point import PathPoint
 
@@ -29,11 +30,14 @@ def shown_progress(
         return
     columns = (
         TextColumn("path"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TextColumn("{task.description}"),
+        # It gives way where the terminal is narrow.
+        TextColumn(
+            "{task.description}", table_column=Column(no_wrap=True, ratio=1)
+        ),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task("", total=number)
 
         def show(point: PathPoint) -> None:

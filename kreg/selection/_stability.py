@@ -1,29 +1,34 @@
 """Which input features are selected whatever rows a model sees."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from kreg._arguments import positive_integer, positive_number
-from kreg.selection._building import new_model
-from kreg.selection._class_labels import class_labels, refuse_one_class
+from kreg.selection._building import architecture, new_model
+from kreg.selection._claimed_directory import claim_directory
 from kreg.selection._compare_checks import checked_executor
+from kreg.selection._compare_progress import shown_paths
 from kreg.selection._data import (
     Arrays,
     TrainingData,
     checked_part,
     training_data,
 )
-from kreg.selection._executors import run_tasks
 from kreg.selection._features import first_features
+from kreg.selection._grid import checked_strengths
+from kreg.selection._halves import complementary_halves
 from kreg.selection._input_lasso import input_lasso
+from kreg.selection._kept_results import run_kept
 from kreg.selection._local_processes import refuse_what_cannot_be_sent
+from kreg.selection._one_architecture import OneArchitecture
 from kreg.selection._path_result import PathResult
 from kreg.selection._path_task import PathTask
+from kreg.selection._penalty_family import penalty_family
 from kreg.selection._selected_inputs import first_kernels
 from kreg.selection._stability_bound import checked_threshold, largest_number
 from kreg.selection._stability_result import StabilityResult
@@ -49,7 +54,9 @@ def stability_selection(
     threshold: float = 0.75,
     pairs: int = 50,
     executor: Executor | None = None,
+    directory: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    verbose: int = 1,
     **path_options: Any,
 ) -> StabilityResult:
     """Find the input features that most halves of the rows select.
@@ -86,8 +93,15 @@ def stability_selection(
         pairs: int >= 1, how many pairs of halves. Defaults to `50`.
         executor: a `concurrent.futures.Executor` such as
             `kreg.selection.LocalProcesses`, to run paths side by side.
-            Defaults to `None`: in this process, one after the other.
+            Defaults to `None`: in this process, one after the other. Paths of
+            workers that are lost are run again.
+        directory: a local folder for finished paths and points, seen by all
+            workers. The same call goes on where the last one ended; with more
+            `pairs`, another bound or another threshold it runs only what is
+            new. Defaults to `None`: nothing is kept.
         seed: int >= 0, of the halves and the paths. Defaults to `0`.
+        verbose: 0 or 1, whether to show progress on a terminal. Defaults to
+            `1`.
         **path_options: arguments of `kreg.path`: `num_strengths`, `ratio`,
             `direction`, `batch_size`, `tolerance`, `patience`.
 
@@ -98,8 +112,10 @@ def stability_selection(
         TypeError: as `kreg.path`, and if `data` is no arrays, or `executor`
             cannot run `build_model`.
         ValueError: as `kreg.path`, and if the bound allows no feature at all,
-            a half has one class alone, or the model does not tell which
-            features it reads.
+            a half has one class alone, the model does not tell which features
+            it reads, or `directory` holds another selection. All before
+            training starts.
+        RuntimeError: if workers are lost several times in a row.
 
     Example:
 
@@ -141,30 +157,49 @@ def stability_selection(
         )
     training_data(arrays)
     pairs = positive_integer("pairs", pairs)
-    num_features = _num_features(new_model(build_model, seed))
+    options = {**path_options, "epochs": positive_integer("epochs", epochs)}
+    given = checked_strengths(strengths)
+    family = penalty_family(penalty)
+    model = new_model(build_model, seed)
+    num_features = _num_features(model)
     number = _allowed_number(expected_false, num_features, threshold)
-    halves = _halves(arrays, pairs, seed)
+    halves = complementary_halves(arrays, pairs, seed)
     executor = checked_executor(executor)
     refuse_what_cannot_be_sent(
         executor, build_model=build_model, penalty=penalty
     )
-    tasks = [
-        PathTask(
-            build_model=build_model,
+    known = architecture(model)
+    folder = None if directory is None else Path(directory)
+    if folder is not None:
+        identity = {
+            "penalty": family.text,
+            "strengths": given,
+            "options": options,
+            "seed": seed,
+            "data": arrays.fingerprint(),
+            "architecture": known,
+        }
+        claim_directory(folder, "selection", identity)
+    tasks = {
+        i: PathTask(
+            build_model=OneArchitecture(build_model, known),
             data=TrainingData(arrays.rows(half), sizes=(len(half), None)),
             penalty=penalty,
             strengths=strengths,
             seed=seed + i // 2,
-            options={**path_options, "epochs": epochs},
+            options=options,
+            directory=None if folder is None else folder / f"half_{i:04d}",
         )
         for i, half in enumerate(halves)
-    ]
+    }
     found: dict[int, tuple[int, ...]] = {}
+    with shown_paths(len(tasks), verbose) as show:
 
-    def finished(i: int, result: PathResult) -> None:
-        found[i] = first_features(result, number)
+        def ended(half: int, result: PathResult) -> None:
+            found[half] = first_features(result, number)
+            show(f"{len(found[half])} features")
 
-    run_tasks(tasks, executor, finished)
+        run_kept(tasks, executor, ended)
     return StabilityResult(
         selections=tuple(found[i] for i in range(len(halves))),
         num_features=num_features,
@@ -200,23 +235,3 @@ def _allowed_number(
             f"{num_features} features"
         )
     return number
-
-
-def _halves(arrays: Arrays, pairs: int, seed: int) -> list[NDArray[np.int64]]:
-    """Disjoint halves, pair by pair; of an odd number one row is left out."""
-    if arrays.size < 4:
-        raise ValueError(
-            "`data` must have four rows at least to be split into halves. "
-            f"Received: {arrays.size} rows"
-        )
-    generator = np.random.default_rng(seed)
-    labels = class_labels(arrays.y)
-    half = arrays.size // 2
-    found = []
-    for _ in range(pairs):
-        order = generator.permutation(arrays.size)
-        found += [np.sort(order[:half]), np.sort(order[half : 2 * half])]
-    if labels is not None:
-        for rows in found:
-            refuse_one_class("half", labels[rows], labels)
-    return found

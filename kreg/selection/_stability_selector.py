@@ -65,6 +65,8 @@ class StabilitySelector(InputSelector):
     [1, 4]
     """
 
+    _fewest_rows = 4
+
     def __init__(
         self,
         build_model: Callable[[int], keras.Model],
@@ -101,6 +103,6 @@ class StabilitySelector(InputSelector):
             pairs=self.pairs,
             executor=self.executor,
             seed=self.seed,
-            **(self.path_options or {}),
+            **{"verbose": 0, **(self.path_options or {})},
         )
         return self.stability_.selected

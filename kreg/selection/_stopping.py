@@ -1,12 +1,12 @@
 """When training at one strength is over."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from kreg.selection._path_result import more_is_better
-from kreg.statistics import read
 
 
 class Stopping(keras.callbacks.Callback):
@@ -18,15 +18,21 @@ class Stopping(keras.callbacks.Callback):
         patience: int, how many looks in a row may bring no improvement; None
             for any number.
         monitor: the name of the figure in the logs.
+        residual_of: tells the residual of a model; None where it is not known.
     """
 
     def __init__(
-        self, optimality: float | None, patience: int | None, monitor: str
+        self,
+        optimality: float | None,
+        patience: int | None,
+        monitor: str,
+        residual_of: Callable[[keras.Model], float | None],
     ) -> None:
         super().__init__()
         self._optimality = optimality
         self._patience = patience
         self._monitor = monitor
+        self._residual_of = residual_of
         self._best = math.inf
         self._waited = 0
         self.looks = 0
@@ -42,7 +48,7 @@ class Stopping(keras.callbacks.Callback):
     def _is_optimal(self) -> bool:
         if self._optimality is None:
             return False
-        residual = read(self.model).optimality
+        residual = self._residual_of(self.model)
         return residual is not None and residual <= self._optimality
 
     def _is_out_of_patience(self, logs: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kreg.selection._batches import evaluation_batches
 from kreg.selection._building import (
     architecture,
     make_proximal,
@@ -13,6 +14,7 @@ from kreg.selection._building import (
 )
 from kreg.selection._compared_penalties import penalty_of
 from kreg.selection._data import Arrays
+from kreg.selection._path_run import ALWAYS_KNOWN, refuse_unknown_monitor
 from kreg.selection._penalty_family import penalty_family
 from kreg.selection._result_files import Weights
 from kreg.selection._strength_max import penalized
@@ -23,27 +25,40 @@ _EVALUATED_ROWS = 1024
 def refuse_bad_models(
     build_model: Callable[[], keras.Model],
     penalties: Mapping[str, Any],
+    train: Arrays,
+    monitor: str,
     seed: int,
 ) -> str:
     """Raise if the models of `build_model` cannot be compared.
+
+    Args:
+        build_model: makes the models.
+        penalties: the penalties by name.
+        train: rows that they must take.
+        monitor: a metric that they must have.
+        seed: the seed.
 
     Returns:
         What tells their architecture from others.
 
     Raises:
         TypeError: if it makes no models.
-        ValueError: if it makes one twice, or models of two architectures, or a
-            penalty goes on none of their weights.
+        ValueError: if it makes one twice, or models of two architectures, a
+            penalty goes on none of their weights, or there is no such metric.
     """
     first, second = (new_model(build_model, seed) for _ in range(2))
-    refuse_other_architecture(first, second)
+    known = architecture(first)
+    refuse_other_architecture(known, second)
     for name, penalty in penalties.items():
         if not penalized(first, penalty_family(penalty_of(penalty))):
             raise ValueError(
                 "`penalties` must go on trainable weights of the model. "
                 f"Received: {name!r}, which goes on none"
             )
-    return architecture(first)
+    if monitor not in ALWAYS_KNOWN:
+        found = {*ALWAYS_KNOWN, *_figures(second, train.rows([0]))}
+        refuse_unknown_monitor(monitor, found)
+    return known
 
 
 def figures_of_weights(
@@ -51,7 +66,7 @@ def figures_of_weights(
     penalty: Any,
     strength: float,
     weights: Weights,
-    rows: Arrays,
+    rows: Any,
     seed: int,
 ) -> dict[str, float]:
     """The metrics of trained weights on some rows.
@@ -61,7 +76,7 @@ def figures_of_weights(
         penalty: the penalty that it was trained with; None for none.
         strength: the strength.
         weights: what `get_weights` gave.
-        rows: what to evaluate on.
+        rows: what to evaluate on: `Arrays`, or an iterable of batches.
         seed: the seed.
     """
     model = new_model(build_model, seed)
@@ -70,12 +85,11 @@ def figures_of_weights(
     make_proximal(model)
     family.penalty.multiplier = strength
     model.set_weights(weights)
-    figures = model.evaluate(
-        rows.x,
-        rows.y,
-        sample_weight=rows.sample_weight,
-        batch_size=min(rows.size, _EVALUATED_ROWS),
-        verbose=0,
-        return_dict=True,
-    )
+    return _figures(model, rows)
+
+
+def _figures(model: keras.Model, rows: Any) -> dict[str, float]:
+    if isinstance(rows, Arrays):
+        rows = evaluation_batches(rows, _EVALUATED_ROWS)
+    figures = model.evaluate(rows, verbose=0, return_dict=True)
     return {metric: float(value) for metric, value in figures.items()}

@@ -17,13 +17,21 @@ LEVEL = 0.95
 class Comparison:
     """Two penalties, fold by fold.
 
+    The interval and the p-value after Holm never contradict each other: the
+    interval leaves out 0 if and only if the difference is significant. So of
+    several pairs its level is above 95 %: `1 - 0.05 / k`, where Holm compares
+    the p-value with `0.05 / k`. Each interval alone covers the difference at
+    least 95 times in 100; all together may do so less often.
+
     Args:
         first: the name of a penalty.
         second: the name of another.
         difference: the mean of the first's score minus the second's, each
             at the strength that the other folds chose.
-        low: the lower end of its 95 % confidence interval.
+        low: the lower end of its confidence interval.
         high: the upper end.
+        level: the confidence level of the interval: 0.95 for a single pair,
+            more of several.
         p_value: the probability of a difference at least as large if there
             were none.
         adjusted_p_value: the same, made larger after Holm because several
@@ -36,6 +44,7 @@ class Comparison:
     difference: float
     low: float
     high: float
+    level: float
     p_value: float
     adjusted_p_value: float
     significant: bool
@@ -56,20 +65,52 @@ def comparisons_of(
             on, in a fold.
     """
     pairs = list(combinations(scores, 2))
-    tests = [
-        corrected_t_test(scores[a] - scores[b], validation_share)
-        for a, b in pairs
+    differences = [scores[a] - scores[b] for a, b in pairs]
+    p_values = [
+        corrected_t_test(each, validation_share).p_value for each in differences
     ]
-    adjusted = _holm([test[3] for test in tests])
-    return tuple(
-        Comparison(a, b, *test, p, p < 1 - LEVEL)
-        for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
-    )
+    found = []
+    for (a, b), each, (adjusted, level) in zip(
+        pairs, differences, _holm(p_values), strict=True
+    ):
+        test = corrected_t_test(each, validation_share, level)
+        found.append(
+            Comparison(
+                first=a,
+                second=b,
+                difference=test.mean,
+                low=test.low,
+                high=test.high,
+                level=level,
+                p_value=test.p_value,
+                adjusted_p_value=adjusted,
+                significant=adjusted < 1 - LEVEL,
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean of paired differences, and what it may be by chance.
+
+    Args:
+        mean: the mean.
+        low: the lower end of its confidence interval.
+        high: the upper end.
+        p_value: the probability of a mean at least as large if there were no
+            difference.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
 
 
 def corrected_t_test(
-    differences: NDArray[Any], validation_share: float
-) -> tuple[float, float, float, float]:
+    differences: NDArray[Any], validation_share: float, level: float = LEVEL
+) -> PairedTest:
     """The corrected resampled t-test.
 
     Formula: `t = mean / sqrt((1 / J + validation_share) * variance)` with
@@ -81,10 +122,10 @@ def corrected_t_test(
         differences: the paired differences, one for each fold.
         validation_share: rows that are left out over rows that are trained
             on.
+        level: the confidence level of the interval. Defaults to `0.95`.
 
     Returns:
-        The mean, the ends of its 95 % confidence interval, and the p-value;
-        NaN where a difference is.
+        A `PairedTest`; all NaN where a difference is.
 
     References:
         Nadeau and Bengio, "Inference for the Generalization Error", Machine
@@ -96,28 +137,36 @@ def corrected_t_test(
         1 / number + validation_share
     )
     if math.isnan(mean):
-        return mean, mean, mean, mean
+        return PairedTest(mean, mean, mean, mean)
     if spread == 0.0:
-        return mean, mean, mean, float(mean == 0.0)
-    half = t_quantile(LEVEL, number - 1) * spread
+        return PairedTest(mean, mean, mean, float(mean == 0.0))
+    half = t_quantile(level, number - 1) * spread
     p_value = t_tail(mean / spread, number - 1)
-    return mean, mean - half, mean + half, p_value
+    return PairedTest(mean, mean - half, mean + half, p_value)
 
 
-def _holm(p_values: list[float]) -> list[float]:
-    """The adjusted p-values; NaN stays NaN, and counts as a pair.
+def _holm(p_values: list[float]) -> list[tuple[float, float]]:
+    """The adjusted p-values, and the confidence levels that agree with them.
+
+    The smallest is compared with 0.05 divided by the number of pairs, the next
+    with 0.05 divided by one less, until one is not below; the others are as
+    that one. NaN stays NaN, and counts as a pair.
 
     References:
         Holm, "A Simple Sequentially Rejective Multiple Test Procedure",
         Scandinavian Journal of Statistics 6, 1979.
     """
-    adjusted = [math.nan] * len(p_values)
-    largest = 0.0
+    error = 1 - LEVEL
+    number = len(p_values)
+    found = [(math.nan, LEVEL)] * number
     known = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    largest, pairs_left = 0.0, number
     for rank, i in enumerate(sorted(known, key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, p_values[i] * (len(p_values) - rank)))
-        adjusted[i] = largest
-    return adjusted
+        if largest < error:
+            pairs_left = number - rank
+        largest = max(largest, min(1.0, p_values[i] * (number - rank)))
+        found[i] = largest, 1 - error / pairs_left
+    return found
 
 
 def compared_text(

@@ -29,9 +29,10 @@ def freeze_support(
 
     The weights hold the zeros, a saved model holds no note of the freeze: call
     it again after loading. Calling it twice takes the zeros of the second
-    time. Training steps of your own that are compiled already (`tf.function`,
-    `jax.jit`) must be made anew. Choose an optimizer without moving averages,
-    or `kreg.ProximalOptimizer`, if you compile again later.
+    time; what is compiled stays so, but on JAX. Training steps of your own
+    that are compiled already (`tf.function`, `jax.jit`) must be made anew.
+    Choose an optimizer without moving averages, or `kreg.ProximalOptimizer`,
+    if you compile again later.
 
     Args:
         model: a built `keras.Model`, compiled or not.
@@ -84,15 +85,18 @@ def freeze_support(
             f"Received: weights={weights!r} of the model `{model.name}`"
         )
     _refuse_averages(binding)
+    stale = []
     with strategy_scope(model):
         for variable in chosen:
-            own = variable.constraint
-            if isinstance(own, KeepSupport):
-                own = own.constraint
-            variable.constraint = KeepSupport(variable, own)
+            if isinstance(variable.constraint, KeepSupport):
+                variable.constraint.renew(variable)
+            else:
+                variable.constraint = KeepSupport(variable, variable.constraint)
+                stale.append(variable)
             _suspend(variable, True)
             _forget_at_zeros(binding, variable)
-    renew_models_of(chosen)
+    # Compiled steps read the support anew, but on JAX they hold its value.
+    renew_models_of(chosen if keras.backend.backend() == "jax" else stale)
     return {
         path: int(ops.convert_to_numpy(ops.sum(ops.cast(w == 0, "int32"))))
         for path, w in zip(

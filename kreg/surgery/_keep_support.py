@@ -23,10 +23,14 @@ class KeepSupport(keras.constraints.Constraint):
     ) -> None:
         self.constraint = constraint
         self.support = keras.Variable(
-            ops.cast(ops.not_equal(variable, 0), "float32"),
+            _support_of(variable),
             trainable=False,
             name="kreg_support",
         )
+
+    def renew(self, variable: keras.Variable) -> None:
+        """Keep the zeros that the weight has now instead."""
+        self.support.assign(_support_of(variable))
 
     def __call__(self, w: Tensor) -> Tensor:
         if self.constraint is not None:
@@ -36,3 +40,7 @@ class KeepSupport(keras.constraints.Constraint):
     def kept(self, x: Tensor) -> Tensor:
         """`x` with zeros outside the support."""
         return ops.where(self.support > 0, x, ops.zeros_like(x))
+
+
+def _support_of(variable: keras.Variable) -> Tensor:
+    return ops.cast(ops.not_equal(variable, 0), "float32")

@@ -14,12 +14,7 @@ MODULES = [
     module.name
     for module in pkgutil.walk_packages(kreg.__path__, "kreg.")
     if not module.name.endswith("__main__")
-    and not module.name.endswith(("._tensorflow", "._jax"))
-    # Shown on TensorFlow so far.
-    and not (
-        module.name.startswith("kreg.selection.")
-        and keras.backend.backend() != "tensorflow"
-    )
+    and not module.name.split(".")[-1].startswith(("_tensorflow", "_jax"))
 ]
 PACKAGES = [
     name

@@ -1,7 +1,8 @@
 """Models and data that comparisons in other processes can import.
 
-`LEFT` names a folder for marks: whoever makes a model leaves one there, and
-the first to take a mark named `kill` ends its process without a word.
+`LEFT` names a folder for marks: each training that ends leaves one there. The
+first in the middle of a model's second training takes the mark named `kill`,
+and ends its process without a word.
 """
 
 import os
@@ -40,16 +41,44 @@ def linear_model():
     return model
 
 
-def marked_model():
-    """The same, with a mark in the folder LEFT."""
-    folder = Path(os.environ["LEFT"])
-    try:
-        (folder / "kill").rename(folder / f"killed-{os.getpid()}")
-    except FileNotFoundError:
-        (folder / f"made-{uuid.uuid4()}").touch()
-    else:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return linear_model()
+class Marks(keras.callbacks.Callback):
+    """Leaves the marks of a model's trainings."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(os.environ["LEFT"])
+        self.number = 0
+
+    def on_train_begin(self, logs=None):
+        self.number += 1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.number == 2 and epoch == 1:
+            try:
+                (self.folder / "kill").rename(self.folder / "killed")
+            except FileNotFoundError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_train_end(self, logs=None):
+        (self.folder / f"trained-{uuid.uuid4()}").touch()
+
+
+class MortalModel(keras.Sequential):
+    """A model whose training may be ended in the middle."""
+
+    def fit(self, *arguments, callbacks=(), **named):
+        if not hasattr(self, "marks"):
+            self.marks = Marks()
+        callbacks = [*callbacks, self.marks]
+        return super().fit(*arguments, callbacks=callbacks, **named)
+
+
+def mortal_model():
+    """A linear model that leaves marks in the folder LEFT."""
+    model = MortalModel([keras.Input((10,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    return model
 
 
 def always_killed():

@@ -25,7 +25,11 @@ def build_model():
             keras.layers.Dense(1, "sigmoid"),
         ]
     )
-    model.compile("adam", "binary_crossentropy", jit_compile=False)
+    model.compile(
+        "adam",
+        "binary_crossentropy",
+        jit_compile=keras.backend.backend() == "jax",
+    )
     return model
 
 

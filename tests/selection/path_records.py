@@ -28,3 +28,11 @@ def path(*points, weights=None, strength_max=None):
     return kreg.selection.PathResult(
         points, "L1", weights=weights, strength_max=strength_max
     )
+
+
+def without_seconds(result):
+    """A comparison as plain values that another run gives again."""
+    found = result.to_dict()
+    for row in found["rows"]:
+        del row["seconds"]
+    return found

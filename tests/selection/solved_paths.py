@@ -4,6 +4,7 @@ import numpy as np
 
 from kreg import L1, L2
 from kreg.selection import PathPoint, PathResult
+from kreg.selection._unpenalized import Unpenalized
 
 
 def solved_path(
@@ -24,6 +25,8 @@ def solved_path(
     """
     assert penalty in (L1, L2)
     x, y = _rows(data.train)
+    if isinstance(strengths, Unpenalized):
+        strengths = strengths.strengths(linear=True)
     if strengths == "auto":
         assert num_strengths == 1
         strengths = [2.0 * np.abs(x.T @ (y - y.mean())).max() / len(x)]

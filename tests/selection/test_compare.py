@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from selection.compared_models import (
     data,
     linear_model,
 )
+from selection.path_records import path, point
 from selection.solved_paths import solved_path
 
 from kreg import L1, L2
@@ -24,6 +26,7 @@ from kreg.selection import (
     _path_task,
     compare,
 )
+from kreg.selection._unpenalized import Unpenalized
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +147,72 @@ def test_strengths_of_each_penalty():
     assert {row.strength for row in result.rows_of("L2")} == {0.1, 0.2}
 
 
+def crafted_path(validation_losses):
+    """A path whose points have the losses of the next list."""
+    losses = iter(validation_losses)
+    strengths_seen = []
+
+    def crafted(build_model, data, penalty, strengths, **options):
+        strengths_seen.append(strengths)
+        if isinstance(strengths, Unpenalized):
+            strengths = strengths.strengths(linear=False)
+        drawn = next(losses)[: len(strengths)]
+        points = [
+            point(strength, loss=loss)
+            for strength, loss in zip(strengths, drawn, strict=True)
+        ]
+        return path(*points, weights=[(np.zeros(1),)] * len(points))
+
+    return crafted, strengths_seen
+
+
+NONE_OF_THREE_FOLDS = [[5.0, 3.0, 4.0], [5.0, 2.0, 9.0], [1.0, 4.0, 3.0]]
+
+
+def none_beside_l1(monkeypatch, **changes):
+    l1 = [9.0, 9.0, 9.0]
+    losses = [each for fold in NONE_OF_THREE_FOLDS for each in (fold, l1)]
+    crafted, seen = crafted_path([*losses, l1])
+    monkeypatch.setattr(_path_task, "path", crafted)
+    result = compare(linear_model, data(), PENALTIES, **OPTIONS, **changes)
+    return result, seen
+
+
+@pytest.mark.parametrize("select", ["best", "one_standard_error", 0.9])
+def test_no_penalty_stops_where_the_folds_say(monkeypatch, select):
+    result, seen = none_beside_l1(monkeypatch, select=select)
+    (row,) = result.rows_of("none")
+    assert row.scores == (3.0, 2.0, 4.0)  # means are 11, 9 and 16 thirds
+    assert row.epochs == 2  # a pass for each point of the crafted path
+    assert result.chosen_penalty == "none"
+    assert seen[0] == Unpenalized(points=3, portions=3)
+    assert seen[-1] == Unpenalized(points=3, portions=2)
+
+
+def test_no_fold_has_a_say_in_where_it_is_judged(monkeypatch):
+    result, _ = none_beside_l1(monkeypatch)
+    losses = np.array(NONE_OF_THREE_FOLDS)
+    others = [losses[np.arange(3) != fold].mean(axis=0) for fold in range(3)]
+    held_out = [losses[i, each.argmin()] for i, each in enumerate(others)]
+    (pair,) = result.comparisons
+    assert pair.difference == pytest.approx(np.mean(held_out) - 9.0)
+
+
+def test_no_penalty_is_given_the_passes_of_the_longest_path(monkeypatch):
+    seen = []
+
+    def watched(build_model, data, penalty, strengths, **options):
+        seen.append(strengths)
+        return solved_path(build_model, data, L1, strengths, **options)
+
+    monkeypatch.setattr(_path_task, "path", watched)
+    options = {**OPTIONS, "strengths": {"L1": [0.1, 0.2]}, "num_strengths": 4}
+    penalties = {"none": None, "L1": L1, "L2": L2}
+    compare(linear_model, data(), penalties, **options)
+    of_none = {each for each in seen if isinstance(each, Unpenalized)}
+    assert of_none == {Unpenalized(points=4, portions=4)}
+
+
 def test_several_seeds_are_several_sets_of_folds():
     options = {**OPTIONS, "strengths": [0.3], "folds": 2}
     both = compare(linear_model, data(), [L1], seeds=(3, 4), **options)
@@ -180,6 +249,15 @@ def test_to_pandas(result):
     pytest.importorskip("pandas")
     frame = result.to_pandas()
     assert frame["mean"].tolist() == [row.mean for row in result.rows]
+    assert frame["penalty"].tolist() == [row.penalty for row in result.rows]
+    best = frame.sort_values("mean").iloc[0]
+    assert best["strength"] == result.best().strength
+
+
+def test_pandas_is_named_where_it_is_absent(result, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        result.to_pandas()
 
 
 def test_printed(result):
@@ -216,9 +294,9 @@ def test_trials_of_the_hparams_page(tmp_path):
 def test_another_comparison_in_a_directory_is_refused(tmp_path):
     options = {**OPTIONS, "directory": tmp_path}
     compare(linear_model, data(), PENALTIES, **options)
-    with pytest.raises(ValueError, match="whose comparison has other seeds"):
+    with pytest.raises(ValueError, match=r"seeds \(\[0\] there, \[1\] here\)"):
         compare(linear_model, data(), PENALTIES, seeds=[1], **options)
-    with pytest.raises(ValueError, match=r"has other folds, data$|folds.*data"):
+    with pytest.raises(ValueError, match=r"has other data, folds$"):
         compare(linear_model, data(47), PENALTIES, **options)
 
 

@@ -1,5 +1,7 @@
 """What cannot work is refused before a model is trained."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -29,6 +31,12 @@ def test_rows_that_hold_nan():
     x = X.copy()
     x[3, 2] = np.nan
     refused(ValueError, "`data` must hold finite numbers", rows=(x, Y))
+
+
+@pytest.mark.parametrize("dtype", ["U", "O"])
+def test_classes_that_are_words(dtype):
+    words = np.where(Y[:, 0] > 0, "yes", "no").astype(dtype)
+    refused(ValueError, "`data` must hold numbers as targets", rows=(X, words))
 
 
 def test_a_test_that_holds_nan():
@@ -97,6 +105,37 @@ def test_models_of_two_architectures():
         return model
 
     refused(ValueError, "one architecture", build_model=build_model)
+
+
+def test_models_that_alternate_between_two_architectures():
+    outputs = itertools.cycle([1, 2])
+
+    def build_model():
+        layers = [keras.Input((10,)), keras.layers.Dense(next(outputs))]
+        model = keras.Sequential(layers)
+        model.compile("sgd", "mse")
+        return model
+
+    refused(ValueError, "one architecture", build_model=build_model)
+
+
+def test_a_later_model_of_another_architecture(monkeypatch):
+    # Two are made to look at, before a path makes the third.
+    monkeypatch.setattr(_path_task, "path", lambda make, *_, **__: make())
+    units = iter([1, 1, 2])
+
+    def build_model():
+        layers = [keras.Input((10,)), keras.layers.Dense(next(units))]
+        model = keras.Sequential(layers)
+        model.compile("sgd", "mse")
+        return model
+
+    refused(ValueError, "one architecture", build_model=build_model)
+
+
+def test_a_metric_that_the_model_does_not_have():
+    refused(ValueError, "`monitor` must be a metric", monitor="auc")
+    refused(ValueError, "`monitor` must be", monitor="auc", strengths="auto")
 
 
 def test_a_model_that_is_not_compiled():

@@ -9,6 +9,7 @@ from selection.compared_models import (
     data,
     linear_model,
 )
+from selection.path_records import without_seconds
 
 from kreg import L1
 from kreg.selection import compare
@@ -28,13 +29,6 @@ def _result():
     return compare(
         linear_model, data(), PENALTIES, test=data(40, seed=1), **QUICK
     )
-
-
-def without_seconds(result):
-    found = result.to_dict()
-    for row in found["rows"]:
-        del row["seconds"]
-    return found
 
 
 def test_the_weights_are_those_of_all_rows_at_the_chosen_strength(result):

@@ -12,6 +12,7 @@ import pytest
 from selection.interrupted_path import X, Y, run
 
 import kreg
+from kreg.selection._checkpoints import Checkpoints
 
 SCRIPT = Path(__file__).with_name("interrupted_path.py")
 
@@ -51,6 +52,21 @@ def test_ended_process_loses_no_finished_point(how, tmp_path, unbroken):
     before = finished[0].stat().st_mtime_ns
     assert_same(run(tmp_path), unbroken)
     assert finished[0].stat().st_mtime_ns == before
+
+
+def test_path_that_failed_goes_on(tmp_path, unbroken, monkeypatch):
+    save_point = Checkpoints.save_point
+
+    def fail(self, number, *arguments):
+        if number == 2:
+            raise OSError("my own error")
+        save_point(self, number, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save_point", fail)
+        with pytest.raises(OSError, match="my own error"):
+            run(tmp_path)
+    assert_same(run(tmp_path), unbroken)
 
 
 def test_finished_path_is_read(tmp_path, unbroken):

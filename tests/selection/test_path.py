@@ -29,7 +29,7 @@ def network(optimizer="adam", metrics=()):
         keras.optimizers.get(optimizer),
         "binary_crossentropy",
         metrics=list(metrics),
-        jit_compile=False,
+        jit_compile=keras.backend.backend() == "jax",
     )
     return model
 
@@ -37,7 +37,9 @@ def network(optimizer="adam", metrics=()):
 def linear():
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
-    model.compile(optimizer, "mse", jit_compile=False)
+    model.compile(
+        optimizer, "mse", jit_compile=keras.backend.backend() == "jax"
+    )
     return model
 
 
@@ -99,9 +101,12 @@ def test_penalty_without_zeros_has_a_grid_too():
     )
     sizes = [np.linalg.norm(weights[0]) for weights in result.weights]
     assert result.strength_max is None
-    assert sizes[0] < 0.03 * sizes[-1]
+    assert 0.05 * sizes[-1] < sizes[0] < 0.15 * sizes[-1]
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="torch runs every step"
+)
 @pytest.mark.parametrize("build_model", [linear, network])
 def test_training_step_is_traced_once_for_all_strengths(build_model):
     traces = []
@@ -115,7 +120,11 @@ def test_training_step_is_traced_once_for_all_strengths(build_model):
     def counted():
         model = build_model()
         inner = keras.Sequential([keras.Input((5,)), Counted(), model])
-        inner.compile(model.optimizer, model.loss, jit_compile=False)
+        inner.compile(
+            model.optimizer,
+            model.loss,
+            jit_compile=keras.backend.backend() == "jax",
+        )
         return inner
 
     counts = []
@@ -124,8 +133,6 @@ def test_training_step_is_traced_once_for_all_strengths(build_model):
         strengths = np.geomspace(1e-4, 1e-2, number)
         run(counted, (X, Y), kreg.L1, strengths, batch_size=20)
         counts.append(len(traces))
-    if keras.backend.backend() == "torch":
-        pytest.skip("torch runs every step")
     assert counts[0] == counts[1]
 
 
@@ -197,9 +204,14 @@ def metrics_network():
     return network(metrics=["accuracy"])
 
 
+def quick_network():
+    return network(keras.optimizers.Adam(0.02))
+
+
 def test_penalty_goes_where_it_is_told():
     result = run(
-        penalty=(kreg.L1, lambda v: v.shape[-1] == 6 and "k" in v.path)
+        quick_network,
+        penalty=(kreg.L1, lambda v: v.shape[-1] == 6 and "k" in v.path),
     )
     first, _, last, _ = result.weights[-1]
     assert (first == 0).any()
@@ -214,7 +226,11 @@ def test_refit_keeps_the_zeros_and_lowers_the_loss():
             [keras.Input((30,)), keras.layers.Dense(1, "sigmoid")]
         )
         optimizer = keras.optimizers.SGD(0.2, momentum=0.9)
-        model.compile(optimizer, "binary_crossentropy", jit_compile=False)
+        model.compile(
+            optimizer,
+            "binary_crossentropy",
+            jit_compile=keras.backend.backend() == "jax",
+        )
         return model
 
     plain, refitted = (
@@ -246,7 +262,7 @@ def test_datasets_are_gone_through():
             rows = slice(20 * index, 20 * index + 20)
             return X[rows], Y[rows]
 
-    result = run(data=Batches(), validation_data=Batches())
+    result = run(quick_network, Batches(), validation_data=Batches())
     steps = [point.steps for point in result.points]
     assert steps == [9, 9, 9]
     assert result.points[-1].sparsity > 0.0
@@ -319,6 +335,11 @@ def test_network_of_the_digits_ends_at_zero():
 def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         run(validation_split=0.2, **arguments)
+
+
+def test_an_unknown_monitor_is_refused_without_validation_data():
+    with pytest.raises(ValueError, match="such as 'data_loss', 'loss'"):
+        run(monitor="auc")
 
 
 @pytest.mark.parametrize("strengths", [[], [0.1, 0.1], [-1.0]])

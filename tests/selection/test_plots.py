@@ -1,5 +1,7 @@
 """What plots show, from records alone."""
 
+import dataclasses
+import itertools
 import sys
 
 import numpy as np
@@ -124,6 +126,117 @@ def test_a_strength_of_zero_is_drawn_left_of_the_others():
     drawn = next(x for x in ax.lines if len(x.get_xdata()) == 4)
     assert 0.0 < drawn.get_xdata()[0] < 0.1
     assert "0" in texts(ax)
+
+
+@pytest.mark.parametrize(
+    "plot", [plot_validation, plot_entry, plot_coefficients]
+)
+def test_a_chosen_strength_of_zero_is_marked(plot):
+    weights = tuple((np.full((3, 1), w),) for w in (0.0, 0.5, 1.0))
+    points = [
+        point(0.2, (), loss=3.0),
+        point(0.1, (2,), loss=2.0),
+        point(0.0, (0, 2), loss=1.0),
+    ]
+    ax = plot(path(*points, weights=weights))
+    drawn = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    dashed = [
+        line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"
+    ]
+    assert dashed == [drawn[0].get_xdata()[0]]
+    assert 0.0 < dashed[0] < 0.1
+
+
+def test_zero_of_several_penalties_is_one_place():
+    rows = [
+        row(name, strength, 1.0 + strength, 0.1, 0.0)
+        for name, strengths in (("L1", (0.0, 0.1)), ("L2", (0.0, 0.1, 10.0)))
+        for strength in strengths
+    ]
+    result = dataclasses.replace(
+        COMPARED,
+        rows=tuple(rows),
+        penalties={"L1": "L1", "L2": "L2"},
+        choices={"L1": 0, "L2": 2},
+    )
+    ax = plot_validation(result)
+    assert texts(ax).count("0") == 2  # the tick, and the mark above
+    assert len([x for x in ax.lines if x.get_linestyle() == ":"]) == 1
+
+
+def overlapping(labels):
+    """Pairs of labels that touch."""
+    boxes = sorted(
+        (label.get_window_extent() for label in labels), key=lambda box: box.y0
+    )
+    return [
+        (low, high)
+        for low, high in itertools.pairwise(boxes)
+        if high.y0 < low.y1 - 1.0
+    ]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_names_of_many_rows_do_not_touch(given):
+    ax = Figure(figsize=(5.0, 3.5)).subplots() if given else None
+    names = [f"a feature with a long name {i}" for i in range(60)]
+    features = tuple(range(60))
+    points = [point(0.2, features[:30]), point(0.1, features)]
+    drawn = [
+        plot_entry(path(*points), names, ax, max_features=60),
+        plot_stability(
+            StabilityResult((features,), 60, 60, 0.75),
+            names,
+            None if ax is None else Figure(figsize=(5.0, 3.5)).subplots(),
+            max_features=60,
+        ),
+    ]
+    for axes in drawn:
+        axes.figure.canvas.draw()
+        labels = axes.get_yticklabels()
+        assert len(labels) == 60
+        assert overlapping(labels) == []
+
+
+def test_a_single_point_is_visible():
+    weights = ((np.array([[1.0], [0.0], [-1.0]]),),)
+    one = path(point(0.1, (0, 2)), weights=weights)
+    for ax in (plot_entry(one), plot_coefficients(one), plot_validation(one)):
+        points = [x for x in ax.lines if len(x.get_xdata()) == 1]
+        assert points
+        assert all(x.get_marker() not in ("", "None", "|") for x in points)
+
+
+def test_what_is_chosen_lies_above_its_curve():
+    ax = plot_sparsity(PATH)
+    (mark,) = [x for x in ax.lines if x.get_markersize() == 8]
+    others = [x for x in ax.lines if x is not mark]
+    assert mark.get_zorder() > max(x.get_zorder() for x in others)
+
+
+def heights(ax):
+    return {text.get_text(): text.get_position()[1] for text in ax.texts}
+
+
+def test_labels_of_points_stay_where_nothing_is_near():
+    one = heights(plot_sparsity(COMPARED))
+    rows = (row("none", 0.0, 1.0, 0.2, 0.0), *COMPARED.rows[1:])
+    other = heights(plot_sparsity(dataclasses.replace(COMPARED, rows=rows)))
+    assert one["none"] > one["L1"]
+    assert other["none"] == pytest.approx(other["L1"])
+
+
+def test_labels_of_points_in_one_place_are_apart():
+    rows = [row(name, 0.1, 1.0, 0.1, 0.5) for name in ("a", "b")]
+    result = dataclasses.replace(
+        COMPARED,
+        rows=tuple(rows),
+        penalties={"a": "L1", "b": "L1"},
+        choices={"a": 0, "b": 1},
+        chosen_penalty="b",
+    )
+    found = heights(plot_sparsity(result))
+    assert abs(found["a"] - found["b"]) > 0.05
 
 
 def test_sparsity_marks_what_is_chosen():

@@ -198,13 +198,29 @@ def test_what_does_not_exist():
 
 
 @pytest.mark.slow
-def test_conventions_of_scikit_learn():
-    check_estimator(
+@pytest.mark.parametrize(
+    "selector",
+    [
         FeatureSelector(
             partial(linear, learning_rate=0.01),
             strength=0.01,
             epochs=2,
             path_options=FULL,
         ),
-        on_skip=None,
-    )
+        StabilitySelector(
+            partial(linear, learning_rate=0.01),
+            epochs=2,
+            pairs=1,
+            expected_false=200.0,
+            path_options={**FULL, "strengths": [1e-4]},
+        ),
+    ],
+    ids=["one path", "halves"],
+)
+def test_conventions_of_scikit_learn(selector):
+    check_estimator(selector, on_skip=None)
+
+
+def test_halves_need_rows():
+    with pytest.raises(ValueError, match="minimum of 4 is required"):
+        StabilitySelector(linear).fit(X[:3], Y[:3])

@@ -10,7 +10,8 @@ from selection.linear_models import linear
 
 import kreg
 from kreg.selection._data import Arrays
-from kreg.selection._stability import _halves, stability_selection
+from kreg.selection._halves import complementary_halves
+from kreg.selection._stability import stability_selection
 from kreg.selection._stability_result import StabilityResult
 
 RNG = np.random.default_rng(0)
@@ -70,12 +71,14 @@ def test_an_executor_gives_the_same():
 @pytest.mark.parametrize("size", [40, 41])
 def test_halves_are_complementary(size):
     arrays = Arrays(np.zeros((size, 1)), np.linspace(0, 1, size))
-    halves = _halves(arrays, 3, seed=0)
+    halves = complementary_halves(arrays, 3, seed=0)
     assert len(halves) == 6
     for first, second in zip(halves[::2], halves[1::2], strict=True):
         assert len(first) == len(second) == size // 2
         assert not set(first) & set(second)
     assert len({tuple(half) for half in halves}) == 6
+    more = complementary_halves(arrays, 5, seed=0)
+    np.testing.assert_array_equal(more[:6], halves)
 
 
 def test_a_half_of_one_class_is_refused_before_training():
@@ -151,4 +154,5 @@ def test_default_penalty_is_the_lasso_of_a_linear_model():
     layer.kernel.assign(kernel)
     kreg.attach(model, kreg.selection.input_lasso(0.3))
     expected = 0.3 * np.abs(kernel).sum()
-    np.testing.assert_allclose(float(model.losses[0]), expected, rtol=1e-5)
+    found = keras.ops.convert_to_numpy(model.losses[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

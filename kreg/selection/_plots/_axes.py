@@ -19,10 +19,16 @@ COLOURS = (
 )
 GREY = "#999999"
 _APART = 0.055  # of the height of the axes, between two labels
+_BESIDE = 0.2  # of their width, within which labels could touch
+_ROW = 0.2  # inches, of a row with a name
 
 
-def axes_for(ax: "Axes | None") -> "Axes":
+def axes_for(ax: "Axes | None", rows: int = 0) -> "Axes":
     """The axes to draw into, new ones for None.
+
+    Args:
+        ax: axes, or None.
+        rows: how many rows with a name new axes have room for.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -38,7 +44,8 @@ def axes_for(ax: "Axes | None") -> "Axes":
     if ax is None:
         from matplotlib import pyplot
 
-        _, ax = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
+        height = max(4.0, _ROW * rows + 0.8)
+        _, ax = pyplot.subplots(figsize=(6.4, height), layout="constrained")
     elif not isinstance(ax, Axes):
         raise TypeError(
             "`ax` must be the axes of matplotlib to draw into, or None for "
@@ -68,13 +75,14 @@ def strength_axis(ax: "Axes", strengths: Iterable[float]) -> list[float]:
         spacing = (positive[-1] / positive[0]) ** (1 / (len(positive) - 1))
     zero = positive[0] / max(spacing, 2.0)
     ax.axvline(zero, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-    ax.text(
-        zero,
-        1.01,
+    ax.annotate(
         "0",
-        transform=ax.get_xaxis_transform(),
+        (zero, 0.0),
+        (0.0, -ax.xaxis.get_tick_padding() - 3.5),
+        xycoords=ax.get_xaxis_transform(),
+        textcoords="offset points",
         ha="center",
-        color=GREY,
+        va="top",
     )
     return [value if value > 0 else zero for value in values]
 
@@ -111,7 +119,7 @@ def label_ends(
 def label_points(
     ax: "Axes", labels: Sequence[tuple[float, float, str, str]]
 ) -> None:
-    """Write labels above points, moved up or down where they would touch.
+    """Write labels above points, moved up where they would touch.
 
     Args:
         ax: the axes, with their final limits.
@@ -120,12 +128,16 @@ def label_points(
     known = [label for label in labels if math.isfinite(label[1])]
     left, right = ax.get_xlim()
     low, high = ax.get_ylim()
-    heights = _spread([(y - low) / (high - low) + _APART for _, y, *_ in known])
-    for height, (x, _, text, colour) in zip(heights, known, strict=True):
+    written: list[tuple[float, float]] = []
+    for x, y, text, colour in sorted(known, key=lambda label: label[1]):
         place = (x - left) / (right - left)
+        height = (y - low) / (high - low) + _APART
+        beside = [h for at, h in written if abs(at - place) < _BESIDE]
+        height = max([height, *(h + _APART for h in beside)])
+        written.append((place, height))
         is_right = place > 0.8
         ax.text(
-            place + (-0.015 if is_right else 0.015),
+            place + (-0.025 if is_right else 0.025),
             height,
             text,
             transform=ax.transAxes,
@@ -137,13 +149,31 @@ def label_points(
         )
 
 
-def mark_chosen(ax: "Axes", strength: float, text: str) -> None:
-    """A vertical line at the strength that is chosen, with a word above."""
-    ax.axvline(strength, color="black", linewidth=0.8, linestyle="--", zorder=0)
+def name_rows(ax: "Axes", names: Sequence[str], number: int) -> None:
+    """Name rows from the top down, as large as they have room.
+
+    Args:
+        ax: the axes.
+        names: the name of each row.
+        number: how many rows there would be if all were shown.
+    """
+    rows = max(len(names), 1)
+    room = 72.0 * ax.get_window_extent().height / ax.figure.dpi / rows
+    ax.set_yticks(range(len(names)), names, fontsize=min(10.0, 0.8 * room))
+    ax.set_ylim(rows - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    if len(names) < number:
+        ax.set_ylabel(f"the first {len(names)} of {number} features")
+
+
+def mark_chosen(ax: "Axes", place: float, strength: float) -> None:
+    """A vertical line where the chosen strength is drawn, and its value."""
+    ax.axvline(place, color="black", linewidth=0.8, linestyle="--", zorder=0)
     ax.text(
-        strength,
+        place,
         1.01,
-        text,
+        f"{strength:.3g}",
         transform=ax.get_xaxis_transform(),
         ha="center",
         fontsize="small",

@@ -84,7 +84,11 @@ def plot_coefficients(
     for j, line in reversed(list(enumerate(lines))):
         colour = COLOURS[named[j] % len(COLOURS)] if j in named else GREY
         ax.plot(
-            places, line, color=colour, linewidth=1.5 if j in named else 0.7
+            places,
+            line,
+            color=colour,
+            linewidth=1.5 if j in named else 0.7,
+            marker="o" if len(places) == 1 else None,
         )
         if j in named:
             name = str(j) if feature_names is None else str(feature_names[j])
@@ -93,8 +97,8 @@ def plot_coefficients(
     ax.set_ylabel("coefficient" if is_signed else "norm of outgoing weights")
     if any(result.monitor in point.validation for point in result.points):
         best = result.best()
-        if best.strength > 0:
-            mark_chosen(ax, best.strength, f"{best.strength:.3g}")
+        place = next(k for k, i in enumerate(order) if result.points[i] is best)
+        mark_chosen(ax, places[place], best.strength)
     # The lines end at the left, where their names are.
     ax.spines["left"].set_visible(False)
     ax.spines["right"].set_visible(True)

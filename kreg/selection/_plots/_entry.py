@@ -11,6 +11,7 @@ from kreg.selection._plots._axes import (
     GREY,
     axes_for,
     mark_chosen,
+    name_rows,
     strength_axis,
 )
 
@@ -64,7 +65,7 @@ def plot_entry(
     max_features = positive_integer("max_features", max_features)
     entries = entry_order(result, feature_names)
     shown = entries[:max_features]
-    ax = axes_for(ax)
+    ax = axes_for(ax, len(shown))
     points = sorted(result.points, key=lambda point: point.strength)
     places = strength_axis(ax, [point.strength for point in points])
     best = None
@@ -81,15 +82,12 @@ def plot_entry(
             color=COLOURS[0] if entry.feature in chosen else GREY,
             linewidth=4,
             solid_capstyle="butt",
-            marker="|",
+            # So that a feature shows that is read at one strength alone.
+            marker="s",
             markersize=4,
+            markeredgewidth=0,
         )
-    ax.set_yticks(range(len(shown)), [entry.name for entry in shown])
-    ax.set_ylim(max(len(shown), 1) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    if len(shown) < len(entries):
-        ax.set_ylabel(f"the first {len(shown)} of {len(entries)} features")
-    if best is not None and best.strength > 0:
-        mark_chosen(ax, best.strength, f"{best.strength:.3g}")
+    name_rows(ax, [entry.name for entry in shown], len(entries))
+    if best is not None:
+        mark_chosen(ax, places[points.index(best)], best.strength)
     return ax

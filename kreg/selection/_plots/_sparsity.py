@@ -62,7 +62,7 @@ def plot_sparsity(
             markerfacecolor="white",
         )
         chosen = curve.sparsities[curve.chosen], curve.means[curve.chosen]
-        ax.plot(*chosen, marker="o", markersize=8, color=colour)
+        ax.plot(*chosen, marker="o", markersize=8, color=colour, zorder=3)
         labels.append((*chosen, curve.label, colour))
     ax.set_xlabel("sparsity")
     ax.set_ylabel(f"validation {readable(result.monitor)}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kreg._arguments import positive_integer
-from kreg.selection._plots._axes import COLOURS, GREY, axes_for
+from kreg.selection._plots._axes import COLOURS, GREY, axes_for, name_rows
 from kreg.selection._stability_result import StabilityResult
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def plot_stability(
         key=lambda i: -frequencies[i],
     )
     shown = order[:max_features]
-    ax = axes_for(ax)
+    ax = axes_for(ax, len(shown))
     for row, feature in enumerate(shown):
         stable = frequencies[feature] >= result.threshold
         ax.barh(
@@ -76,9 +76,5 @@ def plot_stability(
     ax.axvline(result.threshold, color="black", linewidth=0.8, linestyle="--")
     ax.set_xlim(0.0, 1.0)
     ax.set_xlabel("fraction of the halves that select it")
-    ax.set_yticks(range(len(shown)), [str(feature_names[i]) for i in shown])
-    ax.set_ylim(max(len(shown), 1) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    if len(shown) < len(order):
-        ax.set_ylabel(f"the first {len(shown)} of {len(order)} features")
+    name_rows(ax, [str(feature_names[i]) for i in shown], len(order))
     return ax

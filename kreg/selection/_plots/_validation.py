@@ -57,7 +57,8 @@ def plot_validation(
     curves = curves_of(result)
     ax = axes_for(ax)
     colours = colours_of(curves)
-    moving = [curve for curve in curves if not _is_constant(curve)]
+    strengths = [s for c in curves if not _is_constant(c) for s in c.strengths]
+    place_of = dict(zip(strengths, strength_axis(ax, strengths), strict=True))
     ends = []
     for curve in curves:
         colour = colours[curve.label]
@@ -70,8 +71,9 @@ def plot_validation(
                 low, high = means[0] - errors[0], means[0] + errors[0]
                 ax.axhspan(low, high, color=colour, alpha=0.15, linewidth=0)
             continue
+        places = [place_of[strength] for strength in curve.strengths]
         ax.errorbar(
-            strength_axis(ax, curve.strengths),
+            places,
             means,
             errors,
             color=colour,
@@ -79,13 +81,20 @@ def plot_validation(
             elinewidth=0.8,
             marker="." if len(means) < 40 else None,
         )
-        _ring(ax, curve, colour)
-    if not moving:
+        place = places[curve.chosen]
+        ax.plot(
+            place,
+            curve.means[curve.chosen],
+            marker="o",
+            markersize=9,
+            markerfacecolor="none",
+            markeredgecolor=colour,
+            markeredgewidth=1.5,
+        )
+        if curve is curves[-1]:
+            mark_chosen(ax, place, curve.strengths[curve.chosen])
+    if not strengths:
         ax.set_xticks([])
-    chosen = curves[-1]
-    if chosen in moving:
-        text = f"{chosen.strengths[chosen.chosen]:.3g}"
-        mark_chosen(ax, chosen.strengths[chosen.chosen], text)
     ax.set_ylabel(f"validation {readable(result.monitor)}")
     label_ends(ax, ends)
     return ax
@@ -102,17 +111,3 @@ def colours_of(curves: list[Curve]) -> dict[str, str]:
 def _is_constant(curve: Curve) -> bool:
     """Whether there is no penalty whose strength could be drawn."""
     return not any(curve.strengths)
-
-
-def _ring(ax: "Axes", curve: Curve, colour: str) -> None:
-    strength = curve.strengths[curve.chosen]
-    if strength > 0:
-        ax.plot(
-            strength,
-            curve.means[curve.chosen],
-            marker="o",
-            markersize=9,
-            markerfacecolor="none",
-            markeredgecolor=colour,
-            markeredgewidth=1.5,
-        )

@@ -1,0 +1,143 @@
+"""`kreg path`."""
+
+import argparse
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import kreg.selection
+from kreg.cli._answer import Answer, line
+from kreg.cli._arguments import Commands, add_common
+from kreg.cli._build_function import build_function
+from kreg.cli._data_files import read_data
+from kreg.cli._output_files import refuse_unwritable, target
+from kreg.cli._path_table import path_table
+from kreg.cli._plot_files import require_matplotlib, save_plot
+from kreg.cli._training_arguments import PENALTIES, add_training
+
+_NAMES = [name for name, penalty in PENALTIES.items() if penalty is not None]
+
+
+def add_path(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "path",
+        help="train a model at one strength of a penalty after the other",
+        description=(
+            "Train a model at many strengths of a penalty, each from where "
+            "the last one ended, as `kreg.path` does. BUILD_MODEL is Python "
+            "code, and is run."
+        ),
+    )
+    add_training(
+        command,
+        "arrays named x and y, and perhaps sample_weight; x_test and y_test "
+        "are left alone",
+    )
+    command.add_argument(
+        "--penalty",
+        choices=_NAMES,
+        default="l1",
+        help=(
+            "group is GroupLasso of units, inputs that of inputs "
+            "(default: %(default)s)"
+        ),
+    )
+    command.add_argument(
+        "--validation-split",
+        type=fraction,
+        default=0.2,
+        metavar="FRACTION",
+        help="rows to judge by, from 0 to below 1 (default: %(default)s)",
+    )
+    command.add_argument(
+        "--output",
+        type=json_file,
+        metavar="FILE.json",
+        help=(
+            "write the result for `PathResult.load`, and the weights of all "
+            "points in FILE.npz"
+        ),
+    )
+    add_common(command)
+    command.set_defaults(answer=path)
+
+
+def path(options: Namespace) -> Answer:
+    """Train a model at one strength after the other."""
+    if options.plot is not None:
+        require_matplotlib()
+    for file in _written(options):
+        target(file, options.data, force=options.force, folder=False)
+    data, _ = read_data(options.data)
+    result = kreg.selection.path(
+        build_function(options.model),
+        data,
+        PENALTIES[options.penalty],
+        options.strengths,
+        epochs=options.epochs,
+        num_strengths=options.num_strengths,
+        batch_size=options.batch_size,
+        validation_split=options.validation_split,
+        monitor=options.monitor,
+        directory=options.directory,
+        seed=options.seed,
+        verbose=1,
+    )
+    if options.output is not None:
+        with refuse_unwritable(options.output):
+            result.save(options.output.resolve())
+    if options.plot is not None:
+        save_plot(result, options.plot, options.data, force=options.force)
+    best = result.best() if options.validation_split else None
+
+    def record() -> dict[str, Any]:
+        return {
+            "model": options.model,
+            "data": str(options.data),
+            "best": None if best is None else best.to_dict(),
+            **result.to_dict(),
+        }
+
+    def show(console: Console) -> None:
+        console.print(path_table(result))
+        if best is not None:
+            value = best.validation[result.monitor]
+            line(
+                console,
+                f"best at strength {best.strength:.4g}: "
+                f"{result.monitor} {value:.4g}, {best.sparsity:.1%} of the "
+                "penalized weights zero",
+            )
+
+    return Answer(record, show)
+
+
+def _written(options: Namespace) -> list[Path]:
+    """The files that the command writes."""
+    files = [] if options.plot is None else [options.plot]
+    if options.output is not None:
+        files += [options.output, options.output.with_suffix(".npz")]
+    return files
+
+
+def json_file(text: str) -> Path:
+    """A path to write JSON at."""
+    if not text.endswith(".json"):
+        raise argparse.ArgumentTypeError(f"must end in .json: {text!r}")
+    return Path(text)
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to below 1."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0.0 <= found < 1.0:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from 0 to below 1: {text!r}"
+        )
+    return found

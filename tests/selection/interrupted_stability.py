@@ -1,0 +1,36 @@
+"""Stability selection in a process of its own, which a test ends."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from selection.interrupted_path import slow_down
+from selection.linear_models import linear
+
+from kreg.selection import stability_selection
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 5))
+Y = 3.0 * X[:, 1] - 2.0 * X[:, 4] + RNG.normal(size=60)
+
+
+def run(directory, **options):
+    options = {
+        "epochs": 20,
+        "batch_size": None,
+        "num_strengths": 4,
+        "ratio": 0.05,
+        "pairs": 2,
+        "expected_false": 1.6,
+        "verbose": 0,
+        **options,
+    }
+    return stability_selection(
+        partial(linear, 5), (X, Y), directory=directory, **options
+    )
+
+
+if __name__ == "__main__":
+    slow_down()
+    run(Path(sys.argv[1]))
