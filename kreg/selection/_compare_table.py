@@ -1,7 +1,7 @@
 """A comparison as a table for people."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kreg.selection._verdict import Comparison
 
@@ -25,17 +25,17 @@ def compare_table(result: "CompareResult") -> "Table":
     table = Table(
         title=f"{escape(result.monitor)} of what {paths} folds left out",
         box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
+        padding=0,
     )
-    table.add_column("penalty", overflow="fold")
+    table.add_column("penalty", overflow="fold", min_width=7)
     for heading in (
         "strength",
         "mean",
-        "standard\nerror",
+        "std.\nerror",
         "best\nmean",
-        "sparsity",
+        "zeros",
         f"difference from\n{escape(result.chosen_penalty)}, CI (Holm)",
-        "p (Holm)",
+        "p\n(Holm)",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, index in result.choices.items():
@@ -65,8 +65,18 @@ def _difference(result: "CompareResult", name: str) -> tuple[str, str]:
 def _texts(pair: Comparison, sign: float) -> tuple[str, str]:
     if math.isnan(pair.difference):
         return "not known", ""
-    ends: Any = sorted((sign * pair.low, sign * pair.high))
-    return (
-        f"{sign * pair.difference:+.3g} [{ends[0]:+.2g}, {ends[1]:+.2g}]",
-        f"{pair.adjusted_p_value:.2g}",
-    )
+    difference = sign * pair.difference
+    low, high = sorted((sign * pair.low, sign * pair.high))
+    half = (high - low) / 2
+    if half == 0.0:
+        return f"{difference:+.3g}", f"{pair.adjusted_p_value:.2g}"
+    if not 1e-6 < half < 1e6:
+        text = f"{difference:+.2g} [{low:+.2g}, {high:+.2g}]"
+    else:
+        # Two digits of how wide the interval is.
+        decimals = max(0, 1 - math.floor(math.log10(half)))
+        text = (
+            f"{difference:+.{decimals}f} "
+            f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
+        )
+    return text, f"{pair.adjusted_p_value:.2g}"
