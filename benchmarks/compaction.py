@@ -21,9 +21,7 @@ the peer's environment.
 
 import argparse
 import gzip
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -35,6 +33,7 @@ import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from interleaved import in_turn, interval
+from peer import results_of
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -149,22 +148,7 @@ def pruned_by_the_peer(python, data, seeds, folder):
         "batch_size": BATCH_SIZE,
         "learning_rate": RATE,
     }
-    script = Path(__file__).parent / "magnitude_pruning.py"
-    done = subprocess.run(
-        [python, script],
-        input=json.dumps(job),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{python} {script} failed; run it by hand to see why")
-    lines = [
-        json.loads(line.removeprefix("result: "))
-        for line in done.stdout.splitlines()
-        if line.startswith("result: ")
-    ]
+    lines = results_of(python, "magnitude_pruning.py", job)
     return {line["seed"]: line["accuracy"] for line in lines}
 
 

@@ -32,10 +32,7 @@ threads; with one it may be faster.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -44,6 +41,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from path_cold_starts import against_cold_starts
 from path_network import HIDDEN, build_model, part, split, warm_path
+from peer import results_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -66,22 +64,7 @@ def peer_paths(python, data, seed, threads):
             "threads": threads,
             "multipliers": MULTIPLIERS,
         }
-        script = Path(__file__).parent / "lassonet_path.py"
-        done = subprocess.run(
-            [python, script],
-            input=json.dumps(job),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        sys.exit(f"{python} {script} failed; run it by hand to see why")
-    return [
-        json.loads(line.removeprefix("result: "))
-        for line in done.stdout.splitlines()
-        if line.startswith("result: ")
-    ]
+        return results_of(python, "lassonet_path.py", job)
 
 
 def test_points(result, data):

@@ -95,34 +95,8 @@ def test_the_same_model_twice():
     refused(ValueError, "a new model at each call", build_model=lambda: model)
 
 
-def test_models_of_two_architectures():
-    sizes = iter([1, 2])
-
-    def build_model():
-        layers = [keras.Input((10,)), keras.layers.Dense(next(sizes))]
-        model = keras.Sequential(layers)
-        model.compile("sgd", "mse")
-        return model
-
-    refused(ValueError, "one architecture", build_model=build_model)
-
-
-def test_models_that_alternate_between_two_architectures():
-    outputs = itertools.cycle([1, 2])
-
-    def build_model():
-        layers = [keras.Input((10,)), keras.layers.Dense(next(outputs))]
-        model = keras.Sequential(layers)
-        model.compile("sgd", "mse")
-        return model
-
-    refused(ValueError, "one architecture", build_model=build_model)
-
-
-def test_a_later_model_of_another_architecture(monkeypatch):
-    # Two are made to look at, before a path makes the third.
-    monkeypatch.setattr(_path_task, "path", lambda make, *_, **__: make())
-    units = iter([1, 1, 2])
+def models_with(units):
+    """A `build_model` of linear models with these numbers of outputs."""
 
     def build_model():
         layers = [keras.Input((10,)), keras.layers.Dense(next(units))]
@@ -130,6 +104,18 @@ def test_a_later_model_of_another_architecture(monkeypatch):
         model.compile("sgd", "mse")
         return model
 
+    return build_model
+
+
+def test_models_that_alternate_between_two_architectures():
+    build_model = models_with(itertools.cycle([1, 2]))
+    refused(ValueError, "one architecture", build_model=build_model)
+
+
+def test_a_later_model_of_another_architecture(monkeypatch):
+    # Two are made to look at, before a path makes the third.
+    monkeypatch.setattr(_path_task, "path", lambda make, *_, **__: make())
+    build_model = models_with(iter([1, 1, 2]))
     refused(ValueError, "one architecture", build_model=build_model)
 
 
