@@ -173,8 +173,10 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     console = Console(width=130)
-    data = split(options.mnist, 0)
-    against_cold_starts(console, data, options.cap, options.tolerance)
+    for seed in options.seeds:
+        console.rule(f"split {seed}")
+        data = split(options.mnist, seed)
+        against_cold_starts(console, data, seed, options.cap, options.tolerance)
     if options.peer:
         against_lassonet(console, options)
 

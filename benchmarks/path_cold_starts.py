@@ -80,9 +80,9 @@ def cold_start(data, seed, point, residual, epochs):
     return stop, building
 
 
-def against_cold_starts(console, data, epochs, tolerance):
+def against_cold_starts(console, data, seed, epochs, tolerance):
     """Every point of a path beside a network trained from scratch."""
-    warm, steps, seconds = warm_path(data, 0, epochs, tolerance=tolerance)
+    warm, steps, seconds = warm_path(data, seed, epochs, tolerance=tolerance)
     traces = dict(TRACES)
     residual = max(p.optimality for p in warm.points if p.converged)
     table = Table(title="A point of the path, and a cold start")
@@ -100,7 +100,7 @@ def against_cold_starts(console, data, epochs, tolerance):
         table.add_column(heading, justify="right")
     cold_steps, near, cold_seconds, losses, cut = 0, [], 0.0, [], 0
     for point in track(warm.points, "cold starts"):
-        stop, building = cold_start(data, 0, point, residual, epochs)
+        stop, building = cold_start(data, seed, point, residual, epochs)
         at, at_seconds, loss, inputs = stop.at_residual or (
             epochs,
             0.0,

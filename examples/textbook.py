@@ -240,6 +240,7 @@ def networks(splits, strengths, family):
     model = keras.Sequential([keras.Input((splits, 64))])
     model.add(dense(64, "bsi,skio->bsko", "relu"))
     model.add(dense(10, "bski,skio->bsko", "softmax"))
+    model.add(keras.layers.Reshape((-1, 10)))
     adam = kreg.ProximalOptimizer(keras.optimizers.Adam(3e-3))
     loss = keras.losses.SparseCategoricalCrossentropy()
     model.compile(adam, loss, loss_weights=float(splits * len(strengths)))
@@ -251,15 +252,16 @@ def gap():
     """200 digits train a network, from the same start at each strength."""
     strengths = np.array([1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 0.0])
     x, y = shuffled(*load_digits(return_X_y=True), 10)
-    x, y = x / 16, y[..., None].repeat(len(strengths), axis=2).astype(int)
+    x, y = x / 16, y.repeat(len(strengths), axis=1).astype(int)
     figures = {}
     for name, family in FAMILIES.items():
         model = networks(10, strengths, family)
         for _ in range(300):
             model.train_on_batch(x[:200], y[:200])
         p = keras.ops.convert_to_numpy(model(x))
-        losses = -np.log(np.take_along_axis(p, y[..., None], axis=3)[..., 0])
-        train, held, test = np.split(np.moveaxis(losses, 2, 0), [200, 998], 1)
+        losses = -np.log(np.take_along_axis(p, y[..., None], axis=2))
+        losses = losses.reshape(len(x), 10, -1).transpose(2, 0, 1)
+        train, held, test = np.split(losses, [200, 998], axis=1)
         train, test = train.mean(1), test.mean(1)
         for row, at in (("none", -1), (name, chosen(held))):
             columns = {"train": train, "test": test, "gap": test - train}

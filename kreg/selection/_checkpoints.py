@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from kreg.selection._claimed_directory import claim_directory
+from kreg.selection._extrapolation import Values, values_of
 from kreg.selection._path_point import PathPoint
 from kreg.selection._result_files import Weights
 from kreg.selection._whole_files import write_whole
@@ -48,25 +48,34 @@ class Checkpoints:
         header, weights = self._read(f"point_{number:04d}.npz")
         return PathPoint.from_dict(header), tuple(weights)
 
-    def save_state(self, header: Header, model: keras.Model) -> None:
+    def save_state(
+        self, header: Header, model: keras.Model, before: Values
+    ) -> None:
         """Write from where the path goes on.
 
         Args:
             header: what can be JSON, `"finished"` points among it.
             model: the model, with its optimizer.
+            before: the weights one point earlier.
         """
         if self._directory is not None:
-            state = [np.asarray(ops.convert_to_numpy(v)) for v in _state(model)]
-            self._write("state.npz", header, state)
+            state = values_of(_state(model))
+            self._write("state.npz", header, [*state, *before])
 
-    def load_state(self, model: keras.Model) -> Header | None:
-        """Put the saved state on a model; None if there is none."""
+    def load_state(self, model: keras.Model) -> tuple[Header, Values] | None:
+        """Put the saved state on a model; None if there is none.
+
+        Returns:
+            What was saved beside the state of the model.
+        """
         if self._directory is None or not self._path("state.npz").exists():
             return None
-        header, state = self._read("state.npz")
-        for variable, value in zip(_state(model), state, strict=True):
+        header, arrays = self._read("state.npz")
+        variables = _state(model)
+        size = len(variables)
+        for variable, value in zip(variables, arrays[:size], strict=True):
             variable.assign(value)
-        return header
+        return header, arrays[size:]
 
     def _path(self, name: str) -> Path:
         return Path(self._directory or ".", name)

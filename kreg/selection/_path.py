@@ -54,7 +54,10 @@ def path(
 
     Choose it to see what a penalty costs and what it brings, and how strong it
     should be: a strength beside one that is solved takes far fewer updates than
-    one from scratch. One compiled model serves all strengths.
+    one from scratch. A point begins where the last one ended. With `epochs` of
+    32 or more, of which three passes are a small part, it begins where the line
+    through the last two points leads, or on half of that way, if the loss with
+    the penalty is lower there. One compiled model serves all strengths.
 
     A model with hidden layers goes from weak to strong: it is trained without
     the penalty first if `strengths` are chosen here, and weights that are lost
@@ -154,8 +157,11 @@ def path(
     References:
         Friedman, Hastie and Tibshirani, "Regularization Paths for Generalized
         Linear Models via Coordinate Descent", Journal of Statistical Software
-        33(1), 2010. Lemhadri, Ruan, Abraham and Tibshirani, "LassoNet", Journal
-        of Machine Learning Research 22, 2021, for paths from dense to sparse.
+        33(1), 2010. Park and Hastie, "L1-regularization path algorithm for
+        generalized linear models", Journal of the Royal Statistical Society B
+        69(4), 2007, for where a point begins. Lemhadri, Ruan, Abraham and
+        Tibshirani, "LassoNet", Journal of Machine Learning Research 22, 2021,
+        for paths from dense to sparse.
     """
     grid = checked_grid(num_strengths, ratio)
     given = None

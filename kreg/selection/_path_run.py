@@ -13,6 +13,7 @@ from kreg.selection._building import make_proximal
 from kreg.selection._checkpoints import Checkpoints, Header
 from kreg.selection._data import TrainingData
 from kreg.selection._data_gradient import data_gradient
+from kreg.selection._extrapolation import Values, extrapolate, values_of
 from kreg.selection._grid import Direction, geometric_grid
 from kreg.selection._path_point import PathPoint
 from kreg.selection._path_result import PathResult
@@ -34,6 +35,8 @@ from kreg.surgery import freeze_support
 
 ALWAYS_KNOWN = ("data_loss", "loss")
 _START = -1
+# With fewer, the three passes that `extrapolate` takes would cost too much.
+_EPOCHS_TO_EXTRAPOLATE = 32
 
 
 class PathRun:
@@ -69,8 +72,9 @@ class PathRun:
         self._fresh: list[Any] = []
         if twin is not None:
             _prepared(twin, family)
-            self._fresh = _values(twin.optimizer.variables)
+            self._fresh = values_of(twin.optimizer.variables)
         self._known: Header = {}
+        self._before: Values = []
 
     def prepare(
         self,
@@ -88,10 +92,11 @@ class PathRun:
         found = self._store.load_state(self._model)
         if found is None:
             self._refuse_unknown_monitor()
-            found = self._begun(given, grid, direction)
-            self._store.save_state(found, self._model)
-        self._known = found
-        self._training.optimality = found["optimality"]
+            self._known = self._begun(given, grid, direction)
+            self._save_state()
+        else:
+            self._known, self._before = found
+        self._training.optimality = self._known["optimality"]
 
     def result(self, verbose: int) -> PathResult:
         """Run what is not finished; return all points."""
@@ -169,8 +174,11 @@ class PathRun:
         weights = tuple(model.get_weights())
         self._store.save_point(number, point, weights)
         self._known = {**self._known, "finished": number + 1}
-        self._store.save_state(self._known, self._model)
+        self._save_state()
         return point, weights
+
+    def _save_state(self) -> None:
+        self._store.save_state(self._known, self._model, self._before)
 
     def _trained(
         self,
@@ -182,6 +190,8 @@ class PathRun:
         self._family.penalty.multiplier = strength
         before = iterations(model), time.perf_counter()
         frozen = model is self._twin
+        if number > 0 and not frozen:
+            self._begin_where_the_last_lead(number)
         trained = self._training.train(model, number, frozen=frozen)
         return point_of(
             model,
@@ -191,6 +201,17 @@ class PathRun:
             strength_max,
             before,
             trained,
+        )
+
+    def _begin_where_the_last_lead(self, number: int) -> None:
+        if self._settings.epochs < _EPOCHS_TO_EXTRAPOLATE:
+            return
+        model, training = self._model, self._training
+        self._before = extrapolate(
+            model.trainable_variables,
+            self._before,
+            self._known["strengths"][max(0, number - 2) : number + 1],
+            lambda: training.on_training_data(model)["loss"],
         )
 
     def _refitted(
@@ -234,10 +255,6 @@ def _prepared(
     make_proximal(model)
     model.optimizer.build(model.trainable_variables)
     return penalized
-
-
-def _values(variables: Sequence[keras.Variable]) -> list[Any]:
-    return [np.array(ops.convert_to_numpy(v)) for v in variables]
 
 
 def _norm(arrays: Sequence[Any]) -> float:

@@ -34,7 +34,7 @@ def build_model():
 
 
 def run(directory, **arguments):
-    arguments = {"penalty": kreg.L1, "data": (X, Y), "epochs": 4, **arguments}
+    arguments = {"penalty": kreg.L1, "data": (X, Y), "epochs": 40, **arguments}
     return path(
         build_model,
         strengths=STRENGTHS,

@@ -69,7 +69,7 @@ def test_scores_and_choices(load, units, loss, activation):
             strengths=STRENGTHS,
             folds=folds,
             select=select,
-            epochs=2000,
+            epochs=4000,
             batch_size=None,
             tolerance=1e-6,
             verbose=0,
