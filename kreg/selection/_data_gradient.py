@@ -1,5 +1,6 @@
 """The gradient of the data loss over all training data."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -52,10 +53,15 @@ class DataGradient:
     Args:
         model: a compiled model whose optimizer is a `GradientRecorder`.
         train: the training data.
+
+    Attributes:
+        loss: the data loss when the gradient was last taken; NaN where a train
+            step of the user's own does not tell.
     """
 
     def __init__(self, model: keras.Model, train: Any) -> None:
         self.model = model
+        self.loss = math.nan
         self._recorder: GradientRecorder = model.optimizer
         self._recorder.build(model.trainable_variables)
         self._batches = list(batches_of(train, _ROWS))
@@ -67,6 +73,7 @@ class DataGradient:
         trained = {id(v) for v in self.model.trainable_variables}
         for total in self._recorder.sums:
             total.assign(ops.zeros(total.shape, total.dtype))
+        self.loss = 0.0
         for batch, size in self._batches:
             # Each batch finds the same statistics and random seeds.
             for variable, value in zip(
@@ -75,8 +82,10 @@ class DataGradient:
                 if id(variable) not in trained:
                     variable.assign(value)
             begin_random_numbers(0)
-            self._recorder.share.assign(size / self._rows)
-            self.model.train_on_batch(*batch)
+            share = size / self._rows
+            self._recorder.share.assign(share)
+            logs = self.model.train_on_batch(*batch, return_dict=True)
+            self.loss += share * float(logs.get("data_loss", math.nan))
         return _values(self._recorder.sums)
 
 

@@ -20,12 +20,12 @@ from kreg.selection._grid import (
     checked_grid,
     checked_strengths,
 )
+from kreg.selection._linear import is_linear
 from kreg.selection._path_result import PathResult
 from kreg.selection._path_run import PathRun
 from kreg.selection._penalty_family import penalty_family
 from kreg.selection._point_training import Settings
 from kreg.selection._retracing_alarm import without_retracing_alarm
-from kreg.selection._strength_max import is_linear
 from kreg.selection._unpenalized import Unpenalized
 
 
@@ -92,8 +92,8 @@ def path(
         strengths: an iterable of different numbers >= 0, or `"auto"`, the
             default: a geometric grid below the strength above which everything
             is zero, as `kreg.strength_max` tells. For a penalty that makes
-            nothing zero it starts where weights are about 10 % of what the
-            data want.
+            nothing zero the largest one leaves about 10 % of what the data
+            want of a weight, or half of it in a network.
         epochs: int, how many passes over the data are made at each strength at
             most.
         num_strengths: int, the number of strengths of the grid. Defaults to

@@ -15,6 +15,7 @@ from kreg.selection._data import TrainingData
 from kreg.selection._data_gradient import data_gradient
 from kreg.selection._extrapolation import Values, extrapolate, values_of
 from kreg.selection._grid import Direction, geometric_grid
+from kreg.selection._linear import is_linear
 from kreg.selection._path_point import PathPoint
 from kreg.selection._path_result import PathResult
 from kreg.selection._penalty_family import PenaltyFamily
@@ -27,7 +28,6 @@ from kreg.selection._point_training import (
 from kreg.selection._progress import shown_progress
 from kreg.selection._result_files import Weights
 from kreg.selection._strength_max import (
-    is_linear,
     largest_shrinking_strength,
     largest_zeroing_strength,
 )

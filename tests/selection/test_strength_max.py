@@ -131,11 +131,16 @@ def test_model_is_left_as_it_is():
         np.testing.assert_array_equal(old, new)
 
 
-def test_network_gives_the_largest_of_its_layers():
+def test_network_gives_the_smallest_of_its_layers():
     x, y = data(load_diabetes)
+    y = scale(y)
     layers = [keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((10,)), *layers])
     model.compile("adam", "mse")
+    # Signs alike, so that the network is worth more than zero.
+    good = np.abs(x.T @ y[:, None]) * np.sign(x.T @ y[:, None]) / 1000
+    model.set_weights([good.repeat(4, axis=1), *model.get_weights()[1:]])
+    model.layers[-1].kernel.assign(np.full((4, 1), 0.2))
     first, bias, last, shift = model.get_weights()
     hidden = np.tanh(x @ first + bias)
     without_last = -2 * hidden.T @ (y[:, None] - shift) / len(x)
@@ -143,9 +148,68 @@ def test_network_gives_the_largest_of_its_layers():
     residual = y[:, None] - hidden @ last - shift
     slopes = (residual @ last.T) * (1 - hidden**2)
     without_first = -2 * x.T @ slopes / len(x)
-    expected = max(np.abs(without_first).max(), np.abs(without_last).max())
+    expected = [np.abs(g).max() for g in (without_first, without_last)]
+    assert max(expected) > 1.5 * min(expected)
     found = strength_max(model, (x, y))
-    assert found == pytest.approx(expected, rel=1e-4)
+    assert found == pytest.approx(min(expected), rel=1e-4)
+
+
+def of_two_branches(weaker):
+    """A trained network whose second branch adds next to nothing."""
+    inputs = keras.Input((10,))
+    names = ("main", "spare")
+    main, spare = (keras.layers.Dense(1, name=n)(inputs) for n in names)
+    model = keras.Model(inputs, main + keras.layers.Rescaling(weaker)(spare))
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
+    return model
+
+
+def test_weights_that_are_not_needed_do_not_count():
+    x, y = data(load_diabetes)
+    y = scale(y)
+    model = of_two_branches(1e-3)
+    model.fit(x, y, epochs=20, verbose=0)
+    alone, spare = (
+        strength_max(model, (x, y), (kreg.L1, name))
+        for name in ("main", "spare")
+    )
+    assert spare < 0.1 * alone
+    assert strength_max(model, (x, y)) == pytest.approx(alone)
+
+
+def test_normalization_does_not_raise_it():
+    x, y = data(load_wine)
+    model = keras.Sequential(
+        [
+            keras.Input((13,)),
+            keras.layers.Dense(8, use_bias=False, name="first"),
+            keras.layers.BatchNormalization(momentum=0.8),
+            keras.layers.ReLU(),
+            keras.layers.Dense(3, "softmax", name="last"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy"
+    )
+    keras.utils.set_random_seed(0)
+    model.fit(x, y, epochs=20, verbose=0)
+    first, last = (
+        strength_max(model, (x, y), (kreg.L1, name))
+        for name in ("first", "last")
+    )
+    assert first > 5.0 * last
+    assert strength_max(model, (x, y)) == pytest.approx(last)
+
+
+def test_an_untrained_network_has_one_too():
+    x, y = data(load_wine)
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(4, "relu"), keras.layers.Dense(3, "softmax")]
+    model = keras.Sequential([keras.Input((13,)), *layers])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    # A network whose weights do harm: it is worse than without any of them.
+    model.layers[-1].kernel.assign(5.0 * model.layers[-1].kernel)
+    assert 0.0 < strength_max(model, (x, 2 - y)) < np.inf
 
 
 def test_penalty_without_zeros_is_refused():
