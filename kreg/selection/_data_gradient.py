@@ -84,9 +84,22 @@ class DataGradient:
             begin_random_numbers(0)
             share = size / self._rows
             self._recorder.share.assign(share)
-            logs = self.model.train_on_batch(*batch, return_dict=True)
+            logs = self._step(batch, size)
             self.loss += share * float(logs.get("data_loss", math.nan))
         return _values(self._recorder.sums)
+
+    def _step(self, batch: tuple[Any, ...], size: int) -> dict[str, Any]:
+        """Make a train step; return what it tells."""
+        model = self.model
+        if type(model).train_step is keras.Model.train_step:
+            return model.train_on_batch(*batch, return_dict=True)
+        # `train_on_batch` hands over a `sample_weight` even if there is none,
+        # but a train step of the user's own may take `x, y = data`.
+        parts = zip(("x", "y", "sample_weight"), batch, strict=False)
+        told = model.fit(
+            **dict(parts), batch_size=size, shuffle=False, verbose=0
+        )
+        return {name: values[-1] for name, values in told.history.items()}
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A path that is being run."""
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -211,7 +212,8 @@ class PathRun:
             model.trainable_variables,
             self._before,
             self._known["strengths"][max(0, number - 2) : number + 1],
-            lambda: training.on_training_data(model)["loss"],
+            # A test step of the user's own may not tell the loss.
+            lambda: training.on_training_data(model).get("loss", math.nan),
         )
 
     def _refitted(
