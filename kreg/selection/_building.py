@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from weakref import WeakSet
+from typing import Any
+from weakref import WeakSet, WeakValueDictionary
 
 import keras
 
@@ -10,7 +11,11 @@ from kreg._keras_private import flatten_layers, replace_optimizer
 from kreg.binding._applier import penalty_applier
 from kreg.optimizers import ProximalOptimizer
 
-_seen: WeakSet[keras.Model] = WeakSet()
+# What earlier models are and have, as long as they live. Variables cannot be
+# compared, so they go by their identities.
+_models: WeakSet[keras.Model] = WeakSet()
+_optimizers: WeakSet[keras.optimizers.Optimizer] = WeakSet()
+_weights: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
@@ -23,7 +28,7 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
     Raises:
         TypeError: if `build_model` is no function, or makes no model.
         ValueError: if it makes one twice, or one that is not built or not
-            compiled.
+            compiled, or one with the optimizer or trainable weights of another.
     """
     if not callable(build_model) or isinstance(build_model, keras.Model):
         raise TypeError(
@@ -37,7 +42,7 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
             "`build_model` must return a `keras.Model`. "
             f"Received: build_model() of type {type(model).__name__}"
         )
-    if model in _seen:
+    if model in _models:
         raise ValueError(
             "`build_model` must return a new model at each call: make it "
             f"inside the function. Received: the model {model.name!r} twice"
@@ -52,8 +57,31 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
             "`build_model` must return a model that is compiled: it tells the "
             f"loss. Received: build_model()={model!r}, not compiled"
         )
-    _seen.add(model)
+    _refuse_shared_parts(model)
     return model
+
+
+def _refuse_shared_parts(model: keras.Model) -> None:
+    """Raise if training a model would train an earlier one on."""
+    optimizer = model.optimizer
+    parts = {optimizer, getattr(optimizer, "inner_optimizer", optimizer)}
+    if not parts.isdisjoint(_optimizers):
+        raise ValueError(
+            "`build_model` must make a new optimizer at each call: make it "
+            "inside the function. Received: a model with the optimizer "
+            f"{optimizer.name!r} of an earlier one"
+        )
+    for weight in model.trainable_variables:
+        if id(weight) in _weights:
+            raise ValueError(
+                "`build_model` must return a model with weights of its own at "
+                "each call: make or clone its layers inside the function, or "
+                "freeze those that models share. Received: a model with the "
+                f"trainable weight {weight.path!r} of an earlier one"
+            )
+    _models.add(model)
+    _optimizers.update(parts)
+    _weights.update({id(v): v for v in model.trainable_variables})
 
 
 def architecture(model: keras.Model) -> str:

@@ -150,8 +150,9 @@ def compare(
         ValueError: if one has no allowed value; if data are empty, hold NaN or
             differ in their numbers of rows; if there are fewer rows than
             folds, or a fold is trained on one class alone; if `build_model`
-            returns one model twice, or models of several architectures; if
-            `directory` holds another comparison. All before training starts.
+            returns one model twice, or models of several architectures or
+            that share an optimizer or trainable weights; if `directory` holds
+            another comparison. All before training starts.
         RuntimeError: if workers are lost several times in a row.
 
     Example:

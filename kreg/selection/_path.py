@@ -136,8 +136,9 @@ def path(
         TypeError: if an argument is of no allowed kind.
         ValueError: if one has no allowed value; if data are empty, hold NaN,
             or a part has one class alone; if `build_model` returns a model
-            twice, or one that is not built or compiled; if `directory` holds
-            another path. All before training starts.
+            twice, or one that is not built or compiled, or one with the
+            optimizer or trainable weights of an earlier one; if `directory`
+            holds another path. All before training starts.
 
     Example:
 

@@ -423,6 +423,37 @@ def test_bad_models_are_refused():
         run(lambda: plain)
 
 
+def test_an_optimizer_that_models_share_is_refused():
+    optimizer = keras.optimizers.Adam()
+    run(lambda: network(optimizer))
+    with pytest.raises(ValueError, match="must make a new optimizer"):
+        run(lambda: network(optimizer))
+
+
+def with_base(base):
+    """A model on layers that are made elsewhere."""
+    model = keras.Sequential([base, keras.layers.Dense(1, "sigmoid")])
+    model.compile(
+        "adam",
+        "binary_crossentropy",
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    return model
+
+
+def test_weights_that_models_share_are_refused_unless_they_are_frozen():
+    layers = [keras.layers.Dense(6), keras.layers.BatchNormalization()]
+    base = keras.Sequential([keras.Input((5,)), *layers])
+    run(lambda: with_base(base))
+    with pytest.raises(ValueError, match=r"weights of its own.*dense.*kernel"):
+        run(lambda: with_base(base))
+    base.trainable = False
+    before = base.get_weights()
+    assert_same_weights(*(run(lambda: with_base(base)) for _ in range(2)))
+    for ours, theirs in zip(base.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_other_architecture_is_refused():
     widths = iter([3, 4])
 
