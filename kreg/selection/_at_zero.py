@@ -8,12 +8,15 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from kreg.selection._batches import some_rows
 from kreg.selection._data_gradient import DataGradient, data_gradient
 from kreg.selection._linear import is_linear
 from kreg.selection._null_biases import fit_unpenalized
 
 # Which part of the largest rise of the loss tells that a weight is needed.
 _NEEDED = 0.5
+# How many rows tell the scale of a network.
+_ROWS = 4096
 
 StrengthOf = Callable[[DataGradient, Any, NDArray[Any]], float | None]
 
@@ -41,7 +44,9 @@ def strength_at_zero(
     Returns:
         A float, or None if no weight has a strength.
     """
-    found = []
+    found, linear = [], is_linear(model)
+    if not linear:
+        train = some_rows(train, _ROWS)
     with data_gradient(model, train) as gradient:
         gradient()
         trained = gradient.loss
@@ -53,7 +58,7 @@ def strength_at_zero(
     if not found:
         return None
     strengths, rises = map(np.array, zip(*found, strict=True))
-    if is_linear(model):
+    if linear:
         return float(strengths.max())
     # Before training weights may be of no use, and a loss may not be known.
     if rises.max() > 0.0:

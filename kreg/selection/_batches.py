@@ -151,14 +151,33 @@ def batches_of(
         yield arrays, len(keras.tree.flatten(arrays)[0])
 
 
-def in_precision(arrays: Arrays) -> Arrays:
-    """The arrays, with floating point numbers in Keras's precision."""
+def some_rows(part: Any, most: int) -> Any:
+    """Rows that stand for all: spread over arrays, the first of an iterable."""
+    if isinstance(part, Arrays):
+        if part.size <= most:
+            return part
+        return part.rows(np.linspace(0, part.size - 1, most).astype("int64"))
+    taken, rows = [], 0
+    for batch, size in batches_of(part, most):
+        taken.append(batch)
+        rows += size
+        if rows >= most:
+            break
+    return taken
+
+
+def in_precision(part: Any) -> Any:
+    """Arrays with floating point numbers in Keras's precision.
+
+    Batches of an iterable are left as they are.
+    """
 
     def converted(array: NDArray[Any]) -> NDArray[Any]:
-        is_float = np.issubdtype(array.dtype, np.floating)
-        return array.astype(keras.config.floatx()) if is_float else array
+        if not np.issubdtype(array.dtype, np.floating):
+            return array
+        return array.astype(keras.config.floatx(), copy=False)
 
-    return keras_map(converted, arrays)
+    return keras_map(converted, part) if isinstance(part, Arrays) else part
 
 
 def triple(arrays: Arrays) -> tuple[Structure, ...]:

@@ -14,10 +14,9 @@ from kreg._keras_private import replace_optimizer
 from kreg._types import Tensor
 from kreg.binding import bind
 from kreg.binding._applier import PenaltyApplier
-from kreg.selection._batches import batches_of
+from kreg.selection._batches import batches_of, in_precision
 from kreg.selection._random_numbers import begin_random_numbers
-
-_ROWS = 4096
+from kreg.selection._rows_at_once import rows_at_once
 
 
 class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
@@ -64,17 +63,17 @@ class DataGradient:
         self.loss = math.nan
         self._recorder: GradientRecorder = model.optimizer
         self._recorder.build(model.trainable_variables)
-        self._batches = list(batches_of(train, _ROWS))
+        self._train = in_precision(train)
+        self._rows_at_once = rows_at_once(model)
         self._state = _values(model.variables)
-        self._rows = sum(size for _, size in self._batches)
 
     def __call__(self) -> list[NDArray[Any]]:
         """The gradient now, an array for each trainable variable."""
         trained = {id(v) for v in self.model.trainable_variables}
         for total in self._recorder.sums:
             total.assign(ops.zeros(total.shape, total.dtype))
-        self.loss = 0.0
-        for batch, size in self._batches:
+        loss, rows, first = 0.0, 0, 0
+        for batch, size in batches_of(self._train, self._rows_at_once):
             # Each batch finds the same statistics and random seeds.
             for variable, value in zip(
                 self.model.variables, self._state, strict=True
@@ -82,11 +81,13 @@ class DataGradient:
                 if id(variable) not in trained:
                     variable.assign(value)
             begin_random_numbers(0)
-            share = size / self._rows
-            self._recorder.share.assign(share)
+            first = first or size
+            self._recorder.share.assign(size / first)
             logs = self._step(batch, size)
-            self.loss += share * float(logs.get("data_loss", math.nan))
-        return _values(self._recorder.sums)
+            loss += size * float(logs.get("data_loss", math.nan))
+            rows += size
+        self.loss = loss / rows
+        return [s * (first / rows) for s in _values(self._recorder.sums)]
 
     def _step(self, batch: tuple[Any, ...], size: int) -> dict[str, Any]:
         """Make a train step; return what it tells."""

@@ -28,6 +28,7 @@ from kreg.selection._point_training import (
 )
 from kreg.selection._progress import shown_progress
 from kreg.selection._result_files import Weights
+from kreg.selection._rows_at_once import rows_at_once
 from kreg.selection._strength_max import (
     largest_shrinking_strength,
     largest_zeroing_strength,
@@ -64,7 +65,7 @@ class PathRun:
         self._model = model
         self._family = family
         self._settings = settings
-        self._training = Training(settings, data)
+        self._training = Training(settings, data, rows_at_once(model))
         self._train = data.train
         self._store = store
         self._penalized = _prepared(model, family)

@@ -23,7 +23,6 @@ from kreg.selection._support_optimality import support_optimality
 from kreg.statistics import read
 
 _LOOK_STEPS = 32
-_EVALUATED_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,14 @@ class Training:
     Args:
         settings: how.
         data: the data.
+        rows_at_once: on how many rows at least a model is evaluated at once.
     """
 
-    def __init__(self, settings: Settings, data: TrainingData) -> None:
+    def __init__(
+        self, settings: Settings, data: TrainingData, rows_at_once: int
+    ) -> None:
         self.settings = settings
+        self._rows_at_once = rows_at_once
         self.optimality: float | None = None
         train = data.train
         self._order: Order | None = None
@@ -118,7 +121,7 @@ class Training:
     def _evaluated(self, part: Any) -> Any:
         if not isinstance(part, Arrays):
             return part
-        size = max(self.settings.batch_size or part.size, _EVALUATED_ROWS)
+        size = max(self.settings.batch_size or part.size, self._rows_at_once)
         return evaluation_batches(part, size)
 
 

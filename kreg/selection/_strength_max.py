@@ -58,7 +58,9 @@ def strength_max(model: keras.Model, data: Any, penalty: Any = L1) -> float:
     Args:
         model: a compiled and built `keras.Model`. Left as it is.
         data: the training data, `(x, y)` or `(x, y, sample_weight)` of arrays,
-            or an iterable of batches, which is read into memory.
+            or an iterable of batches, which a linear model makes many passes
+            over. A network's scale is that of 4096 rows: spread over arrays,
+            the first ones of an iterable.
         penalty: a function `strength -> penalty`, such as `kreg.GroupLasso`
             or `lambda s: kreg.L1L2(s, 1e-4)`, or a pair of such a function and
             a selector, as of `kreg.attach`, of the weights it goes on.

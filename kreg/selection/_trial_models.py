@@ -17,9 +17,8 @@ from kreg.selection._data import Arrays
 from kreg.selection._path_run import ALWAYS_KNOWN, refuse_unknown_monitor
 from kreg.selection._penalty_family import penalty_family
 from kreg.selection._result_files import Weights
+from kreg.selection._rows_at_once import rows_at_once
 from kreg.selection._strength_max import penalized
-
-_EVALUATED_ROWS = 1024
 
 
 def refuse_bad_models(
@@ -90,6 +89,6 @@ def figures_of_weights(
 
 def _figures(model: keras.Model, rows: Any) -> dict[str, float]:
     if isinstance(rows, Arrays):
-        rows = evaluation_batches(rows, _EVALUATED_ROWS)
+        rows = evaluation_batches(rows, rows_at_once(model))
     figures = model.evaluate(rows, verbose=0, return_dict=True)
     return {metric: float(value) for metric, value in figures.items()}
