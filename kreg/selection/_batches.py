@@ -136,7 +136,6 @@ def batches_of(
 ) -> Iterator[tuple[tuple[Any, ...], int]]:
     """Batches in the order of the data, each with its number of rows."""
     if isinstance(part, Arrays):
-        part = in_precision(part)
         for start in range(0, part.size, batch_size):
             rows = range(start, min(start + batch_size, part.size))
             yield triple(part.rows(rows)), len(rows)

@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg.selection._claimed_directory import claim_directory
-from kreg.selection._extrapolation import Values, values_of
 from kreg.selection._path_point import PathPoint
 from kreg.selection._result_files import Weights
+from kreg.selection._variable_values import (
+    Values,
+    assign_values,
+    values_of,
+)
 from kreg.selection._whole_files import write_whole
 
 Header = dict[str, Any]
@@ -73,8 +77,7 @@ class Checkpoints:
         header, arrays = self._read("state.npz")
         variables = _state(model)
         size = len(variables)
-        for variable, value in zip(variables, arrays[:size], strict=True):
-            variable.assign(value)
+        assign_values(variables, arrays[:size])
         return header, arrays[size:]
 
     def _path(self, name: str) -> Path:

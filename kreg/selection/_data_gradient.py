@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from kreg.binding._applier import PenaltyApplier
 from kreg.selection._batches import batches_of, in_precision
 from kreg.selection._random_numbers import begin_random_numbers
 from kreg.selection._rows_at_once import rows_at_once
+from kreg.selection._variable_values import assign_values, values_of
 
 
 class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
@@ -65,7 +65,7 @@ class DataGradient:
         self._recorder.build(model.trainable_variables)
         self._train = in_precision(train)
         self._rows_at_once = rows_at_once(model)
-        self._state = _values(model.variables)
+        self._state = values_of(model.variables)
 
     def __call__(self) -> list[NDArray[Any]]:
         """The gradient now, an array for each trainable variable."""
@@ -87,7 +87,7 @@ class DataGradient:
             loss += size * float(logs.get("data_loss", math.nan))
             rows += size
         self.loss = loss / rows
-        return [s * (first / rows) for s in _values(self._recorder.sums)]
+        return [s * (first / rows) for s in values_of(self._recorder.sums)]
 
     def _step(self, batch: tuple[Any, ...], size: int) -> dict[str, Any]:
         """Make a train step; return what it tells."""
@@ -95,7 +95,8 @@ class DataGradient:
         if type(model).train_step is keras.Model.train_step:
             return model.train_on_batch(*batch, return_dict=True)
         # `train_on_batch` hands over a `sample_weight` even if there is none,
-        # but a train step of the user's own may take `x, y = data`.
+        # but a train step of the user's own may take `x, y = data`. `fit`,
+        # which takes longer, hands over what there is.
         parts = zip(("x", "y", "sample_weight"), batch, strict=False)
         told = model.fit(
             **dict(parts), batch_size=size, shuffle=False, verbose=0
@@ -107,7 +108,7 @@ class DataGradient:
 def data_gradient(model: keras.Model, train: Any) -> Iterator[DataGradient]:
     """The gradient function of a compiled model, which is left as it was."""
     bind(model)
-    optimizer, state = model.optimizer, _values(model.variables)
+    optimizer, state = model.optimizer, values_of(model.variables)
     trained_by = model.train_function
     replace_optimizer(model, GradientRecorder())
     model.train_function = None
@@ -116,9 +117,4 @@ def data_gradient(model: keras.Model, train: Any) -> Iterator[DataGradient]:
     finally:
         replace_optimizer(model, optimizer)
         model.train_function = trained_by
-        for variable, value in zip(model.variables, state, strict=True):
-            variable.assign(value)
-
-
-def _values(variables: Sequence[keras.Variable]) -> list[NDArray[Any]]:
-    return [np.array(ops.convert_to_numpy(v)) for v in variables]
+        assign_values(model.variables, state)

@@ -6,12 +6,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
-_LENGTHS = (1.0, 0.5)
+from kreg.selection._variable_values import (
+    Values,
+    assign_values,
+    values_of,
+)
 
-Values = list[NDArray[Any]]
+_LENGTHS = (1.0, 0.5)
 
 
 def extrapolate(
@@ -52,25 +55,15 @@ def extrapolate(
             _with_signs_kept(new, new + length * ratio * (new - old))
             for old, new in zip(before, last, strict=True)
         ]
-        _assign(variables, moved)
+        assign_values(variables, moved)
         reached = objective()
         if reached < lowest:
             best, lowest = moved, reached
-    _assign(variables, best)
+    assign_values(variables, best)
     return last
-
-
-def values_of(variables: Sequence[keras.Variable]) -> Values:
-    """Copies of the values of variables."""
-    return [np.array(ops.convert_to_numpy(v)) for v in variables]
 
 
 def _with_signs_kept(
     weights: NDArray[Any], moved: NDArray[Any]
 ) -> NDArray[Any]:
     return np.where(weights * moved > 0.0, moved, weights)
-
-
-def _assign(variables: Sequence[keras.Variable], values: Values) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

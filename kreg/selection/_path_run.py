@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,12 @@ from kreg.selection._building import make_proximal
 from kreg.selection._checkpoints import Checkpoints, Header
 from kreg.selection._data import TrainingData
 from kreg.selection._data_gradient import data_gradient
-from kreg.selection._extrapolation import Values, extrapolate, values_of
+from kreg.selection._extrapolation import extrapolate
 from kreg.selection._grid import Direction, geometric_grid
+from kreg.selection._known_monitors import (
+    ALWAYS_KNOWN,
+    refuse_unknown_monitor,
+)
 from kreg.selection._linear import is_linear
 from kreg.selection._path_point import PathPoint
 from kreg.selection._path_result import PathResult
@@ -33,9 +37,13 @@ from kreg.selection._strength_max import (
     largest_shrinking_strength,
     largest_zeroing_strength,
 )
+from kreg.selection._variable_values import (
+    Values,
+    assign_values,
+    values_of,
+)
 from kreg.surgery import freeze_support
 
-ALWAYS_KNOWN = ("data_loss", "loss")
 _START = -1
 # With fewer, the three passes that `extrapolate` takes would cost too much.
 _EPOCHS_TO_EXTRAPOLATE = 32
@@ -71,7 +79,7 @@ class PathRun:
         self._penalized = _prepared(model, family)
         self._linear = is_linear(model)
         self._twin = twin
-        self._fresh: list[Any] = []
+        self._fresh: Values = []
         if twin is not None:
             _prepared(twin, family)
             self._fresh = values_of(twin.optimizer.variables)
@@ -222,10 +230,7 @@ class PathRun:
     ) -> PathPoint:
         """Train the twin on with the zeros of the model, and no penalty."""
         twin.set_weights(self._model.get_weights())
-        for variable, value in zip(
-            twin.optimizer.variables, self._fresh, strict=True
-        ):
-            variable.assign(value)
+        assign_values(twin.optimizer.variables, self._fresh)
         freeze_support(twin, self._family.on(twin))
         again = self._trained(
             twin, number, point.strength, self._known["strength_max"]
@@ -237,16 +242,6 @@ class PathRun:
             seconds=point.seconds + again.seconds,
             optimality=point.optimality,
             converged=point.converged and again.converged,
-        )
-
-
-def refuse_unknown_monitor(monitor: str, known: Iterable[str]) -> None:
-    """Raise if a metric is not among those of a model."""
-    if monitor not in known:
-        raise ValueError(
-            "`monitor` must be a metric that the model is compiled with, "
-            f"such as {', '.join(map(repr, sorted(known)))}. "
-            f"Received: monitor={monitor!r}"
         )
 
 

@@ -14,7 +14,10 @@ from kreg.selection._building import (
 )
 from kreg.selection._compared_penalties import penalty_of
 from kreg.selection._data import Arrays
-from kreg.selection._path_run import ALWAYS_KNOWN, refuse_unknown_monitor
+from kreg.selection._known_monitors import (
+    ALWAYS_KNOWN,
+    refuse_unknown_monitor,
+)
 from kreg.selection._penalty_family import penalty_family
 from kreg.selection._result_files import Weights
 from kreg.selection._rows_at_once import rows_at_once

@@ -8,8 +8,9 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import scale
 
 import kreg
-from kreg.selection import _extrapolation, path
-from kreg.selection._extrapolation import extrapolate, values_of
+from kreg.selection import _extrapolation, _path_run, path
+from kreg.selection._extrapolation import extrapolate
+from kreg.selection._variable_values import values_of
 
 # Down to a quarter, then to a half: half as far in logarithms.
 STRENGTHS = [8.0, 2.0, 1.0]
@@ -84,3 +85,27 @@ def test_a_path_takes_fewer_steps_to_the_same_minima(monkeypatch):
     np.testing.assert_allclose(*minima, rtol=1e-3)
     steps = [sum(p.steps for p in r.points) for r in (ahead, behind)]
     assert steps[0] < 0.8 * steps[1]
+
+
+@pytest.mark.parametrize(("epochs", "asked"), [(31, False), (32, True)])
+def test_where_to_begin_is_asked_where_epochs_are_many(
+    epochs, asked, monkeypatch
+):
+    starts = []
+
+    def counted(variables, *others):
+        starts.append(len(others))
+        return extrapolate(variables, *others)
+
+    monkeypatch.setattr(_path_run, "extrapolate", counted)
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+    path(
+        lambda: logistic(3),
+        (x, np.repeat([0.0, 1.0], 10)),
+        kreg.L1,
+        [0.1, 0.05, 0.02],
+        epochs=epochs,
+        tolerance=None,
+        verbose=0,
+    )
+    assert len(starts) == (2 if asked else 0)
