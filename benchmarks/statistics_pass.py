@@ -29,7 +29,7 @@ from rich.progress import track
 from rich.table import Table
 
 import kreg
-from kreg.statistics._reader import Reader
+from kreg.statistics.reader import Reader
 
 LAYERS, UNITS, BATCH, STEPS, EPOCHS = 8, 1024, 32, 60, 4
 

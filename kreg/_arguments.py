@@ -3,9 +3,12 @@
 import inspect
 import math
 import numbers
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 
@@ -72,4 +75,38 @@ def known_keys(cls: type, config: Mapping[str, Any]) -> None:
             f"`config` of {cls.__name__} may hold the keys {accepted}; it was "
             "probably written by a newer version of kreg, so upgrade kreg or "
             f"remove the unknown keys. Received: unknown keys {unknown}"
+        )
+
+
+def local_path(log_dir: Any) -> Path:
+    """Return `log_dir` as a path on this machine."""
+    if not isinstance(log_dir, (str, os.PathLike)):
+        raise TypeError(
+            "`log_dir` must be the path of a directory. "
+            f"Received: log_dir={log_dir!r} (of type {type(log_dir).__name__})"
+        )
+    if "://" in os.fspath(log_dir):
+        raise ValueError(
+            "`log_dir` must be the path of a local directory; copy the log "
+            f"from there. Received: log_dir={log_dir!r}"
+        )
+    return Path(log_dir)
+
+
+def keras_model(model: object) -> None:
+    """Raise if `model` is not a `keras.Model`."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a `keras.Model`. "
+            f"Received: model={model!r} (of type {type(model).__name__})"
+        )
+
+
+def built_model(model: object) -> None:
+    """Raise if `model` is not a `keras.Model` that has its weights."""
+    keras_model(model)
+    if not model.built:  # type: ignore[attr-defined]
+        raise ValueError(
+            "`model` must be built: call it on data, or `build` it with an "
+            f"input shape. Received: model={model!r}, which has no weights yet"
         )

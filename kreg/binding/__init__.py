@@ -1,8 +1,6 @@
 """Binding: penalties that know the model they belong to and its clock."""
 
-from kreg.binding._bind import bind
-from kreg.binding._binding import Binding
-from kreg.binding._bound_penalty import BoundPenalty
-from kreg.regularizers._clock import at_step
+from kreg.binding.binding import Binding, BoundPenalty
+from kreg.binding.bound_models import at_step, bind
 
 __all__ = ["Binding", "BoundPenalty", "at_step", "bind"]

@@ -9,25 +9,32 @@ multipliers are carried too.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import keras
 
 from kreg._keras_private import carry_state
 from kreg._types import Tensor
-from kreg.binding._binding import Binding
 from kreg.binding._shadows import shadow
 from kreg.regularizers import Penalty
+from kreg.regularizers.clock import Clock
 
 State = Sequence[Sequence[Tensor]]
+
+
+class ModelClock(Clock, Protocol):
+    """What a step must know of the binding of its model."""
+
+    def block(self, penalty: Penalty) -> Any:
+        """The variable that holds the multiplier of `penalty`, if any."""
 
 
 class StateClock:
     """The clock of one step, read from the state that it was given."""
 
     def __init__(
-        self, binding: Binding, step: Tensor, carried: dict[int, Tensor]
+        self, binding: ModelClock, step: Tensor, carried: dict[int, Tensor]
     ) -> None:
         self._binding = binding
         self._step = step
@@ -45,12 +52,12 @@ class StateClock:
     def governs(self, owner: Any) -> bool:
         return self._binding.governs(owner)
 
-    def acting(self, owner: Any) -> Binding:
+    def acting(self, owner: Any) -> Any:
         return self._binding
 
 
 def install_clocks(
-    model: keras.Model, binding: Binding
+    model: keras.Model, binding: ModelClock
 ) -> tuple[Callable[..., StateClock], Callable[..., StateClock]]:
     """Return what makes the clock of a training step and of a test step."""
     test_step = keras.Variable(

@@ -9,19 +9,61 @@ from weakref import WeakSet
 import keras
 from keras import ops
 
-from kreg._arguments import nonnegative_number, positive_integer
-from kreg.binding import bind
-from kreg.callbacks._monitor._checks import (
-    checked_hparams,
-    frequency,
+from kreg._arguments import (
     local_path,
+    nonnegative_number,
+    positive_integer,
 )
-from kreg.callbacks._monitor._chief import is_chief
-from kreg.callbacks._monitor._event_file import earlier_files
-from kreg.callbacks._monitor._monitored_run import MonitoredRun
-from kreg.callbacks._monitor._run_log import RunLog
-from kreg.statistics._reader import Reader
-from kreg.statistics._rows import rows_of
+from kreg.binding import bind
+from kreg.callbacks._monitor.log import RunLog
+from kreg.callbacks._monitor.run import MonitoredRun
+from kreg.files.event_file import earlier_files
+from kreg.statistics.reader import Reader
+from kreg.statistics.rows import rows_of
+
+
+def frequency(name: str, value: Any) -> int:
+    """Return `value` as an int of at least 0."""
+    return 0 if value == 0 else positive_integer(name, value)
+
+
+def checked_hparams(
+    hparams: Any,
+) -> dict[str, float | bool | str] | None:
+    """Return `hparams` as a dict of what TensorBoard can show, or None."""
+    if hparams is None:
+        return None
+    if not isinstance(hparams, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, (bool, int, float, str))
+        for name, value in hparams.items()
+    ):
+        raise TypeError(
+            "`hparams` must be a dict of numbers, bools and strings by name. "
+            f"Received: hparams={hparams!r}"
+        )
+    return dict(hparams)
+
+
+def is_chief(model: keras.Model) -> bool:
+    """Whether this process is the one that writes logs.
+
+    Args:
+        model: the model that is being trained.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return bool(model.distribute_strategy.extended.should_checkpoint)
+    if backend == "jax":
+        import jax
+
+        return jax.process_index() == 0
+    if backend == "torch":
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank() == 0
+    return True
+
 
 _monitors: WeakSet["RegularizationMonitor"] = WeakSet()
 

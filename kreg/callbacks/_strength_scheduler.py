@@ -8,8 +8,7 @@ import keras
 
 from kreg._arguments import nonnegative_number
 from kreg.binding import bind
-from kreg.binding._chosen_weights import Weights
-from kreg.callbacks._chosen_penalties import chosen_penalties
+from kreg.binding.weights import Weights, chosen_penalties
 
 
 class StrengthScheduler(keras.callbacks.Callback):

@@ -8,26 +8,77 @@ from typing import Any
 import keras
 from keras import ops
 
+from kreg._arguments import nonnegative_number, positive_number
 from kreg._types import Tensor
-from kreg.binding import bind
-from kreg.binding._chosen_weights import Weights
-from kreg.callbacks._chosen_penalties import chosen_penalties
-from kreg.callbacks._target._checks import check_model, fraction, interval
-from kreg.callbacks._target._ending import have_arrived, may_end
-from kreg.callbacks._target._multiplier_backup import MultiplierBackup
-from kreg.callbacks._target._shares import shares_of
-from kreg.callbacks._target._shortfall import (
+from kreg.binding import Binding, bind
+from kreg.binding.weights import Weights, chosen_penalties
+from kreg.callbacks._target.multiplier_backup import MultiplierBackup
+from kreg.callbacks._target.outcome import (
     bound_reason,
     end_reason,
+    have_arrived,
+    may_end,
     possible_reason,
     warn_missed,
     warn_out_of_reach,
 )
-from kreg.callbacks._target._steering import Steering
-from kreg.callbacks._target._training_progress import TrainingProgress
-from kreg.callbacks._target._zero_counts import counter, counting
-from kreg.callbacks._target._zeroing import would_be_zero, zeroed_variables
+from kreg.callbacks._target.steering import Steering, TrainingProgress
+from kreg.callbacks._target.zero_counts import (
+    counter,
+    counting,
+    shares_of,
+    would_be_zero,
+    zeroed_variables,
+)
 from kreg.regularizers import Penalty
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a float in [0, 1)."""
+    fraction = nonnegative_number(name, value)
+    if fraction >= 1.0:
+        raise ValueError(
+            f"`{name}` must be a fraction in [0, 1), such as 0.9 for 90 %. "
+            f"Received: {name}={value!r}"
+        )
+    return fraction
+
+
+def interval(name: str, value: Any) -> tuple[float, float]:
+    """Return `value` as two positive floats in order."""
+    try:
+        lowest, highest = value
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"`{name}` must be two numbers, the lowest and the highest "
+            f"multiplier. Received: {name}={value!r}"
+        ) from None
+    lowest = positive_number(f"{name}[0]", lowest)
+    highest = positive_number(f"{name}[1]", highest)
+    if lowest > highest:
+        raise ValueError(
+            f"`{name}` must be the lowest and the highest multiplier, in this "
+            f"order. Received: {name}={value!r}"
+        )
+    return lowest, highest
+
+
+def check_model(model: keras.Model, binding: Binding) -> None:
+    """Raise if training `model` makes no exact zeros."""
+    if not model.built:
+        raise ValueError(
+            "`model` must be built before `fit`, so that its weights are "
+            "known: call it on a batch, or `build` it. "
+            f"Received: model={model!r}"
+        )
+    if binding.applier is None:
+        raise ValueError(
+            "`model` must be compiled with `kreg.ProximalOptimizer`, as in "
+            '`model.compile(kreg.ProximalOptimizer("adam"), ...)`: other '
+            "optimizers make weights small, never exactly zero. "
+            f"Received: optimizer={binding.optimizer!r}"
+        )
+
 
 # Readings per training at most, and how early ones follow each other: a
 # twentieth of the batches so far.

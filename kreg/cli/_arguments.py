@@ -1,11 +1,19 @@
-"""Arguments that several commands take."""
+"""What a user trains, on the command line."""
 
 import argparse
+from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from kreg._arguments import positive_integer, positive_number
+import kreg
+from kreg._arguments import (
+    nonnegative_number,
+    positive_integer,
+    positive_number,
+)
+from kreg.cli._output import plot_file
+from kreg.selection.training.inputs import input_lasso
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -75,3 +83,114 @@ def above_zero(text: str) -> float:
         return positive_number("FRACTION", float(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+PENALTIES: dict[str, Callable[[float], Any] | None] = {
+    "none": None,
+    "l1": kreg.L1,
+    "l2": kreg.L2,
+    "l1l2": kreg.L1L2,
+    "group": kreg.GroupLasso,
+    "inputs": input_lasso,
+}
+
+
+def add_training(command: ArgumentParser, data_help: str) -> None:
+    """What commands that train a model take.
+
+    Args:
+        command: the parser of the command.
+        data_help: what the file of the data holds.
+    """
+    command.add_argument(
+        "model",
+        metavar="BUILD_MODEL",
+        help=(
+            "a function that returns a new compiled model: FILE.py:FUNCTION "
+            "or MODULE:FUNCTION"
+        ),
+    )
+    command.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="FILE.npz",
+        help=data_help,
+    )
+    command.add_argument(
+        "--strengths",
+        type=strengths,
+        default="auto",
+        metavar="NUMBERS",
+        help="such as 1e-4,1e-3 (default: auto, a grid for each penalty)",
+    )
+    command.add_argument(
+        "--num-strengths",
+        type=at_least_one,
+        default=10,
+        metavar="N",
+        help="strengths of a grid (default: %(default)s)",
+    )
+    command.add_argument(
+        "--epochs",
+        type=at_least_one,
+        default=20,
+        metavar="N",
+        help="epochs at each strength at most (default: %(default)s)",
+    )
+    command.add_argument(
+        "--batch-size",
+        type=batch_size,
+        default=32,
+        metavar="N",
+        help="rows of a batch, or all (default: %(default)s)",
+    )
+    command.add_argument(
+        "--monitor",
+        default="data_loss",
+        metavar="METRIC",
+        help="what to compare by (default: %(default)s)",
+    )
+    command.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of splits, weights and batches (default: %(default)s)",
+    )
+    command.add_argument(
+        "--directory",
+        type=Path,
+        metavar="DIR",
+        help="keep what is finished, to go on from after an interruption",
+    )
+    command.add_argument(
+        "--plot",
+        type=plot_file,
+        metavar="FILE.png",
+        help="draw the figures (.png, .svg or .pdf)",
+    )
+    command.add_argument(
+        "--force", action="store_true", help="replace files that exist"
+    )
+
+
+def batch_size(text: str) -> int | None:
+    """A positive integer, or None for all rows."""
+    return None if text == "all" else at_least_one(text)
+
+
+def strengths(text: str) -> list[float] | str:
+    """Different numbers of at least 0, with commas between, or `auto`."""
+    if text == "auto":
+        return text
+    try:
+        found = [
+            nonnegative_number("NUMBERS", float(part))
+            for part in text.split(",")
+        ]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"has a number twice: {text!r}")
+    return found

@@ -7,13 +7,15 @@ from typing import Any
 from rich.console import Console
 
 import kreg.selection
-from kreg.cli._answer import Answer, line
-from kreg.cli._arguments import Commands, add_common, at_least_one
-from kreg.cli._build_function import build_function
-from kreg.cli._data_files import read_data
-from kreg.cli._output_files import target
-from kreg.cli._plot_files import require_matplotlib, save_plot
-from kreg.cli._training_arguments import PENALTIES, add_training
+from kreg.cli._arguments import (
+    PENALTIES,
+    Commands,
+    add_common,
+    add_training,
+    at_least_one,
+)
+from kreg.cli._output import Answer, line, require_matplotlib, save_plot, target
+from kreg.cli._training_files import build_function, read_data
 
 
 def add_compare(commands: Commands) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from rich.console import Console
 
 import kreg.deployment
-from kreg.cli._answer import Answer, line
 from kreg.cli._arguments import (
     Commands,
     above_zero,
@@ -16,11 +15,10 @@ from kreg.cli._arguments import (
     add_output,
     at_least_one,
 )
-from kreg.cli._errors import UsageError
 from kreg.cli._model_files import open_model
-from kreg.cli._notices import busy
-from kreg.cli._output_files import refuse_unwritable, target
-from kreg.deployment._formats import FORMATS, require_format
+from kreg.cli._output import Answer, line, refuse_unwritable, target
+from kreg.cli._process import UsageError, busy
+from kreg.deployment.formats import FORMATS, require_format
 
 
 def add_export(commands: Commands) -> None:

@@ -1,15 +1,18 @@
-"""`kreg inspect`."""
+"""`kreg inspect` and `kreg report`: what a model is, and what it costs."""
 
+import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 import kreg
-from kreg.cli._answer import Answer, line
-from kreg.cli._arguments import Commands, add_common, add_model
+import kreg.deployment
+from kreg.cli._arguments import Commands, add_common, add_model, at_least_one
 from kreg.cli._model_files import open_model
-from kreg.cli._notices import busy
+from kreg.cli._output import Answer, line
+from kreg.cli._process import busy
 
 
 def add_inspect(commands: Commands) -> None:
@@ -57,3 +60,73 @@ def inspect(options: Namespace) -> Answer:
             line(console, f"{finding.rule}: {finding}")
 
     return Answer(record, show)
+
+
+def add_report(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "report",
+        help="measure what a model costs, or two side by side",
+        description=(
+            "Print parameters, operations, bytes and latency of a model; of "
+            "two, the ratio and the largest difference of their outputs too, "
+            "on random inputs, as `kreg.deployment.deploy_report` does."
+        ),
+    )
+    add_model(command, "BEFORE")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument(
+        "after",
+        type=Path,
+        nargs="?",
+        metavar="AFTER",
+        help="a .keras file to compare with",
+    )
+    other.add_argument(
+        "--compact",
+        action="store_true",
+        help="compare with what `kreg compact` makes of BEFORE",
+    )
+    command.add_argument(
+        "--batch-size",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="the batch that is timed (default: %(default)s)",
+    )
+    command.add_argument(
+        "--runs",
+        type=at_least_one,
+        default=50,
+        metavar="N",
+        help="how often it is timed (default: %(default)s)",
+    )
+    command.add_argument(
+        "--markdown", action="store_true", help="print a table in Markdown"
+    )
+    add_common(command)
+    command.set_defaults(answer=report)
+
+
+def report(options: Namespace) -> Answer:
+    """Measure what a model costs, or two side by side."""
+    before = open_model(options.model)
+    after = None
+    if options.after is not None:
+        after = open_model(options.after)
+    elif options.compact:
+        with busy("removing what is dead"):
+            after = kreg.compact(before)
+    if sys.stderr.isatty():
+        print("measuring", file=sys.stderr)
+    measured = kreg.deployment.deploy_report(
+        before, after, batch_size=options.batch_size, runs=options.runs
+    )
+
+    def show(console: Console) -> None:
+        if options.markdown:
+            line(console, measured.to_markdown())
+        else:
+            console.print(measured)
+
+    return Answer(measured.to_dict, show)

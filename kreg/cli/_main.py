@@ -8,23 +8,23 @@ from pathlib import Path
 
 import kreg
 from kreg.cli._arguments import Commands, at_least_one
-from kreg.cli._compact import add_compact
 from kreg.cli._compare import add_compare
 from kreg.cli._demo import demo
-from kreg.cli._ending import (
+from kreg.cli._export import add_export
+from kreg.cli._inspect import add_inspect, add_report
+from kreg.cli._model_files import import_modules
+from kreg.cli._path import add_path
+from kreg.cli._process import (
     CLOSED_PIPE,
     INTERRUPTED,
+    CommandError,
+    UsageError,
     ended_by_signals,
+    in_one_line,
+    only_notices,
     print_out,
 )
-from kreg.cli._errors import CommandError, UsageError, in_one_line
-from kreg.cli._export import add_export
-from kreg.cli._inspect import add_inspect
-from kreg.cli._model_files import import_modules
-from kreg.cli._notices import only_notices
-from kreg.cli._path import add_path
-from kreg.cli._report import add_report
-from kreg.cli._strip import add_strip
+from kreg.cli._shrink import add_compact, add_strip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,9 +1,8 @@
 """Models as they are shipped, and what shipping them costs."""
 
+from kreg.deployment._costs import Latency
 from kreg.deployment._deploy_report import deploy_report
-from kreg.deployment._export import export
-from kreg.deployment._export_record import ExportRecord
-from kreg.deployment._latency import Latency
+from kreg.deployment._export import ExportRecord, export
 from kreg.deployment._report import DeployReport, ModelFigures
 
 __all__ = [

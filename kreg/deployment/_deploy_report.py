@@ -5,17 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kreg._arguments import positive_integer
-from kreg.deployment._difference import largest_difference
-from kreg.deployment._judged import (
-    compiled_metrics,
-    joined,
-    judged,
-    scores,
-)
-from kreg.deployment._latency import Latency, latencies
-from kreg.deployment._multiply_adds import multiply_adds
-from kreg.deployment._outputs import model_outputs
+from kreg._arguments import built_model, positive_integer
+from kreg.deployment._costs import Latency, latencies, multiply_adds, sizes
+from kreg.deployment._outputs import largest_difference, model_outputs
 from kreg.deployment._report import DeployReport, ModelFigures
 from kreg.deployment._sample import (
     Structure,
@@ -23,9 +15,8 @@ from kreg.deployment._sample import (
     examples,
     given_sample,
 )
-from kreg.deployment._sizes import sizes
-from kreg.statistics._built_model import refuse_unbuilt
-from kreg.surgery._stripped_copy import stripped_copy
+from kreg.deployment._scores import compiled_metrics, joined, judged, scores
+from kreg.surgery.stripped_copy import stripped_copy
 
 
 def deploy_report(
@@ -100,10 +91,10 @@ def deploy_report(
     non-zeros 20 6 0.3
     FLOPs 40 12 0.3
     """
-    refuse_unbuilt(before)
+    built_model(before)
     models = [before]
     if after is not None:
-        refuse_unbuilt(after)
+        built_model(after)
         models.append(after)
     batch_size = positive_integer("batch_size", batch_size)
     runs = positive_integer("runs", runs)

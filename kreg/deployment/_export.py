@@ -2,18 +2,19 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from kreg._arguments import positive_integer, positive_number
+from kreg._arguments import built_model, positive_integer, positive_number
 from kreg._keras_private import flatten_layers
-from kreg.deployment._artefact import outputs_of
-from kreg.deployment._difference import largest_difference
-from kreg.deployment._export_record import ExportRecord, bytes_at
-from kreg.deployment._formats import require_format
-from kreg.deployment._outputs import model_outputs
+from kreg.deployment._outputs import (
+    largest_difference,
+    model_outputs,
+    outputs_of,
+)
 from kreg.deployment._sample import (
     Structure,
     drawn_sample,
@@ -22,11 +23,45 @@ from kreg.deployment._sample import (
     given_sample,
     input_tensors,
 )
-from kreg.deployment._staging import refuse_path, staged
-from kreg.deployment._written import cause_of, write
-from kreg.statistics._built_model import refuse_unbuilt
+from kreg.deployment.formats import cause_of, require_format, write
+from kreg.files.atomic import refuse_path, staged
 from kreg.surgery import compact as compacted
-from kreg.surgery._stripped_copy import stripped_copy
+from kreg.surgery.stripped_copy import stripped_copy
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What `kreg.export` wrote, and how far it is from the model.
+
+    Args:
+        path: where the artefact is, a file or the folder of a SavedModel.
+        format: its format, one that `kreg.export` takes.
+        bytes: the size of the file, or of all files in the folder.
+        largest_difference: the largest difference between an output of the
+            artefact and the model's, as a fraction of the largest size of an
+            entry in that output.
+        seconds: what stripping, conversion and the check took.
+    """
+
+    path: Path
+    format: str
+    bytes: int
+    largest_difference: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.format}, {self.bytes:,} bytes, differs by "
+            f"{self.largest_difference:.1g}, written in {self.seconds:.1f} s"
+        )
+
+
+def bytes_at(path: Path) -> int:
+    """The size of a file, or of all files below a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+
 
 _TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
 
@@ -110,7 +145,7 @@ def export(
     True
     """
     start = time.perf_counter()
-    refuse_unbuilt(model)
+    built_model(model)
     path = Path(path)
     require_format(format, path)
     refuse_path(path, overwrite)

@@ -12,13 +12,13 @@ from kreg._arguments import known_keys
 from kreg._keras_private import known_variables
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
-from kreg.binding._applier import PenaltyApplier
-from kreg.optimizers._effective_step import find_rule
+from kreg.binding.binding import PenaltyApplier
 from kreg.optimizers._proximal_step import (
     pending_steps,
     take_proximal_steps,
+    terms_of,
 )
-from kreg.optimizers._terms import terms_of
+from kreg.optimizers.effective_step import find_rule
 
 
 @keras.saving.register_keras_serializable(package="kreg")

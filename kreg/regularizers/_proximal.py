@@ -7,8 +7,8 @@ The proximal operator of a penalty at step t is
 from keras import ops
 
 from kreg._types import Tensor
-from kreg.regularizers._grouping import Grouping
-from kreg.regularizers._norms import group_norms
+from kreg.regularizers.grouping import Grouping
+from kreg.regularizers.norms import group_norms
 
 
 def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:

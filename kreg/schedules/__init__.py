@@ -5,12 +5,8 @@ A schedule maps the optimizer's iteration to a value. Every
 delayed start, a join and a cycle.
 """
 
-from kreg.schedules._cosine_ramp import CosineRamp
-from kreg.schedules._cycle import Cycle
-from kreg.schedules._delay import Delay
-from kreg.schedules._geometric_ramp import GeometricRamp
-from kreg.schedules._join import Join
-from kreg.schedules._linear_ramp import LinearRamp
+from kreg.schedules._combinators import Cycle, Delay, Join
+from kreg.schedules._ramps import CosineRamp, GeometricRamp, LinearRamp
 
 __all__ = [
     "CosineRamp",

@@ -4,16 +4,12 @@ import keras
 from keras import ops
 
 from kreg._types import Tensor
-from kreg.binding._bound_penalty import (
-    governing_step,
-    is_suspended,
-    own_regularizer,
-)
-from kreg.binding._layouts import layouts_of
+from kreg.binding.binding import governing_step, is_suspended, own_regularizer
+from kreg.binding.bound_models import at_step
+from kreg.layers.axes import layouts_of
 from kreg.regularizers import Penalty
-from kreg.regularizers._clock import at_step
-from kreg.regularizers._layout import Layout
-from kreg.statistics._paths import distinct_paths
+from kreg.regularizers.grouping import Layout
+from kreg.statistics.rows import distinct_paths
 
 
 def penalties(model: keras.Model) -> dict[str, float]:

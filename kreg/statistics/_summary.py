@@ -1,15 +1,11 @@
 """A reading as a table for people."""
 
-from typing import TYPE_CHECKING
-
 import keras
+from rich.console import Console
+from rich.table import Table
 
-from kreg.statistics._read import read
-from kreg.statistics._reading import Reading, WeightReading
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from kreg.statistics.reader import read
+from kreg.statistics.reading import Reading, WeightReading
 
 
 def summary(model: keras.Model, *, console: "Console | None" = None) -> None:

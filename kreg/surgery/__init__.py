@@ -2,10 +2,9 @@
 
 from kreg.surgery._attach import attach
 from kreg.surgery._changes import Change, Changes
-from kreg.surgery._compact._compact import compact
-from kreg.surgery._compact._compaction import Compaction, LayerCompaction
-from kreg.surgery._freeze_support import freeze_support, unfreeze_support
+from kreg.surgery._compact.compact import Compaction, LayerCompaction, compact
 from kreg.surgery._strip import strip
+from kreg.surgery.support import freeze_support, unfreeze_support
 
 __all__ = [
     "Change",

@@ -8,22 +8,20 @@ from typing import Any
 
 import keras
 
+from kreg._arguments import built_model
 from kreg.binding import BoundPenalty, bind
-from kreg.binding._bind import renew_models_of
-from kreg.binding._bound_penalty import own_regularizer
-from kreg.binding._unbind import is_bound, unbind
-from kreg.statistics._built_model import refuse_unbuilt
-from kreg.surgery._changes import Change, Changes
-from kreg.surgery._keep_support import KeepSupport
-from kreg.surgery._owned_weights import owned_weights
-from kreg.surgery._rules import Assignment, Rules, assignments_of
-from kreg.surgery._saved_attributes import (
+from kreg.binding.binding import own_regularizer
+from kreg.binding.bound_models import is_bound, renew_models_of, unbind
+from kreg.surgery._changes import Change, Changes, replace
+from kreg.surgery.owned_weights import (
     attribute_for,
     common_regularizer,
+    owned_weights,
     saved_layers,
     shared_attributes,
 )
-from kreg.surgery._undoing import replace
+from kreg.surgery.rules import Assignment, Rules, assignments_of
+from kreg.surgery.support import KeepSupport
 
 
 def attach(model: keras.Model, rules: Rules) -> Changes:
@@ -95,7 +93,7 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     net/last/kernel    kernel_regularizer  L1(l1=0.0001)  -
     net/last/bias      bias_regularizer    -              L2(l2=0.5)
     """
-    refuse_unbuilt(model)
+    built_model(model)
     assignments = assignments_of(rules, model, owned_weights(model))
     with ExitStack() as undo:
         changes = [_assign(assignment, undo) for assignment in assignments]

@@ -1,10 +1,18 @@
-"""What surgery changed in a model, as a frozen record."""
+"""What surgery changed in a model, and undoing it."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+
+
+def replace(owner: Any, attribute: str, value: Any, undo: ExitStack) -> None:
+    """Set an attribute, and have `undo` set it back."""
+    undo.callback(setattr, owner, attribute, getattr(owner, attribute))
+    setattr(owner, attribute, value)
+
 
 _HEADINGS = ("place", "attribute", "before", "after")
 

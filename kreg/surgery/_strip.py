@@ -4,20 +4,93 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import keras
+from keras import ops
+from keras.optimizers import LossScaleOptimizer, MultiOptimizer
 
-from kreg._keras_private import flatten_layers
-from kreg.binding._bind import renew_models_of
-from kreg.binding._binding import renew_functions
-from kreg.binding._bound_penalty import own_regularizer
-from kreg.binding._unbind import unbind
-from kreg.surgery._changes import Change, Changes
-from kreg.surgery._configs import compile_config_of, config_of
-from kreg.surgery._keep_support import KeepSupport
-from kreg.surgery._owned_weights import owned_weights, path_of
-from kreg.surgery._saved_attributes import attribute_for
-from kreg.surgery._stripped_config import PLACES, is_of_kreg, places_of_kreg
-from kreg.surgery._stripped_optimizer import strip_optimizer
-from kreg.surgery._undoing import replace
+from kreg._keras_private import (
+    flatten_layers,
+    rate_of,
+    replace_optimizer,
+    set_rate,
+)
+from kreg.binding.binding import (
+    PenaltyApplier,
+    own_regularizer,
+    renew_functions,
+)
+from kreg.binding.bound_models import renew_models_of, unbind
+from kreg.binding.hooks import strategy_scope
+from kreg.surgery._changes import Change, Changes, replace
+from kreg.surgery.owned_weights import attribute_for, owned_weights, path_of
+from kreg.surgery.stripped_copy import (
+    PLACES,
+    compile_config_of,
+    config_of,
+    is_of_kreg,
+    places_of_kreg,
+)
+from kreg.surgery.support import KeepSupport
+
+
+def strip_optimizer(model: keras.Model, undo: ExitStack) -> Iterator[Change]:
+    """Give `model` the optimizer inside kreg's, and a rate for a schedule.
+
+    Args:
+        model: a model, compiled or not.
+        undo: gets what sets everything back.
+    """
+    before = getattr(model, "optimizer", None)
+    if before is None:
+        return
+    after = before
+    if isinstance(before, LossScaleOptimizer):
+        inner = _without_applier(before.inner_optimizer)
+        if inner is not before.inner_optimizer:
+            yield _change(
+                model, "inner_optimizer", before.inner_optimizer, inner
+            )
+            undo.callback(replace_optimizer, model, before)
+            replace(before, "inner_optimizer", inner, undo)
+            replace_optimizer(model, before)
+    else:
+        after = _without_applier(before)
+        if after is not before:
+            yield _change(model, "optimizer", before, after)
+            undo.callback(replace_optimizer, model, before)
+            replace_optimizer(model, after)
+    for part in _parts(after):
+        schedule = rate_of(part)
+        if is_of_kreg(schedule):
+            rate = float(ops.convert_to_numpy(part.learning_rate))
+            yield _change(model, "learning_rate", schedule, rate)
+            undo.callback(set_rate, part, schedule)
+            with strategy_scope(model):
+                set_rate(part, rate)
+
+
+def _without_applier(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.optimizers.Optimizer:
+    while isinstance(optimizer, PenaltyApplier):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def _parts(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.optimizers.Optimizer]:
+    """The optimizers with a learning rate of their own."""
+    if isinstance(optimizer, LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    if isinstance(optimizer, MultiOptimizer):
+        return list(optimizer.optimizers)
+    return [optimizer]
+
+
+def _change(
+    model: keras.Model, attribute: str, before: object, after: object
+) -> Change:
+    return Change(model.name, model.name, attribute, before, after)
 
 
 def strip(model: keras.Model) -> Changes:

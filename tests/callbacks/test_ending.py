@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kreg.callbacks._target._ending import have_arrived, may_end
-from kreg.callbacks._target._training_progress import TrainingProgress
+from kreg.callbacks._target.outcome import have_arrived, may_end
+from kreg.callbacks._target.steering import TrainingProgress
 
 
 def away(points, total=100_000):

@@ -339,7 +339,7 @@ def test_image_is_black_where_a_kernel_is_zero(tmp_path):
 
 
 def test_large_kernel_keeps_its_dead_columns_in_the_image():
-    from kreg.callbacks._monitor._pictures import picture
+    from kreg.callbacks._monitor.log import picture
 
     w = np.ones((3, 3, 200, 1024))
     w[..., 512:] = 0.0

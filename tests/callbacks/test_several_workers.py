@@ -12,7 +12,7 @@ WORKER = """
 import tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 import keras
-from kreg.callbacks._monitor._chief import is_chief
+from kreg.callbacks._regularization_monitor import is_chief
 with strategy.scope():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 print("chief:", is_chief(model))

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from kreg.callbacks._target._strength_controller import StrengthController
+from kreg.callbacks._target.controller import StrengthController
 
 
 def steer(response, target, steps=400, start=0.0, sparsity=0.0, noise=0.0):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kreg
-from kreg.callbacks._target._multiplier_backup import MultiplierBackup
+from kreg.callbacks._target.multiplier_backup import MultiplierBackup
 
 BACKEND = keras.backend.backend()
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import pytest
 from cli.saved_files import run
 
 from kreg.cli import main
-from kreg.cli._training_arguments import PENALTIES
-from kreg.selection._penalty_family import penalty_family
+from kreg.cli._arguments import PENALTIES
+from kreg.selection.strengths.penalty_family import penalty_family
 
 QUICK = (
     *("--penalties", "none,l1", "--strengths", "1.0,0.1", "--folds", 2),

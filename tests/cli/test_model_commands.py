@@ -209,7 +209,7 @@ def test_missing_package_of_a_format_names_the_extra(
 ):
     _, path = saved
     monkeypatch.setattr(
-        "kreg.deployment._formats._installed", lambda module: False
+        "kreg.deployment.formats._installed", lambda module: False
     )
     status, _, err = run(capsys, "export", path, tmp_path / "net.onnx")
     assert status == 1

@@ -16,7 +16,7 @@ from keras import layers
 from rich.console import Console
 
 import kreg
-from kreg.deployment import _sizes, deploy_report
+from kreg.deployment import _costs, deploy_report
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 6)).astype("float32")
@@ -48,7 +48,7 @@ def classifier(seed=0):
 def _only_one_test_converts(request, monkeypatch):
     """The conversion to LiteRT takes seconds."""
     if "litert" not in request.node.name:
-        monkeypatch.setattr(_sizes, "can_write", lambda kind: kind == "keras")
+        monkeypatch.setattr(_costs, "can_write", lambda kind: kind == "keras")
 
 
 def rows_of(report):

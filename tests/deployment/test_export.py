@@ -18,7 +18,7 @@ from deployment.shipped_models import (
 from keras import layers
 
 import kreg
-from kreg.deployment._formats import FORMATS
+from kreg.deployment.formats import FORMATS
 
 BACKEND = keras.backend.backend()
 # On the backend and with the packages of this run.

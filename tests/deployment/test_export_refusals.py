@@ -9,7 +9,7 @@ from deployment.shipped_models import Subclassed, perceptron, words
 from keras import layers
 
 import kreg
-from kreg.deployment import _artefact, _export
+from kreg.deployment import _export, _outputs
 
 BACKEND = keras.backend.backend()
 
@@ -20,7 +20,7 @@ def listed(folder):
 
 def test_outputs_that_differ_are_refused_with_how_much(tmp_path, monkeypatch):
     def twice(path, kind, sample, names):
-        return [2.0 * y for y in _artefact.outputs_of(path, kind, sample, [])]
+        return [2.0 * y for y in _outputs.outputs_of(path, kind, sample, [])]
 
     monkeypatch.setattr(_export, "outputs_of", twice)
     with pytest.raises(ValueError, match="differ by 1 of the largest"):
@@ -30,7 +30,7 @@ def test_outputs_that_differ_are_refused_with_how_much(tmp_path, monkeypatch):
 
 def test_larger_tolerance_accepts(tmp_path, monkeypatch):
     def larger(path, kind, sample, names):
-        return [1.01 * y for y in _artefact.outputs_of(path, kind, sample, [])]
+        return [1.01 * y for y in _outputs.outputs_of(path, kind, sample, [])]
 
     monkeypatch.setattr(_export, "outputs_of", larger)
     path = tmp_path / "net.keras"

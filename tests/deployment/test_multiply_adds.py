@@ -7,7 +7,7 @@ from deployment.shipped_models import Subclassed
 from keras import layers
 
 import kreg
-from kreg.deployment._multiply_adds import multiply_adds
+from kreg.deployment._costs import multiply_adds
 from kreg.deployment._sample import drawn_sample
 
 L = layers

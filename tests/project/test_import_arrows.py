@@ -1,6 +1,7 @@
-"""A folder imports only from those above it."""
+"""Who may import whom: the layers, private modules, and no circles."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import kreg
 
 PACKAGE = Path(kreg.__file__).parent
 LAYERS = [
+    "files",
+    "results",
     "schedules",
     "regularizers",
+    "layers",
     "binding",
     "optimizers",
     "statistics",
@@ -20,43 +24,87 @@ LAYERS = [
     "selection",
     "cli",
 ]
-FILES = sorted(PACKAGE.glob("*/**/*.py"))
+
+
+def module_name(file):
+    parts = ("kreg", *file.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imported_modules(file):
+    """The modules that a file imports, inside functions and for types too."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: write imports in full"
-            yield node.module
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else node.module
 
 
-@pytest.mark.parametrize(
-    "file", FILES, ids=lambda file: str(file.relative_to(PACKAGE))
-)
-def test_arrows_point_one_way(file):
-    layer = LAYERS.index(file.relative_to(PACKAGE).parts[0])
-    for module in imported_modules(file):
+IMPORTS = {
+    name: sorted({m for m in imported_modules(file) if m != name})
+    for name, file in MODULES.items()
+}
+
+
+def folder(name):
+    is_package = MODULES[name].name == "__init__.py"
+    return name if is_package else name.rpartition(".")[0]
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.count(".") > 1])
+def test_arrows_point_one_way(name):
+    layer = LAYERS.index(name.split(".")[1])
+    for module in IMPORTS[name]:
         parts = module.split(".")
-        if parts[0] != "kreg" or len(parts) == 1:
-            # `import kreg`, the public names, is for the command alone.
-            assert module != "kreg" or LAYERS[layer] == "cli", file
+        if parts[0] != "kreg":
             continue
-        assert parts[1].startswith("_") or LAYERS.index(parts[1]) <= layer, (
-            f"{file} imports {module}, which lies below it"
-        )
+        # `import kreg`, the public names, is for the command alone.
+        assert len(parts) > 1 or LAYERS[layer] == "cli", module
+        if len(parts) > 1 and parts[1] in LAYERS:
+            assert LAYERS.index(parts[1]) <= layer, (
+                f"{name} imports {module}, which lies below it"
+            )
+
+
+def test_private_modules_are_imported_inside_their_folder_alone():
+    strangers = [
+        f"{name} imports {module}"
+        for name, modules in IMPORTS.items()
+        for module in modules
+        if module.startswith("kreg.")
+        for depth, part in enumerate(module.split("."))
+        if part.startswith("_")
+        and folder(name).split(".")[:depth] != module.split(".")[:depth]
+    ]
+    assert not strangers
+
+
+def test_files_import_each_other_in_no_circle():
+    try:
+        TopologicalSorter(IMPORTS).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("name", ["utils", "helpers", "misc", "common"])
 def test_no_file_has_a_name_that_says_nothing(name):
-    assert not [f for f in FILES if f.stem.strip("_") in (name, name[:-1])]
+    assert not [
+        module
+        for module in MODULES
+        if module.split(".")[-1].strip("_") in (name, name[:-1])
+    ]
 
 
 def test_only_one_file_reaches_below_keras_public_names():
     reaching = [
-        file.name
-        for file in PACKAGE.rglob("*.py")
-        if any(m.startswith("keras.src") for m in imported_modules(file))
+        name
+        for name, modules in IMPORTS.items()
+        if any(module.startswith("keras.src") for module in modules)
     ]
-    assert reaching == ["_keras_private.py"]
+    assert reaching == ["kreg._keras_private"]

@@ -4,7 +4,7 @@ import numpy as np
 
 from kreg import L1, L2
 from kreg.selection import PathPoint, PathResult
-from kreg.selection._unpenalized import Unpenalized
+from kreg.selection.paths.path import Unpenalized
 
 
 def solved_path(

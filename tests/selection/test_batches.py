@@ -6,7 +6,7 @@ import pytest
 
 import kreg
 from kreg.selection import path
-from kreg.selection._batches import Order
+from kreg.selection.data.order import Order
 
 ROWS, RATE = 6, 0.25
 

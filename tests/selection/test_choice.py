@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kreg.selection._choice import (
+from kreg.selection.comparison.choice import (
     checked_select,
     chosen_index,
     held_out_scores,

@@ -21,18 +21,18 @@ from selection.solved_paths import solved_path
 from kreg import L1, L2
 from kreg.selection import (
     CompareResult,
-    _comparison_run,
-    _finished_comparison,
-    _path_task,
     compare,
 )
-from kreg.selection._unpenalized import Unpenalized
+from kreg.selection.comparison import figures as comparison_figures
+from kreg.selection.comparison import run as comparison_run
+from kreg.selection.paths import task as path_task
+from kreg.selection.paths.path import Unpenalized
 
 
 @pytest.fixture(autouse=True)
 def _solved_at_once(monkeypatch):
     """What is tested here is what is made of the paths."""
-    monkeypatch.setattr(_path_task, "path", solved_path)
+    monkeypatch.setattr(path_task, "path", solved_path)
 
 
 @pytest.fixture(name="result")
@@ -76,12 +76,12 @@ def test_other_test_rows_change_nothing_but_the_test(result):
 def test_a_fold_is_judged_on_rows_that_it_was_not_trained_on(monkeypatch):
     seen = []
 
-    class Seen(_comparison_run.PathTask):
+    class Seen(comparison_run.PathTask):
         def __call__(self):
             seen.append((self.data.train.x, self.data.validation))
             return super().__call__()
 
-    monkeypatch.setattr(_comparison_run, "PathTask", Seen)
+    monkeypatch.setattr(comparison_run, "PathTask", Seen)
     x, y = data()
     options = {**OPTIONS, "strengths": [0.3]}
     compare(linear_model, (x, y), [L1], test=1 / 4, **options)
@@ -109,8 +109,8 @@ def test_the_test_rows_are_evaluated_once_and_last(monkeypatch):
         done.append("test")
         return {"data_loss": 0.5}
 
-    monkeypatch.setattr(_path_task, "path", logged_path)
-    monkeypatch.setattr(_finished_comparison, "figures_of_weights", logged_test)
+    monkeypatch.setattr(path_task, "path", logged_path)
+    monkeypatch.setattr(comparison_figures, "figures_of_weights", logged_test)
     options = {**OPTIONS, "strengths": [0.3]}
     result = compare(linear_model, data(), [L1], test=0.25, **options)
     assert done == ["path"] * 4 + ["test"]  # three folds, and all rows
@@ -173,7 +173,7 @@ def none_beside_l1(monkeypatch, **changes):
     l1 = [9.0, 9.0, 9.0]
     losses = [each for fold in NONE_OF_THREE_FOLDS for each in (fold, l1)]
     crafted, seen = crafted_path([*losses, l1])
-    monkeypatch.setattr(_path_task, "path", crafted)
+    monkeypatch.setattr(path_task, "path", crafted)
     result = compare(linear_model, data(), PENALTIES, **OPTIONS, **changes)
     return result, seen
 
@@ -205,7 +205,7 @@ def test_no_penalty_is_given_the_passes_of_the_longest_path(monkeypatch):
         seen.append(strengths)
         return solved_path(build_model, data, L1, strengths, **options)
 
-    monkeypatch.setattr(_path_task, "path", watched)
+    monkeypatch.setattr(path_task, "path", watched)
     options = {**OPTIONS, "strengths": {"L1": [0.1, 0.2]}, "num_strengths": 4}
     penalties = {"none": None, "L1": L1, "L2": L2}
     compare(linear_model, data(), penalties, **options)
@@ -305,7 +305,7 @@ def test_another_rule_needs_no_new_folds(tmp_path, monkeypatch):
     first = compare(linear_model, data(), PENALTIES, **options)
     paths = []
     monkeypatch.setattr(
-        _path_task,
+        path_task,
         "path",
         lambda *given, **named: (
             paths.append(given) or solved_path(*given, **named)

@@ -8,7 +8,8 @@ import pytest
 from selection.compared_models import OPTIONS, data, linear_model
 
 from kreg import L1
-from kreg.selection import _path_task, compare
+from kreg.selection import compare
+from kreg.selection.paths import task as path_task
 
 X, Y = data()
 
@@ -18,7 +19,7 @@ def _nothing_is_trained(monkeypatch):
     def fail(*given, **named):
         raise AssertionError("a path was begun")
 
-    monkeypatch.setattr(_path_task, "path", fail)
+    monkeypatch.setattr(path_task, "path", fail)
 
 
 def refused(error, match, build_model=linear_model, rows=(X, Y), **changes):
@@ -114,7 +115,7 @@ def test_models_that_alternate_between_two_architectures():
 
 def test_a_later_model_of_another_architecture(monkeypatch):
     # Two are made to look at, before a path makes the third.
-    monkeypatch.setattr(_path_task, "path", lambda make, *_, **__: make())
+    monkeypatch.setattr(path_task, "path", lambda make, *_, **__: make())
     build_model = models_with(iter([1, 1, 2]))
     refused(ValueError, "one architecture", build_model=build_model)
 

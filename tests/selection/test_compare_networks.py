@@ -19,10 +19,10 @@ import kreg
 from kreg.selection import (
     Arrays,
     TrainingData,
-    _comparison_run,
     compare,
     path,
 )
+from kreg.selection.comparison import run as comparison_run
 
 FAST = {
     "strengths": [0.003, 0.1],
@@ -188,14 +188,14 @@ def test_what_a_fold_leaves_out_changes_no_weight(kind):
 def test_labels_that_a_fold_leaves_out_change_none_of_its_weights(monkeypatch):
     kept = []
 
-    class Keeping(_comparison_run.PathTask):
+    class Keeping(comparison_run.PathTask):
         def __call__(self):
             object.__setattr__(self, "keeps_weights", True)
             result = super().__call__()
             kept.append(result.weights)
             return result
 
-    monkeypatch.setattr(_comparison_run, "PathTask", Keeping)
+    monkeypatch.setattr(comparison_run, "PathTask", Keeping)
     order = np.arange(ROWS)
     folds = [(order[30:], order[:30]), (order[:30], order[30:])]
     planted = LABELS.copy()

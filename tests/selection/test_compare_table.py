@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from kreg.selection import CompareResult
-from kreg.selection._compare_row import CompareRow
-from kreg.selection._verdict import Comparison
+from kreg.selection.comparison.result import CompareRow
+from kreg.selection.comparison.verdict import Comparison
 
 NAMES = ("none", "GroupLasso", "L1L2")
 

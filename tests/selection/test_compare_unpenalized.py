@@ -7,7 +7,7 @@ from selection.compared_models import data
 
 from kreg import L1
 from kreg.selection import compare, path
-from kreg.selection._unpenalized import Unpenalized
+from kreg.selection.paths.path import Unpenalized
 
 STRENGTHS = [0.3, 0.1, 0.03, 0.01]
 FULL = {"batch_size": None, "verbose": 0}

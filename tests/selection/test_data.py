@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import kreg
-from kreg.selection._class_labels import class_labels
-from kreg.selection._data import training_data
+from kreg.selection.data.rows import class_labels, training_data
 
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20.0)
 LABELS = np.array([0] * 15 + [1] * 5)

@@ -21,8 +21,7 @@ from selection.worker_tasks import (
 )
 
 from kreg.selection import LocalProcesses
-from kreg.selection._executors import run_tasks
-from kreg.selection._local_processes import refuse_what_cannot_be_sent
+from kreg.selection.workers import refuse_what_cannot_be_sent, run_tasks
 
 
 def results_of(tasks, executor):

@@ -8,9 +8,10 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import scale
 
 import kreg
-from kreg.selection import _extrapolation, _path_run, path
-from kreg.selection._extrapolation import extrapolate
-from kreg.selection._variable_values import values_of
+from kreg.selection import path
+from kreg.selection.paths import run as path_run
+from kreg.selection.paths.run import extrapolate
+from kreg.selection.training.models import values_of
 
 # Down to a quarter, then to a half: half as far in logarithms.
 STRENGTHS = [8.0, 2.0, 1.0]
@@ -79,7 +80,7 @@ def test_a_path_takes_fewer_steps_to_the_same_minima(monkeypatch):
         )
 
     ahead = run()
-    monkeypatch.setattr(_extrapolation, "_LENGTHS", ())
+    monkeypatch.setattr(path_run, "_LENGTHS", ())
     behind = run()
     minima = [[p.train["loss"] for p in r.points] for r in (ahead, behind)]
     np.testing.assert_allclose(*minima, rtol=1e-3)
@@ -97,7 +98,7 @@ def test_where_to_begin_is_asked_where_epochs_are_many(
         starts.append(len(others))
         return extrapolate(variables, *others)
 
-    monkeypatch.setattr(_path_run, "extrapolate", counted)
+    monkeypatch.setattr(path_run, "extrapolate", counted)
     x = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
     path(
         lambda: logistic(3),

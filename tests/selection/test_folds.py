@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kreg.selection._data import Arrays
-from kreg.selection._folds import checked_folds, folds_of
+from kreg.selection.data.folds import checked_folds, folds_of
+from kreg.selection.data.rows import Arrays
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,7 @@ import pytest
 from selection.interrupted_path import X, Y, run
 
 import kreg
-from kreg.selection._checkpoints import Checkpoints
+from kreg.selection.paths.checkpoints import Checkpoints
 
 SCRIPT = Path(__file__).with_name("interrupted_path.py")
 

@@ -11,8 +11,9 @@ import pytest
 from selection.interrupted_stability import Y, run
 
 import kreg
-from kreg.selection import LocalProcesses, _path_task
-from kreg.selection._kept_results import PathResult
+from kreg.selection import LocalProcesses
+from kreg.selection.paths import task as path_task
+from kreg.selection.paths.task import PathResult
 
 SCRIPT = Path(__file__).with_name("interrupted_stability.py")
 
@@ -63,7 +64,7 @@ def _paths_run(monkeypatch):
         seeds.append(seed)
         return PathResult(points=(_point(),), penalty="L1", seed=seed)
 
-    monkeypatch.setattr(_path_task, "path", made_up)
+    monkeypatch.setattr(path_task, "path", made_up)
     return seeds
 
 
@@ -126,6 +127,6 @@ def test_progress_is_shown_for_each_half(paths_run, monkeypatch):
         def __exit__(self, *error):
             return None
 
-    monkeypatch.setattr("kreg.selection._stability.shown_paths", Show)
+    monkeypatch.setattr("kreg.selection.features.stability.shown_paths", Show)
     run(None, verbose=1)
     assert shown == [(4, 1), *["1 features"] * 4]

@@ -8,7 +8,7 @@ from sklearn.preprocessing import scale
 
 import kreg
 from kreg.selection import path
-from kreg.selection._data import training_data
+from kreg.selection.data.rows import training_data
 
 STRENGTHS = [1e-3, 1e-2, 1e-1]
 RNG = np.random.default_rng(0)

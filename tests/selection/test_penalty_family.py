@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kreg
-from kreg.selection._penalty_family import penalty_family
+from kreg.selection.strengths.penalty_family import penalty_family
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from kreg.selection import (
     plot_stability,
     plot_validation,
 )
-from kreg.selection._plots._axes import _spread
+from kreg.selection.plots.axes import _spread
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")

@@ -6,9 +6,9 @@ import pytest
 from keras import layers
 
 from kreg.selection import strength_max
-from kreg.selection._batches import some_rows
-from kreg.selection._data import Arrays
-from kreg.selection._rows_at_once import rows_at_once
+from kreg.selection.data.batches import some_rows
+from kreg.selection.data.rows import Arrays
+from kreg.selection.training.gradient import rows_at_once
 
 
 def test_a_small_model_takes_many():

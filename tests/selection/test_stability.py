@@ -9,10 +9,10 @@ import pytest
 from selection.linear_models import linear
 
 import kreg
-from kreg.selection._data import Arrays
-from kreg.selection._halves import complementary_halves
-from kreg.selection._stability import stability_selection
-from kreg.selection._stability_result import StabilityResult
+from kreg.selection.data.folds import complementary_halves
+from kreg.selection.data.rows import Arrays
+from kreg.selection.features.stability import stability_selection
+from kreg.selection.features.stability_result import StabilityResult
 
 RNG = np.random.default_rng(0)
 PLANTED = (2, 7, 11)

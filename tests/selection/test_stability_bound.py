@@ -4,7 +4,10 @@ import math
 
 import pytest
 
-from kreg.selection._stability_bound import largest_number, stability_bound
+from kreg.selection.features.stability_result import (
+    largest_number,
+    stability_bound,
+)
 
 
 def test_example_of_meinshausen_and_buehlmann():

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from kreg.selection._student import t_quantile, t_tail
-from kreg.selection._verdict import (
+from kreg.selection.comparison.verdict import (
     Comparison,
     PairedTest,
     compared_text,
     comparisons_of,
     corrected_t_test,
+    t_quantile,
+    t_tail,
 )
 
 stats = pytest.importorskip("scipy.stats")

@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 import kreg
-from kreg.statistics._check import check
+from kreg.statistics._linter.check import check
 
 L1, L2 = keras.regularizers.L1, keras.regularizers.L2
 RNG = np.random.default_rng(0)

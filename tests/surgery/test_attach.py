@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 import kreg
-from kreg.binding._bound_penalty import own_regularizer
-from kreg.binding._unbind import is_bound
+from kreg.binding.binding import own_regularizer
+from kreg.binding.bound_models import is_bound
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 4)).astype("float32")
@@ -484,7 +484,7 @@ def test_wrong_rule_changes_nothing(rules, error, message, bound):
     model.compile("sgd", "mse")
     kreg.attach(model, [("hidden", keras.regularizers.L1(0.1))])
     if not bound:
-        kreg.binding._unbind.unbind(model)
+        kreg.binding.bound_models.unbind(model)
     before = state_of(model)
     pairs = rules if isinstance(rules, list) else None
     if pairs is not None:

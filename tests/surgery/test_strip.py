@@ -11,10 +11,9 @@ import pytest
 from keras import layers
 
 import kreg
-from kreg.binding._unbind import is_bound
-from kreg.surgery._keep_support import KeepSupport
-from kreg.surgery._stripped_config import without_kreg
-from kreg.surgery._stripped_copy import stripped_copy
+from kreg.binding.bound_models import is_bound
+from kreg.surgery.stripped_copy import stripped_copy, without_kreg
+from kreg.surgery.support import KeepSupport
 
 BACKEND = keras.backend.backend()
 RNG = np.random.default_rng(0)

@@ -1,0 +1,279 @@
+"""The penalty of a bound variable, and what all those of a model share."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+from keras import ops
+
+from kreg._keras_private import carry_state, in_symbolic_scope
+from kreg._types import Tensor
+from kreg.binding.loss_parts import record
+from kreg.regularizers import Penalty
+from kreg.regularizers.clock import Clock, current_clock
+from kreg.regularizers.grouping import Layout
+from kreg.regularizers.norms import summable_dtype
+from kreg.schedules.scalar_schedule import value_dtype
+
+
+class PenaltyApplier:
+    """Marks an optimizer that applies penalties after its update.
+
+    A bound penalty lets no gradient through under such an optimizer.
+    """
+
+    inner_optimizer: keras.optimizers.Optimizer
+
+
+def penalty_applier(
+    optimizer: keras.optimizers.Optimizer | None,
+) -> PenaltyApplier | None:
+    """`optimizer`, or what it scales the loss for, if it applies penalties."""
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    return optimizer if isinstance(optimizer, PenaltyApplier) else None
+
+
+def innermost_optimizer(
+    optimizer: keras.optimizers.Optimizer | None,
+) -> keras.optimizers.Optimizer | None:
+    """What computes the updates, without all that is wrapped around it."""
+    while isinstance(
+        optimizer, (keras.optimizers.LossScaleOptimizer, PenaltyApplier)
+    ):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+class Multipliers:
+    """One vector variable for the penalties of one call of `bind`.
+
+    Args:
+        penalties: the penalties whose multipliers it holds, in order.
+    """
+
+    def __init__(self, penalties: Sequence[Penalty]) -> None:
+        self.variable = keras.Variable(
+            [penalty.multiplier for penalty in penalties],
+            dtype=value_dtype(),
+            trainable=False,
+            aggregation="only_first_replica",
+            name="kreg_multipliers",
+        )
+        self._values = [penalty.multiplier for penalty in penalties]
+        self._index: WeakKeyDictionary[Penalty, int] = WeakKeyDictionary(
+            {penalty: i for i, penalty in enumerate(penalties)}
+        )
+
+    def __contains__(self, penalty: Penalty) -> bool:
+        return penalty in self._index
+
+    def read(self, penalty: Penalty, vector: Tensor | None = None) -> Tensor:
+        """The multiplier of `penalty`, of `vector` in the variable's place."""
+        if vector is None:
+            vector = self.variable.value
+        return vector[self._index[penalty]]
+
+    def update(self, penalty: Penalty) -> None:
+        """Take over the new value of `penalty.multiplier`."""
+        self._values[self._index[penalty]] = penalty.multiplier
+        self.variable.assign(self._values)
+
+
+class BoundPenalty:
+    """A kreg penalty on one variable, evaluated at its model's step.
+
+    It reads the clock each time it is traced, so it is never stale. Under an
+    optimizer that applies penalties by itself it reports the value and lets no
+    gradient through, so that the penalty acts once.
+
+    Args:
+        penalty: the user's own object.
+        variable: the weight it acts on.
+        binding: the binding of the weight's model.
+        layout: what the weight's axes mean; None if no layer is known.
+    """
+
+    def __init__(
+        self,
+        penalty: Penalty,
+        variable: keras.Variable,
+        binding: "Binding",
+        layout: Layout | None,
+    ) -> None:
+        self.penalty = penalty
+        self.path: str = variable.path
+        self.binding = binding
+        self.suspended = False
+        try:
+            self.groups = penalty.grouping(tuple(variable.shape), layout)
+        except ValueError as error:
+            raise ValueError(f"On `{self.path}`: {error}") from None
+
+    def strengths(self) -> dict[str, Tensor | float]:
+        """The strengths at the step of the model that is running."""
+        if self.suspended:
+            return dict.fromkeys(self.penalty.strength_names(), 0.0)
+        clock = self.binding.governing_clock()
+        return self.penalty.strengths(
+            clock.step(), clock.multiplier(self.penalty)
+        )
+
+    def __call__(self, w: Tensor) -> Tensor:
+        if self.suspended:
+            return ops.zeros((), summable_dtype(w))
+        clock = self.binding.governing_clock()
+        if clock is self.binding and not in_symbolic_scope():
+            self.binding.check_own_clock(self, w)
+        if clock.acting(self.binding).applier is not None:
+            w = ops.stop_gradient(ops.convert_to_tensor(w))
+        value = self.penalty.evaluate(
+            w, clock.step(), clock.multiplier(self.penalty), self.groups
+        )
+        record(self, value)
+        return value
+
+
+class ObservedRegularizer:
+    """A regularizer that is not kreg's, left as it is but for being seen."""
+
+    def __init__(
+        self, regularizer: Callable[[Tensor], Tensor], variable: keras.Variable
+    ) -> None:
+        self.penalty = regularizer
+        self.path: str = variable.path
+
+    def __call__(self, w: Tensor) -> Tensor:
+        value = self.penalty(w)
+        record(self, value)
+        return value
+
+
+def own_regularizer(
+    variable: keras.Variable,
+) -> Callable[[Tensor], Tensor] | None:
+    """The regularizer that the user gave to `variable`, bound or not."""
+    regularizer = variable.regularizer
+    if isinstance(regularizer, (BoundPenalty, ObservedRegularizer)):
+        return regularizer.penalty
+    return regularizer
+
+
+def is_suspended(variable: keras.Variable) -> bool:
+    """Whether the penalty of `variable` counts as having strength 0."""
+    regularizer = variable.regularizer
+    return isinstance(regularizer, BoundPenalty) and regularizer.suspended
+
+
+def governing_step(variable: keras.Variable, step: Tensor) -> Tensor:
+    """The step of the optimizer that the penalty was bound with, or `step`."""
+    regularizer = variable.regularizer
+    if isinstance(regularizer, BoundPenalty) and (
+        regularizer.binding.own_optimizer is not None
+    ):
+        return regularizer.binding.step()
+    return step
+
+
+class Binding:
+    """The clock and the multipliers of the penalties of one model.
+
+    Held by the bound penalties; knows its model weakly and asks it for its
+    optimizer each time a step is traced.
+
+    Args:
+        model: the model whose weights are bound.
+        optimizer: the optimizer of a custom loop, or None for the model's.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer | None = None,
+    ) -> None:
+        self._model = weakref.ref(model)
+        self.own_optimizer = optimizer
+        self._blocks: list[Multipliers] = []
+
+    @property
+    def optimizer(self) -> keras.optimizers.Optimizer | None:
+        """The optimizer whose iterations are the clock, if there is one."""
+        if self.own_optimizer is not None:
+            return self.own_optimizer
+        return getattr(self._model(), "optimizer", None)
+
+    @property
+    def applier(self) -> PenaltyApplier | None:
+        """The optimizer, if it applies penalties by itself."""
+        return penalty_applier(self.optimizer)
+
+    def step(self) -> Tensor:
+        """The number of updates of the optimizer; 0 without one."""
+        optimizer = self.optimizer
+        return 0 if optimizer is None else optimizer.iterations
+
+    def multiplier(self, penalty: Penalty) -> Tensor | float:
+        """What the strength of `penalty` is multiplied by."""
+        block = self.block(penalty)
+        if block is not None:
+            return block.read(penalty)
+        penalty.observe(self)
+        return penalty.multiplier
+
+    def governs(self, owner: Any) -> bool:
+        """A model's step rules all but penalties with their own optimizer."""
+        return owner is self or owner.own_optimizer is None
+
+    def acting(self, owner: "Binding") -> "Binding":
+        """This one: its model's optimizer updates the weight."""
+        return self
+
+    def governing_clock(self) -> Clock:
+        """The clock of the step that is being run, else this one."""
+        clock = current_clock()
+        if clock is not None and clock.governs(self):
+            return clock
+        return self
+
+    def check_own_clock(self, bound: BoundPenalty, w: Tensor) -> None:
+        """Warn or raise where this clock cannot tell the step for `bound`."""
+        if self.optimizer is None:
+            if bound.penalty.is_scheduled:
+                bound.penalty.warn_unbound("its model has no optimizer")
+        elif keras.backend.backend() == "jax":
+            from kreg.binding import _jax
+
+            _jax.refuse_frozen_clock(bound.penalty, bound.path, w)
+
+    def block(self, penalty: Penalty) -> Multipliers | None:
+        """The variable that holds the multiplier of `penalty`, if any."""
+        return next((b for b in self._blocks if penalty in b), None)
+
+    def hold_multipliers(self, penalties: Sequence[Penalty]) -> None:
+        """Make the multipliers of `penalties` visible to a compiled step."""
+        block = Multipliers(penalties)
+        self._blocks.append(block)
+        if keras.backend.backend() == "jax":
+            carry_state(self._model(), block.variable)
+        for penalty in penalties:
+            penalty.observe(self)
+
+    def multiplier_changed(self, penalty: Penalty) -> None:
+        """Pass a new multiplier on to the compiled steps."""
+        block = self.block(penalty)
+        if block is not None:
+            block.update(penalty)
+            return
+        model = self._model()
+        if model is not None:
+            renew_functions(model)
+
+
+def renew_functions(model: keras.Model) -> None:
+    """Replace the model's compiled steps, which may be stale, by fresh ones."""
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)

@@ -1,0 +1,130 @@
+"""Where a bound model's training and test steps meet kreg."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+
+from kreg._keras_private import (
+    drop_carried_state,
+    show_in_lists,
+    unlist_metrics,
+)
+from kreg._types import Tensor
+from kreg.binding._shadows import lift_shadows, shadow
+from kreg.binding.binding import Binding
+from kreg.binding.loss_parts import (
+    LossParts,
+    batch_size,
+    is_recording,
+    recording,
+)
+from kreg.regularizers.clock import Clock, clock_scope
+
+StepClock = Callable[..., Clock]
+Step = Callable[..., Any]
+
+
+def install_hooks(
+    model: keras.Model,
+    binding: Binding,
+    bind_weights: Callable[[keras.Model, Binding], bool],
+) -> None:
+    """Let the steps of `model` tell the time and log the parts of the loss.
+
+    The methods are shadowed on the instance, so that a subclass's own
+    `train_step`, `test_step` and `compute_loss` go on working. `remove_hooks`
+    undoes it.
+
+    Args:
+        model: the model.
+        binding: its binding.
+        bind_weights: binds the weights that are not bound yet; called again
+            once the model is built, which may be as late as in its first step.
+    """
+    train_clock: StepClock
+    test_clock: StepClock
+    if keras.backend.backend() == "jax":
+        from kreg.binding import _jax
+
+        train_clock, test_clock = _jax.install_clocks(model, binding)
+    else:
+        train_clock = test_clock = lambda *args: binding
+    train_step, test_step = model.train_step, model.test_step
+
+    def shadow_steps() -> None:
+        shadow(model, "train_step", _clocked(train_step, train_clock))
+        shadow(model, "test_step", _clocked(test_step, test_clock))
+
+    def bind_late() -> None:
+        bind_weights(model, binding)
+
+    shadow_steps()
+    if keras.backend.backend() == "jax":
+        _jax.before_each_trace(model, shadow_steps, bind_late)
+    with strategy_scope(model):
+        parts = LossParts(model)
+    shadow(model, "compute_loss", _split(model, parts, bind_late))
+
+
+def remove_hooks(model: keras.Model) -> None:
+    """Take off what `install_hooks` and bindings have put on `model`."""
+    lift_shadows(model)
+    unlist_metrics(model, LossParts)
+    show_in_lists(model)
+    drop_carried_state(model)
+
+
+def _clocked(step: Step, clock: StepClock) -> Step:
+    """Run `step` with the clock that its arguments define."""
+
+    @functools.wraps(step)
+    def clocked(*args: Any, **kwargs: Any) -> Any:
+        with clock_scope(clock(*args)), recording():
+            return step(*args, **kwargs)
+
+    return clocked
+
+
+def _split(
+    model: keras.Model, parts: LossParts, bind_late: Callable[[], None]
+) -> Callable[..., Tensor]:
+    """Wrap `model.compute_loss` to log the parts of what it returns."""
+    compute_loss = model.compute_loss
+    signature = inspect.signature(compute_loss)
+    first = True
+
+    @functools.wraps(compute_loss)
+    def split(*args: Any, **kwargs: Any) -> Tensor:
+        nonlocal first
+        if first and is_recording():
+            first = False
+            bind_late()
+        loss = compute_loss(*args, **kwargs)
+        if is_recording():
+            given = signature.bind(*args, **kwargs).arguments
+            samples = batch_size(given.get("x"), given.get("y_pred"))
+            parts.add(model, loss, _replicas(), samples)
+        return loss
+
+    return split
+
+
+def strategy_scope(model: keras.Model) -> AbstractContextManager[Any]:
+    """The scope in which variables of `model` must be created."""
+    if keras.backend.backend() == "tensorflow":
+        from kreg.binding import _tensorflow
+
+        return _tensorflow.strategy_scope(model)
+    return nullcontext()
+
+
+def _replicas() -> int:
+    if keras.backend.backend() == "tensorflow":
+        from kreg.binding import _tensorflow
+
+        return _tensorflow.replicas()
+    return 1

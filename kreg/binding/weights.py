@@ -1,0 +1,119 @@
+"""The weights and penalties of a model, found and chosen."""
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import keras
+
+from kreg._keras_private import flatten_layers
+from kreg.binding.binding import own_regularizer
+from kreg.regularizers import Penalty
+
+Weights: TypeAlias = Iterable[keras.Variable | keras.layers.Layer]
+
+
+def chosen_variables(
+    model: keras.Model, weights: Weights
+) -> list[keras.Variable]:
+    """The variables of `model` that `weights` names, in the model's order.
+
+    Args:
+        model: the model.
+        weights: variables and layers of it, a layer standing for all its
+            weights that can be trained.
+
+    Raises:
+        TypeError: if an entry is neither a variable nor a layer, or `weights`
+            is no iterable.
+        ValueError: if an entry is not in the model.
+    """
+    if isinstance(weights, (str, keras.Variable, keras.layers.Layer)):
+        weights = [weights]
+    known = {id(variable) for variable in model.weights}
+    chosen: set[int] = set()
+    for entry in weights:
+        if isinstance(entry, keras.layers.Layer):
+            own = [id(v) for v in entry.trainable_weights]
+        elif isinstance(entry, keras.Variable):
+            own = [id(entry)]
+        else:
+            raise TypeError(
+                "`weights` must hold variables and layers of the model. "
+                f"Received: weights with {entry!r} "
+                f"(of type {type(entry).__name__})"
+            )
+        if not known.issuperset(own):
+            raise ValueError(
+                "`weights` must hold variables and layers of the model "
+                f"`{model.name}`. Received: weights with {entry!r}, which is "
+                "not in it"
+            )
+        chosen.update(own)
+    return [v for v in model.weights if id(v) in chosen]
+
+
+def weight_penalties(
+    model: keras.Model,
+) -> dict[Penalty, list[keras.Variable]]:
+    """The kreg penalties on weights, each with the variables it acts on.
+
+    In layers that are not built yet, those that their attributes hold, with no
+    variables.
+    """
+    owners: dict[Penalty, list[keras.Variable]] = {}
+    for variable in model.weights:
+        regularizer = own_regularizer(variable)
+        if isinstance(regularizer, Penalty):
+            owners.setdefault(regularizer, []).append(variable)
+    for layer in flatten_layers(model):
+        if not layer.built:
+            for name, value in vars(layer).items():
+                if isinstance(value, Penalty) and "activity" not in name:
+                    owners.setdefault(value, [])
+    return owners
+
+
+def activity_penalties(model: keras.Model) -> list[Penalty]:
+    """The kreg penalties on the outputs of layers."""
+    regularizers = (
+        layer.activity_regularizer for layer in flatten_layers(model)
+    )
+    return [r for r in regularizers if isinstance(r, Penalty)]
+
+
+def chosen_penalties(
+    model: keras.Model, weights: Weights | None
+) -> dict[Penalty, list[keras.Variable]]:
+    """The penalties of `weights`, each with the variables it acts on.
+
+    Args:
+        model: the model.
+        weights: variables and layers of it; None for all with a kreg penalty.
+
+    Raises:
+        ValueError: if there is none, or one that also acts on weights that
+            are not in `weights`.
+    """
+    owners = weight_penalties(model)
+    if weights is not None:
+        chosen = {id(v) for v in chosen_variables(model, weights)}
+        owners = {
+            penalty: variables
+            for penalty, variables in owners.items()
+            if any(id(variable) in chosen for variable in variables)
+        }
+        for penalty, variables in owners.items():
+            others = [v.path for v in variables if id(v) not in chosen]
+            if others:
+                raise ValueError(
+                    "`weights` must hold all weights that share a penalty, or "
+                    "each must be given one of its own. Received: weights "
+                    f"with {penalty!r}, which also regularizes {others}"
+                )
+    if not owners:
+        raise ValueError(
+            "`weights` must hold a weight with a kreg penalty, such as "
+            "`kernel_regularizer=kreg.L1(1e-4)`. "
+            f"Received: weights={weights!r} of the model `{model.name}`"
+        )
+    return owners

@@ -1,0 +1,245 @@
+"""The log of one training run: what is written, and under which names."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg.files import event_file
+from kreg.files.event_file import EventFile
+from kreg.statistics import LayerReading, Reading, WeightReading
+from kreg.statistics.rows import Row
+
+CHARTS = {
+    "Sparsity": ["kreg_sparsity/.*"],
+    "Strength": ["kreg_strength/.*"],
+    "Data loss and penalty": ["kreg/data_loss$", "kreg/penalty$"],
+    "Penalty": ["kreg_penalty/.*"],
+    "L2 norm": ["kreg_l2_norm/.*"],
+    "L1 norm": ["kreg_l1_norm/.*"],
+    "Largest entry": ["kreg_max_norm/.*"],
+    "Dead units": ["kreg_dead_units/.*"],
+    "Near zero": ["kreg_near_zero/.*"],
+    "Update ratio": ["kreg_update_ratio/.*"],
+    "Optimality": ["kreg_optimality/.*"],
+}
+"""The charts of the Custom Scalars page, equal for all models."""
+
+_SUMS = (
+    "sparsity",
+    "near_zero",
+    "l1_norm",
+    "l2_norm",
+    "max_norm",
+    "penalty",
+    "penalty_share",
+    "update_ratio",
+    "optimality",
+)
+_OF_WEIGHT = (*_SUMS, "rms", "dead_units", "dead_inputs", "gradient_norm")
+_OF_PENALIZED = ("penalty", "penalty_share")
+
+
+def curves(reading: Reading, name: str) -> Iterator[tuple[str, float]]:
+    """Tags and values of all that a reading says.
+
+    Args:
+        reading: the reading.
+        name: the name of its model, which the tags leave out: a model that was
+            loaded, and the next one of the same code, have the same tags.
+    """
+    for figure in (*_SUMS, "data_loss", "dead_units"):
+        value = getattr(reading, figure)
+        if value is not None:
+            yield f"kreg/{figure}", value
+    for layer in reading.layers:
+        yield from _of_layer(layer, within(layer.path, name))
+    for weight in reading.weights:
+        yield from _of_weight(weight, within(weight.path, name))
+
+
+def within(path: str, name: str) -> str:
+    """A path in a model without the name of the model."""
+    return path.removeprefix(f"{name}/")
+
+
+def _of_layer(layer: LayerReading, path: str) -> Iterator[tuple[str, float]]:
+    regularized = any(weight.regularizer for weight in layer.weights)
+    has_units = any(weight.units for weight in layer.weights)
+    for figure in (*_SUMS, "rms"):
+        value = getattr(layer, figure)
+        if value is not None and (regularized or figure not in _OF_PENALIZED):
+            yield f"kreg_layer_{figure}/{path}", value
+    if has_units:
+        yield f"kreg_layer_dead_units/{path}", layer.dead_units
+
+
+def _of_weight(weight: WeightReading, path: str) -> Iterator[tuple[str, float]]:
+    for figure in _OF_WEIGHT:
+        value = getattr(weight, figure)
+        regularized = weight.regularizer is not None
+        if value is not None and (regularized or figure not in _OF_PENALIZED):
+            yield f"kreg_{figure}/{path}", value
+    several = len(weight.strengths) > 1
+    for name, value in weight.strengths.items():
+        tag = f"kreg_strength/{path}"
+        yield (f"{tag}/{name}" if several else tag), value
+
+
+LARGEST = 512
+
+
+def picture(w: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """A weight in shades of grey: black where it is zero, white at its largest.
+
+    The last axis of the weight is the width of the picture, the others
+    together its height. What is larger than 512 pixels is cut into as many
+    parts, each shown by its largest entry, so that what is black is zero.
+
+    Args:
+        w: array of two or more axes.
+
+    Returns:
+        Array `(height, width)` of shades from 0 to 255.
+    """
+    size = np.nan_to_num(np.abs(w.astype("float64")), nan=0.0, posinf=0.0)
+    size = size.reshape(-1, w.shape[-1])
+    for axis in (0, 1):
+        length = size.shape[axis]
+        if length > LARGEST:
+            starts = np.arange(LARGEST) * length // LARGEST
+            size = np.maximum.reduceat(size, starts, axis=axis)
+    largest = size.max(initial=0.0)
+    shades = np.ceil(255.0 * size / largest) if largest else size
+    return shades.astype(np.uint8)
+
+
+def summary_text(
+    name: str, reading: Reading, findings: Sequence[object]
+) -> str:
+    """Every weight with its regularizer, as Markdown.
+
+    Args:
+        name: the name of the model.
+        reading: a reading of it.
+        findings: what is wrong with it, a line each.
+    """
+    lines = [
+        f"### {_plain(name)} at step {reading.step:,}",
+        "",
+        f"{reading.size:,} weights, {reading.sparsity:.1%} of them zero, "
+        f"penalty {reading.penalty:.4g}.",
+        "",
+        *(f"- {_plain(str(finding))}" for finding in findings),
+        "",
+        "| weight | shape | regularizer | strength | penalty | sparsity |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for weight in reading.weights:
+        strengths = ", ".join(
+            f"{name} {value:.4g}" for name, value in weight.strengths.items()
+        )
+        frozen = "" if weight.trainable else " (frozen)"
+        cells = [
+            _plain(weight.path) + frozen,
+            " by ".join(map(str, weight.shape)),
+            _plain(weight.regularizer or ""),
+            strengths,
+            f"{weight.penalty:.4g}" if weight.regularizer else "",
+            f"{weight.sparsity:.1%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """`text` without what Markdown would take for markup."""
+    for sign in "\\`*_{}[]<>|":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+class RunLog:
+    """Writes readings of a model where TensorBoard looks for them.
+
+    Args:
+        log_dir: the directory of the run. Curves go to its folder `train`.
+        name: the name of the model.
+        hparams: what tells the run from others, or None.
+
+    Raises:
+        OSError: if `log_dir` cannot be written.
+    """
+
+    def __init__(
+        self, log_dir: Path, name: str, hparams: Mapping[str, Any] | None
+    ) -> None:
+        self._name = name
+        self._file = EventFile(log_dir / "train")
+        self._trial = None if hparams is None else EventFile(log_dir)
+        if self._trial is not None:
+            start = event_file.trial_start(hparams or {}, log_dir.name)
+            self._trial.write(0, [start])
+
+    def introduce(self, reading: Reading, findings: Sequence[object]) -> None:
+        """Write what the model is, and how its pages are laid out.
+
+        Args:
+            reading: the first reading.
+            findings: what is wrong with it, a line each.
+        """
+        weights = [
+            {
+                "path": within(weight.path, self._name),
+                "layer": within(weight.layer, self._name),
+                "shape": list(weight.shape),
+                "size": weight.size,
+                "regularizer": weight.regularizer,
+            }
+            for weight in reading.weights
+        ]
+        content = {"version": 1, "weights": weights}
+        text = summary_text(self._name, reading, findings)
+        self._file.write(
+            reading.step,
+            [
+                event_file.marker("kreg/model", content),
+                event_file.layout("kreg", CHARTS),
+                event_file.text("kreg/summary", text),
+            ],
+        )
+
+    def add(self, reading: Reading) -> None:
+        """Add a point to every curve."""
+        points = dict(curves(reading, self._name))
+        self.add_points(reading.step, points)
+
+    def add_points(self, step: int, points: Mapping[str, float]) -> None:
+        """Add a point to the curves with these tags."""
+        self._file.write(
+            step, [event_file.scalar(*point) for point in points.items()]
+        )
+
+    def add_pictures(
+        self, step: int, rows: Iterable[Row], *, histograms: bool, images: bool
+    ) -> None:
+        """Write histograms of weights, images of kernels, or both."""
+        values = []
+        for row in rows:
+            w = ops.convert_to_numpy(ops.cast(row.variable, "float32"))
+            path = within(row.variable.path, self._name)
+            if histograms:
+                tag = f"kreg_histogram/{path}"
+                values.append(event_file.histogram(tag, w.ravel()))
+            if images and w.ndim > 1:
+                tag = f"kreg_image/{path}"
+                values.append(event_file.image(tag, picture(w)))
+        self._file.write(step, values)
+
+    def end(self, step: int) -> None:
+        """Say that the run came to its end."""
+        if self._trial is not None:
+            self._trial.write(step, [event_file.trial_end()])

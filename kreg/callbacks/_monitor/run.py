@@ -1,0 +1,221 @@
+"""One run of `fit` that is being monitored."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kreg.binding.loss_parts import LossParts
+from kreg.callbacks._monitor.log import RunLog
+from kreg.statistics import Finding, Reading, check
+from kreg.statistics.reader import Reader, WeightsBefore
+
+
+class IntervalLosses:
+    """Means over the samples since the last time, not since the epoch began.
+
+    `fit` logs running means of an epoch, in which a change shows late.
+    """
+
+    def __init__(self) -> None:
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Start anew, as the metrics of the model do."""
+        self._total, self._count = 0.0, 0.0
+
+    def data_loss(self, model: keras.Model) -> float | None:
+        """The mean data loss since the last call; None if it is not known."""
+        for metric in model.metrics:
+            if isinstance(metric, LossParts):
+                total, count = metric.data_loss_sum()
+                share, samples = total - self._total, count - self._count
+                self._total, self._count = total, count
+                return share / samples if samples > 0 else None
+        return None
+
+
+class MonitoredRun:
+    """Knows when to read the weights, reads them and logs what it finds.
+
+    Args:
+        log: where to write.
+        every: every how many batches to read; None for the ends of epochs
+            alone.
+        params: what Keras tells callbacks of this `fit`: how many `epochs`, and
+            how many `steps` an epoch has if that is known.
+        reader: what reads the weights.
+        check: whether to warn of what `kreg.check` finds.
+    """
+
+    def __init__(
+        self,
+        log: RunLog,
+        every: int | None,
+        params: Mapping[str, Any],
+        reader: Reader,
+        check: bool,
+    ) -> None:
+        self.log = log
+        self._every = every
+        self._steps: int | None = params.get("steps")
+        self._epochs: int | None = params.get("epochs")
+        self._reader = reader
+        self._check = check
+        self._told: set[str] = set()
+        self._first_epoch = True
+        self._losses = IntervalLosses()
+        self._before: WeightsBefore | None = None
+        self._last: Reading | None = None
+        self._batches = self._epoch_start = 0
+
+    def begin(self, model: keras.Model) -> None:
+        """Log the model as it is before training, if it has weights yet."""
+        if model.built:
+            self._add(model, self._read(model, None))
+
+    def begin_epoch(self) -> None:
+        """Count the batches of an epoch."""
+        self._epoch_start = self._batches
+        self._losses.begin_epoch()
+
+    def is_before_reading(self, batch: int, batches_at_once: int) -> bool:
+        """Whether `take_weights` must be called before a batch.
+
+        Args:
+            batch: its number in the epoch, from 0.
+            batches_at_once: how many follow without a call from Keras.
+        """
+        last = batch + batches_at_once - 1
+        ends_epoch = self._steps is not None and last + 1 >= self._steps
+        if self._before is None or ends_epoch or self._is_due(last):
+            return True
+        self._before.is_fresh = False
+        return False
+
+    def take_weights(self, model: keras.Model) -> None:
+        """Remember the weights before an update."""
+        if self._before is None and model.built:
+            self._before = self._reader.weights_before(model)
+        if self._before is not None:
+            self._before.take()
+
+    def end_batch(self, batch: int) -> bool:
+        """Count a batch; return whether to call `read_step` now."""
+        due = self._is_due(batch)
+        self._batches = self._epoch_start + batch + 1
+        return due
+
+    def read_step(self, model: keras.Model) -> None:
+        """Log the weights and the losses since the last time."""
+        self._add(model, self._read(model, self._losses.data_loss(model)))
+
+    def end_epoch(
+        self, model: keras.Model, logs: dict[str, Any]
+    ) -> dict[str, float]:
+        """Log the weights and the losses of an epoch.
+
+        Returns:
+            The figures of the whole model, by their names.
+        """
+        data_loss = logs.get("data_loss")
+        last = self._last
+        if last is None or last.step != _step(model):
+            # Where batches are read too, their losses make the curve.
+            known = None if self._every else data_loss
+            last = self._add(model, self._read(model, known))
+        if self._first_epoch and data_loss and math.isfinite(data_loss):
+            self._tell(check(model, data_loss=data_loss))
+        self._first_epoch = False
+        figures = _figures(last)
+        if data_loss is not None and "val_data_loss" in logs:
+            gap = logs["val_data_loss"] - data_loss
+            self.log.add_points(last.step, {"kreg/generalization_gap": gap})
+            figures["generalization_gap"] = gap
+        return figures
+
+    def end(self, model: keras.Model) -> None:
+        """Log the weights that training leaves, if they are others."""
+        reading = self._read(model, None)
+        if self._last is None or _prints(reading) != _prints(self._last):
+            self._add(model, reading)
+        self.log.end(reading.step)
+
+    def _is_due(self, batch: int) -> bool:
+        if self._every is None:
+            return False
+        after = self._epoch_start + batch + 1
+        return after // self._every > self._batches // self._every
+
+    def _read(self, model: keras.Model, data_loss: float | None) -> Reading:
+        compiled = self._before is not None
+        return self._reader(model, compiled=compiled, data_loss=data_loss)
+
+    def _add(self, model: keras.Model, reading: Reading) -> Reading:
+        if self._last is None:
+            self._introduce(model, reading)
+        self.log.add(reading)
+        self._last = reading
+        self._report_nan(reading)
+        return reading
+
+    def _introduce(self, model: keras.Model, reading: Reading) -> None:
+        """Log what the model is, and say what is wrong with it."""
+        planned = None
+        if self._steps and self._epochs:
+            batches = self._steps * self._epochs
+            optimizer = model.optimizer
+            planned = batches // (optimizer.gradient_accumulation_steps or 1)
+        findings = check(model, steps=planned or None)
+        self.log.introduce(reading, findings)
+        self._tell(findings)
+
+    def _tell(self, findings: Sequence[Finding]) -> None:
+        """Warn of findings, of each rule once."""
+        new = [f for f in findings if f.rule not in self._told]
+        self._told.update(finding.rule for finding in new)
+        for finding in new if self._check else ():
+            warnings.warn(str(finding), stacklevel=2)
+
+    def _report_nan(self, reading: Reading) -> None:
+        bad = [w.path for w in reading.weights if not math.isfinite(w.l1_norm)]
+        if bad and "nan" not in self._told:
+            self._told.add("nan")
+            rest = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+            warnings.warn(
+                f"At step {reading.step} these weights hold NaN or infinite "
+                f"entries: {', '.join(bad[:3])}{rest}. Training cannot recover "
+                "from that: lower the learning rate or clip gradients.",
+                stacklevel=2,
+            )
+
+
+def _step(model: keras.Model) -> int:
+    return int(ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def _figures(reading: Reading) -> dict[str, float]:
+    names = (
+        "sparsity",
+        "near_zero",
+        "l1_norm",
+        "l2_norm",
+        "max_norm",
+        "dead_units",
+        "penalty_share",
+        "update_ratio",
+        "optimality",
+    )
+    figures = {name: getattr(reading, name) for name in names}
+    return {name: v for name, v in figures.items() if v is not None}
+
+
+def _prints(reading: Reading) -> Any:
+    """Equal for readings of one step and of equal weights, with NaN or not."""
+    return reading.step, [
+        (w.path, w.zeros, str(w.l1_norm), str(w.l2_norm), str(w.max_norm))
+        for w in reading.weights
+    ]

@@ -1,0 +1,124 @@
+"""`kreg strip` and `kreg compact`."""
+
+from argparse import Namespace
+from typing import Any
+
+from rich.console import Console
+
+import kreg
+from kreg.cli._arguments import (
+    Commands,
+    add_common,
+    add_model,
+    add_output,
+    at_least_one,
+    keras_file,
+)
+from kreg.cli._model_files import open_model
+from kreg.cli._output import Answer, line, save, target
+from kreg.cli._process import busy
+
+
+def add_strip(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "strip",
+        help="take everything of kreg off a model",
+        description=(
+            "Write the same model without kreg's regularizers and optimizer, "
+            "so that it loads where kreg is not installed, as `kreg.strip` "
+            "does. The optimizer inside stays, with its state."
+        ),
+    )
+    add_model(command)
+    add_output(command, keras_file, "the .keras file to write")
+    add_common(command)
+    command.set_defaults(answer=strip)
+
+
+def strip(options: Namespace) -> Answer:
+    """Take everything of kreg off a model."""
+    source, output = options.model, options.output
+    target(output, source, force=options.force, folder=False)
+    before = source.stat().st_size if source.exists() else 0
+    model = open_model(source, with_optimizer=True)
+    changes = kreg.strip(model)
+    size = save(model, output, source, force=options.force)
+
+    def record() -> dict[str, Any]:
+        return {
+            "model": str(source),
+            "output": str(output),
+            "bytes_before": before,
+            "bytes_after": size,
+            **changes.to_dict(),
+        }
+
+    def show(console: Console) -> None:
+        line(console, str(changes))
+        line(console, f"{output}: {size:,} bytes, after {before:,}")
+
+    return Answer(record, show)
+
+
+def add_compact(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "compact",
+        help="remove dead units: a smaller model with the same outputs",
+        description=(
+            "Write a smaller model with the same outputs, without kreg and "
+            "not compiled, as `kreg.compact` makes it."
+        ),
+    )
+    add_model(command)
+    add_output(command, keras_file, "the .keras file to write")
+    command.add_argument(
+        "--round-to",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="keep a multiple of N units in each layer (default: %(default)s)",
+    )
+    command.add_argument(
+        "--drop-inputs",
+        action="store_true",
+        help="remove features of the inputs that nothing reads, too",
+    )
+    add_common(command)
+    command.set_defaults(answer=compact)
+
+
+def compact(options: Namespace) -> Answer:
+    """Write a smaller model with the same outputs."""
+    source, output = options.model, options.output
+    target(output, source, force=options.force, folder=False)
+    before = source.stat().st_size if source.exists() else 0
+    model = open_model(source)
+    with busy("removing what is dead"):
+        small, compaction = kreg.compact(
+            model,
+            round_to=options.round_to,
+            drop_inputs=options.drop_inputs,
+            return_compaction=True,
+        )
+    size = save(small, output, source, force=options.force)
+
+    def record() -> dict[str, Any]:
+        return {
+            "model": str(source),
+            "output": str(output),
+            "bytes_before": before,
+            "bytes_after": size,
+            **compaction.to_dict(),
+        }
+
+    def show(console: Console) -> None:
+        line(console, str(compaction))
+        if options.drop_inputs:
+            for name, kept in compaction.kept_inputs.items():
+                features = " ".join(map(str, kept))
+                line(console, f"input {name} takes the features {features}")
+        line(console, f"{output}: {size:,} bytes, after {before:,}")
+
+    return Answer(record, show)

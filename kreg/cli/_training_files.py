@@ -1,0 +1,103 @@
+"""The data and the function that builds a model, from files."""
+
+import importlib
+import importlib.util
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from kreg.cli._model_files import import_modules
+from kreg.cli._process import CommandError, UsageError, in_one_line
+
+_NAMES = ("x", "y", "sample_weight", "x_test", "y_test")
+
+
+def read_data(path: Path) -> tuple[Any, Any]:
+    """The data and the test data in an `.npz` file; None for no test data.
+
+    Raises:
+        CommandError: if there is no such file, or it does not hold what it
+            must.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise CommandError(f"{path}: {_FORM}")
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if not path.is_file():
+            raise CommandError(f"{path}: no such file") from error
+        raise CommandError(f"{path}: {_FORM}; {in_one_line(error)}") from error
+    unknown = sorted(set(arrays) - set(_NAMES))
+    if unknown or not {"x", "y"} <= set(arrays):
+        raise CommandError(
+            f"{path}: {_FORM}; it has {', '.join(sorted(arrays)) or 'none'}"
+        )
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        raise CommandError(f"{path}: must hold both of x_test and y_test")
+    data = tuple(arrays[name] for name in _NAMES[:3] if name in arrays)
+    test = tuple(arrays[name] for name in _NAMES[3:] if name in arrays)
+    return data, test or None
+
+
+_FORM = (
+    "must be an .npz file with arrays named x and y, and perhaps "
+    "sample_weight, x_test and y_test, as "
+    "`numpy.savez(path, x=x, y=y)` writes it"
+)
+
+
+def build_function(text: str) -> Callable[[], Any]:
+    """The function that `FILE.py:FUNCTION` or `MODULE:FUNCTION` names.
+
+    Raises:
+        UsageError: if `text` names none.
+        CommandError: if there is no such module or function in it, or it
+            cannot be imported.
+    """
+    place, colon, name = text.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise UsageError(
+            f"{text}: must be FILE.py:FUNCTION or MODULE:FUNCTION, such as "
+            "train.py:build_model"
+        )
+    if place.endswith(".py"):
+        module = _of_file(Path(place))
+    else:
+        import_modules([place])
+        module = sys.modules[place]
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise CommandError(f"{place}: has no function {name}")
+    return function
+
+
+def _of_file(path: Path) -> ModuleType:
+    """Import a file as its own module, beside which others are found."""
+    if not path.is_file():
+        raise CommandError(f"{path}: no such file")
+    name = path.stem
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or name in sys.modules:
+        raise CommandError(
+            f"{path}: cannot be imported as {name}, which is the name of "
+            "another module: rename it"
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise CommandError(
+            f"cannot import {path}: {in_one_line(error)}"
+        ) from error
+    return module

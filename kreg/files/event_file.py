@@ -1,0 +1,246 @@
+"""Event files, which TensorBoard reads: what they hold, and writing them."""
+
+import io
+import itertools
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def scalar(tag: str, value: float) -> Any:
+    """A point of a curve."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary.Value(tag=tag, simple_value=value)
+
+
+def text(tag: str, markdown: str) -> Any:
+    """A page of Markdown."""
+    from tensorboard.plugins.text import metadata
+
+    return _value(
+        tag,
+        np.array([markdown.encode()], dtype=object),
+        metadata.create_summary_metadata(display_name="", description=""),
+    )
+
+
+def histogram(tag: str, entries: NDArray[Any], buckets: int = 30) -> Any:
+    """How the entries of a weight are distributed; NaN and inf are left out."""
+    from tensorboard.plugins.histogram import metadata
+
+    finite = entries[np.isfinite(entries)].astype("float64")
+    counts, edges = np.histogram(finite, bins=buckets if finite.size else 0)
+    table = np.stack([edges[:-1], edges[1:], counts], axis=1)
+    return _value(
+        tag,
+        table.astype("float32"),
+        metadata.create_summary_metadata(display_name="", description=""),
+    )
+
+
+def image(tag: str, pixels: NDArray[np.uint8]) -> Any:
+    """A grey picture, given as `(height, width)`."""
+    from PIL import Image
+    from tensorboard.plugins.image import metadata
+
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, format="PNG")
+    height, width = pixels.shape
+    sizes = [str(width).encode(), str(height).encode()]
+    return _value(
+        tag,
+        np.array([*sizes, png.getvalue()], dtype=object),
+        metadata.create_summary_metadata(display_name="", description=""),
+    )
+
+
+def layout(title: str, charts: Mapping[str, Sequence[str]]) -> Any:
+    """A page of TensorBoard's Custom Scalars.
+
+    Args:
+        title: the title of the page.
+        charts: the tags of each chart, as regular expressions, by its title.
+    """
+    from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+
+    page = layout_pb2.Layout(
+        category=[
+            layout_pb2.Category(
+                title=title,
+                chart=[
+                    layout_pb2.Chart(
+                        title=name,
+                        multiline=layout_pb2.MultilineChartContent(tag=tags),
+                    )
+                    for name, tags in charts.items()
+                ],
+            )
+        ]
+    )
+    return _value(
+        metadata.CONFIG_SUMMARY_TAG,
+        np.array(page.SerializeToString(), dtype=object),
+        metadata.create_summary_metadata(),
+    )
+
+
+def trial_start(hparams: Mapping[str, Any], group: str) -> Any:
+    """The start of a trial on TensorBoard's HParams page.
+
+    Args:
+        hparams: numbers, truth values and strings by name.
+        group: the name of the trial.
+    """
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    start = plugin_data_pb2.SessionStartInfo(
+        group_name=group, start_time_secs=time.time()
+    )
+    for name, value in hparams.items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            start.hparams[name].string_value = value
+        else:
+            start.hparams[name].number_value = float(value)
+    return _hparams(metadata.SESSION_START_INFO_TAG, session_start_info=start)
+
+
+def trial_end() -> Any:
+    """The successful end of a trial."""
+    from tensorboard.plugins.hparams import (
+        api_pb2,
+        metadata,
+        plugin_data_pb2,
+    )
+
+    end = plugin_data_pb2.SessionEndInfo(
+        status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time()
+    )
+    return _hparams(metadata.SESSION_END_INFO_TAG, session_end_info=end)
+
+
+def marker(tag: str, content: Mapping[str, Any]) -> Any:
+    """What tells kreg's own page that a run is kreg's, as JSON."""
+    from tensorboard.compat.proto import summary_pb2
+
+    metadata = summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="kreg"),
+        data_class=summary_pb2.DATA_CLASS_TENSOR,
+    )
+    data = json.dumps(content, ensure_ascii=False).encode()
+    return _value(tag, np.array(data, dtype=object), metadata)
+
+
+def _hparams(tag: str, **info: Any) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    data = plugin_data_pb2.HParamsPluginData(**info)
+    return Summary.Value(
+        tag=tag,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+
+
+def _value(tag: str, array: NDArray[Any], metadata: Any) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    return Summary.Value(
+        tag=tag, metadata=metadata, tensor=make_tensor_proto(array)
+    )
+
+
+_SUFFIX = ".kreg"
+_numbers = itertools.count()
+
+
+class EventFile:
+    """An event file of a run, which training survives whatever happens to it.
+
+    Written with TensorBoard's own record writer, without TensorFlow, and on
+    disk once `write` returns.
+
+    Args:
+        folder: the folder of a TensorBoard run; made if it is not there.
+
+    Raises:
+        OSError: if it cannot be written.
+        ImportError: if TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        event_pb2, record_writer = _tensorboard()
+        self._new_event = event_pb2.Event
+        self._new_writer = record_writer.RecordWriter
+        self.path = folder / (
+            f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+            f".{os.getpid()}.{next(_numbers)}{_SUFFIX}"
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._append(self._new_event(file_version="brain.Event:2"), "xb")
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                "`log_dir` must be a directory that can be written, and is "
+                f"not ({error.strerror}): give another one. Received: log_dir "
+                "with the folder",
+                str(folder),
+            ) from error
+        self._works = True
+
+    def write(self, step: int, values: Sequence[Any]) -> None:
+        """Append one event; after a failure nothing is written any more.
+
+        Args:
+            step: the optimizer iteration.
+            values: `Summary.Value` protocol buffers.
+        """
+        if not self._works or not values:
+            return
+        event = self._new_event(step=step)
+        event.summary.value.extend(values)
+        try:
+            self._append(event, "r+b")  # which does not make it anew
+        except OSError as error:
+            self._works = False
+            warnings.warn(
+                f"Logging stops at step {step}, because {self.path} cannot be "
+                f"written: {error}. Training goes on.",
+                stacklevel=2,
+            )
+
+    def _append(self, event: Any, mode: str) -> None:
+        event.wall_time = time.time()
+        with self.path.open(mode) as file:
+            file.seek(0, os.SEEK_END)
+            self._new_writer(file).write(event.SerializeToString())
+
+
+def earlier_files(folder: Path) -> list[Path]:
+    """The event files that were written to a folder before."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def _tensorboard() -> tuple[Any, Any]:
+    try:
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer import record_writer
+    except ImportError as error:
+        raise ImportError(
+            "`RegularizationMonitor` writes logs for TensorBoard, which is "
+            "not installed: run `pip install 'tensorboard>=2.21'`"
+        ) from error
+    return event_pb2, record_writer

@@ -1,0 +1,3 @@
+"""What kreg knows of Keras's layers: one table."""
+
+__all__: list[str] = []

@@ -1,0 +1,110 @@
+"""One call of a layer or an operation in a model's graph."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg.layers.channels.network import Kept, Network, Signal
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is called with what.
+
+    Args:
+        operation: a layer, or an operation of `keras.ops`.
+        path: how reports name it.
+        signals: what is known of the tensors it is called with, in order.
+        masks: the same of the masks among its arguments.
+        node: its place in the graph.
+        training: whether it is told to run as in training.
+    """
+
+    operation: Any
+    path: str
+    signals: Sequence[Signal]
+    masks: Sequence[Signal]
+    node: Any
+    training: bool
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A smaller layer.
+
+    Args:
+        config: what changes in its config.
+        weights: the new values, by the attribute that holds the variable.
+    """
+
+    config: Mapping[str, Any]
+    weights: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What a call does to channels.
+
+    Args:
+        outputs: the channels of each output.
+        reduce: makes the layer smaller; None if it stays as it is whatever
+            channels go.
+    """
+
+    outputs: tuple[Signal, ...]
+    reduce: Callable[[Kept], Reduction] | None = None
+
+
+Tracer = Callable[[Call, Network], Traced]
+
+
+def kept_whole(call: Call, network: Network, why: str | None = None) -> Traced:
+    """Keep all channels that enter or leave a call."""
+    kind = type(call.operation).__name__
+    reason = f"`{call.path}` {why or f'({kind}) is kept whole'}"
+    for signal in (*call.signals, *call.masks):
+        network.pin(signal.channels, reason)
+    outputs = tuple(
+        fresh_signal(tensor, network) for tensor in call.node.output_tensors
+    )
+    for signal in outputs:
+        network.pin(signal.channels, reason)
+    return Traced(outputs)
+
+
+def fresh_signal(tensor: Any, network: Network) -> Signal:
+    """New channels along the last axis of a tensor, if it has any."""
+    shape = tensor.shape
+    known = len(shape) > 1 and shape[-1] is not None
+    return network.new(shape[-1] if known else 0, len(shape) - 1)
+
+
+def along_axis(call: Call, axis: int) -> Signal | None:
+    """The only input's channels, or None if they lie along another axis."""
+    if len(call.signals) != 1:
+        return None
+    signal = call.signals[0]
+    rank = len(call.node.input_tensors[0].shape)
+    matches = signal.axis == axis % rank and len(signal.channels)
+    return signal if matches else None
+
+
+def channel_axis(layer: keras.layers.Layer) -> int:
+    """Where a layer with a data format has its channels."""
+    return -1 if layer.data_format == "channels_last" else 1
+
+
+def array(variable: Any) -> NDArray[np.float64]:
+    """The values of a vector, in double precision."""
+    return matrix(variable).astype(np.float64)
+
+
+def matrix(variable: Any) -> NDArray[Any]:
+    """The values of a large weight, in single precision unless it is double."""
+    values = ops.convert_to_numpy(ops.convert_to_tensor(variable))
+    return values.astype("float64" if values.dtype == "float64" else "float32")

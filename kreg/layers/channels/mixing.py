@@ -1,0 +1,248 @@
+"""Layers whose units are weighted sums of channels."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg.layers.channels.activations import applied, is_elementwise
+from kreg.layers.channels.call import (
+    Call,
+    Reduction,
+    Traced,
+    along_axis,
+    array,
+    channel_axis,
+    kept_whole,
+    matrix,
+)
+from kreg.layers.channels.network import Kept, Network, Reader, Signal, Values
+
+
+class Mixing:
+    """A kernel, a bias and an activation.
+
+    Args:
+        call: the call of the layer.
+        network: where the channels are.
+        signal: the channels that the layer reads.
+        kernel: shape (..., inputs, units), the axes before being a window.
+        bias: shape (units,), or None.
+        padded: whether some positions see less than the whole window.
+        axis: where the units lie in what the layer returns.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        network: Network,
+        signal: Signal,
+        kernel: NDArray[Any],
+        bias: NDArray[np.float64] | None,
+        *,
+        padded: bool,
+        axis: int,
+    ) -> None:
+        window = tuple(range(kernel.ndim - 2))
+        self._kernel, self._bias = kernel, bias
+        self._sums = kernel.sum(axis=window, dtype=np.float64)
+        self._padded = padded
+        self._signal = signal
+        self._rank = len(call.node.output_tensors[0].shape)
+        reads = (kernel != 0).any(axis=window)
+        units = network.new(kernel.shape[-1], axis % self._rank)
+        network.made[call.path] = units.channels
+        layer = call.operation
+        constants = self._unit_constants(reads)
+        if is_elementwise(layer.activation):
+            constants = applied(
+                layer.activation, constants, layer.compute_dtype
+            )
+        else:
+            network.pin(
+                units.channels,
+                f"the activation of `{call.path}` is not known to treat every "
+                "unit by itself",
+            )
+            constants = np.full(len(constants), np.nan)
+        if padded:
+            lost = ~np.isnan(signal.constants) & (signal.constants != 0)
+            network.note_obstacle(
+                signal.channels[lost],
+                f"the padding of `{call.path}` differs from its constant",
+            )
+        self.units = units.with_constants(constants)
+        network.readers.append(
+            Reader(
+                call.path,
+                signal.channels,
+                units.channels,
+                reads,
+                signal.constants,
+                folds=not padded,
+                merges=padded,
+            )
+        )
+
+    def reduced(
+        self, kept: Kept
+    ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        """The kernel and the bias of what is kept."""
+        inputs, units = kept(self._signal.channels), kept(self.units.channels)
+        constants = np.nan_to_num(self._signal.constants)
+        gone = ~inputs & (constants != 0)
+        kernel, bias = self._kernel, self._bias
+        if gone.any() and self._padded:
+            kernel = _merged(kernel, constants, gone, inputs)
+        elif gone.any():
+            shift = constants[gone] @ self._sums[gone]
+            if bias is not None or shift[units].any():
+                bias = shift if bias is None else bias + shift
+        kernel = kernel[..., inputs, :][..., units]
+        return kernel, None if bias is None else bias[units]
+
+    def _unit_constants(self, reads: NDArray[np.bool_]) -> Values:
+        """The units' values before the activation, NaN where they vary."""
+        constants = self._signal.constants
+        known = ~np.isnan(constants)
+        if self._padded:
+            known &= constants == 0
+        values = np.where(known, constants, 0.0) @ self._sums
+        if self._bias is not None:
+            values = values + self._bias
+        return np.where(reads[~known].any(axis=0), np.nan, values)
+
+
+def _merged(
+    kernel: NDArray[Any],
+    constants: Values,
+    gone: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+) -> NDArray[Any]:
+    """The kernel in which one constant channel stands for those that go."""
+    size = np.where(kept, np.abs(constants), 0.0)
+    carrier = int(np.argmax(size))
+    if not size[carrier]:
+        return kernel  # nothing that is kept reads what goes
+    kernel = kernel.copy()
+    shares = constants[gone] / constants[carrier]
+    kernel[..., carrier, :] += np.einsum(
+        "i,...io->...o", shares, kernel[..., gone, :]
+    )
+    return kernel
+
+
+def bias_of(layer: Any) -> NDArray[np.float64] | None:
+    """The bias of a layer, if it has one."""
+    return array(layer.bias) if layer.use_bias else None
+
+
+def dense(call: Call, network: Network) -> Traced:
+    """A `Dense` layer, on the last axis of tensors of any rank."""
+    return _mixing(call, network, axis=-1, size="units", padded=False)
+
+
+def convolution(call: Call, network: Network) -> Traced:
+    """A convolution without groups: units are its filters."""
+    layer = call.operation
+    if layer.groups > 1:
+        return kept_whole(
+            call, network, "deals its channels out to groups of equal size"
+        )
+    axis, padded = channel_axis(layer), is_padded(layer)
+    return _mixing(call, network, axis=axis, size="filters", padded=padded)
+
+
+def transposed_convolution(call: Call, network: Network) -> Traced:
+    """A transposed convolution, whose kernels end in (units, inputs).
+
+    Every position sees another part of the window, as if it were padded.
+    """
+    axis = channel_axis(call.operation)
+    return _mixing(
+        call, network, axis=axis, size="filters", padded=True, transposed=True
+    )
+
+
+def _mixing(
+    call: Call,
+    network: Network,
+    *,
+    axis: int,
+    size: str,
+    padded: bool,
+    transposed: bool = False,
+) -> Traced:
+    """A layer with a kernel and perhaps a bias.
+
+    Args:
+        call: the call of the layer.
+        network: where the channels are.
+        axis: where the channels lie.
+        size: the argument of the layer that tells how many units it has.
+        padded: whether some positions see less than the whole window.
+        transposed: whether its kernel ends in (units, inputs).
+    """
+    layer = call.operation
+    signal = along_axis(call, axis)
+    if signal is None or is_altered(layer):
+        return kept_whole(call, network)
+    kernel = matrix(layer.kernel)
+    mixing = Mixing(
+        call,
+        network,
+        signal,
+        np.swapaxes(kernel, -1, -2) if transposed else kernel,
+        bias_of(layer),
+        padded=padded,
+        axis=axis,
+    )
+
+    def reduce(kept: Kept) -> Reduction:
+        kernel, bias = mixing.reduced(kept)
+        config = {size: kernel.shape[-1], "use_bias": bias is not None}
+        weights = {
+            "kernel": np.swapaxes(kernel, -1, -2) if transposed else kernel
+        }
+        if bias is not None:
+            weights["bias"] = bias
+        return Reduction(config, weights)
+
+    return Traced((mixing.units,), reduce)
+
+
+def is_padded(layer: Any) -> bool:
+    """Whether a window may reach over the border of what it is moved over."""
+    return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)
+
+
+def is_altered(layer: Any) -> bool:
+    """Whether LoRA or quantization changed what a layer computes."""
+    return bool(
+        getattr(layer, "lora_enabled", False)
+        or getattr(layer, "quantization_mode", None)
+    )
+
+
+def embedding(call: Call, network: Network) -> Traced:
+    """A table of vectors, whose columns are the units."""
+    layer = call.operation
+    if is_altered(layer) or len(call.signals) != 1:
+        return kept_whole(call, network)
+    network.pin(
+        call.signals[0].channels, f"`{call.path}` looks each of them up"
+    )
+    table = matrix(layer.embeddings)
+    rank = len(call.node.output_tensors[0].shape)
+    units = network.new(table.shape[1], rank - 1)
+    network.made[call.path] = units.channels
+    low, high = table.min(axis=0), table.max(axis=0)
+    constants = np.where(low == high, low, np.nan)
+
+    def reduce(kept: Kept) -> Reduction:
+        columns = table[:, kept(units.channels)]
+        return Reduction(
+            {"output_dim": columns.shape[1]}, {"embeddings": columns}
+        )
+
+    return Traced((units.with_constants(constants),), reduce)

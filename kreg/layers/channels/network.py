@@ -1,0 +1,201 @@
+"""The channels of a model: what reads them, ties them and keeps them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Channels = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The channels of a symbolic tensor.
+
+    Args:
+        channels: the number of each channel. Channels of different tensors
+            with the same number stay or go together.
+        constants: for each channel the value that it has everywhere whatever
+            the model's inputs are; NaN where there is none.
+        axis: the axis of the tensor along which the channels lie.
+    """
+
+    channels: Channels
+    constants: Values
+    axis: int
+
+    def with_constants(self, constants: Values) -> Self:
+        """The same channels with other values."""
+        return replace(self, constants=constants)
+
+    def varying(self) -> Self:
+        """The same channels, none of which is known to be constant."""
+        return self.with_constants(np.full(len(self.channels), np.nan))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Which units of a layer read which channels.
+
+    Args:
+        layer: the path of the layer.
+        inputs: the channels that it reads.
+        units: the channels that it makes.
+        reads: shape (inputs, units), whether a weight between them is not 0.
+        constants: what is constant among the inputs, NaN elsewhere.
+        folds: whether the bias can make up for any constant channel. If not,
+            it can for one that is 0.
+        merges: whether the weights of one constant channel can make up for
+            another that is not 0.
+    """
+
+    layer: str
+    inputs: Channels
+    units: Channels
+    reads: NDArray[np.bool_]
+    constants: Values
+    folds: bool
+    merges: bool
+
+    def wanted(self, units: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The inputs that the given units need to have."""
+        settled = np.logical_or(self._foldable, self._mergeable)
+        wanted: NDArray[np.bool_] = np.logical_and(
+            self._read_by(units), np.logical_not(settled)
+        )
+        return wanted
+
+    def unsettled(
+        self, inputs: NDArray[np.bool_], units: NDArray[np.bool_]
+    ) -> int | None:
+        """An input to keep for others that are constant, if there is none yet.
+
+        Args:
+            inputs: which inputs are kept.
+            units: which units are kept.
+        """
+        removed = self._read_by(units) & self._mergeable & ~inputs
+        if not removed.any() or (self._mergeable & inputs).any():
+            return None
+        size = np.where(removed, np.abs(self.constants), -1.0)
+        return int(np.argmax(size))
+
+    def _read_by(self, units: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        read: NDArray[np.bool_] = np.any(self.reads[:, units], axis=1)
+        return read
+
+    @property
+    def _foldable(self) -> NDArray[np.bool_]:
+        if self.folds:
+            return ~np.isnan(self.constants)
+        return self.constants == 0.0
+
+    @property
+    def _mergeable(self) -> NDArray[np.bool_]:
+        if not self.merges or self.folds:
+            return np.zeros(len(self.constants), bool)
+        return ~np.isnan(self.constants) & (self.constants != 0.0)
+
+
+class Network:
+    """Channels, numbered, in sets that stay or go together.
+
+    Attributes:
+        readers: the layers whose units each read several channels.
+        bundles: the channels of each tensor, of which one must stay.
+        made: the channels that each layer with weights makes, by its path.
+    """
+
+    def __init__(self) -> None:
+        self.readers: list[Reader] = []
+        self.bundles: list[Channels] = []
+        self.made: dict[str, Channels] = {}
+        self._parents: list[int] = []
+        self._pins: dict[int, str] = {}
+        self._obstacles: dict[int, str] = {}
+
+    def new(self, count: int, axis: int) -> Signal:
+        """A signal of channels that are tied to no other."""
+        first = len(self._parents)
+        self._parents.extend(range(first, first + count))
+        channels = np.arange(first, first + count)
+        if count:
+            self.bundles.append(channels)
+        return Signal(channels, np.full(count, np.nan), axis)
+
+    def tie(self, first: Channels, second: Channels) -> None:
+        """Let each channel stay or go with the one in the same place."""
+        for a, b in zip(first.tolist(), second.tolist(), strict=True):
+            a, b = self._root(a), self._root(b)
+            self._parents[max(a, b)] = min(a, b)
+
+    def pin(self, channels: Channels, reason: str) -> None:
+        """Keep channels whatever else is found; the first reason counts."""
+        for channel in channels.tolist():
+            self._pins.setdefault(channel, reason)
+
+    def note_obstacle(self, channels: Channels, reason: str) -> None:
+        """Tell what made constant channels vary, in case they are kept."""
+        for channel in channels.tolist():
+            self._obstacles.setdefault(channel, reason)
+
+    def roots(self) -> Channels:
+        """The number of the set of each channel."""
+        return np.array(
+            [self._root(i) for i in range(len(self._parents))], np.int64
+        )
+
+    @property
+    def pins(self) -> Iterable[tuple[int, str]]:
+        """The channels to keep in any case, and why."""
+        return self._pins.items()
+
+    @property
+    def obstacles(self) -> Iterable[tuple[int, str]]:
+        """The channels whose constant was lost on the way, and where."""
+        return self._obstacles.items()
+
+    def _root(self, channel: int) -> int:
+        parents = self._parents
+        while parents[channel] != channel:
+            parents[channel] = parents[parents[channel]]
+            channel = parents[channel]
+        return channel
+
+
+class Kept:
+    """Which channels stay, and why.
+
+    Args:
+        network: the channels.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._roots = network.roots()
+        self._reasons: dict[int, str] = {}
+        self._mask = np.zeros(len(self._roots), bool)
+        self._obstacles: dict[int, str] = {}
+        for channel, reason in network.obstacles:
+            self._obstacles.setdefault(int(self._roots[channel]), reason)
+
+    def __call__(self, channels: Channels) -> NDArray[np.bool_]:
+        """Whether each of some channels stays."""
+        kept: NDArray[np.bool_] = self._mask[self._roots[channels]]
+        return kept
+
+    def add(self, channels: Channels, reason: str) -> bool:
+        """Keep channels; return whether any was not kept yet."""
+        roots = np.unique(self._roots[channels])
+        new = roots[~self._mask[roots]]
+        self._mask[new] = True
+        for root in new.tolist():
+            self._reasons[root] = reason
+        return bool(len(new))
+
+    def reason(self, channel: int) -> str:
+        """Why a channel stays."""
+        root = int(self._roots[channel])
+        return self._obstacles.get(root, self._reasons[root])

@@ -1,0 +1,136 @@
+"""Recurrent layers.
+
+Their state starts at 0, so a unit is constant over a whole sequence only where
+it stays at 0.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from kreg.layers.channels.activations import applied
+from kreg.layers.channels.call import (
+    Call,
+    Reduction,
+    Traced,
+    along_axis,
+    array,
+    kept_whole,
+    matrix,
+)
+from kreg.layers.channels.network import Kept, Network, Reader
+
+Gates = NDArray[Any]
+
+
+def recurrent(call: Call, network: Network) -> Traced:
+    """An `LSTM`, a `GRU` or a `SimpleRNN` that returns its outputs alone."""
+    layer = call.operation
+    signal = along_axis(call, -1)
+    if signal is None or layer.stateful or layer.return_state:
+        return kept_whole(call, network)
+    cell = layer.cell
+    gates = _GATES[type(layer)]
+    kernel, own = (
+        _gated(matrix(cell.kernel), gates),
+        _gated(matrix(cell.recurrent_kernel), gates),
+    )
+    bias = _gated(array(cell.bias), gates) if cell.use_bias else None
+    rank = 3 if layer.return_sequences else 2
+    units = network.new(layer.units, rank - 1)
+    network.made[call.path] = units.channels
+    still = _stays_at_zero(layer, signal.constants, kernel, own, bias)
+    constants = np.where(still, 0.0, np.nan)
+    for read, weights, known, folds in (
+        (signal.channels, kernel, signal.constants, True),
+        (units.channels, own, constants, False),
+    ):
+        network.readers.append(
+            Reader(
+                call.path,
+                read,
+                units.channels,
+                (weights != 0).any(axis=1),
+                known,
+                folds=folds,
+                merges=False,
+            )
+        )
+
+    def reduce(kept: Kept) -> Reduction:
+        inputs, stay = kept(signal.channels), kept(units.channels)
+        gone = np.where(inputs, 0.0, np.nan_to_num(signal.constants))
+        shift = np.einsum("i,igu->gu", gone, kernel)[..., stay]
+        folded = None if bias is None else bias[..., stay].copy()
+        if folded is None and shift.any():
+            parts = 2 if getattr(cell, "reset_after", False) else 1
+            folded = np.zeros((parts, *shift.shape))
+        if folded is not None:
+            folded[0] += shift
+        return _reduction(
+            cell, kernel[inputs][..., stay], own[stay][..., stay], folded
+        )
+
+    return Traced((units.with_constants(constants),), reduce)
+
+
+_GATES: dict[type, int] = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}
+
+
+def _gated(values: NDArray[Any], gates: int) -> Gates:
+    """Shape (rows, gates, units); a bias has a row for each of its parts."""
+    rows = 1 if values.ndim == 1 else values.shape[0]
+    return values.reshape(rows, gates, -1)
+
+
+def _stays_at_zero(
+    layer: Any,
+    constants: NDArray[np.float64],
+    kernel: Gates,
+    own: Gates,
+    bias: Gates | None,
+) -> NDArray[np.bool_]:
+    """Which units are 0 from the first step on, whatever comes in.
+
+    Those whose candidate is 0: for the others of their gates it is nothing to
+    keep or let in.
+    """
+    gate = {layers.LSTM: 2, layers.GRU: 2, layers.SimpleRNN: 0}[type(layer)]
+    functions: Sequence[Callable[[Any], Any]] = [layer.activation]
+    zero = np.zeros(1)
+    if any(applied(f, zero, "float32")[0] != 0 for f in functions):
+        return np.zeros(own.shape[-1], bool)
+    known = ~np.isnan(constants)
+    from_inputs = kernel[:, gate, :]
+    value = np.where(known, constants, 0.0) @ from_inputs
+    silent = ~(from_inputs[~known] != 0).any(axis=0)
+    parts = [value]
+    if bias is not None:
+        parts = [value + bias[0, gate], *bias[1:, gate]]
+    still = silent & np.all([p == 0 for p in parts], axis=0)
+    # What only units that stay at 0 feed back does not count.
+    feeds = own[:, gate, :] != 0
+    while True:
+        fed = feeds[~still].any(axis=0)
+        if not (still & fed).any():
+            return still
+        still = still & ~fed
+
+
+def _reduction(
+    cell: Any, kernel: Gates, own: Gates, bias: Gates | None
+) -> Reduction:
+    weights = {
+        "cell.kernel": kernel.reshape(len(kernel), -1),
+        "cell.recurrent_kernel": own.reshape(len(own), -1),
+    }
+    if bias is not None:
+        flat = bias.reshape(len(bias), -1)
+        split = getattr(cell, "reset_after", False)
+        weights["cell.bias"] = flat if split else flat[0]
+    return Reduction(
+        {"units": kernel.shape[-1], "use_bias": bias is not None}, weights
+    )

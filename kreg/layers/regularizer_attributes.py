@@ -1,0 +1,64 @@
+"""Which attribute of a layer holds the regularizer of which weight."""
+
+import inspect
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import keras
+
+from kreg.foreign_objects import attribute
+
+
+def attribute_of(layer: keras.layers.Layer, name: str) -> str | None:
+    """The attribute that Keras saves as the regularizer of a weight.
+
+    Args:
+        layer: the layer that made the weight.
+        name: the name of the weight.
+
+    Returns:
+        None for layers that Keras does not build itself, and where there is
+        no such argument.
+    """
+    if not is_built_by_keras(layer):
+        return None
+    cls: Any = type(layer)
+    arguments = _arguments(cls)
+    for prefix in _prefixes(name):
+        if f"{prefix}_regularizer" in arguments:
+            return f"{prefix}_regularizer"
+    return None
+
+
+def is_built_by_keras(layer: keras.layers.Layer) -> bool:
+    """Whether the weights of a layer come from Keras's own code, as it left it.
+
+    Neither those of a subclass with its own `build`, nor what LoRA and
+    quantization have changed.
+    """
+    module = attribute(type(layer).build, "__module__") or ""
+    return (
+        module.split(".")[0] == "keras"
+        and not attribute(layer, "lora_enabled")
+        and not attribute(layer, "quantization_mode")
+    )
+
+
+def _prefixes(name: str) -> Sequence[str]:
+    """`depthwise_kernel` is regularized by `depthwise_regularizer`."""
+    if name == "kernel":
+        # A depthwise convolution has no other kernel.
+        return ("kernel", "depthwise")
+    return (name.removesuffix("_kernel"),)
+
+
+@lru_cache(maxsize=256)
+def _arguments(cls: Any) -> frozenset[str]:
+    """The arguments of all of Keras's constructors of a class."""
+    return frozenset(
+        name
+        for base in cls.__mro__
+        if base.__module__.split(".")[0] == "keras" and "__init__" in vars(base)
+        for name in inspect.signature(vars(base)["__init__"]).parameters
+    )

@@ -1,0 +1,282 @@
+"""Penalties that treat the entries of a group together."""
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import keras
+from keras import ops
+
+from kreg._types import Tensor
+from kreg.regularizers._proximal import group_soft_threshold, soft_threshold
+from kreg.regularizers.grouping import Grouping, Layout, along
+from kreg.regularizers.norms import group_norms, l1_norm
+from kreg.regularizers.penalty import Penalty
+from kreg.regularizers.strength import Strength, Strengths, times
+from kreg.schedules.scalar_schedule import Schedule
+
+Groups: TypeAlias = Literal["units", "inputs"] | tuple[int, ...]
+_FIX = (
+    "Name the axes inside a group instead, such as `groups=(0,)` for the "
+    "columns of a matrix. "
+)
+
+
+class GroupPenalty(Penalty):
+    """Base of penalties that set whole groups of weights to zero.
+
+    Args:
+        groups: `"units"`, `"inputs"`, or the axes inside a group.
+        multiplier: float >= 0, what every strength is multiplied by.
+    """
+
+    def __init__(self, groups: Any, *, multiplier: float = 1.0) -> None:
+        super().__init__(multiplier=multiplier)
+        self._groups = _checked(groups)
+        self.needs_layout = isinstance(self._groups, str)
+
+    @property
+    def groups(self) -> Groups:
+        """What a group is; read-only."""
+        return self._groups
+
+    def grouping(
+        self, shape: Sequence[int], layout: Layout | None = None
+    ) -> Grouping:
+        if isinstance(self._groups, tuple):
+            return _along_axes(shape, self._groups)
+        if layout is None:
+            raise ValueError(
+                f"`groups={self._groups!r}` has a meaning only in the layer "
+                "that owns the weight: call `kreg.bind(model)` before "
+                "training or evaluating, or pass a kreg callback to `fit`. "
+                f"{_FIX}Received: {self!r} on a weight of shape "
+                f"{tuple(shape)} that is not bound to a model"
+            )
+        found = layout.units if self._groups == "units" else layout.inputs
+        if found is None:
+            raise ValueError(
+                f"`groups={self._groups!r}` is not defined for this weight of "
+                f"shape {tuple(shape)} in a {layout.owner} layer. {_FIX}"
+                f"Received: {self!r}"
+            )
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        groups = self._groups
+        return {
+            **super().get_config(),
+            "groups": list(groups) if isinstance(groups, tuple) else groups,
+        }
+
+
+def _along_axes(shape: Sequence[int], groups: tuple[int, ...]) -> Grouping:
+    rank = len(shape)
+    axes = [axis + rank if axis < 0 else axis for axis in groups]
+    if len(set(axes)) < len(axes) or not all(0 <= a < rank for a in axes):
+        raise ValueError(
+            "`groups` must name different axes of the weight, from "
+            f"{-rank} to {rank - 1} for one of shape {tuple(shape)}. "
+            f"Received: groups={groups!r}"
+        )
+    return along(shape, axes)
+
+
+def _checked(groups: Any) -> Groups:
+    if groups in ("units", "inputs"):
+        return groups
+    axes = (groups,) if isinstance(groups, numbers.Integral) else groups
+    if isinstance(axes, (tuple, list)) and all(
+        isinstance(a, numbers.Integral) and not isinstance(a, bool)
+        for a in axes
+    ):
+        return tuple(int(a) for a in axes)
+    raise ValueError(
+        '`groups` must be "units", "inputs" or a tuple of the axes inside a '
+        f"group. Received: groups={groups!r}"
+    )
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class GroupLasso(GroupPenalty):
+    """Group lasso: a group of weights is zero as a whole, or not at all.
+
+    Choose it to find out which units or which inputs of a layer are needed:
+    what goes are rows and columns, so that the layer itself can be made
+    smaller. Inside a group that stays it makes no zeros; `SparseGroupLasso`
+    does.
+
+    Formula: `multiplier * strength(step) * sqrt(group size) * sum(norms)`,
+    with the Euclidean norm of every group.
+
+    Groups of different size weigh by the square root of their size, as in the
+    paper: a group of n weights of size a costs `strength * n * a`, what `L1`
+    of the same strength costs. So one strength suits layers of any width. The
+    groups of one weight all have one size; scikit-learn's `MultiTaskLasso`,
+    which has no such factor, is the case `alpha = strength * sqrt(size)` up to
+    its own scaling of the loss.
+
+    Args:
+        strength: float >= 0 or a
+            `keras.optimizers.schedules.LearningRateSchedule` of the
+            optimizer's iteration. Defaults to `0.01`.
+        groups: what a group is. `"units"`, the default: the incoming weights
+            of one output channel. `"inputs"`: the outgoing weights of one
+            input channel. Both follow the layer (a transposed convolution, the
+            gates of an LSTM, the equation of an EinsumDense), so the model
+            must be bound. Or a tuple of ints, the axes inside a group: `(0,)`
+            for the columns of a matrix.
+        multiplier: float >= 0, what the strength is multiplied by; callbacks
+            steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor, a scalar tensor of at least float32.
+
+    Raises:
+        TypeError: if `strength` is neither a number nor a schedule.
+        ValueError: if `strength` is negative or not finite, or starts so; if
+            `groups` is none of those, or does not fit the weight; if it is
+            `"units"` or `"inputs"` where no layer is known.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> penalty = kreg.GroupLasso(0.5, groups=(0,))
+    >>> w = numpy.array([[3.0, 0.0], [4.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    >>> float(penalty(w))  # 0.5 * sqrt(4) * (5 + 1)
+    6.0
+    >>> layer = keras.layers.Conv2D(
+    ...     8, 3, kernel_regularizer=kreg.GroupLasso(1e-4, "units"))
+
+    References:
+        Yuan and Lin, "Model Selection and Estimation in Regression with
+        Grouped Variables", Journal of the Royal Statistical Society B 68(1),
+        2006.
+    """
+
+    strength = Strength()
+
+    def __init__(
+        self,
+        strength: Schedule = 0.01,
+        groups: Groups = "units",
+        *,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(groups, multiplier=multiplier)
+        self.strength = strength
+
+    def value(
+        self,
+        w: Tensor,
+        strengths: Strengths,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        groups = groups or self.grouping(w.shape)
+        return times(
+            strengths["strength"],
+            lambda: math.sqrt(groups.size) * ops.sum(group_norms(w, groups)),
+        )
+
+    def proximal_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Strengths,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        groups = groups or self.grouping(w.shape)
+        strength = strengths["strength"] * math.sqrt(groups.size)
+        return group_soft_threshold(w, effective_step, strength, groups)
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class SparseGroupLasso(GroupPenalty):
+    """Sparse group lasso: whole groups are zero, and entries in the others.
+
+    Choose it where units or inputs should go as a whole, and those that stay
+    need few of their weights.
+
+    Formula: `multiplier * (l1(step) * sum(abs(w)) + group(step) *
+    sqrt(group size) * sum(norms))`, with the Euclidean norm of every group.
+    Groups of different size weigh as in `GroupLasso`.
+
+    Args:
+        l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
+            of the optimizer's iteration, the strength for single weights.
+            Defaults to `0.01`.
+        group: the same for groups. Defaults to `0.01`.
+        groups: what a group is: `"units"`, the default, `"inputs"`, or a tuple
+            of ints, the axes inside a group; see `GroupLasso`.
+        multiplier: float >= 0, what both strengths are multiplied by;
+            callbacks steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor, a scalar tensor of at least float32.
+
+    Raises:
+        TypeError: if a strength is neither a number nor a schedule.
+        ValueError: if a strength is negative or not finite, or starts so; if
+            `groups` is none of those, or does not fit the weight; if it is
+            `"units"` or `"inputs"` where no layer is known.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> penalty = kreg.SparseGroupLasso(l1=1.0, group=0.5, groups=(0,))
+    >>> w = numpy.array([[3.0, 0.0], [4.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    >>> float(penalty(w))  # 8 + 0.5 * sqrt(4) * (5 + 1)
+    14.0
+    >>> layer = keras.layers.Dense(
+    ...     10, kernel_regularizer=kreg.SparseGroupLasso(1e-5, 1e-4, "inputs"))
+
+    References:
+        Simon, Friedman, Hastie and Tibshirani, "A Sparse-Group Lasso", Journal
+        of Computational and Graphical Statistics 22(2), 2013.
+    """
+
+    l1 = Strength()
+    group = Strength()
+
+    def __init__(
+        self,
+        l1: Schedule = 0.01,
+        group: Schedule = 0.01,
+        groups: Groups = "units",
+        *,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(groups, multiplier=multiplier)
+        self.l1 = l1
+        self.group = group
+
+    def value(
+        self,
+        w: Tensor,
+        strengths: Strengths,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        groups = groups or self.grouping(w.shape)
+
+        def norms() -> Tensor:
+            return math.sqrt(groups.size) * ops.sum(group_norms(w, groups))
+
+        return times(strengths["l1"], lambda: l1_norm(w)) + times(
+            strengths["group"], norms
+        )
+
+    def proximal_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Strengths,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        groups = groups or self.grouping(w.shape)
+        # In this order the two steps make the step of the sum, also where
+        # every entry has an effective step of its own: the second one scales
+        # entries by positive numbers, which keeps their signs.
+        sparse = soft_threshold(w, effective_step * strengths["l1"])
+        strength = strengths["group"] * math.sqrt(groups.size)
+        return group_soft_threshold(sparse, effective_step, strength, groups)

@@ -1,0 +1,240 @@
+"""The L1 and the squared L2 penalty, and both together."""
+
+from typing import Any
+
+import keras
+
+from kreg._types import Tensor
+from kreg.regularizers._proximal import ridge_shrink, soft_threshold
+from kreg.regularizers._separable import SeparablePenalty
+from kreg.regularizers.norms import l1_norm, squared_l2_norm, weighted
+from kreg.regularizers.strength import Strength, Strengths, times
+from kreg.schedules.scalar_schedule import Schedule
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class L1(SeparablePenalty):
+    """Lasso: pulls every weight towards zero with the same force.
+
+    Choose it to find out which weights are needed: the solution it defines has
+    exact zeros. Takes the place of `keras.regularizers.L1`, with the same
+    values.
+
+    Formula: `penalty(w) = multiplier * l1(step) * sum(abs(w))`.
+
+    Args:
+        l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
+            of the optimizer's iteration, the strength. Defaults to `0.01`,
+            which also stands for `None`. Where a schedule gives a negative
+            value it counts as 0; a NaN makes the loss NaN.
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by: 0 leaves an entry
+            unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
+            Defaults to `None`: 1 for all. Saved with the model's config.
+        multiplier: float >= 0, what the strength is multiplied by; callbacks
+            steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor of any shape, a scalar tensor of at least
+        float32.
+
+    Raises:
+        TypeError: if `l1` is neither a number nor a schedule.
+        ValueError: if `l1` is negative or not finite, or starts so.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> float(kreg.L1(0.5)(numpy.array([1.0, -2.0, 0.0])))
+    1.5
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=kreg.L1(1e-4))
+
+    References:
+        Tibshirani, "Regression Shrinkage and Selection via the Lasso", Journal
+        of the Royal Statistical Society B 58(1), 1996.
+    """
+
+    l1 = Strength()
+
+    def __init__(
+        self,
+        l1: Schedule | None = 0.01,
+        *,
+        factors: Any = None,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(factors=factors, multiplier=multiplier)
+        self.l1 = 0.01 if l1 is None else l1
+
+    def entries_value(
+        self,
+        w: Tensor,
+        strengths: Strengths,
+        factors: Tensor | None,
+    ) -> Tensor:
+        return times(strengths["l1"], lambda: l1_norm(weighted(w, factors)))
+
+    def entries_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Strengths,
+    ) -> Tensor:
+        return soft_threshold(w, effective_step * strengths["l1"])
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class L2(SeparablePenalty):
+    """Ridge: pulls every weight towards zero in proportion to its size.
+
+    Choose it to keep weights small and to share the load among correlated
+    inputs; it makes no zeros. Takes the place of `keras.regularizers.L2`, with
+    the same values.
+
+    Formula: `penalty(w) = multiplier * l2(step) * sum(w ** 2)`, with no half.
+
+    Args:
+        l2: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
+            of the optimizer's iteration, the strength. Defaults to `0.01`,
+            which also stands for `None`. Where a schedule gives a negative
+            value it counts as 0; a NaN makes the loss NaN.
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by: 0 leaves an entry
+            unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
+            Defaults to `None`: 1 for all. Saved with the model's config.
+        multiplier: float >= 0, what the strength is multiplied by; callbacks
+            steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor of any shape, a scalar tensor of at least
+        float32.
+
+    Raises:
+        TypeError: if `l2` is neither a number nor a schedule.
+        ValueError: if `l2` is negative or not finite, or starts so.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> float(kreg.L2(0.5)(numpy.array([1.0, -2.0, 0.0])))
+    2.5
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=kreg.L2(1e-4))
+
+    References:
+        Hoerl and Kennard, "Ridge Regression: Biased Estimation for
+        Nonorthogonal Problems", Technometrics 12(1), 1970.
+    """
+
+    l2 = Strength()
+
+    def __init__(
+        self,
+        l2: Schedule | None = 0.01,
+        *,
+        factors: Any = None,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(factors=factors, multiplier=multiplier)
+        self.l2 = 0.01 if l2 is None else l2
+
+    def entries_value(
+        self,
+        w: Tensor,
+        strengths: Strengths,
+        factors: Tensor | None,
+    ) -> Tensor:
+        return times(
+            strengths["l2"],
+            lambda: squared_l2_norm(weighted(w, factors, root=True)),
+        )
+
+    def entries_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Strengths,
+    ) -> Tensor:
+        return ridge_shrink(w, effective_step * strengths["l2"])
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class L1L2(SeparablePenalty):
+    """Elastic net: zeros as from L1, correlated inputs kept as by L2.
+
+    Choose it over `L1` where inputs are correlated: the L2 part keeps groups
+    of them together. Takes the place of `keras.regularizers.L1L2`, with the
+    same values.
+
+    Formula:
+    `penalty(w) = multiplier * (l1(step) * sum(abs(w)) + l2(step) * sum(w**2))`.
+
+    Args:
+        l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
+            of the optimizer's iteration, the strength of the L1 part.
+            Defaults to `0.0`, which also stands for `None`. Where a schedule
+            gives a negative value it counts as 0; a NaN makes the loss NaN.
+        l2: the same for the L2 part. Defaults to `0.0`.
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by: 0 leaves an entry
+            unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
+            Defaults to `None`: 1 for all. Saved with the model's config.
+        multiplier: float >= 0, what both strengths are multiplied by;
+            callbacks steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor of any shape, a scalar tensor of at least
+        float32.
+
+    Raises:
+        TypeError: if a strength is neither a number nor a schedule.
+        ValueError: if a strength is negative or not finite, or starts so.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> float(kreg.L1L2(l1=0.5, l2=0.25)(numpy.array([1.0, -2.0, 0.0])))
+    2.75
+    >>> penalty = kreg.L1L2(l1=1e-5, l2=1e-4)
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=penalty)
+
+    References:
+        Zou and Hastie, "Regularization and Variable Selection via the Elastic
+        Net", Journal of the Royal Statistical Society B 67(2), 2005.
+    """
+
+    l1 = Strength()
+    l2 = Strength()
+
+    def __init__(
+        self,
+        l1: Schedule | None = 0.0,
+        l2: Schedule | None = 0.0,
+        *,
+        factors: Any = None,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(factors=factors, multiplier=multiplier)
+        self.l1 = 0.0 if l1 is None else l1
+        self.l2 = 0.0 if l2 is None else l2
+
+    def entries_value(
+        self,
+        w: Tensor,
+        strengths: Strengths,
+        factors: Tensor | None,
+    ) -> Tensor:
+        return times(
+            strengths["l1"], lambda: l1_norm(weighted(w, factors))
+        ) + times(
+            strengths["l2"],
+            lambda: squared_l2_norm(weighted(w, factors, root=True)),
+        )
+
+    def entries_step(
+        self,
+        w: Tensor,
+        effective_step: Tensor | float,
+        strengths: Strengths,
+    ) -> Tensor:
+        thresholded = soft_threshold(w, effective_step * strengths["l1"])
+        return ridge_shrink(thresholded, effective_step * strengths["l2"])

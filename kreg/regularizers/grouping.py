@@ -1,0 +1,73 @@
+"""Groups of a weight's entries, and what its axes mean in a layer."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras import ops
+
+from kreg._types import Tensor
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A partition of a weight's entries into groups of equal size.
+
+    Args:
+        view: the shape in which to look at the weight; another one than its
+            own where a layer packs several parts into one axis, as an LSTM
+            does with its gates.
+        axes: the axes of that view along which the entries of a group lie;
+            none of them if every entry is a group of its own.
+    """
+
+    view: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of entries in a group."""
+        return math.prod(self.view[axis] for axis in self.axes)
+
+    @property
+    def count(self) -> int:
+        """The number of groups."""
+        return math.prod(
+            n for axis, n in enumerate(self.view) if axis not in self.axes
+        )
+
+    def grouped(self, w: Tensor) -> Tensor:
+        """`w`, or an array of its shape, in the view."""
+        return ops.reshape(w, self.view)
+
+    def total(self, x: Tensor) -> Tensor:
+        """The sum of the view `x` over each group, with axes of length 1."""
+        return ops.sum(x, axis=self.axes, keepdims=True) if self.axes else x
+
+    def largest(self, x: Tensor) -> Tensor:
+        """The maximum of the view `x` in each group, with axes of length 1."""
+        return ops.max(x, axis=self.axes, keepdims=True) if self.axes else x
+
+
+def along(shape: Sequence[int], axes: Sequence[int]) -> Grouping:
+    """Groups along `axes` of a weight of `shape`; negative axes count back."""
+    rank = len(shape)
+    return Grouping(
+        tuple(int(n) for n in shape),
+        tuple(sorted(axis % rank for axis in axes)),
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a weight falls into units and into inputs.
+
+    Args:
+        owner: the class of the layer that owns the weight, for messages.
+        units: the incoming weights of each output channel; None if unknown.
+        inputs: the outgoing weights of each input channel; None if unknown.
+    """
+
+    owner: str
+    units: Grouping | None = None
+    inputs: Grouping | None = None

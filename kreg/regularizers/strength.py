@@ -1,0 +1,95 @@
+"""The strength of a penalty: a number or a schedule, times a multiplier."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from kreg._types import Tensor
+from kreg.schedules.scalar_schedule import (
+    Schedule,
+    evaluate,
+    number_or_schedule,
+)
+
+Strengths: TypeAlias = Mapping[str, Tensor | float]
+"""The strengths of a penalty at some step, by their names."""
+
+
+class Strength:
+    """A base strength as an attribute: checked when set, then read-only."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        return instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self._name in instance.__dict__:
+            raise AttributeError(
+                f"`{self._name}` of a {type(instance).__name__} cannot be "
+                "changed: a compiled train step would not see it. Pass a "
+                "schedule, or set `multiplier` on a bound penalty. "
+                f"Received: {self._name}={value!r}"
+            )
+        strength = number_or_schedule(self._name, value)
+        _check_first_value(self._name, strength)
+        instance.__dict__[self._name] = strength
+
+
+def strength_at(
+    base: Schedule, step: Tensor, multiplier: Tensor | float
+) -> Tensor | float:
+    """`base(step) * multiplier`: a float if both are, else a scalar tensor.
+
+    A schedule that falls below 0 counts as 0, so that rounding at its end does
+    no harm; NaN stays NaN and shows in the loss.
+    """
+    if isinstance(base, LearningRateSchedule):
+        value = evaluate(base, step)
+        base = ops.where(value < 0, ops.zeros_like(value), value)
+    if isinstance(multiplier, float):
+        return base * multiplier
+    return base * ops.convert_to_tensor(multiplier)
+
+
+def cast_strengths(
+    strengths: Strengths, dtype: Any
+) -> dict[str, Tensor | float]:
+    """The strengths in a weight's dtype; numbers stay numbers."""
+    return {
+        name: value if isinstance(value, float) else ops.cast(value, dtype)
+        for name, value in strengths.items()
+    }
+
+
+def times(strength: Tensor | float, norm: Callable[[], Tensor]) -> Tensor:
+    """`strength * norm()`, with nothing to compute where it is always 0."""
+    if isinstance(strength, float) and strength == 0.0:
+        return 0.0
+    return strength * norm()
+
+
+def _check_first_value(name: str, strength: Schedule) -> None:
+    """Raise if a schedule does not start as a finite non-negative scalar."""
+    if not isinstance(strength, LearningRateSchedule):
+        return
+    first = strength(ops.convert_to_tensor(0))
+    if keras.backend.is_keras_tensor(first):
+        return
+    try:
+        value = np.asarray(ops.convert_to_numpy(first))
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return
+    if value.shape != () or not np.isfinite(value) or value < 0:
+        raise ValueError(
+            f"`{name}` must be a schedule whose values are non-negative "
+            f"finite scalars. Received: {name}={strength!r}, whose value at "
+            f"step 0 is {value}"
+        )

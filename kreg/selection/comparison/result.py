@@ -1,0 +1,274 @@
+"""What a comparison of penalties came to, row by row and as a table."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from kreg.results.files import Weights, data_frame, load_result, save_result
+from kreg.selection.comparison.verdict import Comparison
+from kreg.selection.training.stopping import more_is_better
+
+
+@dataclass(frozen=True)
+class CompareRow:
+    """What the folds say of one penalty at one strength.
+
+    Args:
+        penalty: the name of the penalty.
+        strength: the strength.
+        mean: the mean of the monitored metric over what the folds left out.
+        standard_error: of that mean; folds of several seeds do not lower it.
+        scores: the metric for each fold, seed after seed.
+        train_mean: the mean of the metric over what was trained on.
+        sparsity: the mean fraction of the penalized weights that are 0.0.
+        nonzeros: the mean number of those that are not.
+        dead_units: the mean number of dead output channels.
+        epochs: the mean number of passes over the training data at this
+            strength; without a penalty, in all.
+        seconds: how long training at this strength took in all folds.
+    """
+
+    penalty: str
+    strength: float
+    mean: float
+    standard_error: float
+    scores: tuple[float, ...]
+    train_mean: float
+    sparsity: float
+    nonzeros: float
+    dead_units: float
+    epochs: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, ready for JSON."""
+        return {**asdict(self), "scores": list(self.scores)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "CompareRow":
+        """The row that `to_dict` made `values` of."""
+        scores = tuple(float(score) for score in values["scores"])
+        return cls(**{**values, "scores": scores})
+
+
+def compare_table(result: "CompareResult") -> "Table":
+    """The choice of each penalty, and its difference from the chosen one.
+
+    Args:
+        result: a `CompareResult`.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    paths = result.folds * len(result.seeds)
+    table = Table(
+        title=f"{escape(result.monitor)} of what {paths} folds left out",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
+    table.add_column("penalty", overflow="fold", min_width=7)
+    for heading in (
+        "strength",
+        "mean",
+        "std.\nerror",
+        "best\nmean",
+        "zeros",
+        f"difference from\n{escape(result.chosen_penalty)}, CI (Holm)",
+        "p\n(Holm)",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, index in result.choices.items():
+        row = result.rows[index]
+        is_chosen = name == result.chosen_penalty
+        difference = ("", "") if is_chosen else _difference(result, name)
+        table.add_row(
+            escape(name),
+            f"{row.strength:.3g}",
+            f"{row.mean:.4g}",
+            f"{row.standard_error:.2g}",
+            f"{result.best(name).mean:.4g}",
+            f"{row.sparsity:.1%}",
+            *difference,
+            style="bold" if is_chosen else None,
+        )
+    return table
+
+
+def _difference(result: "CompareResult", name: str) -> tuple[str, str]:
+    for pair in result.comparisons:
+        if {pair.first, pair.second} == {name, result.chosen_penalty}:
+            return _texts(pair, 1.0 if pair.first == name else -1.0)
+    return "", ""
+
+
+def _texts(pair: Comparison, sign: float) -> tuple[str, str]:
+    if math.isnan(pair.difference):
+        return "not known", ""
+    difference = sign * pair.difference
+    low, high = sorted((sign * pair.low, sign * pair.high))
+    half = (high - low) / 2
+    if half == 0.0:
+        return f"{difference:+.3g}", f"{pair.adjusted_p_value:.2g}"
+    if not 1e-6 < half < 1e6:
+        text = f"{difference:+.2g} [{low:+.2g}, {high:+.2g}]"
+    else:
+        # Two digits of how wide the interval is.
+        decimals = max(0, 1 - math.floor(math.log10(half)))
+        text = (
+            f"{difference:+.{decimals}f} "
+            f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
+        )
+    return text, f"{pair.adjusted_p_value:.2g}"
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """The figures, the choice and the verdict of `kreg.compare`.
+
+    `str` gives a short table, `print` the same in colours, `to_dict` plain
+    values.
+
+    Args:
+        rows: one for each penalty and strength, in the order in which they
+            were run.
+        penalties: what each penalty is, as text, by its name.
+        monitor: the name of the metric by which they are compared.
+        select: the rule that chooses strengths.
+        folds: how many folds there are for each seed.
+        seeds: the seeds.
+        choices: the index in `rows` of the choice of each penalty, by name.
+        chosen_penalty: the name of the penalty that is chosen.
+        comparisons: every two penalties, fold by fold.
+        verdict: the outcome in words.
+        test: each metric of the chosen model on the test data, `"data_loss"`
+            among them; None without test data.
+        weights: what `get_weights()` gave of the chosen model, trained on all
+            training data: `model = build_model()`, then
+            `model.set_weights(result.weights)`.
+    """
+
+    rows: tuple[CompareRow, ...]
+    penalties: Mapping[str, str]
+    monitor: str
+    select: str | float
+    folds: int
+    seeds: tuple[int, ...]
+    choices: Mapping[str, int]
+    chosen_penalty: str
+    comparisons: tuple[Comparison, ...]
+    verdict: str
+    test: Mapping[str, float] | None = None
+    weights: Weights | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def chosen(self) -> CompareRow:
+        """The row of the penalty and the strength that are chosen."""
+        return self.rows[self.choices[self.chosen_penalty]]
+
+    def best(self, penalty: str | None = None) -> CompareRow:
+        """The row with the best mean.
+
+        Args:
+            penalty: the name of a penalty. Defaults to `None`: of all.
+        """
+        sign = 1.0 if more_is_better(self.monitor) else -1.0
+        rows = self.rows if penalty is None else self.rows_of(penalty)
+        known = [row for row in rows if row.mean == row.mean]
+        return max(known, key=lambda row: (sign * row.mean, row.strength))
+
+    def rows_of(self, penalty: str) -> tuple[CompareRow, ...]:
+        """The rows of a penalty.
+
+        Raises:
+            ValueError: if there is no such penalty.
+        """
+        if penalty not in self.penalties:
+            raise ValueError(
+                f"`penalty` must be one of {list(self.penalties)}. "
+                f"Received: penalty={penalty!r}"
+            )
+        return tuple(row for row in self.rows if row.penalty == penalty)
+
+    def print(self, *, console: "Console | None" = None) -> None:
+        """Print the choice of each penalty as a table, and the verdict.
+
+        Args:
+            console: the `rich.console.Console` to print on. Defaults to
+                `None`: a new one on standard output.
+        """
+        from rich.console import Console
+        from rich.markup import escape
+
+        console = console or Console()
+        console.print(compare_table(self))
+        console.print(escape(self.verdict))
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=100, no_color=True)
+        with console.capture() as captured:
+            self.print(console=console)
+        return captured.get().rstrip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, ready for JSON; no weights."""
+        return {
+            "rows": [row.to_dict() for row in self.rows],
+            "penalties": dict(self.penalties),
+            "monitor": self.monitor,
+            "select": self.select,
+            "folds": self.folds,
+            "seeds": list(self.seeds),
+            "choices": dict(self.choices),
+            "chosen_penalty": self.chosen_penalty,
+            "comparisons": [pair.to_dict() for pair in self.comparisons],
+            "verdict": self.verdict,
+            "test": None if self.test is None else dict(self.test),
+        }
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], weights: Weights | None = None
+    ) -> "CompareResult":
+        """The result that `to_dict` made `values` of."""
+        return cls(
+            **{
+                **values,
+                "rows": tuple(map(CompareRow.from_dict, values["rows"])),
+                "seeds": tuple(values["seeds"]),
+                "comparisons": tuple(
+                    Comparison(**pair) for pair in values["comparisons"]
+                ),
+            },
+            weights=weights,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as JSON, and the weights in an `.npz` beside it.
+
+        Args:
+            path: str or path of the JSON file; replaced if it is there.
+        """
+        weights = None if self.weights is None else [self.weights]
+        save_result(path, self.to_dict(), weights)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "CompareResult":
+        """Read what `save` wrote."""
+        values, weights = load_result(path)
+        return cls.from_dict(values, weights[0] if weights else None)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row for each penalty and strength.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        return data_frame([row.to_dict() for row in self.rows])

@@ -1,0 +1,273 @@
+"""Whether penalties differ by more than chance."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from numpy.typing import NDArray
+
+_TINY = 1e-300
+
+
+def t_tail(t: float, freedom: float) -> float:
+    """The probability that |T| exceeds |t|.
+
+    Args:
+        t: the value of the statistic; may be infinite.
+        freedom: float > 0, the degrees of freedom.
+    """
+    if math.isinf(t):
+        return 0.0
+    x = freedom / (freedom + t * t)
+    return _beta_ratio(x, freedom / 2, 0.5)
+
+
+def t_quantile(level: float, freedom: float) -> float:
+    """The t that |T| stays below with probability `level`.
+
+    Args:
+        level: float in (0, 1), such as 0.95.
+        freedom: float > 0, the degrees of freedom.
+    """
+    low, high = 0.0, 1.0
+    while t_tail(high, freedom) > 1 - level:
+        high *= 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        if t_tail(middle, freedom) > 1 - level:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _beta_ratio(x: float, a: float, b: float) -> float:
+    """The regularized incomplete beta function I_x(a, b)."""
+    if x <= 0 or x >= 1:
+        return min(max(x, 0.0), 1.0)
+    if x > (a + 1) / (a + b + 2):  # the fraction converges on the other side
+        return 1 - _beta_ratio(1 - x, b, a)
+    logarithm = (
+        math.lgamma(a + b)
+        - math.lgamma(a)
+        - math.lgamma(b)
+        + a * math.log(x)
+        + b * math.log1p(-x)
+    )
+    return math.exp(logarithm) / (a * _fraction(x, a, b))
+
+
+def _fraction(x: float, a: float, b: float) -> float:
+    """Its continued fraction, by Lentz's method."""
+    value = numerator = 1.0
+    denominator = 0.0
+    for i in range(1, 10_000):
+        m = i // 2
+        if i % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        denominator = 1 / _away_from_zero(1 + term * denominator)
+        numerator = _away_from_zero(1 + term / numerator)
+        factor = numerator * denominator
+        value *= factor
+        if abs(factor - 1) < 1e-15:
+            break
+    return value
+
+
+def _away_from_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY
+
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two penalties, fold by fold.
+
+    The interval and the p-value after Holm never contradict each other: the
+    interval leaves out 0 if and only if the difference is significant. So of
+    several pairs its level is above 95 %: `1 - 0.05 / k`, where Holm compares
+    the p-value with `0.05 / k`. Each interval alone covers the difference at
+    least 95 times in 100; all together may do so less often.
+
+    Args:
+        first: the name of a penalty.
+        second: the name of another.
+        difference: the mean of the first's score minus the second's, each
+            at the strength that the other folds chose.
+        low: the lower end of its confidence interval.
+        high: the upper end.
+        level: the confidence level of the interval: 0.95 for a single pair,
+            more of several.
+        p_value: the probability of a difference at least as large if there
+            were none.
+        adjusted_p_value: the same, made larger after Holm because several
+            pairs are compared at once.
+        significant: whether the adjusted one is below 0.05.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    level: float
+    p_value: float
+    adjusted_p_value: float
+    significant: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+def comparisons_of(
+    scores: Mapping[str, NDArray[Any]], validation_share: float
+) -> tuple[Comparison, ...]:
+    """Compare every two penalties.
+
+    Args:
+        scores: for each penalty one score for each fold, paired.
+        validation_share: rows that are left out over rows that are trained
+            on, in a fold.
+    """
+    pairs = list(combinations(scores, 2))
+    differences = [scores[a] - scores[b] for a, b in pairs]
+    p_values = [
+        corrected_t_test(each, validation_share).p_value for each in differences
+    ]
+    found = []
+    for (a, b), each, (adjusted, level) in zip(
+        pairs, differences, _holm(p_values), strict=True
+    ):
+        test = corrected_t_test(each, validation_share, level)
+        found.append(
+            Comparison(
+                first=a,
+                second=b,
+                difference=test.mean,
+                low=test.low,
+                high=test.high,
+                level=level,
+                p_value=test.p_value,
+                adjusted_p_value=adjusted,
+                significant=adjusted < 1 - LEVEL,
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean of paired differences, and what it may be by chance.
+
+    Args:
+        mean: the mean.
+        low: the lower end of its confidence interval.
+        high: the upper end.
+        p_value: the probability of a mean at least as large if there were no
+            difference.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+def corrected_t_test(
+    differences: NDArray[Any], validation_share: float, level: float = LEVEL
+) -> PairedTest:
+    """The corrected resampled t-test.
+
+    Formula: `t = mean / sqrt((1 / J + validation_share) * variance)` with
+    `J - 1` degrees of freedom, for `J` differences. The plain test takes the
+    folds for independent samples, but they share most of the rows that they
+    are trained on, and so finds differences where there are none.
+
+    Args:
+        differences: the paired differences, one for each fold.
+        validation_share: rows that are left out over rows that are trained
+            on.
+        level: the confidence level of the interval. Defaults to `0.95`.
+
+    Returns:
+        A `PairedTest`; all NaN where a difference is.
+
+    References:
+        Nadeau and Bengio, "Inference for the Generalization Error", Machine
+        Learning 52, 2003.
+    """
+    number = differences.size
+    mean = float(differences.mean())
+    spread = float(differences.std(ddof=1)) * math.sqrt(
+        1 / number + validation_share
+    )
+    if math.isnan(mean):
+        return PairedTest(mean, mean, mean, mean)
+    if spread == 0.0:
+        return PairedTest(mean, mean, mean, float(mean == 0.0))
+    half = t_quantile(level, number - 1) * spread
+    p_value = t_tail(mean / spread, number - 1)
+    return PairedTest(mean, mean - half, mean + half, p_value)
+
+
+def _holm(p_values: list[float]) -> list[tuple[float, float]]:
+    """The adjusted p-values, and the confidence levels that agree with them.
+
+    The smallest is compared with 0.05 divided by the number of pairs, the next
+    with 0.05 divided by one less, until one is not below; the others are as
+    that one. NaN stays NaN, and counts as a pair.
+
+    References:
+        Holm, "A Simple Sequentially Rejective Multiple Test Procedure",
+        Scandinavian Journal of Statistics 6, 1979.
+    """
+    error = 1 - LEVEL
+    number = len(p_values)
+    found = [(math.nan, LEVEL)] * number
+    known = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    largest, pairs_left = 0.0, number
+    for rank, i in enumerate(sorted(known, key=lambda i: p_values[i])):
+        if largest < error:
+            pairs_left = number - rank
+        largest = max(largest, min(1.0, p_values[i] * (number - rank)))
+        found[i] = largest, 1 - error / pairs_left
+    return found
+
+
+def compared_text(
+    name: str, comparisons: tuple[Comparison, ...], more_is_better: bool
+) -> str:
+    """How the chosen penalty compares with the others, in words."""
+    better: list[str] = []
+    worse: list[str] = []
+    equal: list[str] = []
+    unknown: list[str] = []
+    for pair in comparisons:
+        if name not in (pair.first, pair.second):
+            continue
+        other = pair.second if pair.first == name else pair.first
+        if math.isnan(pair.p_value):
+            unknown.append(other)
+        elif not pair.significant:
+            equal.append(other)
+        else:
+            ahead = (pair.difference > 0) == (pair.first == name)
+            (better if ahead == more_is_better else worse).append(other)
+    texts = [
+        f"{start} {', '.join(names)}."
+        for start, names in (
+            ("Significantly better than", better),
+            ("Significantly worse than", worse),
+            ("No significant difference from", equal),
+            ("Not comparable with", unknown),
+        )
+        if names
+    ]
+    return " ".join(texts)

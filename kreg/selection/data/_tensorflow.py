@@ -1,0 +1,55 @@
+"""Batches that TensorFlow makes by itself, without Python at each step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kreg.selection.data.order import Order
+from kreg.selection.data.rows import Arrays, Structure
+
+
+def ordered_batches(arrays: Arrays, order: "Order") -> tf.data.Dataset:
+    """Batches of arrays in an order, an epoch at each iteration."""
+    tensors = _tensors(arrays)
+    if order.per_pass == 1:
+        return tf.data.Dataset.from_tensors(tensors).repeat(order.passes)
+
+    def passes() -> Iterator[Any]:
+        yield from order.next_epoch()
+
+    def batches_of_pass(rows: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(rows).batch(order.batch_size)
+
+    def gathered(rows: tf.Tensor) -> Structure:
+        return tf.nest.map_structure(lambda t: tf.gather(t, rows), tensors)
+
+    dataset = tf.data.Dataset.from_generator(
+        passes, output_signature=tf.TensorSpec((order.size,), tf.int64)
+    )
+    dataset = dataset.flat_map(batches_of_pass).map(gathered)
+    counted = tf.data.experimental.assert_cardinality(order.per_epoch)
+    return dataset.apply(counted).prefetch(2)
+
+
+def batches(arrays: Arrays, order: "Order") -> tf.data.Dataset:
+    """Batches of arrays as they are."""
+    dataset = tf.data.Dataset.from_tensor_slices(_tensors(arrays))
+    return dataset.batch(order.batch_size).cache()
+
+
+def _tensors(arrays: Arrays) -> Structure:
+    parts = [arrays.x, arrays.y]
+    if arrays.sample_weight is not None:
+        parts.append(arrays.sample_weight)
+    return tuple(_tupled(part) for part in parts)
+
+
+def _tupled(structure: Structure) -> Structure:
+    """Tensors, in tuples where there were lists, which would be stacked."""
+    if isinstance(structure, (list, tuple)):
+        return tuple(_tupled(part) for part in structure)
+    if isinstance(structure, dict):
+        return {name: _tupled(part) for name, part in structure.items()}
+    return keras.ops.convert_to_tensor(structure)

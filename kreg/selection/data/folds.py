@@ -1,0 +1,163 @@
+"""Folds and halves of the rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._arguments import positive_integer
+from kreg.selection.data.rows import Arrays, class_labels, refuse_one_class
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The rows of one fold.
+
+    Args:
+        train: the indices of the rows to train on.
+        validation: those of the rows that are left out; none is in both.
+    """
+
+    train: NDArray[Any]
+    validation: NDArray[Any]
+
+
+def checked_folds(folds: Any) -> int | list[Any]:
+    """Return `folds` as a number of at least 2, or as a list of pairs."""
+    if isinstance(folds, Iterable) and not isinstance(folds, (str, bytes)):
+        pairs = list(folds)
+        if pairs and all(
+            isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs
+        ):
+            return pairs
+        raise ValueError(
+            "`folds` must be a number, or hold pairs of row indices "
+            "`(train, validation)`, such as `KFold(5).split(x)` of "
+            f"scikit-learn gives. Received: folds={folds!r}"
+        )
+    number = positive_integer("folds", folds)
+    if number < 2:
+        raise ValueError(
+            f"`folds` must be at least 2. Received: folds={folds!r}"
+        )
+    return number
+
+
+def folds_of(arrays: Arrays, folds: int | list[Any], seed: int) -> list[Fold]:
+    """Cut the rows into folds.
+
+    Every row is left out once, and the folds differ by one row at most. Where
+    the targets are class labels, every class is spread evenly too.
+
+    Args:
+        arrays: the rows.
+        folds: how many, or the pairs `(train, validation)` themselves, as
+            `checked_folds` returns them.
+        seed: int, which rows go together; of no effect on given pairs.
+
+    Raises:
+        ValueError: if there are fewer rows than folds, a fold has no row to
+            train on or to leave out, a row that is in both or not in the
+            data, or a single class to train on.
+    """
+    if isinstance(folds, int):
+        found = _cut(arrays, folds, seed)
+    else:
+        found = [Fold(*map(_indices, pair)) for pair in folds]
+    for number, fold in enumerate(found, 1):
+        _check(number, fold, arrays)
+    return found
+
+
+def _cut(arrays: Arrays, folds: int, seed: int) -> list[Fold]:
+    if arrays.size < folds:
+        raise ValueError(
+            "`folds` must not be more than there are rows to train on. "
+            f"Received: folds={folds}, with {arrays.size} rows"
+        )
+    order = np.random.default_rng(seed).permutation(arrays.size)
+    labels = class_labels(arrays.y)
+    if labels is not None:
+        # Rows of a class one after the other, then dealt like cards.
+        order = order[np.argsort(labels[order], kind="stable")]
+    fold_of = np.empty(arrays.size, dtype="int64")
+    fold_of[order] = np.arange(arrays.size) % folds
+    return [
+        Fold(np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k))
+        for k in range(folds)
+    ]
+
+
+def _indices(rows: Any) -> NDArray[Any]:
+    indices = np.asarray(rows)
+    if indices.dtype == bool:
+        return np.flatnonzero(indices)
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        raise ValueError(
+            "`folds` must hold row indices: one-dimensional arrays of integers "
+            "or booleans. Received: an array of shape "
+            f"{indices.shape} and dtype {indices.dtype}"
+        )
+    return indices
+
+
+def _check(number: int, fold: Fold, arrays: Arrays) -> None:
+    for name, rows in (("train", fold.train), ("validation", fold.validation)):
+        if not len(rows):
+            raise ValueError(
+                "Every fold must have rows to train on and rows to leave out. "
+                f"Received: fold {number} with no {name} rows"
+            )
+        if rows.min() < 0 or rows.max() >= arrays.size:
+            raise ValueError(
+                f"`folds` must hold indices from 0 to {arrays.size - 1}. "
+                f"Received: fold {number} with {name} rows from {rows.min()} "
+                f"to {rows.max()}"
+            )
+    shared = np.intersect1d(fold.train, fold.validation)
+    if len(shared):
+        raise ValueError(
+            "No row may be trained on and left out in the same fold: its score "
+            f"would be too good. Received: fold {number} with {len(shared)} "
+            f"rows in both, such as {shared[0]}"
+        )
+    labels = class_labels(arrays.y)
+    if labels is not None:
+        refuse_one_class(
+            f"training (fold {number})", labels[fold.train], labels
+        )
+
+
+def complementary_halves(
+    arrays: Arrays, pairs: int, seed: int
+) -> list[NDArray[np.int64]]:
+    """Disjoint halves, pair by pair; of an odd number one row is left out.
+
+    The first pairs are the same however many there are.
+
+    Args:
+        arrays: the rows.
+        pairs: how many pairs.
+        seed: which rows go together.
+
+    Raises:
+        ValueError: if there are too few rows, or a half has one class alone.
+    """
+    if arrays.size < 4:
+        raise ValueError(
+            "`data` must have four rows at least to be split into halves. "
+            f"Received: {arrays.size} rows"
+        )
+    generator = np.random.default_rng(seed)
+    labels = class_labels(arrays.y)
+    half = arrays.size // 2
+    found = []
+    for _ in range(pairs):
+        order = generator.permutation(arrays.size)
+        found += [np.sort(order[:half]), np.sort(order[half : 2 * half])]
+    if labels is not None:
+        for rows in found:
+            refuse_one_class("half", labels[rows], labels)
+    return found

@@ -1,0 +1,90 @@
+"""What is random in training: the order of the rows, and what layers draw."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Order:
+    """The order of rows in passes over data, each in one of its own.
+
+    Args:
+        size: int, the number of rows.
+        batch_size: int, the rows of a batch.
+        passes: int, how many passes an epoch of `fit` makes.
+    """
+
+    def __init__(self, size: int, batch_size: int, passes: int) -> None:
+        self.size = size
+        self.batch_size = min(batch_size, size)
+        self.passes = passes
+        self._seed: tuple[int, ...] = ()
+        self._epoch = 0
+
+    @property
+    def per_pass(self) -> int:
+        """The number of batches of a pass."""
+        return math.ceil(self.size / self.batch_size)
+
+    @property
+    def per_epoch(self) -> int:
+        """The number of batches of an epoch."""
+        return self.passes * self.per_pass
+
+    def begin(self, seed: tuple[int, ...]) -> None:
+        """Start anew with the first pass that `seed` decides."""
+        self._seed = seed
+        self._epoch = 0
+
+    def next_epoch(self) -> list[NDArray[Any]]:
+        """The rows of each pass of an epoch."""
+        first = self._epoch * self.passes
+        self._epoch += 1
+        return [
+            np.random.default_rng((*self._seed, first + i)).permutation(
+                self.size
+            )
+            for i in range(self.passes)
+        ]
+
+
+def begin_random_numbers(*seed: int) -> None:
+    """Begin anew what layers without a seed of their own draw in training.
+
+    On torch they draw from a generator of torch's, so that what came before
+    would decide it. Elsewhere a model keeps the state of all its layers.
+
+    Args:
+        *seed: ints >= 0 that decide the numbers.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        state = np.random.SeedSequence(seed).generate_state(1)
+        torch.manual_seed(int(state[0]))
+
+
+class SeededStart(keras.callbacks.Callback):
+    """Begins the order of the rows and the random numbers of a training.
+
+    When training begins and no sooner: for a model's first training Keras
+    draws a batch before, to build what is missing.
+
+    Args:
+        seed: ints >= 0 that decide both.
+        order: the order of the rows; None where it is not known.
+    """
+
+    def __init__(self, seed: tuple[int, ...], order: Order | None) -> None:
+        super().__init__()
+        self._seed = seed
+        self._order = order
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin anew."""
+        begin_random_numbers(*self._seed)
+        if self._order is not None:
+            self._order.begin(self._seed)

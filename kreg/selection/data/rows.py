@@ -1,0 +1,302 @@
+"""The rows to train on: checked once, split once."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._arguments import real_number
+
+
+def class_labels(y: Any) -> NDArray[Any] | None:
+    """The class of each row, where `y` is one array of labels; else None.
+
+    Labels are integers or booleans, numbers that are all 0 or 1, or rows with
+    a single 1.
+    """
+    if not isinstance(y, np.ndarray) or y.ndim not in (1, 2):
+        return None
+    if y.ndim == 2 and y.shape[1] > 1:
+        one_hot = np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
+        return y.argmax(axis=1) if one_hot else None
+    flat = y.reshape(-1)
+    if flat.dtype.kind in "iub" or np.isin(flat, (0, 1)).all():
+        return flat
+    return None
+
+
+def refuse_one_class(
+    part: str,
+    labels: NDArray[Any] | None,
+    all_labels: NDArray[Any] | None,
+) -> None:
+    """Raise if a part has a single class.
+
+    Args:
+        part: what to call the part.
+        labels: its labels, None where the targets are none.
+        all_labels: those of all parts.
+    """
+    if labels is None or all_labels is None or len(labels) < 2:
+        return
+    if len(np.unique(labels)) == 1:
+        raise ValueError(
+            f"The {part} part must have rows of two classes at least: take a "
+            "larger part, or another `seed`. "
+            f"Received: {len(labels)} rows, all of class {labels[0]}"
+        )
+
+
+Structure = Any
+"""An array, or lists, tuples and dicts of them, as a model takes them."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Rows of inputs and targets.
+
+    Args:
+        x: the inputs, an array or a structure of them.
+        y: the targets, likewise.
+        sample_weight: the weight of each row; None for equal ones.
+    """
+
+    x: Structure
+    y: Structure
+    sample_weight: Structure | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(keras.tree.flatten(self.x)[0])
+
+    def rows(self, indices: Sequence[int] | NDArray[Any]) -> "Arrays":
+        """Some of the rows, in the given order."""
+        chosen = np.asarray(indices)
+        return keras_map(lambda array: array[chosen], self)
+
+    def fingerprint(self) -> str:
+        """A text that tells these rows from others."""
+        found = hashlib.sha256()
+        for array in keras.tree.flatten((self.x, self.y, self.sample_weight)):
+            if array is not None:
+                found.update(f"{array.dtype}{array.shape}".encode())
+                found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a model is trained on, and what it is judged by.
+
+    Args:
+        train: `Arrays`, or an iterable of batches as `fit` takes it.
+        validation: the same; None without any.
+        sizes: the number of rows of both; None where it is not known.
+    """
+
+    train: Any
+    validation: Any = None
+    sizes: tuple[int | None, int | None] = (None, None)
+
+    def fingerprint(self) -> str:
+        """A text that tells these data from others.
+
+        Of an iterable it tells the type alone, because reading it may be long
+        or change it.
+        """
+        return ",".join(
+            part.fingerprint()
+            if isinstance(part, Arrays)
+            else type(part).__name__
+            for part in (self.train, self.validation)
+        )
+
+
+def training_data(
+    data: Any,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    seed: int = 0,
+) -> TrainingData:
+    """Check the data, and split them once.
+
+    Args:
+        data: `(x, y)` or `(x, y, sample_weight)` of arrays or structures of
+            them, or an iterable of batches as `fit` takes it; or a
+            `TrainingData`, which is returned as it is.
+        validation_data: the same forms. Defaults to `None`.
+        validation_split: float in [0, 1), the fraction of the rows to validate
+            on where `validation_data` is None: drawn by `seed`, in the
+            proportions of the classes where the targets are labels. Not for
+            an iterable. Defaults to `0.0`.
+        seed: int, the seed of the split.
+
+    Raises:
+        TypeError: if the data are of no such form.
+        ValueError: if they are empty, hold NaN or infinity, differ in their
+            numbers of rows, or a part is left with one class alone.
+    """
+    if isinstance(data, TrainingData):
+        return data
+    split = _checked_split(validation_split)
+    train = checked_part("data", data)
+    validation = None
+    if validation_data is not None:
+        validation = checked_part("validation_data", validation_data)
+    elif split and not isinstance(train, Arrays):
+        raise ValueError(
+            "`validation_split` is for arrays: give the validation part of a "
+            "dataset as `validation_data`. "
+            f"Received: validation_split={validation_split}, with data of type "
+            f"{type(data).__name__}"
+        )
+    elif split:
+        train, validation = _split(train, split, seed)
+    if isinstance(train, Arrays):
+        labels = class_labels(train.y)
+        refuse_one_class("training", labels, labels)
+        if isinstance(validation, Arrays):
+            refuse_one_class("validation", class_labels(validation.y), labels)
+    return TrainingData(train, validation, (_size(train), _size(validation)))
+
+
+def keras_map(function: Any, arrays: Arrays) -> Arrays:
+    """`function` of every array."""
+
+    def mapped(structure: Structure | None) -> Structure | None:
+        if structure is None:
+            return None
+        return keras.tree.map_structure(function, structure)
+
+    return Arrays(
+        mapped(arrays.x), mapped(arrays.y), mapped(arrays.sample_weight)
+    )
+
+
+def checked_part(name: str, data: Any) -> Any:
+    """One part of the data: `Arrays`, or the iterable as it was given.
+
+    Raises:
+        TypeError: if it is neither arrays nor an iterable that starts anew.
+        ValueError: if arrays do not fit together, or are not finite.
+    """
+    if isinstance(data, Arrays):
+        data = (data.x, data.y, data.sample_weight)
+    if isinstance(data, (tuple, list)):
+        if len(data) not in (2, 3):
+            raise ValueError(
+                f"`{name}` must be `(x, y)` or `(x, y, sample_weight)`. "
+                f"Received: {name} with {len(data)} entries"
+            )
+        arrays = keras_map(np.asarray, Arrays(*data))
+        check_arrays(name, arrays)
+        return arrays
+    if isinstance(data, np.ndarray) or not (
+        isinstance(data, (Iterable, keras.utils.PyDataset))
+    ):
+        raise TypeError(
+            f"`{name}` must be `(x, y)`, `(x, y, sample_weight)`, or an "
+            "iterable of batches such as a `tf.data.Dataset`. "
+            f"Received: {name} of type {type(data).__name__}"
+        )
+    if iter(data) is data:
+        raise TypeError(
+            f"`{name}` must be iterable more than once: every strength goes "
+            "over it again. Received: "
+            f"{name} of type {type(data).__name__}, which is an iterator"
+        )
+    return data
+
+
+def _checked_split(value: Any) -> float:
+    split = real_number("validation_split", value)
+    if not 0.0 <= split < 1.0:
+        raise ValueError(
+            "`validation_split` must be a fraction in [0, 1). "
+            f"Received: validation_split={value!r}"
+        )
+    return split
+
+
+def _split(arrays: Arrays, split: float, seed: int) -> tuple[Arrays, Arrays]:
+    """Two parts: a fraction of each class, or of all rows, is the second."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(arrays.size)
+    labels = class_labels(arrays.y)
+    if labels is not None:
+        # Rows of a class one after the other, then every so many of them.
+        order = order[np.argsort(labels[order], kind="stable")]
+    number = round(split * arrays.size)
+    if not 0 < number < arrays.size:
+        raise ValueError(
+            "`validation_split` must leave rows in both parts. Received: "
+            f"validation_split={split} of {arrays.size} rows"
+        )
+    places = np.floor((np.arange(number) + 0.5) * arrays.size / number)
+    chosen = np.zeros(arrays.size, "bool")
+    chosen[order[places.astype("int64")]] = True
+    return arrays.rows(np.flatnonzero(~chosen)), arrays.rows(
+        np.flatnonzero(chosen)
+    )
+
+
+def _size(part: Any) -> int | None:
+    return part.size if isinstance(part, Arrays) else None
+
+
+def check_arrays(name: str, arrays: "Arrays") -> None:
+    """Raise if arrays are no rows to train on.
+
+    Args:
+        name: what the user calls them.
+        arrays: inputs, targets and weights.
+
+    Raises:
+        ValueError: if they are empty, differ in their numbers of rows, or hold
+            what is no finite number.
+    """
+    leaves = [
+        leaf
+        for leaf in keras.tree.flatten(
+            (arrays.x, arrays.y, arrays.sample_weight)
+        )
+        if leaf is not None
+    ]
+    shapes = [leaf.shape for leaf in leaves]
+    sizes = {shape[0] if shape else None for shape in shapes}
+    if len(sizes) != 1 or None in sizes:
+        raise ValueError(
+            f"`{name}` must hold arrays with equally many rows. "
+            f"Received: arrays of the shapes {shapes}"
+        )
+    if sizes == {0}:
+        raise ValueError(f"`{name}` must hold rows. Received: no row")
+    for leaf in leaves:
+        if leaf.dtype.kind in "fc" and not np.isfinite(leaf).all():
+            bad = int((~np.isfinite(leaf)).sum())
+            raise ValueError(
+                f"`{name}` must hold finite numbers: impute or leave out what "
+                f"is missing. Received: {bad} entries that are NaN or infinite "
+                f"in an array of shape {leaf.shape}"
+            )
+    for leaf in keras.tree.flatten((arrays.y, arrays.sample_weight)):
+        if leaf is not None and leaf.dtype.kind not in "biufc":
+            raise ValueError(
+                f"`{name}` must hold numbers as targets and weights: number "
+                "the classes, such as by "
+                "`numpy.unique(y, return_inverse=True)[1]`. Received: an array "
+                f"of dtype {leaf.dtype}"
+            )
+    if isinstance(arrays.sample_weight, np.ndarray) and (
+        (arrays.sample_weight < 0).any() or not arrays.sample_weight.any()
+    ):
+        raise ValueError(
+            f"`sample_weight` in `{name}` must be non-negative, and not all "
+            "zero. Received: sample_weight from "
+            f"{arrays.sample_weight.min()} to {arrays.sample_weight.max()}"
+        )

@@ -1,0 +1,3 @@
+"""Choosing input features."""
+
+__all__: list[str] = []

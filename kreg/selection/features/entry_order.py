@@ -1,0 +1,143 @@
+"""Which input features a path reads, and in which order they enter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kreg._arguments import positive_integer
+from kreg.selection.paths.result import PathResult
+
+
+@dataclass(frozen=True)
+class FeatureEntry:
+    """Where an input feature enters a path.
+
+    Args:
+        feature: the index of the feature.
+        name: its name; its index as text where no names were given.
+        strength: the largest strength at which the model reads it.
+        fraction: the same as a fraction of the strength above which
+            everything is zero; None where that is not known.
+        stays: whether the model reads it at every weaker strength, too.
+    """
+
+    feature: int
+    name: str
+    strength: float
+    fraction: float | None
+    stays: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, fit for JSON."""
+        return dict(vars(self))
+
+
+def entry_order(
+    result: PathResult, feature_names: Sequence[str] | None = None
+) -> tuple[FeatureEntry, ...]:
+    """The input features of a path, the most persistent first.
+
+    The larger the strength at which a model still reads a feature, the more
+    the data loss would grow without it. The order is that of the strengths,
+    whichever way the path was run.
+
+    Args:
+        result: a `PathResult` of a model with a single flat input.
+        feature_names: str of each input feature, in their order. Defaults to
+            `None`: features are called by their indices.
+
+    Returns:
+        One `FeatureEntry` for each feature that is read at any strength, by
+        falling strength; those of one strength by their indices.
+
+    Raises:
+        ValueError: if the path does not tell which features are read, or
+            there are fewer names than features.
+
+    Example:
+
+    >>> import kreg
+    >>> points = [kreg.selection.PathPoint(strength, None, 0.5, 1, 0, 0, read,
+    ...     {"data_loss": 1.0}, {}, 1, 1, None, 0.1, True)
+    ...     for strength, read in [(0.4, ()), (0.2, (2,)), (0.1, (0, 2))]]
+    >>> path = kreg.selection.PathResult(tuple(points), "L1")
+    >>> for entry in kreg.selection.entry_order(path, ["age", "sex", "bmi"]):
+    ...     print(entry.name, entry.strength)
+    bmi 0.2
+    age 0.1
+    """
+    entries: dict[int, FeatureEntry] = {}
+    readings = _selected_by_falling_strength(result)
+    for place, (strength, fraction, selected) in enumerate(readings):
+        weaker = [later for _, _, later in readings[place:]]
+        for feature in sorted(selected - entries.keys()):
+            entries[feature] = FeatureEntry(
+                feature=feature,
+                name=_name(feature, feature_names),
+                strength=strength,
+                fraction=fraction,
+                stays=all(feature in later for later in weaker),
+            )
+    return tuple(entries.values())
+
+
+def first_features(result: PathResult, number: int) -> tuple[int, ...]:
+    """The input features that enter first, `number` of them at most.
+
+    Args:
+        result: a `PathResult` of a model with a single flat input.
+        number: int >= 1, the largest number of features. Where several enter
+            at one strength and not all fit, none of them is taken.
+
+    Returns:
+        The indices, in rising order.
+
+    Raises:
+        ValueError: if the path does not tell which features are read.
+
+    Example:
+
+    >>> import kreg
+    >>> points = [kreg.selection.PathPoint(strength, None, 0.5, 1, 0, 0, read,
+    ...     {"data_loss": 1.0}, {}, 1, 1, None, 0.1, True)
+    ...     for strength, read in [(0.4, (2,)), (0.2, (0, 2)), (0.1, (0, 1))]]
+    >>> path = kreg.selection.PathResult(tuple(points), "L1")
+    >>> kreg.selection.first_features(path, 2)
+    (0, 2)
+    """
+    number = positive_integer("number", number)
+    found: set[int] = set()
+    for _, _, selected in _selected_by_falling_strength(result):
+        if len(found | selected) > number:
+            break
+        found |= selected
+    return tuple(sorted(found))
+
+
+def _selected_by_falling_strength(
+    result: PathResult,
+) -> list[tuple[float, float | None, set[int]]]:
+    found = []
+    for point in result.points:
+        if point.selected_inputs is None:
+            raise ValueError(
+                "`result` must tell which input features are read, as a path "
+                "of a model with a single flat input does whose first layers "
+                "are dense. Received: result with selected_inputs=None at "
+                f"strength={point.strength}"
+            )
+        selected = set(point.selected_inputs)
+        found.append((point.strength, point.fraction, selected))
+    return sorted(found, key=lambda reading: -reading[0])
+
+
+def _name(feature: int, names: Sequence[str] | None) -> str:
+    if names is None:
+        return str(feature)
+    if feature >= len(names):
+        raise ValueError(
+            "`feature_names` must have a name for each input feature. "
+            f"Received: {len(names)} names, and a path that reads feature "
+            f"{feature}"
+        )
+    return str(names[feature])

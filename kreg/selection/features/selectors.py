@@ -1,0 +1,302 @@
+"""Feature selection by kreg as transformers of scikit-learn."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, Self
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from kreg.selection.features.entry_order import first_features
+from kreg.selection.features.stability import stability_selection
+from kreg.selection.paths.path import path
+from kreg.selection.training.inputs import input_lasso
+
+
+class InputSelector(SelectorMixin, BaseEstimator):
+    """Base of the selectors: checks the data, keeps what is selected.
+
+    A subclass has in `build_model` a function of the number of features, and
+    in `_fewest_rows` how many rows it needs.
+    """
+
+    _fewest_rows = 1
+
+    build_model: Callable[[int], keras.Model]
+    path_options: Mapping[str, Any] | None
+
+    @abstractmethod
+    def _selected(
+        self, build_model: Callable[[], keras.Model], data: Any
+    ) -> tuple[int, ...]:
+        """The indices of the features to keep."""
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803 (of scikit-learn)
+        y: Any,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Select features.
+
+        Args:
+            X: array of shape `(rows, features)`.
+            y: array of targets, a row each; labels that are not numbers
+                become 0, 1, ... in sorted order.
+            sample_weight: array of the weight of each row. Defaults to `None`:
+                equal ones.
+
+        Returns:
+            The selector itself.
+        """
+        x, y = validate_data(
+            self,
+            X,
+            y,
+            multi_output=True,
+            ensure_min_samples=self._fewest_rows,
+        )
+        y = np.asarray(y)
+        if y.dtype.kind not in "iufb":
+            y = np.unique(y, return_inverse=True)[1].reshape(y.shape)
+        data: tuple[Any, ...] = (x, y)
+        if sample_weight is not None:
+            data = (x, y, _check_sample_weight(sample_weight, x))
+        build_model = partial(self.build_model, x.shape[1])
+        self.support_ = np.zeros(x.shape[1], "bool")
+        self.support_[list(self._selected(build_model, data))] = True
+        return self
+
+    def _get_support_mask(self) -> NDArray[np.bool_]:
+        check_is_fitted(self)
+        return self.support_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class FeatureSelector(InputSelector):
+    """Keeps the input features that a penalized model reads.
+
+    A transformer of scikit-learn, for its pipelines and searches. Choose it
+    for prediction from fewer features; `StabilitySelector` is for knowing
+    which features matter. In a pipeline, selection sees the training rows of
+    each fold alone, so that cross-validation stays honest. Put a scaler before
+    it: a penalty compares weights, and so the scales of features.
+
+    Which features it keeps:
+
+    - with `strength`, those that the model reads after training at it;
+    - with `num_features`, those that enter a path first, so many at most;
+    - with neither, those that the best point of a path reads, by its
+      `monitor` on a fifth of the rows that is set aside.
+
+    Args:
+        build_model: a function of the number of features, an int, that returns
+            a new model with a single flat input of that many, built and
+            compiled. At the top of a module, if the selector is to be pickled
+            or run in other processes.
+        penalty: as for `kreg.path`. Defaults to
+            `kreg.selection.input_lasso`, on all kernels.
+        epochs: int >= 1, as for `kreg.path`. Defaults to `200`.
+        strength: float >= 0. Defaults to `None`: a path is run.
+        num_features: int >= 1, how many features to keep at most; not with
+            `strength`. Defaults to `None`: as many as validate best.
+        path_options: dict of other arguments of `kreg.path`, such as
+            `{"batch_size": None}`. Defaults to `None`.
+        seed: int >= 0, as for `kreg.path`. Defaults to `0`.
+
+    Attributes:
+        support_: bool array, whether each feature is kept.
+        path_: the `kreg.selection.PathResult`.
+
+    Raises:
+        ImportError: if scikit-learn is not installed.
+        TypeError: in `fit`, as `kreg.path`.
+        ValueError: in `fit`, as `kreg.path`; if both `strength` and
+            `num_features` are given; if the model does not tell which features
+            it reads.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> rng = numpy.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 5))
+    >>> y = 3.0 * x[:, 1] - 2.0 * x[:, 4] + rng.normal(size=100)
+    >>> def build_model(num_features):
+    ...     model = keras.Sequential([
+    ...         keras.Input((num_features,)), keras.layers.Dense(1)])
+    ...     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
+    ...     return model
+    >>> selector = kreg.selection.FeatureSelector(
+    ...     build_model, strength=1.0, path_options={"batch_size": None})
+    >>> selector.fit_transform(x, y).shape
+    (100, 2)
+    >>> selector.get_feature_names_out(["a", "b", "c", "d", "e"]).tolist()
+    ['b', 'e']
+    """
+
+    def __init__(
+        self,
+        build_model: Callable[[int], keras.Model],
+        penalty: Any = input_lasso,
+        *,
+        epochs: int = 200,
+        strength: float | None = None,
+        num_features: int | None = None,
+        path_options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.build_model = build_model
+        self.penalty = penalty
+        self.epochs = epochs
+        self.strength = strength
+        self.num_features = num_features
+        self.path_options = path_options
+        self.seed = seed
+
+    def _selected(
+        self, build_model: Callable[[], keras.Model], data: Any
+    ) -> tuple[int, ...]:
+        if self.strength is not None and self.num_features is not None:
+            raise ValueError(
+                "`strength` or `num_features` must be None: each says which "
+                f"features to keep. Received: strength={self.strength}, "
+                f"num_features={self.num_features}"
+            )
+        options: dict[str, Any] = {"verbose": 0, "seed": self.seed}
+        if self.strength is not None:
+            options["strengths"] = [self.strength]
+        elif self.num_features is None:
+            options["validation_split"] = 0.2
+        self.path_ = path(
+            build_model,
+            data,
+            self.penalty,
+            epochs=self.epochs,
+            **{**options, **(self.path_options or {})},
+        )
+        if self.num_features is not None:
+            return first_features(self.path_, self.num_features)
+        point = (
+            self.path_.best()
+            if self.strength is None
+            else self.path_.points[-1]
+        )
+        if point.selected_inputs is None:
+            raise ValueError(
+                "`build_model` must make a model with a single flat input "
+                "that dense layers read, or features that it does not read "
+                "cannot be told. Received: a model that has none"
+            )
+        return point.selected_inputs
+
+
+class StabilitySelector(InputSelector):
+    """Keeps the input features that most halves of the rows select.
+
+    A transformer of scikit-learn around
+    `kreg.selection.stability_selection`, which tells what it does, when to
+    choose it, and what it costs.
+
+    Args:
+        build_model: a function of the number of features, an int, that returns
+            a new model with a single flat input of that many, built and
+            compiled. At the top of a module, if the selector is to be pickled
+            or run in other processes.
+        penalty: as for `kreg.path`. Defaults to
+            `kreg.selection.input_lasso`, on all kernels.
+        epochs: int >= 1, as for `kreg.path`. Defaults to `200`.
+        expected_false: float > 0, the bound on the expected number of features
+            that are selected by mistake. Defaults to `1.0`.
+        threshold: float in (0.5, 1], the fraction of the halves. Defaults to
+            `0.75`.
+        pairs: int >= 1, how many pairs of halves. Defaults to `50`.
+        executor: a `concurrent.futures.Executor`. Defaults to `None`: in this
+            process.
+        path_options: dict of other arguments of `stability_selection`, such
+            as `{"batch_size": None}`. Defaults to `None`.
+        seed: int >= 0. Defaults to `0`.
+
+    Attributes:
+        support_: bool array, whether each feature is kept.
+        stability_: the `kreg.selection.StabilityResult`.
+
+    Raises:
+        ImportError: if scikit-learn is not installed.
+        TypeError: in `fit`, as `stability_selection`.
+        ValueError: in `fit`, as `stability_selection`.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> rng = numpy.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 5))
+    >>> y = 3.0 * x[:, 1] - 2.0 * x[:, 4] + rng.normal(size=100)
+    >>> def build_model(num_features):
+    ...     model = keras.Sequential([
+    ...         keras.Input((num_features,)), keras.layers.Dense(1)])
+    ...     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
+    ...     return model
+    >>> selector = kreg.selection.StabilitySelector(
+    ...     build_model, epochs=50, expected_false=1.6, pairs=1,
+    ...     path_options={"batch_size": None, "num_strengths": 8,
+    ...                   "ratio": 0.05})
+    >>> selector.fit(x, y).get_support(indices=True).tolist()
+    [1, 4]
+    """
+
+    _fewest_rows = 4
+
+    def __init__(
+        self,
+        build_model: Callable[[int], keras.Model],
+        penalty: Any = input_lasso,
+        *,
+        epochs: int = 200,
+        expected_false: float = 1.0,
+        threshold: float = 0.75,
+        pairs: int = 50,
+        executor: Executor | None = None,
+        path_options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.build_model = build_model
+        self.penalty = penalty
+        self.epochs = epochs
+        self.expected_false = expected_false
+        self.threshold = threshold
+        self.pairs = pairs
+        self.executor = executor
+        self.path_options = path_options
+        self.seed = seed
+
+    def _selected(
+        self, build_model: Callable[[], keras.Model], data: Any
+    ) -> tuple[int, ...]:
+        self.stability_ = stability_selection(
+            build_model,
+            data,
+            self.penalty,
+            epochs=self.epochs,
+            expected_false=self.expected_false,
+            threshold=self.threshold,
+            pairs=self.pairs,
+            executor=self.executor,
+            seed=self.seed,
+            **{"verbose": 0, **(self.path_options or {})},
+        )
+        return self.stability_.selected

@@ -1,0 +1,205 @@
+"""What stability selection came to, and its bound on false features."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kreg._arguments import positive_integer, positive_number, real_number
+from kreg.files.atomic import write_whole
+
+
+def stability_bound(
+    num_selected: float,
+    num_features: int,
+    threshold: float,
+    *,
+    pairs: int = 50,
+    unimodal: bool = False,
+) -> float:
+    """The largest expected number of features that are selected by mistake.
+
+    With q features selected on a half of the rows on average, of p, and those
+    taken that at least the fraction `threshold` of the halves select:
+
+        q ** 2 / (p * (2 * threshold - 1))
+
+    A mistake is a feature that one half selects no more often than one drawn
+    at random would be, with probability q / p or less. Under exchangeability
+    of the noise features, these are the noise features. Nothing else is
+    assumed.
+
+    With `unimodal=True` the bound is about half of that. It then assumes that
+    the fraction of the pairs in which both halves select such a feature has a
+    unimodal distribution, which is usual but cannot be checked.
+
+    Args:
+        num_selected: float > 0, q. At most `num_features`.
+        num_features: int >= 1, p.
+        threshold: float in (0.5, 1].
+        pairs: int >= 1, the number of complementary pairs of halves; only the
+            unimodal bound depends on it. Defaults to `50`.
+        unimodal: bool. Defaults to `False`.
+
+    Returns:
+        The bound, a float; it says nothing where it is above `num_features`.
+
+    Raises:
+        ValueError: if an argument is out of its range, or `threshold` is so
+            near 0.5 that the unimodal bound does not hold.
+
+    Example:
+
+    >>> import kreg
+    >>> round(kreg.selection.stability_bound(2, 9, 0.75), 3)
+    0.889
+    >>> round(kreg.selection.stability_bound(2, 9, 0.75, unimodal=True), 3)
+    0.454
+
+    References:
+
+    - Meinshausen and Buehlmann, "Stability selection", Journal of the Royal
+      Statistical Society B 72 (2010), theorem 1.
+    - Shah and Samworth, "Variable selection with error control: another look
+      at stability selection", Journal of the Royal Statistical Society B 75
+      (2013), theorems 1 and 2.
+    """
+    num_features = positive_integer("num_features", num_features)
+    pairs = positive_integer("pairs", pairs)
+    threshold = checked_threshold(threshold)
+    num_selected = positive_number("num_selected", num_selected)
+    if num_selected > num_features:
+        raise ValueError(
+            "`num_selected` must be at most `num_features`. Received: "
+            f"num_selected={num_selected}, num_features={num_features}"
+        )
+    factor = 1.0 / (2.0 * threshold - 1.0)
+    if unimodal:
+        factor = _unimodal_factor(threshold, pairs, num_selected / num_features)
+    return factor * num_selected**2 / num_features
+
+
+def largest_number(
+    expected_false: float, num_features: int, threshold: float
+) -> int:
+    """The most features a half may select to keep the bound; perhaps 0."""
+    allowed = expected_false * num_features * (2.0 * threshold - 1.0)
+    number = int(allowed**0.5)
+    if (number + 1) ** 2 <= allowed:
+        number += 1  # where the root was rounded down
+    return min(number, num_features)
+
+
+def checked_threshold(value: float) -> float:
+    """Return `value` as a float in (0.5, 1], or raise."""
+    threshold = real_number("threshold", value)
+    if not 0.5 < threshold <= 1.0:
+        raise ValueError(
+            "`threshold` must be a fraction in (0.5, 1]. "
+            f"Received: threshold={value!r}"
+        )
+    return threshold
+
+
+def _unimodal_factor(threshold: float, pairs: int, share: float) -> float:
+    """`C(threshold, pairs)` of theorem 2 of Shah and Samworth."""
+    lowest = 0.5 + min(share**2, 0.5 / pairs + 0.75 * share**2)
+    if share > 3**-0.5 or threshold <= max(lowest, 0.5 + 0.5 / pairs):
+        raise ValueError(
+            "`threshold` must be larger, or `num_selected` smaller, for the "
+            f"unimodal bound. Received: threshold={threshold}, with "
+            f"{share:.3g} of the features selected and {pairs} pairs"
+        )
+    if threshold <= 0.75:
+        return 1.0 / (2.0 * (2.0 * threshold - 1.0 - 0.5 / pairs))
+    return 4.0 * (1.0 - threshold + 0.5 / pairs) / (1.0 + 1.0 / pairs)
+
+
+@dataclass(frozen=True)
+class StabilityResult:
+    """How often halves of the rows select each input feature.
+
+    Args:
+        selections: for each half the indices of the features that it selects;
+            the halves of a pair follow each other.
+        num_features: how many features there are.
+        limit: how many of them a half may select.
+        threshold: the fraction of the halves from which on a feature is
+            stable.
+        seed: the seed of the halves and the paths.
+
+    Example:
+
+    >>> import kreg
+    >>> result = kreg.selection.StabilityResult(
+    ...     ((0, 2), (2,), (2, 3), (0, 2)), num_features=8, limit=2,
+    ...     threshold=0.75)
+    >>> result.frequencies
+    (0.5, 0.0, 1.0, 0.25, 0.0, 0.0, 0.0, 0.0)
+    >>> result.selected, result.expected_false
+    ((2,), 1.0)
+    """
+
+    selections: tuple[tuple[int, ...], ...]
+    num_features: int
+    limit: int
+    threshold: float
+    seed: int = 0
+
+    @property
+    def frequencies(self) -> tuple[float, ...]:
+        """The fraction of the halves that select each feature."""
+        counts = [0] * self.num_features
+        for selection in self.selections:
+            for feature in selection:
+                counts[feature] += 1
+        return tuple(count / len(self.selections) for count in counts)
+
+    @property
+    def selected(self) -> tuple[int, ...]:
+        """The indices of the stable features, in rising order."""
+        return tuple(
+            feature
+            for feature, frequency in enumerate(self.frequencies)
+            if frequency >= self.threshold
+        )
+
+    @property
+    def expected_false(self) -> float:
+        """The bound on the expected number of stable ones by mistake."""
+        return stability_bound(self.limit, self.num_features, self.threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON."""
+        return {
+            **asdict(self),
+            "selections": [list(features) for features in self.selections],
+            "frequencies": list(self.frequencies),
+            "selected": list(self.selected),
+            "expected_false": self.expected_false,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "StabilityResult":
+        """The result that `to_dict` made `values` of."""
+        return cls(
+            selections=tuple(
+                tuple(int(i) for i in features)
+                for features in values["selections"]
+            ),
+            num_features=values["num_features"],
+            limit=values["limit"],
+            threshold=values["threshold"],
+            seed=values["seed"],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as JSON; a file that is there is replaced."""
+        text = json.dumps(self.to_dict(), indent=1)
+        write_whole(Path(path), lambda file: file.write(text.encode()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "StabilityResult":
+        """Read what `save` wrote."""
+        return cls.from_dict(json.loads(Path(path).read_text()))

@@ -1,0 +1,143 @@
+"""Folders of finished work: each belongs to one call, and holds whole files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg.files.atomic import write_whole
+from kreg.results.files import Weights
+from kreg.selection.training.models import Values, assign_values, values_of
+from kreg.selection.training.point import PathPoint
+
+_LONGEST = 120
+
+
+def claim_directory(
+    directory: Path, work: str, identity: Mapping[str, Any]
+) -> None:
+    """Write into a folder what it is for, or see that it is for the same.
+
+    Args:
+        directory: the folder, created if it is not there.
+        work: what it is for, in a word, which is also the name of the file.
+        identity: what tells this work from others, fit for JSON.
+
+    Raises:
+        ValueError: if the folder holds other work.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / f"{work}.json"
+    text = json.dumps(identity, indent=1)
+    if not file.exists():
+        write_whole(file, lambda open_file: open_file.write(text.encode()))
+        return
+    there, here = json.loads(file.read_text()), json.loads(text)
+    differing = [
+        key + _both(there.get(key), here.get(key))
+        for key in sorted({*there, *here})
+        if there.get(key) != here.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"`directory` must be empty, or hold this very {work}: choose "
+            f"another folder. Received: directory={str(directory)!r}, whose "
+            f"{work} has other {', '.join(differing)}"
+        )
+
+
+def _both(there: Any, here: Any) -> str:
+    """What is there and here, where it is short enough to be of use."""
+    text = f" ({there!r} there, {here!r} here)"
+    return text if len(text) <= _LONGEST else ""
+
+
+Header = dict[str, Any]
+
+
+class Checkpoints:
+    """Finished points, and the state from which the path goes on.
+
+    Args:
+        directory: the folder, created if it is not there; None keeps nothing.
+        identity: what tells this path from others.
+
+    Raises:
+        ValueError: if the folder holds another path.
+    """
+
+    def __init__(
+        self, directory: str | Path | None, identity: Mapping[str, Any]
+    ) -> None:
+        self._directory = None if directory is None else Path(directory)
+        if self._directory is None:
+            return
+        claim_directory(self._directory, "path", identity)
+
+    def save_point(
+        self, number: int, point: PathPoint, weights: Weights
+    ) -> None:
+        """Write what a point came to."""
+        self._write(f"point_{number:04d}.npz", point.to_dict(), weights)
+
+    def load_point(self, number: int) -> tuple[PathPoint, Weights]:
+        """Read what a point came to."""
+        header, weights = self._read(f"point_{number:04d}.npz")
+        return PathPoint.from_dict(header), tuple(weights)
+
+    def save_state(
+        self, header: Header, model: keras.Model, before: Values
+    ) -> None:
+        """Write from where the path goes on.
+
+        Args:
+            header: what can be JSON, `"finished"` points among it.
+            model: the model, with its optimizer.
+            before: the weights one point earlier.
+        """
+        if self._directory is not None:
+            state = values_of(_state(model))
+            self._write("state.npz", header, [*state, *before])
+
+    def load_state(self, model: keras.Model) -> tuple[Header, Values] | None:
+        """Put the saved state on a model; None if there is none.
+
+        Returns:
+            What was saved beside the state of the model.
+        """
+        if self._directory is None or not self._path("state.npz").exists():
+            return None
+        header, arrays = self._read("state.npz")
+        variables = _state(model)
+        size = len(variables)
+        assign_values(variables, arrays[:size])
+        return header, arrays[size:]
+
+    def _path(self, name: str) -> Path:
+        return Path(self._directory or ".", name)
+
+    def _write(
+        self, name: str, header: Header, arrays: Sequence[NDArray[Any]]
+    ) -> None:
+        if self._directory is None:
+            return
+        named: dict[str, Any] = {str(i): a for i, a in enumerate(arrays)}
+        text = np.array(json.dumps(header))
+        write_whole(
+            self._path(name),
+            lambda file: np.savez(file, header=text, **named),
+        )
+
+    def _read(self, name: str) -> tuple[Header, list[NDArray[Any]]]:
+        with np.load(self._path(name)) as found:
+            arrays = [found[str(i)] for i in range(len(found.files) - 1)]
+            return json.loads(str(found["header"])), arrays
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    """All that training goes on from: weights, seeds, and the optimizer's."""
+    return [*model.variables, *model.optimizer.variables]

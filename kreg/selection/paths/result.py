@@ -1,0 +1,140 @@
+"""What a path came to."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kreg.results.files import Weights, data_frame, load_result, save_result
+from kreg.selection.training.point import PathPoint
+from kreg.selection.training.stopping import more_is_better
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """The points of a path, in the order in which they were run.
+
+    Args:
+        points: one point for each strength.
+        penalty: the penalty, as text.
+        monitor: the name of the metric by which points are compared.
+        strength_max: the strength above which everything is zero; None where
+            it was not computed.
+        seed: the seed of the path.
+        start: what the model was before the path, trained without a strength;
+            None where the path began with its first point.
+        weights: for each point what `model.get_weights()` gave; None where
+            they were not kept.
+
+    Example:
+
+    >>> import kreg
+    >>> points = [kreg.selection.PathPoint(strength, None, 0.5, 10, 0, 0, None,
+    ...     {}, {"data_loss": loss}, 1, 1, None, 0.1, True)
+    ...     for strength, loss in [(0.1, 3.0), (0.2, 2.0), (0.4, 5.0)]]
+    >>> result = kreg.selection.PathResult(tuple(points), "L1")
+    >>> result.best().strength
+    0.2
+    """
+
+    points: tuple[PathPoint, ...]
+    penalty: str
+    monitor: str = "data_loss"
+    strength_max: float | None = None
+    seed: int = 0
+    start: PathPoint | None = None
+    weights: tuple[Weights, ...] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def best(self) -> PathPoint:
+        """The point with the best validation `monitor`.
+
+        More is better of accuracies, AUC, precision, recall, F1, R2 and IoU,
+        less of all else. Of equals the largest strength.
+
+        Raises:
+            ValueError: if the points have no such validation figure.
+        """
+        return self.points[self.best_index()]
+
+    def best_index(self) -> int:
+        """The index of the best point in `points`."""
+        scores = [self._score(point) for point in self.points]
+        known = [score for score in scores if not math.isnan(score)]
+        if not known:
+            raise ValueError(
+                "`monitor` must be a validation figure that is a number at "
+                "one point at least; give `path` validation data. "
+                f"Received: monitor={self.monitor!r}, with the figures "
+                f"{sorted({n for p in self.points for n in p.validation})}"
+            )
+        return max(
+            (i for i, score in enumerate(scores) if score == max(known)),
+            key=lambda i: self.points[i].strength,
+        )
+
+    def _score(self, point: PathPoint) -> float:
+        """The validation figure, of which more is better."""
+        value = point.validation.get(self.monitor, math.nan)
+        return value if more_is_better(self.monitor) else -value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, ready for JSON; no weights."""
+        return {
+            "penalty": self.penalty,
+            "monitor": self.monitor,
+            "strength_max": self.strength_max,
+            "seed": self.seed,
+            "start": None if self.start is None else self.start.to_dict(),
+            "points": [point.to_dict() for point in self.points],
+        }
+
+    @classmethod
+    def from_dict(
+        cls,
+        values: Mapping[str, Any],
+        weights: tuple[Weights, ...] | None = None,
+    ) -> "PathResult":
+        """The result that `to_dict` made `values` of."""
+        start = values["start"]
+        return cls(
+            **{
+                **values,
+                "points": tuple(map(PathPoint.from_dict, values["points"])),
+                "start": None if start is None else PathPoint.from_dict(start),
+            },
+            weights=weights,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as JSON, and the weights in an `.npz` beside it.
+
+        Args:
+            path: str or path of the JSON file; replaced if it is there.
+        """
+        save_result(path, self.to_dict(), self.weights)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PathResult":
+        """Read what `save` wrote."""
+        return cls.from_dict(*load_result(path))
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row for each point.
+
+        The metrics are columns named `train_<metric>` and
+        `validation_<metric>`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        rows = []
+        for point in self.points:
+            row = point.to_dict()
+            for part in ("train", "validation"):
+                figures = row.pop(part)
+                row.update({f"{part}_{k}": v for k, v in figures.items()})
+            rows.append(row)
+        return data_frame(rows)

@@ -1,0 +1,313 @@
+"""A path that is being run."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg.results.files import Weights
+from kreg.selection.data.rows import TrainingData
+from kreg.selection.paths.checkpoints import Checkpoints, Header
+from kreg.selection.paths.result import PathResult
+from kreg.selection.progress import shown_progress
+from kreg.selection.strengths.grid import Direction, geometric_grid
+from kreg.selection.strengths.penalty_family import PenaltyFamily
+from kreg.selection.strengths.strength_max import (
+    largest_shrinking_strength,
+    largest_zeroing_strength,
+)
+from kreg.selection.training.gradient import data_gradient, rows_at_once
+from kreg.selection.training.inputs import is_linear
+from kreg.selection.training.models import (
+    Values,
+    assign_values,
+    make_proximal,
+    values_of,
+)
+from kreg.selection.training.point import (
+    PathPoint,
+    Settings,
+    Training,
+    iterations,
+    point_of,
+)
+from kreg.selection.training.stopping import (
+    ALWAYS_KNOWN,
+    refuse_unknown_monitor,
+)
+from kreg.surgery import freeze_support
+
+_LENGTHS = (1.0, 0.5)
+
+
+def extrapolate(
+    variables: Sequence[keras.Variable],
+    before: Values,
+    strengths: Sequence[float],
+    objective: Callable[[], float],
+) -> Values:
+    """Move weights on as far as they would come at the next strength.
+
+    This is the predictor of a predictor-corrector method; training corrects.
+    Weights are taken as linear in the logarithm of the strength. All of the
+    way is gone, or a half, or nothing, whichever the objective is lowest at.
+    A weight that would lose its sign stays, so nothing becomes zero here, and
+    zeros remain.
+
+    Args:
+        variables: the weights, as they are at the last strength.
+        before: what they were at the strength before it; empty if unknown.
+        strengths: the one before, the last, and the next.
+        objective: tells the objective at the next strength.
+
+    Returns:
+        The weights before they were moved.
+
+    References:
+        Park and Hastie, "L1-regularization path algorithm for generalized
+        linear models", Journal of the Royal Statistical Society B 69(4), 2007.
+    """
+    last = values_of(variables)
+    if not before or min(strengths) == 0.0:
+        return last
+    first, second, third = map(math.log, strengths)
+    ratio = (third - second) / (second - first)
+    best, lowest = last, objective()
+    for length in _LENGTHS:
+        moved = [
+            _with_signs_kept(new, new + length * ratio * (new - old))
+            for old, new in zip(before, last, strict=True)
+        ]
+        assign_values(variables, moved)
+        reached = objective()
+        if reached < lowest:
+            best, lowest = moved, reached
+    assign_values(variables, best)
+    return last
+
+
+def _with_signs_kept(
+    weights: NDArray[Any], moved: NDArray[Any]
+) -> NDArray[Any]:
+    return np.where(weights * moved > 0.0, moved, weights)
+
+
+_START = -1
+# With fewer, the three passes that `extrapolate` takes would cost too much.
+_EPOCHS_TO_EXTRAPOLATE = 32
+
+
+class PathRun:
+    """The models of a path, and what is known of it so far.
+
+    Args:
+        model: the model of all points, as `build_model` made it.
+        twin: another one for refits; None for none.
+        family: the penalty.
+        settings: how to train at each strength.
+        data: the data.
+        store: what is finished.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        twin: keras.Model | None,
+        family: PenaltyFamily,
+        settings: Settings,
+        data: TrainingData,
+        store: Checkpoints,
+    ) -> None:
+        self._model = model
+        self._family = family
+        self._settings = settings
+        self._training = Training(settings, data, rows_at_once(model))
+        self._train = data.train
+        self._store = store
+        self._penalized = _prepared(model, family)
+        self._linear = is_linear(model)
+        self._twin = twin
+        self._fresh: Values = []
+        if twin is not None:
+            _prepared(twin, family)
+            self._fresh = values_of(twin.optimizer.variables)
+        self._known: Header = {}
+        self._before: Values = []
+
+    def prepare(
+        self,
+        given: Sequence[float] | None,
+        grid: tuple[int, float],
+        direction: Direction,
+    ) -> None:
+        """Find the strengths and the start, or take them from the store.
+
+        Args:
+            given: the strengths; None for a grid.
+            grid: the number of strengths of the grid, and its ratio.
+            direction: whether strengths go up or down.
+        """
+        found = self._store.load_state(self._model)
+        if found is None:
+            self._refuse_unknown_monitor()
+            self._known = self._begun(given, grid, direction)
+            self._save_state()
+        else:
+            self._known, self._before = found
+        self._training.optimality = self._known["optimality"]
+
+    def result(self, verbose: int) -> PathResult:
+        """Run what is not finished; return all points."""
+        strengths = self._known["strengths"]
+        monitor = self._settings.monitor
+        done: list[tuple[PathPoint, Weights]] = []
+        with shown_progress(len(strengths), monitor, verbose) as show:
+            for number, strength in enumerate(strengths):
+                if number < self._known["finished"]:
+                    done.append(self._store.load_point(number))
+                else:
+                    done.append(self._finished(number, strength))
+                show(done[-1][0])
+        start = self._known["start"]
+        return PathResult(
+            points=tuple(point for point, _ in done),
+            penalty=self._family.text,
+            monitor=monitor,
+            strength_max=self._known["strength_max"],
+            seed=self._settings.seed,
+            start=None if start is None else PathPoint.from_dict(start),
+            weights=tuple(weights for _, weights in done),
+        )
+
+    def _refuse_unknown_monitor(self) -> None:
+        monitor, model = self._settings.monitor, self._model
+        if monitor not in ALWAYS_KNOWN:
+            known = self._training.on_validation_data(model)
+            known = known or self._training.on_training_data(model)
+            refuse_unknown_monitor(monitor, known)
+
+    def _begun(
+        self,
+        given: Sequence[float] | None,
+        grid: tuple[int, float],
+        direction: Direction,
+    ) -> Header:
+        """What is known before the first point; the model is at its start."""
+        model, family = self._model, self._family
+        train, limit = self._train, self._settings.tolerance
+        if limit is not None:
+            with data_gradient(model, train) as gradient:
+                limit *= _norm(gradient())
+        self._training.optimality = limit
+        start = None
+        if given is None and not self._linear:
+            start = self._trained(model, _START, 0.0, None).to_dict()
+        largest = None
+        if given is None or self._linear:
+            largest = largest_zeroing_strength(model, train, family)
+        if given is None:
+            top = largest or largest_shrinking_strength(model, train, family)
+            given = geometric_grid(top, *grid)
+        if direction == "down" and self._linear:
+            for variable in self._penalized:
+                variable.assign(ops.zeros(variable.shape, variable.dtype))
+        return {
+            "finished": 0,
+            "strengths": sorted(given, reverse=direction == "down"),
+            "strength_max": largest,
+            "optimality": limit,
+            "start": start,
+        }
+
+    def _finished(
+        self, number: int, strength: float
+    ) -> tuple[PathPoint, Weights]:
+        """Run a point, and keep it."""
+        largest = self._known["strength_max"]
+        point = self._trained(self._model, number, strength, largest)
+        model = self._model
+        if self._twin is not None:
+            model = self._twin
+            point = self._refitted(model, number, point)
+        weights = tuple(model.get_weights())
+        self._store.save_point(number, point, weights)
+        self._known = {**self._known, "finished": number + 1}
+        self._save_state()
+        return point, weights
+
+    def _save_state(self) -> None:
+        self._store.save_state(self._known, self._model, self._before)
+
+    def _trained(
+        self,
+        model: keras.Model,
+        number: int,
+        strength: float,
+        strength_max: float | None,
+    ) -> PathPoint:
+        self._family.penalty.multiplier = strength
+        before = iterations(model), time.perf_counter()
+        frozen = model is self._twin
+        if number > 0 and not frozen:
+            self._begin_where_the_last_lead(number)
+        trained = self._training.train(model, number, frozen=frozen)
+        return point_of(
+            model,
+            self._training,
+            self._family.on(model),
+            strength,
+            strength_max,
+            before,
+            trained,
+        )
+
+    def _begin_where_the_last_lead(self, number: int) -> None:
+        if self._settings.epochs < _EPOCHS_TO_EXTRAPOLATE:
+            return
+        model, training = self._model, self._training
+        self._before = extrapolate(
+            model.trainable_variables,
+            self._before,
+            self._known["strengths"][max(0, number - 2) : number + 1],
+            # A test step of the user's own may not tell the loss.
+            lambda: training.on_training_data(model).get("loss", math.nan),
+        )
+
+    def _refitted(
+        self, twin: keras.Model, number: int, point: PathPoint
+    ) -> PathPoint:
+        """Train the twin on with the zeros of the model, and no penalty."""
+        twin.set_weights(self._model.get_weights())
+        assign_values(twin.optimizer.variables, self._fresh)
+        freeze_support(twin, self._family.on(twin))
+        again = self._trained(
+            twin, number, point.strength, self._known["strength_max"]
+        )
+        return replace(
+            again,
+            epochs=point.epochs + again.epochs,
+            steps=point.steps + again.steps,
+            seconds=point.seconds + again.seconds,
+            optimality=point.optimality,
+            converged=point.converged and again.converged,
+        )
+
+
+def _prepared(
+    model: keras.Model, family: PenaltyFamily
+) -> list[keras.Variable]:
+    """Put the penalty on a model, and what applies it."""
+    penalized = family.attach(model)
+    make_proximal(model)
+    model.optimizer.build(model.trainable_variables)
+    return penalized
+
+
+def _norm(arrays: Sequence[Any]) -> float:
+    return float(np.sqrt(sum(float(np.sum(np.square(a))) for a in arrays)))

@@ -1,0 +1,208 @@
+"""Axes, colours and labels that all plots share."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+# Okabe and Ito's, told apart by colour-blind people too, and in grey.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)
+GREY = "#999999"
+_APART = 0.055  # of the height of the axes, between two labels
+_BESIDE = 0.2  # of their width, within which labels could touch
+_ROW = 0.2  # inches, of a row with a name
+
+
+def axes_for(ax: "Axes | None", rows: int = 0) -> "Axes":
+    """The axes to draw into, new ones for None.
+
+    Args:
+        ax: axes, or None.
+        rows: how many rows with a name new axes have room for.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        TypeError: if `ax` is no axes.
+    """
+    try:
+        from matplotlib.axes import Axes
+    except ImportError as error:
+        raise ImportError(
+            "plots need matplotlib, which is not installed: "
+            "run `pip install 'kreg[plot]'`"
+        ) from error
+    if ax is None:
+        from matplotlib import pyplot
+
+        height = max(4.0, _ROW * rows + 0.8)
+        _, ax = pyplot.subplots(figsize=(6.4, height), layout="constrained")
+    elif not isinstance(ax, Axes):
+        raise TypeError(
+            "`ax` must be the axes of matplotlib to draw into, or None for "
+            f"new ones. Received: ax={ax!r} (of type {type(ax).__name__})"
+        )
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def strength_axis(ax: "Axes", strengths: Iterable[float]) -> list[float]:
+    """Make x the strength, on a logarithmic scale if there are several.
+
+    Returns:
+        Where each strength is drawn. On a logarithmic scale 0 is put one
+        spacing left of the smallest other strength.
+    """
+    ax.set_xlabel("strength")
+    values = list(strengths)
+    positive = sorted({value for value in values if value > 0})
+    if len(set(values)) < 2:
+        return values
+    ax.set_xscale("log")
+    if len(positive) == len(set(values)):
+        return values
+    spacing = 10.0
+    if len(positive) > 1:
+        spacing = (positive[-1] / positive[0]) ** (1 / (len(positive) - 1))
+    zero = positive[0] / max(spacing, 2.0)
+    ax.axvline(zero, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+    ax.annotate(
+        "0",
+        (zero, 0.0),
+        (0.0, -ax.xaxis.get_tick_padding() - 3.5),
+        xycoords=ax.get_xaxis_transform(),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+    )
+    return [value if value > 0 else zero for value in values]
+
+
+def label_ends(
+    ax: "Axes",
+    labels: Sequence[tuple[float, str, str]],
+    *,
+    at_left: bool = False,
+) -> None:
+    """Write labels beside the axes, at the height of the ends of their lines.
+
+    Args:
+        ax: the axes, with their final limits.
+        labels: the height of the end of each line, its text, its colour.
+        at_left: whether they are left of the axes, and not right.
+    """
+    known = [label for label in labels if math.isfinite(label[0])]
+    low, high = ax.get_ylim()
+    heights = [(y - low) / (high - low) for y, _, _ in known]
+    for height, (_, text, colour) in zip(_spread(heights), known, strict=True):
+        ax.text(
+            -0.01 if at_left else 1.01,
+            height,
+            text,
+            transform=ax.transAxes,
+            color=colour,
+            va="center",
+            ha="right" if at_left else "left",
+            fontsize="small",
+        )
+
+
+def label_points(
+    ax: "Axes", labels: Sequence[tuple[float, float, str, str]]
+) -> None:
+    """Write labels above points, moved up where they would touch.
+
+    Args:
+        ax: the axes, with their final limits.
+        labels: x and y of each point, its text, its colour.
+    """
+    known = [label for label in labels if math.isfinite(label[1])]
+    left, right = ax.get_xlim()
+    low, high = ax.get_ylim()
+    written: list[tuple[float, float]] = []
+    for x, y, text, colour in sorted(known, key=lambda label: label[1]):
+        place = (x - left) / (right - left)
+        height = (y - low) / (high - low) + _APART
+        beside = [h for at, h in written if abs(at - place) < _BESIDE]
+        height = max([height, *(h + _APART for h in beside)])
+        written.append((place, height))
+        is_right = place > 0.8
+        ax.text(
+            place + (-0.025 if is_right else 0.025),
+            height,
+            text,
+            transform=ax.transAxes,
+            color=colour,
+            va="center",
+            ha="right" if is_right else "left",
+            fontsize="small",
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0},
+        )
+
+
+def name_rows(ax: "Axes", names: Sequence[str], number: int) -> None:
+    """Name rows from the top down, as large as they have room.
+
+    Args:
+        ax: the axes.
+        names: the name of each row.
+        number: how many rows there would be if all were shown.
+    """
+    rows = max(len(names), 1)
+    room = 72.0 * ax.get_window_extent().height / ax.figure.dpi / rows
+    ax.set_yticks(range(len(names)), names, fontsize=min(10.0, 0.8 * room))
+    ax.set_ylim(rows - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    if len(names) < number:
+        ax.set_ylabel(f"the first {len(names)} of {number} features")
+
+
+def mark_chosen(ax: "Axes", place: float, strength: float) -> None:
+    """A vertical line where the chosen strength is drawn, and its value."""
+    ax.axvline(place, color="black", linewidth=0.8, linestyle="--", zorder=0)
+    ax.text(
+        place,
+        1.01,
+        f"{strength:.3g}",
+        transform=ax.get_xaxis_transform(),
+        ha="center",
+        fontsize="small",
+    )
+
+
+def readable(metric: str) -> str:
+    """The name of a metric in words."""
+    return metric.replace("_", " ")
+
+
+def _spread(heights: Sequence[float]) -> list[float]:
+    """The heights moved as little as keeps them apart, in the same order."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    # Groups of neighbours that touch, each centred on its members.
+    groups: list[list[int]] = []
+
+    def bottom(group: list[int]) -> float:
+        centre = sum(heights[i] for i in group) / len(group)
+        return centre - _APART * (len(group) - 1) / 2
+
+    for i in order:
+        groups.append([i])
+        while len(groups) > 1 and bottom(groups[-1]) < bottom(
+            groups[-2]
+        ) + _APART * len(groups[-2]):
+            last = groups.pop()
+            groups[-1].extend(last)
+    moved: dict[int, Any] = {}
+    for group in groups:
+        for place, i in enumerate(group):
+            moved[i] = bottom(group) + _APART * place
+    return [moved[i] for i in range(len(heights))]

@@ -1,0 +1,3 @@
+"""Penalties whose strength moves, and the strengths to try."""
+
+__all__: list[str] = []

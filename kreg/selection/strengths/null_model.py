@@ -1,0 +1,161 @@
+"""The model in which all that is penalized is zero."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg.selection.data.batches import some_rows
+from kreg.selection.training.gradient import DataGradient, data_gradient
+from kreg.selection.training.inputs import is_linear
+
+_STEPS = 200
+_SMALL = 1e-6
+# How many steps without a smaller gradient tell that rounding is reached.
+_STALLED = 10
+
+
+def fit_unpenalized(
+    gradient: DataGradient, penalized: Sequence[keras.Variable]
+) -> None:
+    """Minimise the data loss over the weights that have no penalty.
+
+    By gradient steps whose length the last two gradients tell (Barzilai and
+    Borwein, "Two-Point Step Size Gradient Methods", 1988): biases are few, and
+    at the null model each acts on an output of its own.
+
+    Args:
+        gradient: the gradient of the model.
+        penalized: the weights with a penalty, which are zero.
+    """
+    fixed = {id(variable) for variable in penalized}
+    variables = gradient.model.trainable_variables
+    free = [i for i, v in enumerate(variables) if id(v) not in fixed]
+    if not free:
+        return
+
+    def at(values: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        start = 0
+        for i in free:
+            shape = tuple(variables[i].shape)
+            stop = start + int(np.prod(shape))
+            variables[i].assign(values[start:stop].reshape(shape))
+            start = stop
+        found = gradient()
+        rest = [g for i, g in enumerate(found) if i not in free]
+        return _flat([found[i] for i in free]), float(
+            np.linalg.norm(_flat(rest))
+        )
+
+    values = _flat([ops.convert_to_numpy(variables[i]) for i in free])
+    slope, scale = at(values)
+    length = 1.0 / max(1.0, float(np.linalg.norm(slope)))
+    best = float(np.linalg.norm(slope)), values
+    stalled = 0
+    for _ in range(_STEPS):
+        if best[0] <= _SMALL * scale or stalled == _STALLED:
+            break
+        moved = values - length * slope
+        after, scale = at(moved)
+        change, bend = moved - values, after - slope
+        product = float(change @ bend)
+        if product <= 0.0:
+            length *= 2.0
+        else:
+            length = product / float(bend @ bend)
+        values, slope = moved, after
+        size = float(np.linalg.norm(slope))
+        stalled += 1
+        if size < best[0]:
+            best, stalled = (size, values), 0
+    at(best[1])
+
+
+def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    flat = [np.asarray(array, "float64").reshape(-1) for array in arrays]
+    return np.concatenate(flat) if flat else np.zeros(0)
+
+
+# Which part of the largest rise of the loss tells that a weight is needed.
+_NEEDED = 0.5
+# How many rows tell the scale of a network.
+_ROWS = 4096
+
+StrengthOf = Callable[[DataGradient, Any, NDArray[Any]], float | None]
+
+
+def strength_at_zero(
+    model: keras.Model,
+    train: Any,
+    penalized: Sequence[keras.Variable],
+    strength_of: StrengthOf,
+) -> float | None:
+    """The strength that zero has for a whole model.
+
+    A linear model needs the largest that its weights have. A network is gone
+    with the first weight that it cannot do without: those that cost at least
+    half as much as the dearest one, if they alone are zero.
+
+    Args:
+        model: a compiled model.
+        train: the training data.
+        penalized: the weights with a penalty.
+        strength_of: the strength of one weight from the function that gives
+            gradients, the weight, which is zero then, and the gradient of the
+            data loss there; None if it has none.
+
+    Returns:
+        A float, or None if no weight has a strength.
+    """
+    found, linear = [], is_linear(model)
+    if not linear:
+        train = some_rows(train, _ROWS)
+    with data_gradient(model, train) as gradient:
+        gradient()
+        trained = gradient.loss
+        for variable, slope in _slopes_at_zero(gradient, penalized):
+            loss = gradient.loss
+            strength = strength_of(gradient, variable, slope)
+            if strength is not None:
+                found.append((strength, loss - trained))
+    if not found:
+        return None
+    strengths, rises = map(np.array, zip(*found, strict=True))
+    if linear:
+        return float(strengths.max())
+    # Before training weights may be of no use, and a loss may not be known.
+    if rises.max() > 0.0:
+        strengths = strengths[rises >= _NEEDED * rises.max()]
+    return float(strengths.min())
+
+
+def by_variable(gradient: DataGradient) -> dict[int, NDArray[Any]]:
+    """The gradient now, by the identities of the trainable variables."""
+    variables = gradient.model.trainable_variables
+    found = gradient()
+    return {id(v): value for v, value in zip(variables, found, strict=True)}
+
+
+def _slopes_at_zero(
+    gradient: DataGradient, penalized: Sequence[keras.Variable]
+) -> Iterator[tuple[keras.Variable, NDArray[Any]]]:
+    """Each weight, with the gradient of the data loss where it is zero.
+
+    In a linear model all are zero at once, and what has no penalty is fitted.
+    """
+    if is_linear(gradient.model):
+        for variable in penalized:
+            variable.assign(np.zeros(variable.shape))
+        fit_unpenalized(gradient, penalized)
+        found = by_variable(gradient)
+        for variable in penalized:
+            yield variable, found[id(variable)]
+        return
+    for variable in penalized:
+        before = np.array(ops.convert_to_numpy(variable))
+        variable.assign(np.zeros_like(before))
+        yield variable, by_variable(gradient)[id(variable)]
+        variable.assign(before)

@@ -1,0 +1,141 @@
+"""A penalty whose strength a path moves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import keras
+
+from kreg._types import Tensor
+from kreg.binding.weights import weight_penalties
+from kreg.regularizers import Penalty
+from kreg.surgery import attach
+
+PenaltyMaker: TypeAlias = Callable[[float], Penalty]
+PenaltyChoice: TypeAlias = PenaltyMaker | tuple[PenaltyMaker, Any]
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class PenaltyFamily:
+    """The penalties that `strength -> penalty` makes, as one object.
+
+    Args:
+        penalty: its multiplier is the strength.
+        fixed: for each of its strengths, what does not follow `strength`.
+        rules: selectors of the weights that it goes on; None for all kernels.
+        text: what it is, in words.
+    """
+
+    penalty: Penalty
+    fixed: Mapping[str, float]
+    rules: Sequence[Any] | None
+    text: str
+
+    def strengths(self, strength: float) -> dict[str, float]:
+        """The strengths of the penalty, by name."""
+        found = self.penalty.strengths(0, float(strength))
+        return {name: float(value) for name, value in found.items()}
+
+    def attach(self, model: keras.Model) -> list[keras.Variable]:
+        """Put the penalty on a model; return the weights that it acts on."""
+        if self.rules is None:
+            attach(model, self.penalty)
+        else:
+            attach(model, [(rule, self.penalty) for rule in self.rules])
+        return self.on(model)
+
+    def on(self, model: keras.Model) -> list[keras.Variable]:
+        """The weights of a model that the penalty was put on."""
+        return weight_penalties(model)[self.penalty]
+
+
+def penalty_family(penalty: Any) -> PenaltyFamily:
+    """Read what a user gives as a penalty.
+
+    Args:
+        penalty: a function `strength -> penalty`, such as
+            `lambda s: kreg.L1L2(s, 1e-4)`, or a class of penalties, all of
+            whose strengths are equal then, or a pair of one of these and a
+            selector as of `kreg.attach` or a list of them.
+
+    Raises:
+        TypeError: if it is none, or makes no kreg penalties.
+        ValueError: if a strength of what it makes is not a straight line in
+            `strength`, or follows a schedule.
+    """
+    rules = None
+    if isinstance(penalty, tuple) and len(penalty) == 2:
+        penalty, rules = penalty
+        rules = list(rules) if isinstance(rules, (list, tuple)) else [rules]
+    if not callable(penalty) or isinstance(
+        penalty, keras.regularizers.Regularizer
+    ):
+        raise TypeError(
+            "`penalty` must be a function of a strength that returns a kreg "
+            "penalty, such as `kreg.L1` or `lambda s: kreg.L1L2(s, 1e-4)`, or "
+            "such a function and the weights it goes on, `(penalty, rules)`. "
+            f"Received: penalty={penalty!r} (of type {type(penalty).__name__})"
+        )
+    one, two, four = (_made(penalty, s) for s in (1.0, 2.0, 4.0))
+    slopes, fixed = {}, {}
+    at_one, at_two, at_four = (p.strengths() for p in (one, two, four))
+    for name in at_one:
+        slope = float(at_two[name]) - float(at_one[name])
+        rest = float(at_one[name]) - slope
+        size = max(abs(slope), abs(rest), abs(float(at_four[name])))
+        if (
+            abs(rest + 4.0 * slope - float(at_four[name])) > _ROUNDING * size
+            or min(slope, rest) < -_ROUNDING * size
+        ):
+            raise ValueError(
+                f"`penalty` must make `{name}` proportional to the strength, "
+                "or constant, or a sum of both. Received: a penalty with the "
+                f"values {float(at_one[name])}, {float(at_two[name])} and "
+                f"{float(at_four[name])} at the strengths 1, 2 and 4"
+            )
+        slopes[name] = slope if abs(slope) > _ROUNDING * size else 0.0
+        fixed[name] = rest if abs(rest) > _ROUNDING * size else 0.0
+    if not any(slopes.values()):
+        raise ValueError(
+            "`penalty` must make a penalty that depends on its strength. "
+            f"Received: {one!r} at the strengths 1 and 2"
+        )
+    config = {**one.get_config(), **slopes, "multiplier": 1.0}
+    cls = type(one) if not any(fixed.values()) else _partly_fixed(one, fixed)
+    text = f"{one!r} at strength 1, {two!r} at strength 2"
+    if rules is not None:
+        text += f", on {rules!r}"
+    return PenaltyFamily(cls.from_config(config), fixed, rules, text)
+
+
+def _made(penalty: Callable[[float], Any], strength: float) -> Penalty:
+    made = penalty(strength)
+    if isinstance(made, Penalty) and penalty is type(made):
+        # A class with several strengths gets the same for each.
+        made = penalty(**dict.fromkeys(made.strengths(), strength))
+    if not isinstance(made, Penalty):
+        raise TypeError(
+            "`penalty` must return a kreg penalty, such as "
+            "`kreg.L1(strength)`, whose strength can move during training. "
+            f"Received: penalty({strength}) of type {type(made).__name__}"
+        )
+    if made.is_scheduled:
+        raise ValueError(
+            "`penalty` must return a penalty with fixed strengths, because the "
+            f"path moves them. Received: {made!r}, with a schedule"
+        )
+    return made
+
+
+def _partly_fixed(penalty: Penalty, fixed: Mapping[str, float]) -> Any:
+    """The class of `penalty`, with strengths that its multiplier spares."""
+    base = type(penalty)
+
+    def strengths(
+        self: Penalty, step: Tensor = 0, multiplier: Tensor | None = None
+    ) -> dict[str, Tensor | float]:
+        moving = base.strengths(self, step, multiplier)
+        return {name: value + fixed[name] for name, value in moving.items()}
+
+    return type(base.__name__, (base,), {"strengths": strengths})

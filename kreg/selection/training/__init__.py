@@ -1,0 +1,3 @@
+"""Training a model at one strength."""
+
+__all__: list[str] = []

@@ -1,0 +1,281 @@
+"""Training a model at one strength, and telling what it came to."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kreg.optimizers.gradient_memory import gradient_memory
+from kreg.selection.data.batches import evaluation_batches, ordered_batches
+from kreg.selection.data.order import Order, SeededStart
+from kreg.selection.data.rows import Arrays, TrainingData
+from kreg.selection.training.inputs import first_kernels, selected_inputs
+from kreg.selection.training.stopping import Stopping
+from kreg.statistics import read
+from kreg.statistics.rows import rows_of
+from kreg.surgery.support import KeepSupport
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """What training at one strength came to.
+
+    Args:
+        strength: the strength.
+        fraction: the strength as a fraction of the strength above which
+            everything is zero; None where that is not known.
+        sparsity: the fraction of the penalized weights that are exactly 0.0.
+        nonzeros: how many of the penalized weights are not.
+        dead_units: how many output channels of the model are dead.
+        dead_inputs: how many input channels of its layers no weight reads.
+        selected_inputs: the indices of the input features that are read; None
+            where the model has no single flat input that dense layers read.
+        train: each metric on the training data by its name, `"data_loss"`
+            among them.
+        validation: the same on the validation data; empty without any.
+        epochs: how many passes over the training data were made.
+        steps: how many updates the optimizer made.
+        optimality: how far the end is from a minimum of the data loss plus the
+            penalty, as `kreg.statistics.read` tells it; None where the
+            optimizer keeps no average of gradients.
+        seconds: how long it took.
+        converged: whether training stopped by itself before its last epoch;
+            with a refit, whether both did.
+    """
+
+    strength: float
+    fraction: float | None
+    sparsity: float
+    nonzeros: int
+    dead_units: int
+    dead_inputs: int
+    selected_inputs: tuple[int, ...] | None
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+    epochs: int
+    steps: int
+    optimality: float | None
+    seconds: float
+    converged: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, ready for JSON."""
+        found = asdict(self)
+        if self.selected_inputs is not None:
+            found["selected_inputs"] = list(self.selected_inputs)
+        return found
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PathPoint":
+        """The point that `to_dict` made `values` of."""
+        selected = values["selected_inputs"]
+        if selected is not None:
+            selected = tuple(int(index) for index in selected)
+        return cls(**{**values, "selected_inputs": selected})
+
+
+def support_optimality(model: keras.Model) -> float | None:
+    """The optimality residual without what a frozen support keeps at zero.
+
+    Args:
+        model: a compiled model.
+
+    Returns:
+        The residual; None where the optimizer keeps no average of gradients.
+    """
+    total = 0.0
+    for row, weight in zip(rows_of(model), read(model).weights, strict=True):
+        if not row.variable.trainable:
+            continue
+        if weight.optimality is None:
+            return None
+        size = weight.optimality
+        if isinstance(row.variable.constraint, KeepSupport):
+            size = _gradient_norm(model, row.variable)
+        total += size**2
+    return math.sqrt(total)
+
+
+def _gradient_norm(model: keras.Model, variable: keras.Variable) -> float:
+    """The norm of the remembered gradient on the support of a weight."""
+    memory = gradient_memory(model.optimizer, variable)
+    scale = None if memory is None else memory.scale(memory.optimizer)
+    if memory is None or scale is None:
+        return math.inf
+    kept = variable.constraint.kept(ops.convert_to_tensor(memory.slot))
+    return float(np.linalg.norm(scale * ops.convert_to_numpy(kept)))
+
+
+_LOOK_STEPS = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is trained at each strength.
+
+    Args:
+        epochs: how many passes at most.
+        batch_size: the rows of a batch; None for all.
+        tolerance: the residual at which to stop, as a fraction of the norm of
+            the first gradient; None for none.
+        patience: how many looks without improvement; None for any number.
+        monitor: the metric that is to improve.
+        seed: decides the order of the rows.
+    """
+
+    epochs: int
+    batch_size: int | None
+    tolerance: float | None
+    patience: int | None
+    monitor: str
+    seed: int
+
+
+class Training:
+    """Trains models on data, and evaluates them.
+
+    Args:
+        settings: how.
+        data: the data.
+        rows_at_once: on how many rows at least a model is evaluated at once.
+    """
+
+    def __init__(
+        self, settings: Settings, data: TrainingData, rows_at_once: int
+    ) -> None:
+        self.settings = settings
+        self._rows_at_once = rows_at_once
+        self.optimality: float | None = None
+        train = data.train
+        self._order: Order | None = None
+        self._train = self._seen = train
+        if isinstance(train, Arrays):
+            size = min(settings.batch_size or train.size, train.size)
+            passes = max(1, _LOOK_STEPS // math.ceil(train.size / size))
+            passes = min(passes, settings.epochs)
+            self._order = Order(train.size, size, passes)
+            self._train = ordered_batches(train, self._order)
+            self._seen = self._evaluated(train)
+        self._validation = self._evaluated(data.validation)
+
+    def train(
+        self, model: keras.Model, number: int, *, frozen: bool = False
+    ) -> tuple[int, bool]:
+        """Train at a strength; return the passes, and whether it converged.
+
+        Args:
+            model: the model.
+            number: the number of the point, which decides the order.
+            frozen: whether the support of the model is frozen.
+        """
+        settings, passes = self.settings, 1
+        if self._order is not None:
+            passes = self._order.passes
+            _run_several_steps_at_once(model, self._order.per_epoch)
+        validation = None if settings.patience is None else self._validation
+        monitor = "loss" if validation is None else f"val_{settings.monitor}"
+        stopping = Stopping(
+            self.optimality,
+            settings.patience,
+            monitor,
+            support_optimality if frozen else _optimality,
+        )
+        # A negative number is no seed.
+        start = SeededStart((settings.seed, number + 1), self._order)
+        model.fit(
+            self._train,
+            epochs=max(1, settings.epochs // passes),
+            verbose=0,
+            callbacks=[start, stopping],
+            shuffle=False,
+            validation_data=validation,
+        )
+        return stopping.looks * passes, stopping.converged
+
+    def on_training_data(self, model: keras.Model) -> dict[str, float]:
+        """The metrics of a model on the training data."""
+        return _metrics(model, self._seen)
+
+    def on_validation_data(self, model: keras.Model) -> dict[str, float]:
+        """The metrics of a model on the validation data; empty without any."""
+        if self._validation is None:
+            return {}
+        return _metrics(model, self._validation)
+
+    def _evaluated(self, part: Any) -> Any:
+        if not isinstance(part, Arrays):
+            return part
+        size = max(self.settings.batch_size or part.size, self._rows_at_once)
+        return evaluation_batches(part, size)
+
+
+def point_of(
+    model: keras.Model,
+    training: Training,
+    penalized: list[keras.Variable],
+    strength: float,
+    strength_max: float | None,
+    before: tuple[int, float],
+    trained: tuple[int, bool],
+) -> PathPoint:
+    """What a model is after training at a strength.
+
+    Args:
+        model: the model.
+        training: how it was trained.
+        penalized: the weights with the penalty.
+        strength: the strength.
+        strength_max: above which everything is zero, if it is known.
+        before: the optimizer's iterations and the clock before training.
+        trained: the passes, and whether it converged.
+    """
+    reading = read(model)
+    arrays = [np.asarray(ops.convert_to_numpy(v)) for v in penalized]
+    nonzeros = sum(int(np.count_nonzero(array)) for array in arrays)
+    size = sum(array.size for array in arrays)
+    steps = iterations(model) - before[0]
+    return PathPoint(
+        strength=strength,
+        fraction=None if not strength_max else strength / strength_max,
+        sparsity=1.0 - nonzeros / size,
+        nonzeros=nonzeros,
+        dead_units=reading.dead_units,
+        dead_inputs=reading.dead_inputs,
+        selected_inputs=selected_inputs(first_kernels(model)),
+        train=training.on_training_data(model),
+        validation=training.on_validation_data(model),
+        epochs=trained[0],
+        steps=steps,
+        optimality=reading.optimality,
+        seconds=time.perf_counter() - before[1],
+        converged=trained[1],
+    )
+
+
+def iterations(model: keras.Model) -> int:
+    """The number of updates of a model's optimizer."""
+    return int(ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def _optimality(model: keras.Model) -> float | None:
+    return read(model).optimality
+
+
+def _metrics(model: keras.Model, part: Any) -> dict[str, float]:
+    found = model.evaluate(part, verbose=0, return_dict=True)
+    return {name: float(value) for name, value in found.items()}
+
+
+def _run_several_steps_at_once(model: keras.Model, batches: int) -> None:
+    """Spare small models the Python of each step, if nobody chose otherwise."""
+    if model.steps_per_execution != 1 or keras.backend.backend() == "torch":
+        return
+    if model.train_function is None:
+        model.steps_per_execution = max(
+            n for n in range(1, _LOOK_STEPS + 1) if batches % n == 0
+        )

@@ -1,0 +1,84 @@
+"""When training at one strength is over, and the metrics that can tell."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+
+class Stopping(keras.callbacks.Callback):
+    """Ends training at a minimum, or where a figure stops to improve.
+
+    Args:
+        optimality: float, the optimality residual that counts as a minimum;
+            None for none.
+        patience: int, how many looks in a row may bring no improvement; None
+            for any number.
+        monitor: the name of the figure in the logs.
+        residual_of: tells the residual of a model; None where it is not known.
+    """
+
+    def __init__(
+        self,
+        optimality: float | None,
+        patience: int | None,
+        monitor: str,
+        residual_of: Callable[[keras.Model], float | None],
+    ) -> None:
+        super().__init__()
+        self._optimality = optimality
+        self._patience = patience
+        self._monitor = monitor
+        self._residual_of = residual_of
+        self._best = math.inf
+        self._waited = 0
+        self.looks = 0
+        self.converged = False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Look whether to stop."""
+        self.looks = epoch + 1
+        if self._is_optimal() or self._is_out_of_patience(logs or {}):
+            self.converged = True
+            self.model.stop_training = True
+
+    def _is_optimal(self) -> bool:
+        if self._optimality is None:
+            return False
+        residual = self._residual_of(self.model)
+        return residual is not None and residual <= self._optimality
+
+    def _is_out_of_patience(self, logs: dict[str, Any]) -> bool:
+        if self._patience is None:
+            return False
+        value = float(logs[self._monitor])
+        if more_is_better(self._monitor):
+            value = -value
+        if value < self._best:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        return self._waited >= self._patience
+
+
+ALWAYS_KNOWN = ("data_loss", "loss")
+
+
+def refuse_unknown_monitor(monitor: str, known: Iterable[str]) -> None:
+    """Raise if a metric is not among those of a model."""
+    if monitor not in known:
+        raise ValueError(
+            "`monitor` must be a metric that the model is compiled with, "
+            f"such as {', '.join(map(repr, sorted(known)))}. "
+            f"Received: monitor={monitor!r}"
+        )
+
+
+def more_is_better(metric: str) -> bool:
+    """Whether larger values of a metric of this name are better."""
+    name = metric.lower()
+    return "loss" not in name and any(part in name for part in _MORE_IS_BETTER)
+
+
+_MORE_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "r2", "iou")

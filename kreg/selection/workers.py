@@ -1,0 +1,239 @@
+"""Running independent work here, in other processes or on other machines."""
+
+import multiprocessing
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+import keras
+
+from kreg._arguments import positive_integer
+
+T = TypeVar("T")
+_LOSSES = 3
+
+
+def run_tasks(
+    tasks: Sequence[Callable[[], T]],
+    executor: Executor | None,
+    finished: Callable[[int, T], None],
+) -> None:
+    """Run every task once, and again where its worker was lost.
+
+    Args:
+        tasks: functions without arguments, independent of each other.
+        executor: where to run them; None for here, one after the other.
+        finished: is told the index and the result of each task as it ends.
+
+    Raises:
+        RuntimeError: if workers are lost several times in a row with no task
+            ending between.
+    """
+    left = dict(enumerate(tasks))
+
+    def end(index: int, result: T) -> None:
+        del left[index]
+        finished(index, result)
+
+    losses = 0
+    while left and executor is not None:
+        before = len(left)
+        try:
+            _run_once(dict(left), executor, end)
+        except _PoolIsGoneError as gone:
+            warnings.warn(
+                "`executor` lost a worker and takes no more work, so what is "
+                "left runs in this process. "
+                "`kreg.selection.LocalProcesses` goes on with new workers. "
+                f"Received: executor={executor!r}, which says: {gone}",
+                stacklevel=2,
+            )
+            break
+        except BrokenExecutor as error:
+            losses = 1 if len(left) < before else losses + 1
+            if losses == _LOSSES:
+                raise RuntimeError(
+                    f"Workers ended {losses} times in a row before a path "
+                    "did. Either they run out of memory: use fewer. Or they "
+                    "cannot start: put the program's own lines below "
+                    '`if __name__ == "__main__":`, and `build_model` into a '
+                    "module. With `executor=None` the error shows."
+                ) from error
+    for index, task in list(left.items()):
+        end(index, task())
+
+
+class _PoolIsGoneError(Exception):
+    """Raised where an executor takes no task at all."""
+
+
+def _run_once(
+    tasks: dict[int, Callable[[], T]],
+    executor: Executor,
+    end: Callable[[int, T], None],
+) -> None:
+    """Submit the tasks, and report those that end.
+
+    Raises:
+        _PoolIsGoneError: if the executor takes none.
+        BrokenExecutor: if a worker is lost, once all tasks are settled.
+    """
+    indices: dict[Future[T], int] = {}
+    lost: BrokenExecutor | None = None
+    try:
+        for index, task in tasks.items():
+            try:
+                indices[executor.submit(task)] = index
+            except BrokenExecutor as error:
+                if not indices:
+                    raise _PoolIsGoneError(str(error)) from error
+                lost = error
+                break
+        waiting = set(indices)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                try:
+                    result = future.result()
+                except BrokenExecutor as error:
+                    lost = error
+                else:
+                    end(indices[future], result)
+    finally:
+        for future in indices:
+            future.cancel()
+    if lost is not None:
+        raise lost
+
+
+def executor_text(executor: Any) -> str:
+    """What an executor is called in a table."""
+    return "this process" if executor is None else type(executor).__name__
+
+
+class LocalProcesses(Executor):
+    """Runs paths in processes of this machine, side by side.
+
+    An `executor` for `kreg.compare`. Choose it for small models on a machine
+    with many cores. Leave `executor` out where a GPU does the work, which one
+    process fills, and in a notebook, because what another process runs must
+    stand in a module that it can import.
+
+    Processes are spawned, and each has its share of the cores. Where one ends
+    before its work is done, such as for want of memory, new ones are started.
+
+    Args:
+        workers: int >= 1, how many processes. Defaults to `None`: one for
+            each core.
+        threads: int >= 1, the threads of TensorFlow or torch in each. Of no
+            effect on JAX. Defaults to `None`: cores divided by workers.
+
+    Raises:
+        TypeError: if an argument is not an integer.
+        ValueError: if one is less than 1.
+
+    Example:
+
+    >>> import kreg
+    >>> with kreg.selection.LocalProcesses(2) as executor:
+    ...     executor.workers  # of kreg.compare(..., executor=executor)
+    2
+    """
+
+    def __init__(
+        self, workers: int | None = None, threads: int | None = None
+    ) -> None:
+        cores = os.cpu_count() or 1
+        self.workers = positive_integer("workers", workers or cores)
+        self.threads = positive_integer(
+            "threads", threads or max(1, cores // self.workers)
+        )
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Run a function in one of the processes."""
+        try:
+            return self._started().submit(fn, *args, **kwargs)
+        except BrokenProcessPool:
+            self.shutdown()
+            return self._started().submit(fn, *args, **kwargs)
+
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False
+    ) -> None:
+        """End the processes; the next `submit` starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        self._pool = None
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self.workers,
+                multiprocessing.get_context("spawn"),
+                _start_worker,
+                (keras.backend.backend(), self.threads),
+            )
+        return self._pool
+
+    def __repr__(self) -> str:
+        return f"LocalProcesses(workers={self.workers}, threads={self.threads})"
+
+
+def refuse_what_cannot_be_sent(executor: Any, **arguments: Any) -> None:
+    """Raise if another process of this machine could not run an argument.
+
+    Args:
+        executor: the executor; those that bring functions to their workers in
+            their own way are not checked.
+        **arguments: what is to be sent, by the names that users know.
+    """
+    if not isinstance(executor, (LocalProcesses, ProcessPoolExecutor)):
+        return
+    for name, value in arguments.items():
+        try:
+            pickle.dumps(value)
+            reason = "was defined in a notebook or at the prompt"
+            sent = not _is_interactive(value)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            reason, sent = str(error), False
+        if not sent:
+            raise TypeError(
+                f"`{name}` must be something that another process can import: "
+                "put its functions at the top of a module (a .py file) and "
+                "import them, or leave `executor` out to work in this process. "
+                f"Received: {name}={value!r}, which {reason}"
+            )
+
+
+def _is_interactive(value: Any) -> bool:
+    main = sys.modules["__main__"]
+    return getattr(value, "__module__", None) == "__main__" and not hasattr(
+        main, "__file__"
+    )
+
+
+def _start_worker(backend: str, threads: int) -> None:
+    """Give a new process its share of the machine."""
+    if backend == "tensorflow":
+        from kreg.selection._tensorflow import take_share
+
+        take_share(threads)
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)

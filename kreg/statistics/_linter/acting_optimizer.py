@@ -1,0 +1,78 @@
+"""The optimizer that updates a weight."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+
+from kreg._keras_private import chosen_optimizer
+from kreg.binding import BoundPenalty
+from kreg.binding.binding import PenaltyApplier
+from kreg.foreign_objects import answer
+
+_WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
+
+
+@dataclass(frozen=True)
+class ActingOptimizer:
+    """What updates a weight, and how a user reaches it.
+
+    Args:
+        optimizer: what computes the updates, without what is wrapped around.
+        code: code that gives it; None where there is none.
+        applies_penalties: whether a `ProximalOptimizer` is around it.
+        unscaled: the model's optimizer without a `LossScaleOptimizer`.
+        unscaled_code: code that gives that.
+    """
+
+    optimizer: keras.optimizers.Optimizer
+    code: str | None
+    applies_penalties: bool
+    unscaled: keras.optimizers.Optimizer
+    unscaled_code: str
+
+    @property
+    def name(self) -> str:
+        """The class of what computes the updates."""
+        return type(self.optimizer).__name__
+
+
+def acting_optimizer(
+    variable: keras.Variable, model_optimizer: keras.optimizers.Optimizer | None
+) -> ActingOptimizer | None:
+    """The optimizer of a weight: its binding's own, else its model's."""
+    whole, code = model_optimizer, "model.optimizer"
+    bound = variable.regularizer
+    if isinstance(bound, BoundPenalty):
+        own = bound.binding.own_optimizer
+        if own is not None:
+            whole, code = own, "optimizer"
+    if whole is None:
+        return None
+    while isinstance(whole, keras.optimizers.LossScaleOptimizer):
+        whole, code = whole.inner_optimizer, f"{code}.inner_optimizer"
+    part: Any = whole
+    part_code: str | None = code
+    applies = False
+    while True:
+        if isinstance(part, PenaltyApplier):
+            applies = True
+        if isinstance(part, _WRAPPERS):
+            part = part.inner_optimizer
+            part_code = part_code and f"{part_code}.inner_optimizer"
+        elif isinstance(part, keras.optimizers.MultiOptimizer):
+            chosen = answer(partial(chosen_optimizer, part, variable))
+            if chosen is None or chosen is part:
+                return None
+            part_code = _code_of_part(part, chosen, part_code)
+            part = chosen
+        else:
+            return ActingOptimizer(part, part_code, applies, whole, code)
+
+
+def _code_of_part(multi: Any, chosen: Any, code: str | None) -> str | None:
+    for index, optimizer in enumerate(multi.optimizers):
+        if optimizer is chosen and code is not None:
+            return f"{code}.optimizers[{index}]"
+    return None

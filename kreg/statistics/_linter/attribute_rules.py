@@ -1,0 +1,94 @@
+"""Regularizers that a layer names and its weight does not have."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kreg.foreign_objects import attribute
+from kreg.layers.regularizer_attributes import attribute_of, is_built_by_keras
+from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+
+
+def attribute_without_effect(model: ModelFacts) -> Iterator[Fault]:
+    """A regularizer that was set on a built layer and not on its weight."""
+    for weight in model.weights:
+        name, said = _said(weight)
+        if name is None or said is None or said is weight.regularizer:
+            continue
+        layer, code = model.layer_code(weight.layer), model.code(weight)
+        yield Fault(
+            weight.path,
+            f"`{name}` of its layer acts on nothing, because a layer reads it "
+            "only when it is built",
+            f"set `{code}.regularizer = {layer}.{name}` and compile again"
+            if layer
+            else f"set it as `{code}.regularizer` and compile again",
+        )
+
+
+def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
+    """A regularizer that was set on a weight and not on its layer."""
+    for weight in model.weights:
+        if weight.regularizer is None or not is_built_by_keras(weight.layer):
+            continue
+        name, said = _said(weight)
+        if said is weight.regularizer:
+            continue
+        if name is not None and said is not None:
+            continue  # attribute_without_effect says it
+        layer = model.layer_code(weight.layer)
+        if name is None:
+            if type(weight.layer).__module__.split(".")[0] != "keras":
+                continue  # its own constructor may set it
+            yield Fault(
+                weight.path,
+                "its regularizer acts but will not be saved, because its "
+                "layer has no attribute for it",
+                "set it again on the loaded model",
+            )
+            continue
+        yield Fault(
+            weight.path,
+            f"its regularizer acts but will not be saved, because `{name}` of "
+            "its layer is None",
+            f"set `{layer}.{name} = {model.code(weight)}.regularizer`"
+            if layer
+            else f"set it as `{name}` of the layer, too",
+        )
+
+
+def _said(weight: WeightFacts) -> tuple[str | None, Any]:
+    """The attribute for a weight's regularizer, and what it holds."""
+    name = attribute_of(weight.layer, weight.variable.name)
+    return name, None if name is None else attribute(weight.layer, name)
+
+
+def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
+    """A regularizer that Keras leaves out, because its weight is frozen.
+
+    Not where LoRA has frozen it, which moves the regularizer to its factors.
+    """
+    for weight in model.weights:
+        if (
+            weight.regularizer is None
+            or weight.trained
+            or weight.suspended
+            or attribute(weight.layer, "lora_enabled")
+        ):
+            continue
+        yield Fault(
+            weight.path,
+            "its regularizer acts on nothing, because the weight is frozen",
+            f"set `{_switch(model, weight)}.trainable = True` and compile "
+            "again, or take it off with "
+            f"`{model.setting(weight, 'None')}`",
+        )
+
+
+def _switch(model: ModelFacts, weight: WeightFacts) -> str:
+    """What is frozen: the model, the layer or the weight alone."""
+    if not attribute(model.model, "trainable"):
+        return "model"
+    layer = model.layer_code(weight.layer)
+    if layer is not None and not attribute(weight.layer, "trainable"):
+        return layer
+    return model.code(weight)

@@ -1,0 +1,131 @@
+"""A linter for a model's regularization."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+
+from kreg._arguments import built_model, positive_integer, real_number
+from kreg.statistics._linter.facts import Fault, ModelFacts
+from kreg.statistics._linter.rules import RULES
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake in how a model is regularized; `str` is one line.
+
+    Args:
+        rule: the name of the rule, such as `"no-exact-zeros"`.
+        path: the path of the weight; of the first few and how many more, where
+            many have the same.
+        message: what is wrong with it.
+        fix: what to do, with code in backticks.
+
+    Example:
+
+    >>> import kreg
+    >>> print(kreg.statistics.Finding(
+    ...     "some-rule", "net/last/kernel", "it is wrong", "mend it"))
+    net/last/kernel: it is wrong. Mend it.
+    """
+
+    rule: str
+    path: str
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        fix = self.fix[:1].upper() + self.fix[1:]
+        return " ".join(f"{self.path}: {self.message}. {fix}.".split())
+
+
+def check(
+    model: keras.Model,
+    *,
+    steps: int | None = None,
+    data_loss: float | None = None,
+) -> tuple[Finding, ...]:
+    """Find mistakes in the regularization of a model, before it is trained.
+
+    Penalties that act on nothing, on the wrong thing or twice, zeros that will
+    not come or not stay. Only what can be told with certainty from the model
+    as it is: run it after `compile` and before `fit`. Nothing is printed and
+    the model is not changed. Regularizers may be kreg's, Keras's or any
+    callable.
+
+    Rules, each with the weights that it is about:
+    - `attribute-without-effect`: `layer.kernel_regularizer` was set after the
+      layer was built, so the kernel does not have it.
+    - `regularizer-not-saved`: `layer.kernel.regularizer` was set, but not the
+      layer's attribute, which is what Keras saves.
+    - `frozen-weight`: a regularizer on a weight that is not trained.
+    - `no-exact-zeros`: a penalty that makes zeros under an optimizer that
+      makes none.
+    - `averages-undo-zeros`: `use_ema` replaces weights with exact zeros by
+      moving averages.
+    - `l2-and-weight-decay`: both shrink the same weight.
+    - `l2-before-batch-norm`: L2 on a kernel whose scale a BatchNormalization
+      takes out.
+    - `ftrl-first-step`: `Ftrl` is about to replace weights that are not 0.
+    - `zero-at-the-end`: a schedule or multiplier switches a penalty off.
+    - `penalty-exceeds-loss`: with `data_loss`, the penalties are larger.
+
+    Args:
+        model: a built `keras.Model`, compiled or not, bound or not. What
+            depends on the optimizer is checked only with one.
+        steps: int >= 1, the planned number of optimizer updates. Defaults to
+            `None`: as many as each schedule needs to come to its end.
+        data_loss: float, the loss without penalties, as `fit` logs it for a
+            bound model. Defaults to `None`: not known.
+
+    Returns:
+        A tuple of `Finding`, empty if there is nothing to say. Weights that a
+        rule says the same of share one.
+
+    Raises:
+        TypeError: if `model` is not a `keras.Model`, `steps` not an integer or
+            `data_loss` not a number.
+        ValueError: if `model` is not built, `steps` is below 1 or `data_loss`
+            is not finite.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(
+    ...     1, kernel_regularizer=kreg.L1(0.1), name="last")], name="net")
+    >>> model.compile("adam", "mse")
+    >>> for finding in kreg.check(model):
+    ...     print(finding)  # doctest: +NORMALIZE_WHITESPACE
+    net/last/kernel: L1 makes no exact zeros under Adam alone, only small
+    weights. Compile with `kreg.ProximalOptimizer(model.optimizer)`, which
+    takes its proximal step.
+    >>> model.compile(kreg.ProximalOptimizer(model.optimizer), "mse")
+    >>> kreg.check(model)
+    ()
+    """
+    built_model(model)
+    if steps is not None:
+        steps = positive_integer("steps", steps)
+    if data_loss is not None:
+        data_loss = real_number("data_loss", data_loss)
+    facts = ModelFacts(model, steps, data_loss)
+    findings: list[Finding] = []
+    for name, rule in RULES.items():
+        alike: dict[str, list[Fault]] = {}
+        for fault in rule(facts):
+            alike.setdefault(fault.message, []).append(fault)
+        findings.extend(_finding(name, faults) for faults in alike.values())
+    return tuple(findings)
+
+
+def _finding(rule: str, faults: Sequence[Fault]) -> Finding:
+    """One finding for all weights that have the same fault."""
+    first, rest = faults[0], len(faults) - _SHOWN
+    path = ", ".join(fault.path for fault in faults[:_SHOWN])
+    if rest > 0:
+        path = f"{path} and {rest:,} more"
+    likewise = any(fault.fix != first.fix for fault in faults)
+    fix = f"{first.fix}; likewise for the others" if likewise else first.fix
+    return Finding(rule, path, first.message, fix)

@@ -1,0 +1,61 @@
+"""How a user reaches a layer or a weight of a model in code."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from kreg.foreign_objects import attribute
+
+Step = tuple[str, keras.layers.Layer]
+
+
+def layer_expressions(model: keras.Model) -> dict[int, str]:
+    """Code that gives each layer, by its `id`, starting at `model`.
+
+    Layers that no public attribute leads to are left out.
+    """
+    found = {id(model): "model"}
+    waiting = deque([model])
+    while waiting:
+        layer = waiting.popleft()
+        for code, child in _children(layer):
+            if id(child) not in found:
+                found[id(child)] = f"{found[id(layer)]}.{code}"
+                waiting.append(child)
+    return found
+
+
+def public_name(
+    layer: keras.layers.Layer, thing: Any, guess: str
+) -> str | None:
+    """The public attribute of a layer that is `thing`; `guess` goes first."""
+    if attribute(layer, guess) is thing:
+        return guess
+    names = (n for n, value in _public_attributes(layer) if value is thing)
+    return next(names, None)
+
+
+def _children(layer: keras.layers.Layer) -> Iterator[Step]:
+    if isinstance(layer, keras.Model):
+        layers = list(attribute(layer, "layers") or ())
+        times = Counter(child.name for child in layers)
+        for child in layers:
+            if times[child.name] == 1:
+                yield f"get_layer({child.name!r})", child
+    for name, value in _public_attributes(layer):
+        if isinstance(value, keras.layers.Layer):
+            yield name, value
+        elif isinstance(value, (list, tuple)):
+            for index, child in enumerate(value):
+                if isinstance(child, keras.layers.Layer):
+                    yield f"{name}[{index}]", child
+
+
+def _public_attributes(
+    layer: keras.layers.Layer,
+) -> Iterator[tuple[str, object]]:
+    # On torch a layer's own layers are kept apart.
+    attributes = {**vars(layer), **vars(layer).get("_modules", {})}
+    return ((n, v) for n, v in attributes.items() if not n.startswith("_"))

@@ -1,0 +1,187 @@
+"""What the rules of `check` ask of a model, gathered once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+from keras import ops
+
+from kreg._keras_private import flatten_layers, own_variables
+from kreg._types import Tensor
+from kreg.binding.binding import is_suspended, own_regularizer
+from kreg.foreign_objects import answer, attribute
+from kreg.layers.regularizer_attributes import attribute_of
+from kreg.regularizers import Penalty
+from kreg.statistics._linter.acting_optimizer import (
+    ActingOptimizer,
+    acting_optimizer,
+)
+from kreg.statistics._linter.expressions import layer_expressions, public_name
+from kreg.statistics._linter.strengths import (
+    Course,
+    makes_zeros,
+    shrinks_in_proportion,
+)
+from kreg.statistics.rows import distinct_paths, keras_strengths
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """What one rule has against one weight.
+
+    Args:
+        path: the path of the weight.
+        message: what is wrong, as a clause without the path; the same for all
+            weights that have it.
+        fix: what to do about it.
+    """
+
+    path: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, eq=False)
+class WeightFacts:
+    """One weight.
+
+    Args:
+        variable: the weight.
+        layer: the layer that made it.
+        path: its distinct path.
+        regularizer: the user's own; None without one.
+        trained: whether `fit` would train it.
+        suspended: whether `kreg.freeze_support` has put its penalty off.
+        optimizer: what updates it; None where that is not known.
+    """
+
+    variable: keras.Variable
+    layer: keras.layers.Layer
+    path: str
+    regularizer: Any
+    trained: bool
+    suspended: bool
+    optimizer: ActingOptimizer | None
+
+    @property
+    def is_penalized(self) -> bool:
+        """Whether its regularizer acts when the model is trained."""
+        return (
+            self.regularizer is not None and self.trained and not self.suspended
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.variable.shape)
+
+    @cached_property
+    def zeros(self) -> Tensor | None:
+        """Which of its entries are exactly 0; None where it cannot be told."""
+        return answer(lambda: ops.convert_to_numpy(self.variable) == 0)
+
+
+class ModelFacts:
+    """A model as the rules see it.
+
+    Args:
+        model: the model.
+        steps: the planned number of updates; None if not known.
+        data_loss: the loss without penalties; None if not known.
+    """
+
+    def __init__(
+        self, model: keras.Model, steps: int | None, data_loss: float | None
+    ) -> None:
+        self.model = model
+        self.data_loss = data_loss
+        self.course = Course(steps)
+        self.layers = flatten_layers(model)
+        self.weights = tuple(_weights(model, self.layers))
+        self._zeros: dict[tuple[int, tuple[int, ...]], bool] = {}
+        self._ridges: dict[tuple[int, tuple[int, ...]], bool] = {}
+
+    @cached_property
+    def _codes(self) -> dict[int, str]:
+        return layer_expressions(self.model)
+
+    def layer_code(self, layer: keras.layers.Layer) -> str | None:
+        """Code that gives a layer; None where there is none."""
+        return self._codes.get(id(layer))
+
+    def code(self, weight: WeightFacts) -> str:
+        """Code that gives a weight."""
+        variable = weight.variable
+        layer = self.layer_code(weight.layer)
+        name = public_name(weight.layer, variable, variable.name)
+        if layer is None or name is None:
+            return (
+                f"next(w for w in model.weights if w.path == {variable.path!r})"
+            )
+        return f"{layer}.{name}"
+
+    def penalty_code(self, weight: WeightFacts) -> str:
+        """Code that gives the user's own regularizer of a weight."""
+        layer, penalty = weight.layer, weight.regularizer
+        code = self.layer_code(layer)
+        guess = attribute_of(layer, weight.variable.name) or ""
+        name = public_name(layer, penalty, guess)
+        if code is not None and name is not None:
+            return f"{code}.{name}"
+        bound = penalty is not weight.variable.regularizer
+        return f"{self.code(weight)}.regularizer{'.penalty' * bound}"
+
+    def setting(self, weight: WeightFacts, value: str) -> str:
+        """Code that sets the regularizer of a weight, and of its layer."""
+        targets = [f"{self.code(weight)}.regularizer"]
+        layer = self.layer_code(weight.layer)
+        name = attribute_of(weight.layer, weight.variable.name)
+        if layer is not None and name is not None:
+            targets.insert(0, f"{layer}.{name}")
+        return " = ".join([*targets, value])
+
+    def makes_zeros(self, weight: WeightFacts) -> bool:
+        """Whether its penalty promises exact zeros."""
+        penalty = weight.regularizer
+        if not isinstance(penalty, Penalty):
+            return keras_strengths(penalty).get("l1", 0.0) > 0.0
+        key = (id(penalty), weight.shape)
+        if key not in self._zeros:
+            self._zeros[key] = makes_zeros(penalty, weight.shape, self.course)
+        return self._zeros[key]
+
+    def shrinks_in_proportion(self, weight: WeightFacts) -> bool:
+        """Whether its penalty has an L2 part."""
+        penalty = weight.regularizer
+        if not isinstance(penalty, Penalty):
+            return keras_strengths(penalty).get("l2", 0.0) > 0.0
+        key = (id(penalty), weight.shape)
+        if key not in self._ridges:
+            self._ridges[key] = shrinks_in_proportion(
+                penalty, weight.shape, self.course
+            )
+        return self._ridges[key]
+
+
+def _weights(
+    model: keras.Model, layers: list[keras.layers.Layer]
+) -> Iterator[WeightFacts]:
+    owners: dict[int, tuple[keras.Variable, keras.layers.Layer]] = {}
+    for layer in layers:
+        for variable in own_variables(layer):
+            owners.setdefault(id(variable), (variable, layer))
+    paths = distinct_paths(variable for variable, _ in owners.values())
+    trained = {id(v) for v in attribute(model, "trainable_weights") or ()}
+    optimizer = attribute(model, "optimizer")
+    for path, (variable, layer) in zip(paths, owners.values(), strict=True):
+        yield WeightFacts(
+            variable,
+            layer,
+            path,
+            own_regularizer(variable),
+            id(variable) in trained,
+            is_suspended(variable),
+            acting_optimizer(variable, optimizer),
+        )

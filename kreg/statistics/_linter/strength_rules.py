@@ -1,0 +1,87 @@
+"""Strengths that are too large, or zero at the end."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from kreg.foreign_objects import answer, attribute, number
+from kreg.layers.axes import layouts_of
+from kreg.regularizers import Penalty
+from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._penalties import weight_penalty
+
+
+def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
+    """A strength that is 0 at the end, though it is steered."""
+    ramp = max(1, (model.course.steps or 2000) // 2)
+    for weight in model.weights:
+        penalty = weight.regularizer
+        if not weight.is_penalized or not isinstance(penalty, Penalty):
+            continue
+        if penalty.multiplier == 0.0:
+            yield Fault(
+                weight.path,
+                f"the multiplier of its {type(penalty).__name__} is 0, so the "
+                "penalty does not act unless a callback changes it",
+                "call `kreg.bind(model)` and set "
+                f"`{model.penalty_code(weight)}.multiplier = 1.0`",
+            )
+            continue
+        for name in penalty.strength_names():
+            if model.course.is_zero_at_the_end(penalty, name):
+                yield Fault(
+                    weight.path,
+                    f"the schedule of `{name}` of its "
+                    f"{type(penalty).__name__} is 0 {model.course.end}, so "
+                    "it has no say in where training ends",
+                    "let it end above 0, such as "
+                    f"`kreg.schedules.LinearRamp(0.0, 1e-4, steps={ramp})`",
+                )
+
+
+_GOOD_SHARE = 0.1
+
+
+def penalty_exceeds_loss(model: ModelFacts) -> Iterator[Fault]:
+    """Penalties that are larger than the data loss, the largest first."""
+    if model.data_loss is None:
+        return
+    penalties = [(w, p) for w, p in _penalties(model) if p > 0.0]
+    total, data = sum(p for _, p in penalties), abs(model.data_loss)
+    if not total > data:
+        return
+    penalties.sort(key=lambda pair: -pair[1])
+    fix = _fix(model, penalties[0][0], _GOOD_SHARE * data / total)
+    for weight, _ in penalties:
+        yield Fault(
+            weight.path,
+            f"the penalties come to {total:.4g}, more than the data loss of "
+            f"{model.data_loss:.4g}",
+            fix,
+        )
+
+
+def _penalties(model: ModelFacts) -> Iterator[tuple[WeightFacts, float]]:
+    step = attribute(attribute(model.model, "optimizer"), "iterations")
+    step = 0 if step is None else step
+    layouts = layouts_of(model.model)
+    for weight in model.weights:
+        if weight.is_penalized:
+            layout = layouts.get(id(weight.variable))
+            penalty = partial(weight_penalty, weight.variable, layout, step)
+            yield weight, number(answer(penalty))
+
+
+def _fix(model: ModelFacts, largest: WeightFacts, factor: float) -> str:
+    if factor == 0.0:
+        return "lower the strengths"
+    fix = (
+        f"multiply the strengths by {factor:.1g}, which makes a tenth of the "
+        "data loss"
+    )
+    if isinstance(largest.regularizer, Penalty):
+        code = model.penalty_code(largest)
+        fix += (
+            f", such as `{code}.multiplier *= {factor:.1g}` after "
+            "`kreg.bind(model)`"
+        )
+    return fix

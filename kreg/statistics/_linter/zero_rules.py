@@ -1,0 +1,136 @@
+"""Zeros that will not come, and zeros that will not stay."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import keras
+from keras import ops
+
+from kreg.foreign_objects import answer, attribute, number
+from kreg.optimizers.effective_step import find_rule
+from kreg.regularizers import Penalty
+from kreg.statistics._linter.acting_optimizer import ActingOptimizer
+from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics.rows import keras_strengths
+
+
+def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
+    """A penalty that makes zeros, where the gradient carries it."""
+    for weight in model.weights:
+        optimizer = weight.optimizer
+        if optimizer is None or not weight.is_penalized:
+            continue
+        is_kreg = isinstance(weight.regularizer, Penalty)
+        if is_kreg and optimizer.applies_penalties:
+            continue
+        if not model.makes_zeros(weight):
+            continue
+        name = type(weight.regularizer).__name__
+        if is_kreg:
+            yield Fault(
+                weight.path,
+                f"{name} makes no exact zeros under {optimizer.name} alone, "
+                "only small weights",
+                f"compile with {_proximal(optimizer)}, which takes its "
+                "proximal step",
+            )
+        elif optimizer.applies_penalties:
+            yield Fault(
+                weight.path,
+                f"keras.regularizers.{name} makes no exact zeros even under "
+                "ProximalOptimizer, because it stays in the gradient",
+                f"{_replacement(model, weight)} and compile again",
+            )
+        else:
+            yield Fault(
+                weight.path,
+                f"keras.regularizers.{name} makes no exact zeros, only small "
+                "weights",
+                f"{_replacement(model, weight)} and compile with "
+                f"{_proximal(optimizer)}",
+            )
+
+
+def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
+    """Moving averages that take the place of weights with exact zeros."""
+    for weight in model.weights:
+        optimizer = weight.optimizer
+        if (
+            optimizer is None
+            or optimizer.applies_penalties
+            or not weight.trained
+            or not attribute(optimizer.optimizer, "use_ema")
+        ):
+            continue
+        if _keeps_zeros(weight):
+            kept = "exact zeros that its constraint keeps"
+        elif (
+            weight.is_penalized
+            and isinstance(weight.regularizer, Penalty)
+            and model.makes_zeros(weight)
+        ):
+            kept = "exact zeros that its penalty is to make"
+        else:
+            continue
+        yield Fault(
+            weight.path,
+            f"use_ema=True of {optimizer.name} replaces weights by their "
+            f"moving averages, which are not 0, and so undoes the {kept}",
+            f"{_without_averages(optimizer)}compile with "
+            f"{_proximal(optimizer)}, which keeps zeros",
+        )
+
+
+def _keeps_zeros(weight: WeightFacts) -> bool:
+    """Whether a constraint says which entries it keeps, and not all of them."""
+    kept = attribute(weight.variable.constraint, "kept")
+    if not callable(kept):
+        return False
+    ones = ops.ones(weight.variable.shape, weight.variable.dtype)
+    stay = answer(lambda: ops.convert_to_numpy(kept(ones)))
+    return stay is not None and bool((stay == 0).any())
+
+
+def _proximal(optimizer: ActingOptimizer) -> str:
+    """The same optimizer in a ProximalOptimizer, if that takes it."""
+    parts = attribute(optimizer.unscaled, "optimizers") or [optimizer.optimizer]
+    overwrites = any(attribute(p, "ema_overwrite_frequency") for p in parts)
+    known = answer(partial(find_rule, optimizer.optimizer)) is not None
+    inner = optimizer.unscaled_code if known and not overwrites else '"adam"'
+    return f"`kreg.ProximalOptimizer({inner})`"
+
+
+def _without_averages(optimizer: ActingOptimizer) -> str:
+    if optimizer.code is None:
+        return "leave out `use_ema`, or "
+    return f"set `{optimizer.code}.use_ema = False`, or "
+
+
+def _replacement(model: ModelFacts, weight: WeightFacts) -> str:
+    strengths = keras_strengths(weight.regularizer)
+    given = ", ".join(f"{n}={value:.6g}" for n, value in strengths.items())
+    name = "L1" if len(strengths) == 1 else "L1L2"
+    return f"set `{model.setting(weight, f'kreg.{name}({given})')}`"
+
+
+def ftrl_first_step(model: ModelFacts) -> Iterator[Fault]:
+    """Ftrl before its first step, on weights that are not all zero."""
+    for weight in model.weights:
+        if weight.optimizer is None or not weight.trained:
+            continue
+        ftrl = weight.optimizer.optimizer
+        if (
+            not isinstance(ftrl, keras.optimizers.Ftrl)
+            or number(attribute(ftrl, "iterations")) != 0.0
+            or not number(attribute(ftrl, "initial_accumulator_value")) > 0.0
+            or weight.zeros is None
+            or weight.zeros.all()
+        ):
+            continue
+        yield Fault(
+            weight.path,
+            "the first step of Ftrl replaces its initial or pretrained values "
+            "by a function of Ftrl's accumulators",
+            "compile with `keras.optimizers.Adagrad()`, which starts from the "
+            "weights",
+        )

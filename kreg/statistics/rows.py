@@ -1,0 +1,117 @@
+"""The weights of a model, with what a reading must know of each."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import regularizers
+
+from kreg._keras_private import flatten_layers, own_trainable_variables
+from kreg.binding.binding import is_suspended, own_regularizer
+from kreg.foreign_objects import attribute, number
+from kreg.layers.axes import layout_of
+from kreg.regularizers import Penalty
+from kreg.regularizers.grouping import Grouping, Layout
+
+
+def distinct_paths(variables: Iterable[keras.Variable]) -> list[str]:
+    """The path of each variable; `path#2`, `path#3` where it is not the first.
+
+    Args:
+        variables: the variables, in order.
+
+    Returns:
+        As many different strings.
+    """
+    seen: dict[str, int] = {}
+    names = []
+    for variable in variables:
+        path = variable.path
+        seen[path] = seen.get(path, 0) + 1
+        names.append(path if seen[path] == 1 else f"{path}#{seen[path]}")
+    return names
+
+
+_NORMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
+
+
+def keras_strengths(regularizer: Any) -> dict[str, float]:
+    """`l1` and `l2` of one of Keras's own norms; nothing for anything else."""
+    for norm in _NORMS:
+        if isinstance(regularizer, norm) and (
+            type(regularizer).__call__ is norm.__call__
+        ):
+            return {
+                name: number(attribute(regularizer, name))
+                for name in ("l1", "l2")
+                if name in vars(regularizer)
+            }
+    return {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One weight of a model.
+
+    Args:
+        variable: the weight.
+        shape: its shape.
+        layer: a number that tells the layer which made it.
+        layout: what its axes mean there.
+        regularizer: what the user gave it, bound or not.
+        suspended: whether its penalty counts as having strength 0.
+    """
+
+    variable: keras.Variable
+    shape: tuple[int, ...]
+    layer: int
+    layout: Layout
+    regularizer: Any
+    suspended: bool
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def units(self) -> Grouping | None:
+        """Of a kernel; a bias belongs to units but is none of their inputs."""
+        return self.layout.units if self.layout.inputs else None
+
+    @property
+    def inputs(self) -> Grouping | None:
+        return self.layout.inputs
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """The regularizer, if it is kreg's."""
+        regularizer = self.regularizer
+        return regularizer if isinstance(regularizer, Penalty) else None
+
+    @property
+    def is_penalized(self) -> bool:
+        """Whether a regularizer of any kind adds to the loss now."""
+        return (
+            self.regularizer is not None
+            and bool(self.variable.trainable)
+            and not self.suspended
+        )
+
+
+def rows_of(model: keras.Model) -> Iterator[Row]:
+    """Every weight of `model` that can be trained, each once, by layer."""
+    seen: set[int] = set()
+    for layer in flatten_layers(model):
+        for variable in own_trainable_variables(layer):
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                yield Row(
+                    variable,
+                    tuple(variable.shape),
+                    id(layer),
+                    layout_of(layer, variable),
+                    own_regularizer(variable),
+                    is_suspended(variable),
+                )

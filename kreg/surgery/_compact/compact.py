@@ -1,0 +1,242 @@
+"""A smaller model with the same outputs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, overload
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._arguments import built_model, positive_integer
+from kreg.layers.channels.network import Kept
+from kreg.surgery._compact.kept_channels import kept_channels
+from kreg.surgery._compact.rebuild import Rebuild
+from kreg.surgery._compact.walk import Walk, walk
+
+
+@dataclass(frozen=True)
+class LayerCompaction:
+    """What became of one layer.
+
+    Args:
+        path: the layer, with the models that it is in.
+        kind: its class.
+        units_before: how many units (output channels) it had.
+        units_after: how many it has.
+        parameters_before: how many weights it had.
+        parameters_after: how many it has.
+        kept: how many of its units stay though they are constant, by reason.
+    """
+
+    path: str
+    kind: str
+    units_before: int
+    units_after: int
+    parameters_before: int
+    parameters_after: int
+    kept: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What `kreg.compact` did to a model. Print it for a table.
+
+    Args:
+        layers: every layer with units of its own, in the order of execution.
+        kept_inputs: for each input, by its name, the indices of the features
+            that the small model takes, in order.
+        parameters_before: how many weights the model had.
+        parameters_after: how many the small one has.
+    """
+
+    layers: tuple[LayerCompaction, ...]
+    kept_inputs: Mapping[str, NDArray[np.int64]]
+    parameters_before: int
+    parameters_after: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dictionaries."""
+        return {
+            "layers": [
+                {**asdict(layer), "kept": dict(layer.kept)}
+                for layer in self.layers
+            ],
+            "kept_inputs": {
+                name: indices.tolist()
+                for name, indices in self.kept_inputs.items()
+            },
+            "parameters_before": self.parameters_before,
+            "parameters_after": self.parameters_after,
+        }
+
+    def __str__(self) -> str:
+        from rich import box
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+        table.add_column("layer", "total", overflow="fold")
+        table.add_column("units", justify="right")
+        table.add_column(
+            "parameters",
+            _change(self.parameters_before, self.parameters_after),
+            justify="right",
+        )
+        table.add_column("constant, and kept because", overflow="fold")
+        for layer in self.layers:
+            table.add_row(
+                escape(layer.path),
+                _change(layer.units_before, layer.units_after),
+                _change(layer.parameters_before, layer.parameters_after),
+                "\n".join(
+                    escape(f"{count}: {reason}")
+                    for reason, count in layer.kept.items()
+                ),
+            )
+        console = Console(width=100)
+        with console.capture() as captured:
+            console.print(table)
+        return captured.get().rstrip()
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,}" if before == after else f"{before:,} -> {after:,}"
+
+
+@overload
+def compact(
+    model: keras.Model,
+    *,
+    round_to: int = ...,
+    drop_inputs: bool = ...,
+    return_compaction: Literal[False] = ...,
+) -> keras.Model: ...
+@overload
+def compact(
+    model: keras.Model,
+    *,
+    round_to: int = ...,
+    drop_inputs: bool = ...,
+    return_compaction: Literal[True],
+) -> tuple[keras.Model, Compaction]: ...
+def compact(
+    model: keras.Model,
+    *,
+    round_to: int = 1,
+    drop_inputs: bool = False,
+    return_compaction: bool = False,
+) -> keras.Model | tuple[keras.Model, Compaction]:
+    """Return a smaller model with the same outputs.
+
+    Choose it after training with a penalty on groups (`kreg.GroupLasso`) or
+    any other that leaves units without incoming weights: zeros alone make no
+    model faster, units that are gone do. The model that comes back is an
+    ordinary Keras model, not compiled, without any object of kreg, and the one
+    given is left as it is.
+
+    What goes:
+
+    - A unit (output channel) that is a constant, since its incoming weights
+      are zero, or the `gamma` of its BatchNormalization is. What it is worth,
+      `activation(bias)`, is followed through normalization, activations,
+      pooling, flattening and dropout and added to the bias of the layer that
+      reads it, which gets one if it has none.
+    - A unit that nothing reads: the weights of all that it goes into are zero.
+    - What only such units read, to a fixed point, also around residuals.
+
+    Padding differs from a constant that is not zero, so a convolution with
+    `padding="same"` keeps one of its constant channels, which stands for all
+    of them. Where nothing can make up for a constant (a depthwise convolution
+    with padding, a sum with a unit that varies, layer normalization, softmax,
+    attention, custom layers) the unit stays. Tensors that are added or
+    multiplied lose a channel together or not at all. Recurrent units go only
+    if their state stays at zero. One unit of every layer stays.
+
+    The outputs are those of inference; a moving mean or dropout that trains on
+    sees another model.
+
+    Args:
+        model: a built `Sequential` or functional `keras.Model`, with such
+            models nested in it as deep as you like.
+        round_to: int of at least 1: layers keep a multiple of so many units,
+            or all that they have, as some hardware likes. Defaults to 1.
+        drop_inputs: bool, whether features of the model's inputs (the last
+            axis) that nothing reads go too. The small model takes
+            `x[..., kept_inputs]`. Defaults to `False`.
+        return_compaction: bool, whether to return what was done, too. Defaults
+            to `False`.
+
+    Returns:
+        The small model; with `return_compaction=True` a tuple of it and a
+        `kreg.surgery.Compaction`, which tells for each layer what went, why
+        what is constant had to stay, and which input features are left.
+
+    Raises:
+        TypeError: if `model` is not a `keras.Model`.
+        ValueError: if it is not built, is a subclass whose graph is not known,
+            or has a layer that cannot be made anew from its config.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> hidden = keras.layers.Dense(3, activation="relu")
+    >>> model = keras.Sequential(
+    ...     [keras.Input((2,)), hidden, keras.layers.Dense(1)])
+    >>> kernel = numpy.array([[1.0, 0.0, 2.0], [3.0, 0.0, 4.0]])
+    >>> hidden.set_weights([kernel, numpy.array([0.0, 5.0, 0.0])])
+    >>> small = kreg.compact(model)  # the second unit is always 5
+    >>> [tuple(w.shape) for w in small.weights]
+    [(2, 2), (2,), (2, 1), (1,)]
+    >>> x = numpy.random.default_rng(0).normal(size=(8, 2))
+    >>> outputs = model.predict(x, verbose=0), small.predict(x, verbose=0)
+    >>> numpy.testing.assert_allclose(*outputs, rtol=1e-5)
+    """
+    built_model(model)
+    positive_integer("round_to", round_to)
+    walked = walk(model, drop_inputs)
+    kept = kept_channels(walked.network, round_to)
+    rebuild = Rebuild(walked, kept)
+    small = rebuild.of(model)
+    if not return_compaction:
+        return small
+    return small, _compaction(model, small, walked, kept, rebuild)
+
+
+def _compaction(
+    model: keras.Model,
+    small: keras.Model,
+    walked: Walk,
+    kept: Kept,
+    rebuild: Rebuild,
+) -> Compaction:
+    layers = []
+    for path, channels in walked.network.made.items():
+        layer = walked.paths[path]
+        (signal,) = walked.layers[id(layer)].outputs
+        constant = ~np.isnan(signal.constants) & kept(channels)
+        reasons = Counter(kept.reason(c) for c in channels[constant].tolist())
+        layers.append(
+            LayerCompaction(
+                path,
+                type(layer).__name__,
+                len(channels),
+                int(kept(channels).sum()),
+                layer.count_params(),
+                rebuild.copy_of(layer).count_params(),
+                dict(reasons),
+            )
+        )
+    return Compaction(
+        tuple(layers),
+        {
+            tensor.name: np.flatnonzero(kept(signal.channels))
+            for tensor, signal in zip(
+                walked.graph.inputs, walked.inputs, strict=True
+            )
+        },
+        model.count_params(),
+        small.count_params(),
+    )

@@ -1,0 +1,94 @@
+"""Which channels the outputs of a model depend on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg.layers.channels.network import Kept, Network, Reader
+
+
+def kept_channels(network: Network, round_to: int = 1) -> Kept:
+    """The channels that stay.
+
+    Those that must, and those that a unit which stays reads, to a fixed point:
+    what is only read by what goes, goes too.
+
+    Args:
+        network: the channels of a model.
+        round_to: a layer keeps a multiple of so many units, or all.
+    """
+    kept = Kept(network)
+    for channel, reason in network.pins:
+        kept.add(np.array([channel]), reason)
+    seen: dict[int, NDArray[np.bool_]] = {}
+    growing = True
+    while growing:
+        _keep_what_is_read(network, kept, seen)
+        growing = (
+            _keep_carriers(network, kept)
+            or _keep_one_of_each(network, kept)
+            or _fill_up(network, kept, round_to)
+        )
+    return kept
+
+
+def _keep_what_is_read(
+    network: Network, kept: Kept, seen: dict[int, NDArray[np.bool_]]
+) -> None:
+    growing = True
+    while growing:
+        growing = False
+        for i, reader in enumerate(reversed(network.readers)):
+            units = kept(reader.units)
+            if i in seen and np.array_equal(seen[i], units):
+                continue
+            seen[i] = units
+            growing |= kept.add(
+                reader.inputs[reader.wanted(units)], _reason(reader)
+            )
+
+
+def _keep_carriers(network: Network, kept: Kept) -> bool:
+    """Keep a constant channel where others are to be merged into one."""
+    growing = False
+    for reader in network.readers:
+        carrier = reader.unsettled(kept(reader.inputs), kept(reader.units))
+        if carrier is not None:
+            growing |= kept.add(
+                reader.inputs[carrier : carrier + 1],
+                f"it stands for all constant inputs of `{reader.layer}`, whose "
+                "padding differs from them",
+            )
+    return growing
+
+
+def _keep_one_of_each(network: Network, kept: Kept) -> bool:
+    """Keep that unit of an empty layer which needs the least before it."""
+    growing = False
+    for channels in network.bundles:
+        if kept(channels).any():
+            continue
+        needs = np.zeros(len(channels), np.int64)
+        for reader in network.readers:
+            if reader.units is channels:
+                needs += reader.reads[~kept(reader.inputs)].sum(axis=0)
+        cheapest = int(np.argmin(needs))
+        growing |= kept.add(
+            channels[cheapest : cheapest + 1], "one unit of a layer must stay"
+        )
+    return growing
+
+
+def _fill_up(network: Network, kept: Kept, round_to: int) -> bool:
+    """Keep more, so that layers have a multiple of `round_to` units."""
+    growing = False
+    for channels in network.made.values():
+        while (mask := kept(channels)).sum() % round_to and not mask.all():
+            first = int(np.argmin(mask))
+            growing |= kept.add(
+                channels[first : first + 1], f"`round_to={round_to}`"
+            )
+    return growing
+
+
+def _reason(reader: Reader) -> str:
+    return f"`{reader.layer}` reads it"

@@ -1,0 +1,158 @@
+"""Configs and copies of a model with nothing of kreg in them."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kreg._keras_private import flatten_layers, trusting
+from kreg.foreign_objects import answer
+from kreg.regularizers import Penalty
+
+
+def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    """The config of `layer`; empty where it has none.
+
+    Without the warnings that Keras gives when a model is saved.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return answer(layer.get_config) or {}
+
+
+def compile_config_of(model: keras.Model) -> dict[str, Any]:
+    """What `model` was compiled with; empty where it cannot be had."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return answer(model.get_compile_config) or {}
+
+
+PLACES = ("regularizer", "constraint")
+"""How the attributes of layers end that `strip` and `without_kreg` empty."""
+
+
+def without_kreg(config: Any) -> Any:
+    """A deep copy of a config in which kreg regularizes nothing.
+
+    Args:
+        config: what `get_config` of a layer or model returns, or
+            `keras.saving.serialize_keras_object` of it, or a part of either.
+
+    Returns:
+        The copy. Where a key that ends in `regularizer` or `constraint` held
+        an object of kreg, it holds None. Any other object of kreg is still
+        there; `places_of_kreg` tells where.
+    """
+    if isinstance(config, Mapping):
+        return {
+            key: None
+            if str(key).endswith(PLACES) and is_of_kreg(value)
+            else without_kreg(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        parts = [without_kreg(part) for part in config]
+        if hasattr(config, "_fields"):
+            return type(config)(*parts)
+        return type(config)(parts)
+    return config
+
+
+def places_of_kreg(config: Any, place: str = "") -> Iterator[str]:
+    """Where a config holds objects of kreg, as `layers[0].config.kernel`."""
+    if is_of_kreg(config):
+        yield place or "the config itself"
+    elif isinstance(config, Mapping):
+        for key, value in config.items():
+            yield from places_of_kreg(value, f"{place}.{key}".lstrip("."))
+    elif isinstance(config, (list, tuple)):
+        for index, part in enumerate(config):
+            yield from places_of_kreg(part, f"{place}[{index}]")
+
+
+def is_of_kreg(value: Any) -> bool:
+    """Whether `value` is an object of kreg, serialized or not.
+
+    So is a penalty that somebody else has derived from kreg's.
+    """
+    if isinstance(value, Mapping):
+        name = str(value.get("registered_name"))
+        cls = keras.saving.get_registered_object(name)
+    elif isinstance(value, (str, int, float, type(None))):
+        return False
+    else:
+        cls = type(value)
+        name = keras.saving.get_registered_name(cls)
+    return name.startswith("kreg>") or (
+        isinstance(cls, type) and issubclass(cls, Penalty)
+    )
+
+
+def stripped_copy(model: keras.Model) -> keras.Model:
+    """A new model with the same weights, not compiled, without kreg.
+
+    Args:
+        model: a built `keras.Model`: sequential, functional, or of a subclass
+            that has a config and builds itself from it. Not changed.
+
+    Returns:
+        The copy, whose layers have the names and dtype policies of the
+        model's, and weights of the same bits.
+
+    Raises:
+        ValueError: if the model cannot be made anew from its config, or its
+            config holds an object of kreg that is no regularizer of a layer.
+    """
+    try:
+        copy = _from_config(model)
+    except Exception as error:  # of a class that is not ours
+        raise ValueError(
+            f"`model` must be one that can be made anew from its config. "
+            f"Received: `{model.name}` (of type {type(model).__name__}), "
+            f"which fails with {type(error).__name__}: {error}"
+        ) from error
+    theirs = [(tuple(v.shape), v.dtype) for v in model.weights]
+    ours = [(tuple(v.shape), v.dtype) for v in copy.weights]
+    if theirs != ours:
+        raise ValueError(
+            "`model` must be one that makes the same weights anew from its "
+            f"config. Received: `{model.name}` (of type "
+            f"{type(model).__name__}) with {len(theirs)} weights, of which "
+            f"the copy makes {len(ours)}"
+        )
+    for variable, source in zip(copy.weights, model.weights, strict=True):
+        # An array of its own: a step of JAX may give away the model's memory.
+        variable.assign(np.array(ops.convert_to_numpy(source)))
+    return copy
+
+
+def _from_config(model: keras.Model) -> keras.Model:
+    config = without_kreg(model.get_config())
+    _drop_compile_configs(config)
+    place = next(places_of_kreg(config), None)
+    if place is not None:
+        raise ValueError(f"its config has an object of kreg at `{place}`")
+    classes = {
+        keras.saving.get_registered_name(type(layer)): type(layer)
+        for layer in flatten_layers(model)
+    }
+    # What its lambdas do is already part of this process.
+    with keras.saving.custom_object_scope(classes), trusting():
+        copy = type(model).from_config(config)
+        if not copy.built:
+            copy.build_from_config(model.get_build_config())
+    return copy
+
+
+def _drop_compile_configs(config: object) -> None:
+    """Inner models that are compiled would bring their optimizers along."""
+    if isinstance(config, dict):
+        config.pop("compile_config", None)
+        for value in config.values():
+            _drop_compile_configs(value)
+    elif isinstance(config, list):
+        for value in config:
+            _drop_compile_configs(value)

@@ -1,0 +1,213 @@
+"""Training on with the zeros that a model has."""
+
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from kreg._keras_private import responsible_optimizer, slots
+from kreg._types import Tensor
+from kreg.binding import Binding, BoundPenalty, bind
+from kreg.binding.binding import innermost_optimizer
+from kreg.binding.bound_models import renew_models_of
+from kreg.binding.hooks import strategy_scope
+from kreg.binding.weights import Weights, chosen_variables
+from kreg.statistics.rows import distinct_paths
+
+
+class KeepSupport(keras.constraints.Constraint):
+    """Sets to zero whatever was zero when it was made.
+
+    Args:
+        variable: the weight.
+        constraint: the weight's own constraint, which goes first, or None.
+    """
+
+    def __init__(
+        self,
+        variable: keras.Variable,
+        constraint: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self.constraint = constraint
+        self.support = keras.Variable(
+            _support_of(variable),
+            trainable=False,
+            name="kreg_support",
+        )
+
+    def renew(self, variable: keras.Variable) -> None:
+        """Keep the zeros that the weight has now instead."""
+        self.support.assign(_support_of(variable))
+
+    def __call__(self, w: Tensor) -> Tensor:
+        if self.constraint is not None:
+            w = self.constraint(w)
+        return self.kept(ops.convert_to_tensor(w))
+
+    def kept(self, x: Tensor) -> Tensor:
+        """`x` with zeros outside the support."""
+        return ops.where(self.support > 0, x, ops.zeros_like(x))
+
+
+def _support_of(variable: keras.Variable) -> Tensor:
+    return ops.cast(ops.not_equal(variable, 0), "float32")
+
+
+def freeze_support(
+    model: keras.Model, weights: Weights | None = None
+) -> dict[str, int]:
+    """Keep the zeros of a model while the other weights train on unpenalized.
+
+    The second half of the relaxed lasso: an L1 penalty finds which weights are
+    needed but also shrinks those, so train on with the zeros fixed and the
+    penalty off. Works with every optimizer, and on a model that was loaded.
+
+    From now on, for each chosen weight: what is exactly 0.0 stays so, a kreg
+    penalty on it counts as having strength 0, and what the optimizer remembers
+    (momenta, second moments) is cleared at the zeros. Regularizers that are
+    not kreg's go on acting. `unfreeze_support` undoes it.
+
+    The weights hold the zeros, a saved model holds no note of the freeze: call
+    it again after loading. Calling it twice takes the zeros of the second
+    time; what is compiled stays so, but on JAX. Training steps of your own
+    that are compiled already (`tf.function`, `jax.jit`) must be made anew.
+    Choose an optimizer without moving averages, or `kreg.ProximalOptimizer`,
+    if you compile again later.
+
+    Args:
+        model: a built `keras.Model`, compiled or not.
+        weights: the weights to freeze the support of: an iterable of variables
+            and layers of the model. Defaults to `None`: all with a kreg
+            penalty.
+
+    Returns:
+        A dict from `variable.path` to how many zeros are kept there.
+
+    Raises:
+        TypeError: if `weights` holds anything else.
+        ValueError: if no weight is chosen, or one that is not in the model; if
+            an optimizer other than `kreg.ProximalOptimizer` will replace
+            weights by their moving averages, which are not zero.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> model = keras.Sequential([keras.Input((3,), name="x"),
+    ...     keras.layers.Dense(1, kernel_regularizer=kreg.L1(), name="y")])
+    >>> model.compile("adam", "mse")
+    >>> model.set_weights([numpy.array([[0.0], [1.0], [0.0]]), numpy.zeros(1)])
+    >>> list(kreg.freeze_support(model).values())
+    [2]
+    >>> history = model.fit(numpy.ones((8, 3)), numpy.ones((8, 1)), verbose=0)
+    >>> (model.get_weights()[0] == 0.0).ravel().tolist()
+    [True, False, True]
+    >>> history.history["penalty"]
+    [0.0]
+
+    References:
+        Meinshausen, "Relaxed Lasso", Computational Statistics & Data Analysis
+        52(1), 2007.
+    """
+    binding = bind(model)
+    if not model.built:
+        raise ValueError(
+            "`model` must be built, so that it has weights: call it on data, "
+            f"or `build` it. Received: model={model!r}"
+        )
+    if weights is None:
+        chosen = [v for v in model.weights if _is_penalized(v)]
+    else:
+        chosen = chosen_variables(model, weights)
+    if not chosen:
+        raise ValueError(
+            "`weights` must name weights of the model: none has a kreg "
+            "penalty, so name the weights or layers whose zeros to keep. "
+            f"Received: weights={weights!r} of the model `{model.name}`"
+        )
+    _refuse_averages(binding)
+    stale = []
+    with strategy_scope(model):
+        for variable in chosen:
+            if isinstance(variable.constraint, KeepSupport):
+                variable.constraint.renew(variable)
+            else:
+                variable.constraint = KeepSupport(variable, variable.constraint)
+                stale.append(variable)
+            _suspend(variable, True)
+            _forget_at_zeros(binding, variable)
+    # Compiled steps read the support anew, but on JAX they hold its value.
+    renew_models_of(chosen if keras.backend.backend() == "jax" else stale)
+    return {
+        path: int(ops.convert_to_numpy(ops.sum(ops.cast(w == 0, "int32"))))
+        for path, w in zip(
+            distinct_paths(chosen),
+            map(ops.convert_to_tensor, chosen),
+            strict=True,
+        )
+    }
+
+
+def unfreeze_support(model: keras.Model) -> list[str]:
+    """Undo `freeze_support`: zeros may move and penalties act again.
+
+    What the optimizer remembers at the zeros is cleared once more, so that
+    they start from rest.
+
+    Args:
+        model: a `keras.Model`.
+
+    Returns:
+        The paths of the weights that were frozen; none is no error.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(
+    ...     1, kernel_regularizer=kreg.L1(), name="last")], name="net")
+    >>> frozen = kreg.freeze_support(model)
+    >>> kreg.unfreeze_support(model)
+    ['net/last/kernel']
+    >>> kreg.unfreeze_support(model)
+    []
+    """
+    binding = bind(model)
+    frozen = [v for v in model.weights if isinstance(v.constraint, KeepSupport)]
+    for variable in frozen:
+        _forget_at_zeros(binding, variable)
+        variable.constraint = variable.constraint.constraint
+        _suspend(variable, False)
+    renew_models_of(frozen)
+    return distinct_paths(frozen)
+
+
+def _is_penalized(variable: keras.Variable) -> bool:
+    return isinstance(variable.regularizer, BoundPenalty)
+
+
+def _suspend(variable: keras.Variable, suspended: bool) -> None:
+    if _is_penalized(variable):
+        variable.regularizer.suspended = suspended
+
+
+def _refuse_averages(binding: Binding) -> None:
+    """Keras takes moving averages before constraints, so they undo zeros."""
+    optimizer = innermost_optimizer(binding.optimizer)
+    parts = getattr(optimizer, "optimizers", [optimizer])
+    averages = any(getattr(part, "use_ema", False) for part in parts)
+    if averages and binding.applier is None:
+        raise ValueError(
+            "`model` must not have an optimizer that replaces weights by "
+            "their moving averages, which are not zero. Wrap it in "
+            "`kreg.ProximalOptimizer`, which keeps zeros, or leave out "
+            f"`use_ema`. Received: optimizer={optimizer!r} with use_ema=True"
+        )
+
+
+def _forget_at_zeros(binding: Binding, variable: keras.Variable) -> None:
+    """Clear what the optimizer remembers where `variable` is zero."""
+    optimizer = innermost_optimizer(binding.optimizer)
+    if optimizer is None or not optimizer.built:
+        return
+    support: KeepSupport = variable.constraint
+    for slot in slots(responsible_optimizer(optimizer, variable), variable):
+        slot.assign(support.kept(ops.convert_to_tensor(slot)))
