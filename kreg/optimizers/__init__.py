@@ -1,10 +1,12 @@
 """Optimizers that take proximal steps."""
 
-import kreg.optimizers._keras_optimizers  # noqa: F401  (registers them)
 from kreg.optimizers._proximal_optimizer import ProximalOptimizer
-from kreg.optimizers.effective_step import (
-    EffectiveStep,
-    register_effective_step,
-)
+from kreg.optimizers.optimizer_row import EffectiveStep, GradientMemory
+from kreg.optimizers.table import register_optimizer
 
-__all__ = ["EffectiveStep", "ProximalOptimizer", "register_effective_step"]
+__all__ = [
+    "EffectiveStep",
+    "GradientMemory",
+    "ProximalOptimizer",
+    "register_optimizer",
+]

@@ -1,9 +1,9 @@
-"""The effective steps of Keras's optimizers.
+"""Keras's optimizers: their effective steps and what they remember.
 
-Each is `lim n -> infinity` of the distance that `n` updates with a constant
-gradient of 1 move a weight, divided by `n`, given what the optimizer remembers
-now. Then a weight at rest under updates and proximal steps is a minimum of the
-data loss plus the penalty.
+An effective step is the mean distance that updates with a constant gradient of
+1 move a weight in the long run, for the second moments that the optimizer holds
+now. With this step a weight that rests under updates and proximal steps is at a
+minimum of the data loss plus the penalty.
 """
 
 import math
@@ -14,14 +14,15 @@ from keras import ops
 
 from kreg._keras_private import slot
 from kreg._types import Tensor
-from kreg.optimizers.effective_step import (
+from kreg.optimizers.optimizer_row import (
     EffectiveStep,
-    register_effective_step,
+    GradientMemory,
+    OptimizerRow,
 )
 
-# How far a proximal step may go, in learning rates. At rest it must be able to
+# The limit of a proximal step, in learning rates. At rest it must be able to
 # undo an update, which is at most about one learning rate.
-_REACH = 2.0
+_LIMIT = 2.0
 _SAMPLE = 4096
 
 
@@ -32,13 +33,13 @@ def _read(optimizer: Any, name: str, variable: Any) -> Tensor:
 def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
     """What an optimizer remembers of the size of past gradients.
 
-    Where there never was one it is taken to be the mean over the weight, or 1
-    if there was none at all. With 0 the effective step would be huge, and wipe
-    what no batch has shown yet, such as the rows of rare words.
+    An entry that had no gradient yet gets the mean size over the weight, or 1
+    if no entry had one. With 0 its effective step would be huge and wipe what
+    no batch has shown yet, such as the rows of rare words.
     """
     size = _read(optimizer, name, variable)
-    # Of a sample, as reading all would cost another pass; with a stride that
-    # walks through all columns of a matrix.
+    # The mean of a sample, because reading all would cost another pass. The
+    # stride has no factor in common with the columns, so it visits them all.
     stride = max(1, math.prod(size.shape) // _SAMPLE)
     while size.shape and math.gcd(stride, size.shape[-1]) > 1:
         stride += 1
@@ -48,17 +49,15 @@ def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
 
 
 def _correction(optimizer: Any, beta: float, dtype: Any) -> Tensor:
-    """`1 - beta ** k`, where k counts the updates with the last one."""
+    """`1 - beta ** k` after k updates."""
     k = ops.cast(optimizer.iterations, dtype)
     return 1.0 - ops.power(ops.cast(beta, dtype), k)
 
 
-@register_effective_step(keras.optimizers.SGD)
 def _sgd(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     return EffectiveStep(rate / (1.0 - optimizer.momentum))
 
 
-@register_effective_step(keras.optimizers.Adam)
 def _adam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     name = "_velocity_hats" if optimizer.amsgrad else "_velocities"
     v = _gradients(optimizer, name, variable)
@@ -66,48 +65,43 @@ def _adam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     second = _correction(optimizer, optimizer.beta_2, v.dtype)
     corrected = rate * ops.sqrt(second) / first
     divisor = ops.sqrt(v) + optimizer.epsilon
-    return EffectiveStep(corrected / divisor, _REACH * rate)
+    return EffectiveStep(corrected / divisor, _LIMIT * rate)
 
 
-@register_effective_step(keras.optimizers.Nadam)
 def _nadam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     v = _gradients(optimizer, "_velocities", variable)
     second = _correction(optimizer, optimizer.beta_2, v.dtype)
     divisor = ops.sqrt(v / second) + optimizer.epsilon
-    return EffectiveStep(rate / divisor, _REACH * rate)
+    return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
-@register_effective_step(keras.optimizers.Adamax)
 def _adamax(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     u = _gradients(optimizer, "_u", variable)
     first = _correction(optimizer, optimizer.beta_1, u.dtype)
     divisor = first * (u + optimizer.epsilon)
-    return EffectiveStep(rate / divisor, _REACH * rate)
+    return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
-@register_effective_step(keras.optimizers.RMSprop)
 def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     v = _gradients(optimizer, "_velocities", variable)
     rate = rate / (1.0 - optimizer.momentum)
     if not optimizer.centered:
         divisor = ops.sqrt(v + optimizer.epsilon)
-        return EffectiveStep(rate / divisor, _REACH * rate)
+        return EffectiveStep(rate / divisor, _LIMIT * rate)
     mean = _read(optimizer, "_average_gradients", variable)
-    # A variance in the divisor sets no bound on how far an update goes. At
-    # rest it is a difference of rounding size, which compilers round in ways
+    # No limit, because an update divided by a variance has none. At rest the
+    # variance is a difference of rounding size, which compilers round in ways
     # of their own: an epsilon well above it makes the step sure.
     divisor = ops.sqrt(v - ops.square(mean) + optimizer.epsilon)
     return EffectiveStep(rate / divisor)
 
 
-@register_effective_step(keras.optimizers.Adagrad)
 def _adagrad(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     v = _gradients(optimizer, "_accumulators", variable)
     divisor = ops.sqrt(v + optimizer.epsilon)
-    return EffectiveStep(rate / divisor, _REACH * rate)
+    return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
-@register_effective_step(keras.optimizers.Adadelta)
 def _adadelta(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     v = _gradients(optimizer, "_accumulated_grads", variable)
     deltas = _read(optimizer, "_accumulated_delta_vars", variable)
@@ -132,15 +126,85 @@ def _schedule_free_adamw(
     divisor = ops.sqrt(v / second) + optimizer.epsilon
     return EffectiveStep(
         rate / divisor,
-        _REACH * rate,
+        _LIMIT * rate,
         iterate=slot(optimizer, "_momentums", variable),
-        share=1.0 - optimizer.beta_1 + optimizer.beta_1 / k,
+        iterate_coefficient=1.0 - optimizer.beta_1 + optimizer.beta_1 / k,
     )
 
 
-# On the other backends Keras 3.15 reads the old iterate after it has changed,
-# so that the weights are not those of the paper and hardly move.
-if keras.backend.backend() == "jax":
-    register_effective_step(keras.optimizers.ScheduleFreeAdamW)(
-        _schedule_free_adamw
-    )
+def _momentum_scale(optimizer: Any) -> float | None:
+    """For `velocity = momentum * velocity - rate * gradient`."""
+    correction = _inverse_weight_sum(optimizer, optimizer.momentum)
+    rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+    if correction is None or rate == 0.0:
+        return None
+    return -correction * (1.0 - optimizer.momentum) / rate
+
+
+def _first_moment_scale(optimizer: Any) -> float | None:
+    """For `m = beta_1 * m + (1 - beta_1) * gradient`."""
+    return _inverse_weight_sum(optimizer, optimizer.beta_1)
+
+
+def _inverse_weight_sum(optimizer: Any, decay: float) -> float | None:
+    """One over the sum of the weights of a moving average after k updates."""
+    k = int(ops.convert_to_numpy(optimizer.iterations))
+    return 1.0 / (1.0 - float(decay) ** k) if k else None
+
+
+_VELOCITY = GradientMemory("momentums", _momentum_scale)
+_FIRST_MOMENT = GradientMemory("_momentums", _first_moment_scale)
+
+_ON_JAX = keras.backend.backend() == "jax"
+
+KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
+    # AdamW is an Adam with the same `update_step`.
+    keras.optimizers.SGD: OptimizerRow(_sgd, _VELOCITY),
+    keras.optimizers.Adam: OptimizerRow(_adam, _FIRST_MOMENT),
+    keras.optimizers.Nadam: OptimizerRow(_nadam, _FIRST_MOMENT),
+    keras.optimizers.Adamax: OptimizerRow(
+        _adamax, GradientMemory("_m", _first_moment_scale)
+    ),
+    keras.optimizers.RMSprop: OptimizerRow(_rmsprop),
+    keras.optimizers.Adagrad: OptimizerRow(_adagrad),
+    keras.optimizers.Adadelta: OptimizerRow(_adadelta),
+    # On the other backends Keras 3.15 reads the old iterate after it has
+    # changed, so that the weights are not those of the paper.
+    keras.optimizers.ScheduleFreeAdamW: OptimizerRow(
+        _schedule_free_adamw if _ON_JAX else None,
+        refusal=""
+        if _ON_JAX
+        else "Keras computes ScheduleFreeAdamW rightly on the JAX backend "
+        "alone: on the others its averages are off and weights hardly move. "
+        "Use Adam with a `CosineDecay`, or the JAX backend.",
+    ),
+    keras.optimizers.Ftrl: OptimizerRow(
+        refusal="Ftrl replaces weights by a function of its accumulators, so a "
+        "proximal step on the weights is undone; it also zeroes pretrained "
+        "weights. Use Adagrad."
+    ),
+    keras.optimizers.Lion: OptimizerRow(
+        refusal="Lion moves by the sign of the gradient, so its fixed point "
+        "has no effective step. Use Adam."
+    ),
+    keras.optimizers.Lamb: OptimizerRow(
+        refusal="Lamb scales a whole layer by its own norm, which a proximal "
+        "step changes. Use Adam."
+    ),
+    keras.optimizers.Muon: OptimizerRow(
+        refusal="Muon orthogonalizes the update of a matrix, so an entry has "
+        "no effective step of its own. Use Adam."
+    ),
+    keras.optimizers.Adafactor: OptimizerRow(
+        refusal="Adafactor factors its second moments and scales by the "
+        "weights' own size. Use Adam."
+    ),
+    keras.optimizers.MultiOptimizer: OptimizerRow(
+        refusal="A MultiOptimizer goes directly inside: "
+        "ProximalOptimizer(MultiOptimizer(...))."
+    ),
+    keras.optimizers.LossScaleOptimizer: OptimizerRow(
+        refusal="Put the ProximalOptimizer inside: "
+        "LossScaleOptimizer(ProximalOptimizer(...))."
+    ),
+}

@@ -18,7 +18,7 @@ from kreg.optimizers._proximal_step import (
     take_proximal_steps,
     terms_of,
 )
-from kreg.optimizers.effective_step import find_rule
+from kreg.optimizers.table import effective_step_rule
 
 
 @keras.saving.register_keras_serializable(package="kreg")
@@ -47,7 +47,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
             SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta,
             ScheduleFreeAdamW (JAX), one registered with
-            `kreg.optimizers.register_effective_step`, or a `MultiOptimizer`.
+            `kreg.optimizers.register_optimizer`, or a `MultiOptimizer`.
         name: the name of the optimizer. Defaults to `"proximal_optimizer"`.
 
     Raises:
@@ -215,8 +215,14 @@ def _optimizer(identifier: Any) -> keras.optimizers.Optimizer:
                 "inner_optimizer.ema_overwrite_frequency="
                 f"{part.ema_overwrite_frequency}"
             )
-        if isinstance(part, PenaltyApplier) or part is identifier:
-            find_rule(part)
+        if isinstance(part, PenaltyApplier):
+            raise ValueError(
+                "`inner_optimizer` must not take proximal steps itself. One "
+                "ProximalOptimizer is enough. "
+                f"Received: inner_optimizer={identifier!r}"
+            )
+        if part is identifier:
+            effective_step_rule(part)
     return identifier
 
 

@@ -12,7 +12,8 @@ from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier
-from kreg.optimizers.effective_step import EffectiveStep, Rule, find_rule
+from kreg.optimizers.optimizer_row import EffectiveStep, EffectiveStepRule
+from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable
@@ -102,7 +103,7 @@ class PendingStep:
 
     term: Term
     optimizer: keras.optimizers.Optimizer
-    rule: Rule
+    rule: EffectiveStepRule
     rate: Tensor
     updates: Tensor
 
@@ -120,7 +121,7 @@ def pending_steps(
         optimizer = responsible_optimizer(inner_optimizer, term.variable)
         updates = ops.convert_to_tensor(optimizer.iterations) + 0
         rate = ops.convert_to_tensor(optimizer.learning_rate) + 0.0
-        rule = find_rule(optimizer)
+        rule = effective_step_rule(optimizer)
         steps.append(PendingStep(term, optimizer, rule, rate, updates))
     return steps
 
@@ -159,7 +160,10 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
         targets.append(effective.iterate)
         before = ops.convert_to_tensor(effective.iterate)
         after = _stepped(step.term, before, effective)
-        return [_followed(w, before, after, effective.share), after]
+        return [
+            _followed(w, before, after, effective.iterate_coefficient),
+            after,
+        ]
 
     new = fused(values, [variable, *(v.value for v in optimizer.variables)])
     if optimizer.gradient_accumulation_steps:
@@ -179,9 +183,9 @@ def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
     average = slot(step.optimizer, "_model_variables_moving_average", variable)
     momentum = ops.where(step.updates == 0, 0.0, step.optimizer.ema_momentum)
     change = new - ops.convert_to_tensor(variable)
-    share = ops.cast(1.0 - momentum, new.dtype)
+    rate = ops.cast(1.0 - momentum, new.dtype)
     step.optimizer.assign(
-        average, ops.convert_to_tensor(average) + share * change
+        average, ops.convert_to_tensor(average) + rate * change
     )
 
 
@@ -204,9 +208,7 @@ def _stepped(term: Term, w: Tensor, effective: EffectiveStep) -> Tensor:
     return ops.cast(after, dtype)
 
 
-def _followed(
-    w: Tensor, before: Tensor, after: Tensor, share: Tensor | float
-) -> Tensor:
+def _followed(w: Tensor, moved: Tensor, iterate: Tensor) -> Tensor:
     """A weight that moves with its iterate, and is zero where that is."""
-    moved = w + share * (after - before)
-    return ops.where(after == 0, ops.zeros_like(moved), moved)
+    w = w + moved
+    return ops.where(iterate == 0, ops.zeros_like(w), w)

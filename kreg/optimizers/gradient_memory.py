@@ -1,19 +1,19 @@
-"""What an optimizer remembers of the gradient of a weight."""
+"""The average of past gradients that an optimizer keeps of one weight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import ops
 
 from kreg._keras_private import known_variables, responsible_optimizer, slot
 from kreg.binding.binding import innermost_optimizer, penalty_applier
+from kreg.optimizers.table import row_of
 
 
 @dataclass(frozen=True)
-class GradientMemory:
-    """A moving average of past gradients, up to a factor.
+class RememberedGradient:
+    """A moving average of the past gradients of a weight, up to a factor.
 
     Args:
         slot: the variable that holds it.
@@ -32,8 +32,8 @@ class GradientMemory:
 
 def gradient_memory(
     optimizer: keras.optimizers.Optimizer | None, variable: keras.Variable
-) -> GradientMemory | None:
-    """The memory of `optimizer` for `variable`; None if it has none.
+) -> RememberedGradient | None:
+    """What `optimizer` remembers of the gradient of `variable`.
 
     SGD with momentum, Adam and its relatives keep an average of gradients;
     most others keep sizes, without signs.
@@ -41,6 +41,10 @@ def gradient_memory(
     Args:
         optimizer: the optimizer of a model, whatever it is wrapped in.
         variable: a weight.
+
+    Returns:
+        None where the optimizer keeps no average of gradients, or does not
+        update the weight.
     """
     inner = innermost_optimizer(optimizer)
     if inner is None or not inner.built:
@@ -48,50 +52,12 @@ def gradient_memory(
     responsible: Any = responsible_optimizer(inner, variable)
     if all(known is not variable for known in known_variables(responsible)):
         return None
-    found = _memory(responsible)
-    if found is None:
+    memory = row_of(type(responsible)).gradient_memory
+    if memory is None or not getattr(responsible, memory.slots):
         return None
-    name, scale = found
-    return GradientMemory(
-        slot(responsible, name, variable),
+    return RememberedGradient(
+        slot(responsible, memory.slots, variable),
         responsible,
-        scale,
+        memory.scale,
         penalty_applier(optimizer) is not None,
     )
-
-
-def _memory(optimizer: Any) -> tuple[str, Callable[[Any], float | None]] | None:
-    """The list that holds the averages, and their scale."""
-    for cls, memory in _MEMORIES.items():
-        if type(optimizer).update_step is cls.update_step:
-            without = cls is keras.optimizers.SGD and not optimizer.momentum
-            return None if without else memory
-    return None
-
-
-def _of_adam(optimizer: Any) -> float | None:
-    return _corrected(optimizer, optimizer.beta_1)
-
-
-def _of_momentum(optimizer: Any) -> float | None:
-    """`velocity = momentum * velocity - rate * gradient`."""
-    correction = _corrected(optimizer, optimizer.momentum)
-    rate = float(ops.convert_to_numpy(optimizer.learning_rate))
-    if correction is None or rate == 0.0:
-        return None
-    return -correction * (1.0 - optimizer.momentum) / rate
-
-
-def _corrected(optimizer: Any, decay: float) -> float | None:
-    """One over the sum of the average's weights after k updates."""
-    k = int(ops.convert_to_numpy(optimizer.iterations))
-    return 1.0 / (1.0 - float(decay) ** k) if k else None
-
-
-_MEMORIES: dict[Any, tuple[str, Callable[[Any], float | None]]] = {
-    keras.optimizers.SGD: ("momentums", _of_momentum),
-    keras.optimizers.Adam: ("_momentums", _of_adam),
-    keras.optimizers.AdamW: ("_momentums", _of_adam),
-    keras.optimizers.Nadam: ("_momentums", _of_adam),
-    keras.optimizers.Adamax: ("_m", _of_adam),
-}

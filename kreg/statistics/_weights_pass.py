@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kreg._types import Tensor
 from kreg.binding.binding import governing_step
-from kreg.optimizers.gradient_memory import GradientMemory, gradient_memory
+from kreg.optimizers.gradient_memory import RememberedGradient, gradient_memory
 from kreg.statistics.compilation import compiled, compiler, evaluated
 from kreg.statistics.figures import WeightFigures
 from kreg.statistics.rows import Row
@@ -294,7 +294,7 @@ def _kernels() -> Callable[[WeightFigures, Tensor], Kernel]:
 
 
 def _figures(
-    row: Row, memory: GradientMemory | None, threshold: float, moved: bool
+    row: Row, memory: RememberedGradient | None, threshold: float, moved: bool
 ) -> WeightFigures:
     penalty = row.penalty if row.is_penalized else None
     of_data = memory is not None and (memory.of_data or not row.is_penalized)
@@ -334,7 +334,7 @@ def _number_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
 
 
 def _scales(
-    memories: Sequence[GradientMemory | None],
+    memories: Sequence[RememberedGradient | None],
 ) -> list[float | None]:
     """What each memory must be multiplied by, asked once an optimizer."""
     found = {

@@ -265,10 +265,10 @@ def test_subclass_with_another_update_is_refused_until_registered():
         def update_step(self, gradient, variable, learning_rate):
             super().update_step(gradient / 2, variable, learning_rate)
 
-    with pytest.raises(ValueError, match="register_effective_step"):
+    with pytest.raises(ValueError, match="register_optimizer"):
         kreg.ProximalOptimizer(Halved())
 
-    @kreg.optimizers.register_effective_step(Halved)
+    @kreg.optimizers.register_optimizer(Halved)
     def halved(optimizer, variable, learning_rate):
         return kreg.optimizers.EffectiveStep(learning_rate / 2)
 

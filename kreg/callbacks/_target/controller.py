@@ -10,7 +10,7 @@ from kreg._keras_private import responsible_optimizer
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import innermost_optimizer
-from kreg.optimizers.effective_step import find_rule
+from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers.norms import summable
 from kreg.regularizers.strength import cast_strengths
 
@@ -76,7 +76,7 @@ def _start(
     """The weight that proximal steps act on, and how far they would go."""
     optimizer = responsible_optimizer(inner, variable)
     rate = ops.cast(optimizer.learning_rate, variable.dtype)
-    effective = find_rule(optimizer)(optimizer, variable, rate)
+    effective = effective_step_rule(optimizer)(optimizer, variable, rate)
     w = summable(variable if effective.iterate is None else effective.iterate)
     step = ops.cast(effective.step, w.dtype) * updates
     longest: float = variable.regularizer.penalty.longest_step

@@ -40,6 +40,7 @@ from kreg.selection.training.point import (
 from kreg.selection.training.stopping import (
     ALWAYS_KNOWN,
     refuse_unknown_monitor,
+    warn_of_unknown_optimality,
 )
 from kreg.surgery import freeze_support
 
@@ -202,6 +203,8 @@ class PathRun:
         model, family = self._model, self._family
         train, limit = self._train, self._settings.tolerance
         if limit is not None:
+            if self._settings.patience is None:
+                warn_of_unknown_optimality(model)
             with data_gradient(model, train) as gradient:
                 limit *= _norm(gradient())
         self._training.optimality = limit

@@ -1,10 +1,14 @@
 """When training at one strength is over, and the metrics that can tell."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+
+from kreg.binding.binding import innermost_optimizer
+from kreg.optimizers.gradient_memory import gradient_memory
 
 
 class Stopping(keras.callbacks.Callback):
@@ -60,6 +64,27 @@ class Stopping(keras.callbacks.Callback):
         else:
             self._waited += 1
         return self._waited >= self._patience
+
+
+def warn_of_unknown_optimality(model: keras.Model) -> None:
+    """Warn where no tolerance can end the training of a model.
+
+    Args:
+        model: a compiled model, whose optimizer is built.
+    """
+    variables = model.trainable_variables
+    if None not in [gradient_memory(model.optimizer, v) for v in variables]:
+        return
+    inner = innermost_optimizer(model.optimizer)
+    warnings.warn(
+        "`tolerance` cannot end a training, because the optimality of the "
+        f"weights is not known: {type(inner).__name__} keeps no average of "
+        "past gradients that kreg knows. Each point takes all its epochs. "
+        "Give `patience` instead, or compile with SGD with momentum or Adam. "
+        "For an optimizer of your own, pass `gradient_memory` to "
+        "`kreg.optimizers.register_optimizer`.",
+        stacklevel=2,
+    )
 
 
 ALWAYS_KNOWN = ("data_loss", "loss")

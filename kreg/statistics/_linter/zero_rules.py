@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kreg.foreign_objects import answer, attribute, number
-from kreg.optimizers.effective_step import find_rule
+from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers import Penalty
 from kreg.statistics._linter.acting_optimizer import ActingOptimizer
 from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
@@ -95,7 +95,9 @@ def _proximal(optimizer: ActingOptimizer) -> str:
     """The same optimizer in a ProximalOptimizer, if that takes it."""
     parts = attribute(optimizer.unscaled, "optimizers") or [optimizer.optimizer]
     overwrites = any(attribute(p, "ema_overwrite_frequency") for p in parts)
-    known = answer(partial(find_rule, optimizer.optimizer)) is not None
+    known = (
+        answer(partial(effective_step_rule, optimizer.optimizer)) is not None
+    )
     inner = optimizer.unscaled_code if known and not overwrites else '"adam"'
     return f"`kreg.ProximalOptimizer({inner})`"
 

@@ -1,0 +1,143 @@
+"""The table of optimizers: Keras's rows, and those that users register."""
+
+from collections.abc import Callable
+
+import keras
+
+from kreg.optimizers._keras_optimizers import KERAS_OPTIMIZERS
+from kreg.optimizers.optimizer_row import (
+    EffectiveStepRule,
+    GradientMemory,
+    OptimizerRow,
+)
+
+_table: dict[type, OptimizerRow] = dict(KERAS_OPTIMIZERS)
+
+
+def register_optimizer(
+    optimizer_class: type[keras.optimizers.Optimizer],
+    *,
+    gradient_memory: (
+        GradientMemory | type[keras.optimizers.Optimizer] | None
+    ) = None,
+) -> Callable[[EffectiveStepRule], EffectiveStepRule]:
+    """Tell kreg how an optimizer moves weights.
+
+    `ProximalOptimizer` takes the optimizer then, and with a `gradient_memory`
+    kreg knows the `optimality` of its weights, at which `kreg.path` stops.
+
+    Args:
+        optimizer_class: a subclass of `keras.optimizers.Optimizer`. Its own
+            subclasses are served too unless they override `update_step`.
+        gradient_memory: the average of past gradients that it keeps: a
+            `GradientMemory`, or the class of an optimizer that kreg knows and
+            whose averages it keeps under the same names with the same
+            arguments. Defaults to `None`: it keeps none, so that `optimality`
+            is not known.
+
+    Returns:
+        A decorator of a function
+        `(optimizer, variable, learning_rate) -> EffectiveStep`, called after
+        each update with the learning rate that it used, a scalar tensor of the
+        variable's dtype; `optimizer.iterations` counts that update. On
+        TensorFlow it must be something that XLA compiles.
+
+    Raises:
+        TypeError: if `optimizer_class` is not a class of optimizers, or
+            `gradient_memory` is of another type.
+        ValueError: if kreg knows no gradient memory of the class that
+            `gradient_memory` names.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> class HeavyBall(keras.optimizers.SGD):
+    ...     def update_step(self, gradient, variable, learning_rate):
+    ...         m = self.momentums[self._get_variable_index(variable)]
+    ...         self.assign(m, self.momentum * m - learning_rate * gradient)
+    ...         self.assign_add(variable, m)
+    >>> @kreg.optimizers.register_optimizer(
+    ...     HeavyBall, gradient_memory=keras.optimizers.SGD)
+    ... def heavy_ball(optimizer, variable, learning_rate):
+    ...     step = learning_rate / (1.0 - optimizer.momentum)
+    ...     return kreg.optimizers.EffectiveStep(step)
+    """
+    if not _is_optimizer_class(optimizer_class):
+        raise TypeError(
+            "`optimizer_class` must be a subclass of "
+            "`keras.optimizers.Optimizer`. "
+            f"Received: optimizer_class={optimizer_class!r}"
+        )
+    memory = _memory_of(gradient_memory)
+
+    def register(effective_step: EffectiveStepRule) -> EffectiveStepRule:
+        _table[optimizer_class] = OptimizerRow(effective_step, memory)
+        return effective_step
+
+    return register
+
+
+def row_of(optimizer_class: type) -> OptimizerRow:
+    """The row of an optimizer, an empty one if there is none.
+
+    That of the nearest class it derives from whose `update_step` it has.
+    """
+    update = getattr(optimizer_class, "update_step", None)
+    for base in optimizer_class.__mro__:
+        if base in _table and getattr(base, "update_step", None) is update:
+            return _table[base]
+    return OptimizerRow()
+
+
+def effective_step_rule(
+    optimizer: keras.optimizers.Optimizer,
+) -> EffectiveStepRule:
+    """The rule of an optimizer's effective step.
+
+    Raises:
+        ValueError: if it has none, naming the optimizers that have one.
+    """
+    cls = type(optimizer)
+    row = row_of(cls)
+    if row.effective_step is not None:
+        return row.effective_step
+    supported = sorted(
+        base.__name__ for base, row in _table.items() if row.effective_step
+    )
+    reason = f"{row.refusal} " if row.refusal else ""
+    raise ValueError(
+        "`inner_optimizer` must be an optimizer whose effective step is known: "
+        f"{', '.join(supported)}, or one registered with "
+        f"`kreg.optimizers.register_optimizer`. {reason}"
+        f"Received: inner_optimizer={optimizer!r} (of type {cls.__name__})"
+    )
+
+
+def _is_optimizer_class(value: object) -> bool:
+    return isinstance(value, type) and issubclass(
+        value, keras.optimizers.Optimizer
+    )
+
+
+def _memory_of(
+    source: GradientMemory | type[keras.optimizers.Optimizer] | None,
+) -> GradientMemory | None:
+    if source is None or isinstance(source, GradientMemory):
+        return source
+    if not _is_optimizer_class(source):
+        raise TypeError(
+            "`gradient_memory` must be a `kreg.optimizers.GradientMemory`, a "
+            "subclass of `keras.optimizers.Optimizer`, or None. "
+            f"Received: gradient_memory={source!r} "
+            f"(of type {type(source).__name__})"
+        )
+    memory = row_of(source).gradient_memory
+    if memory is None:
+        raise ValueError(
+            "`gradient_memory` must be an optimizer that keeps an average of "
+            "past gradients, such as `keras.optimizers.SGD` or "
+            "`keras.optimizers.Adam`; for another pass a "
+            "`kreg.optimizers.GradientMemory`. "
+            f"Received: gradient_memory={source!r}"
+        )
+    return memory
