@@ -160,10 +160,8 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
         targets.append(effective.iterate)
         before = ops.convert_to_tensor(effective.iterate)
         after = _stepped(step.term, before, effective)
-        return [
-            _followed(w, before, after, effective.iterate_coefficient),
-            after,
-        ]
+        moved = effective.iterate_coefficient * (after - before)
+        return [_followed(w, moved, after), after]
 
     new = fused(values, [variable, *(v.value for v in optimizer.variables)])
     if optimizer.gradient_accumulation_steps:
