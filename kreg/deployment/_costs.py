@@ -21,7 +21,7 @@ from kreg._keras_private import flatten_layers, own_variables
 from kreg.deployment._export import bytes_at
 from kreg.deployment._sample import Structure, examples
 from kreg.deployment.formats import can_write, write
-from kreg.layers.products import products_of
+from kreg.layers.table import multiply_adds_of
 
 
 @dataclass(frozen=True)
@@ -140,18 +140,6 @@ def _figures(seconds: list[float]) -> Latency:
     return Latency(float(median), float(lower), float(upper))
 
 
-# Their weights scale, shift or look up, entry by entry.
-_WITHOUT_PRODUCTS = (
-    layers.BatchNormalization,
-    layers.Embedding,
-    layers.GroupNormalization,
-    layers.LayerNormalization,
-    layers.Normalization,
-    layers.PReLU,
-    layers.RMSNormalization,
-)
-
-
 @dataclass
 class MultiplyAdds:
     """Multiply-adds for one example.
@@ -232,13 +220,17 @@ def _counting(
             inside.depth -= whole
         if inside.depth:
             return outputs
-        bound = inspect.signature(call).bind(*args, **kwargs)
-        arguments = list(bound.arguments.values())
-        products = products_of(layer, arguments, outputs)
-        if products is None:
+        count = multiply_adds_of(layer)
+        if count is None:
             if _has_matrices(layer) and layer.path not in counts.uncounted:
                 counts.uncounted.append(layer.path)
-        elif products:
+            return outputs
+        bound = inspect.signature(call).bind(*args, **kwargs)
+        output = keras.tree.flatten(outputs)[0]
+        products = count(
+            layer, list(bound.arguments.values()), tuple(output.shape)
+        )
+        if products:
             before = counts.by_layer.get(layer.path, 0)
             counts.by_layer[layer.path] = before + products
         return outputs
@@ -247,6 +239,4 @@ def _counting(
 
 
 def _has_matrices(layer: keras.layers.Layer) -> bool:
-    return not isinstance(layer, _WITHOUT_PRODUCTS) and any(
-        sum(n > 1 for n in v.shape) > 1 for v in own_variables(layer)
-    )
+    return any(sum(n > 1 for n in v.shape) > 1 for v in own_variables(layer))

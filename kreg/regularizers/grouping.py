@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from keras import ops
 
@@ -56,6 +57,21 @@ def along(shape: Sequence[int], axes: Sequence[int]) -> Grouping:
         tuple(int(n) for n in shape),
         tuple(sorted(axis % rank for axis in axes)),
     )
+
+
+def all_but(shape: Sequence[int], axis: int) -> Grouping:
+    """Groups along all axes of a weight of `shape` but one."""
+    rank = len(shape)
+    return along(shape, [a for a in range(rank) if a != axis % rank])
+
+
+UnitsAndInputs: TypeAlias = tuple[Grouping, Grouping | None]
+"""The units and the inputs that the entries of a weight belong to."""
+
+
+def each_alone(shape: Sequence[int]) -> UnitsAndInputs:
+    """Every entry is a unit, as in a bias, and belongs to no input."""
+    return along(shape, ()), None
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,10 @@ def is_elementwise(activation: Any) -> bool:
         return False
 
 
-ELEMENTWISE_LAYERS = frozenset(
-    (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+ELEMENTWISE_LAYERS = (
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
 )
 """Activation layers without weights that treat every entry by itself."""
 

@@ -1,4 +1,4 @@
-"""The channels of a model: what reads them, ties them and keeps them."""
+"""The channels of a model: which layers sum them, tie them or keep them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ class Signal:
     Args:
         channels: the number of each channel. Channels of different tensors
             with the same number stay or go together.
-        constants: for each channel the value that it has everywhere whatever
-            the model's inputs are; NaN where there is none.
+        constants: the value of each channel that is the same everywhere and
+            for all inputs of the model; NaN for a channel that varies.
         axis: the axis of the tensor along which the channels lie.
     """
 
@@ -37,18 +37,19 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Which units of a layer read which channels.
+class WeightedSum:
+    """Units that are weighted sums of channels.
 
     Args:
         layer: the path of the layer.
-        inputs: the channels that it reads.
-        units: the channels that it makes.
-        reads: shape (inputs, units), whether a weight between them is not 0.
-        constants: what is constant among the inputs, NaN elsewhere.
-        folds: whether the bias can make up for any constant channel. If not,
-            it can for one that is 0.
-        merges: whether the weights of one constant channel can make up for
+        inputs: the channels that are summed.
+        units: the channels of the sums.
+        reads: shape (inputs, units), whether the weight of an input in a unit
+            is not 0.
+        constants: the values of the inputs that are constant, NaN for others.
+        folds: whether the bias can make up for any constant input. If not, it
+            can for one that is 0.
+        merges: whether the weights of one constant input can make up for
             another that is not 0.
     """
 
@@ -60,22 +61,30 @@ class Reader:
     folds: bool
     merges: bool
 
-    def wanted(self, units: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The inputs that the given units need to have."""
-        settled = np.logical_or(self._foldable, self._mergeable)
-        wanted: NDArray[np.bool_] = np.logical_and(
-            self._read_by(units), np.logical_not(settled)
-        )
-        return wanted
+    def needed(self, units: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The inputs that some units need: neither folded nor merged.
 
-    def unsettled(
+        Args:
+            units: which units are kept.
+        """
+        replaceable = np.logical_or(self._foldable, self._mergeable)
+        needed: NDArray[np.bool_] = np.logical_and(
+            self._read_by(units), np.logical_not(replaceable)
+        )
+        return needed
+
+    def missing_carrier(
         self, inputs: NDArray[np.bool_], units: NDArray[np.bool_]
     ) -> int | None:
-        """An input to keep for others that are constant, if there is none yet.
+        """The constant input to keep so that others can be merged into it.
 
         Args:
             inputs: which inputs are kept.
             units: which units are kept.
+
+        Returns:
+            The largest of those that go; None if none goes, or a constant
+            input is kept already.
         """
         removed = self._read_by(units) & self._mergeable & ~inputs
         if not removed.any() or (self._mergeable & inputs).any():
@@ -104,15 +113,15 @@ class Network:
     """Channels, numbered, in sets that stay or go together.
 
     Attributes:
-        readers: the layers whose units each read several channels.
-        bundles: the channels of each tensor, of which one must stay.
-        made: the channels that each layer with weights makes, by its path.
+        sums: the weighted sums, in the order of execution.
+        bundles: sets of channels made together, of which one must stay.
+        units: the channels that each layer with weights makes, by its path.
     """
 
     def __init__(self) -> None:
-        self.readers: list[Reader] = []
+        self.sums: list[WeightedSum] = []
         self.bundles: list[Channels] = []
-        self.made: dict[str, Channels] = {}
+        self.units: dict[str, Channels] = {}
         self._parents: list[int] = []
         self._pins: dict[int, str] = {}
         self._obstacles: dict[int, str] = {}
@@ -133,12 +142,12 @@ class Network:
             self._parents[max(a, b)] = min(a, b)
 
     def pin(self, channels: Channels, reason: str) -> None:
-        """Keep channels whatever else is found; the first reason counts."""
+        """Keep channels in any case; the first reason given counts."""
         for channel in channels.tolist():
             self._pins.setdefault(channel, reason)
 
     def note_obstacle(self, channels: Channels, reason: str) -> None:
-        """Tell what made constant channels vary, in case they are kept."""
+        """Note what made constant channels vary, for the report."""
         for channel in channels.tolist():
             self._obstacles.setdefault(channel, reason)
 

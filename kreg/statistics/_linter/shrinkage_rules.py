@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import layers
 
 from kreg._keras_private import Graph, flatten_layers, graph_of, weight_decay_of
 from kreg.foreign_objects import answer, attribute, number
+from kreg.layers.table import is_linear, undoes_scale
 from kreg.statistics._linter.facts import Fault, ModelFacts
 
 
@@ -94,22 +94,6 @@ def _layers(operation: Any) -> list[Any]:
     return [operation]
 
 
-_LINEAR_LAYERS = (
-    layers.Dense,
-    layers.EinsumDense,
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-)
-
-
 def l2_before_batch_norm(model: ModelFacts) -> Iterator[Fault]:
     """L2 on a kernel whose scale a BatchNormalization takes out again.
 
@@ -127,7 +111,7 @@ def l2_before_batch_norm(model: ModelFacts) -> Iterator[Fault]:
             continue
         consumers = consumers or Consumers(model.model)
         norms = consumers.of(weight.layer)
-        if not norms or not all(map(_takes_scale_out, norms)):
+        if not norms or not all(map(undoes_scale, norms)):
             continue
         norm = model.layer_code(norms[0])
         instead = "" if norm is None else f", and regularize `{norm}.gamma`"
@@ -145,20 +129,11 @@ def _is_linear(layer: keras.layers.Layer) -> bool:
     """Whether scaling the kernels of a layer only scales what it computes."""
     module = attribute(type(layer).call, "__module__") or ""
     return (
-        isinstance(layer, _LINEAR_LAYERS)
+        is_linear(layer)
         and module.split(".")[0] == "keras"
         and attribute(layer, "activation") is keras.activations.linear
         and attribute(layer, "activity_regularizer") is None
         and not attribute(layer, "lora_enabled")
-    )
-
-
-def _takes_scale_out(consumer: object) -> bool:
-    """Not where it uses averages of the past, which do not follow at once."""
-    return (
-        isinstance(consumer, layers.BatchNormalization)
-        and bool(attribute(consumer, "trainable"))
-        and not attribute(consumer, "renorm")
     )
 
 

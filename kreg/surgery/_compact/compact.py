@@ -213,7 +213,7 @@ def _compaction(
     rebuild: Rebuild,
 ) -> Compaction:
     layers = []
-    for path, channels in walked.network.made.items():
+    for path, channels in walked.network.units.items():
         layer = walked.paths[path]
         (signal,) = walked.layers[id(layer)].outputs
         constant = ~np.isnan(signal.constants) & kept(channels)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.layers.channels.network import Kept, Network, Reader
+from kreg.layers.channels.network import Kept, Network, WeightedSum
 
 
 def kept_channels(network: Network, round_to: int = 1) -> Kept:
@@ -37,26 +37,29 @@ def _keep_what_is_read(
     growing = True
     while growing:
         growing = False
-        for i, reader in enumerate(reversed(network.readers)):
-            units = kept(reader.units)
+        for i, weighted in enumerate(reversed(network.sums)):
+            units = kept(weighted.units)
             if i in seen and np.array_equal(seen[i], units):
                 continue
             seen[i] = units
             growing |= kept.add(
-                reader.inputs[reader.wanted(units)], _reason(reader)
+                weighted.inputs[weighted.needed(units)],
+                _reason(weighted),
             )
 
 
 def _keep_carriers(network: Network, kept: Kept) -> bool:
     """Keep a constant channel where others are to be merged into one."""
     growing = False
-    for reader in network.readers:
-        carrier = reader.unsettled(kept(reader.inputs), kept(reader.units))
+    for weighted in network.sums:
+        carrier = weighted.missing_carrier(
+            kept(weighted.inputs), kept(weighted.units)
+        )
         if carrier is not None:
             growing |= kept.add(
-                reader.inputs[carrier : carrier + 1],
-                f"it stands for all constant inputs of `{reader.layer}`, whose "
-                "padding differs from them",
+                weighted.inputs[carrier : carrier + 1],
+                "it stands for all constant inputs of "
+                f"`{weighted.layer}`, whose padding differs from them",
             )
     return growing
 
@@ -68,9 +71,9 @@ def _keep_one_of_each(network: Network, kept: Kept) -> bool:
         if kept(channels).any():
             continue
         needs = np.zeros(len(channels), np.int64)
-        for reader in network.readers:
-            if reader.units is channels:
-                needs += reader.reads[~kept(reader.inputs)].sum(axis=0)
+        for weighted in network.sums:
+            if weighted.units is channels:
+                needs += weighted.reads[~kept(weighted.inputs)].sum(axis=0)
         cheapest = int(np.argmin(needs))
         growing |= kept.add(
             channels[cheapest : cheapest + 1], "one unit of a layer must stay"
@@ -81,7 +84,7 @@ def _keep_one_of_each(network: Network, kept: Kept) -> bool:
 def _fill_up(network: Network, kept: Kept, round_to: int) -> bool:
     """Keep more, so that layers have a multiple of `round_to` units."""
     growing = False
-    for channels in network.made.values():
+    for channels in network.units.values():
         while (mask := kept(channels)).sum() % round_to and not mask.all():
             first = int(np.argmin(mask))
             growing |= kept.add(
@@ -90,5 +93,5 @@ def _fill_up(network: Network, kept: Kept, round_to: int) -> bool:
     return growing
 
 
-def _reason(reader: Reader) -> str:
-    return f"`{reader.layer}` reads it"
+def _reason(weighted: WeightedSum) -> str:
+    return f"`{weighted.layer}` reads it"

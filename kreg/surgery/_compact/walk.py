@@ -12,7 +12,7 @@ from keras import layers, tree
 from kreg._keras_private import Graph, graph_of
 from kreg.layers.channels.call import Call, Traced, fresh_signal, kept_whole
 from kreg.layers.channels.network import Network, Signal, Values
-from kreg.layers.channels.table import traced
+from kreg.layers.table import traced
 
 Agreed = Mapping[int, Sequence[Values]]
 

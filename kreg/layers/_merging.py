@@ -11,7 +11,7 @@ from kreg.layers.channels.network import Network, Signal, Values
 Combine = Callable[[NDArray[np.float64]], Values]
 
 
-def combining(combine: Combine) -> Tracer:
+def _combining(combine: Combine) -> Tracer:
     """A tracer of what combines channel with channel.
 
     Args:
@@ -76,7 +76,7 @@ def concatenation(call: Call, network: Network) -> Traced:
     return Traced((first.with_constants(constants),))
 
 
-def product(values: NDArray[np.float64]) -> Values:
+def _product(values: NDArray[np.float64]) -> Values:
     """The product, which is 0 if any factor is."""
     return np.where((values == 0).any(axis=0), 0.0, values.prod(axis=0))
 
@@ -94,3 +94,11 @@ def _note_mixtures(
                 signal.channels[lost],
                 f"`{call.path}` combines it with what varies",
             )
+
+
+total = _combining(lambda values: values.sum(axis=0))
+mean = _combining(lambda values: values.mean(axis=0))
+largest = _combining(lambda values: values.max(axis=0))
+smallest = _combining(lambda values: values.min(axis=0))
+product = _combining(_product)
+difference = _combining(lambda values: values[0] - values[1])

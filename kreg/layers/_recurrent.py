@@ -1,12 +1,14 @@
-"""Recurrent layers.
+"""Recurrent layers and their cells.
 
-Their state starts at 0, so a unit is constant over a whole sequence only where
-it stays at 0.
+The state of a layer starts at 0, so a unit is constant over a whole sequence
+only where it stays at 0.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
@@ -21,12 +23,48 @@ from kreg.layers.channels.call import (
     kept_whole,
     matrix,
 )
-from kreg.layers.channels.network import Kept, Network, Reader
+from kreg.layers.channels.network import Kept, Network, WeightedSum
+from kreg.regularizers.grouping import Grouping, UnitsAndInputs, all_but
 
 Gates = NDArray[Any]
+Axes = Callable[[keras.layers.Layer, str, Sequence[int]], UnitsAndInputs | None]
 
 
-def recurrent(call: Call, network: Network) -> Traced:
+def cell_axes(gates: int) -> Axes:
+    """Cells whose last axis holds `gates` parts, each with every unit."""
+
+    def resolve(
+        layer: keras.layers.Layer, name: str, shape: Sequence[int]
+    ) -> UnitsAndInputs | None:
+        view = (*shape[:-1], gates, shape[-1] // gates)
+        units = Grouping(view, tuple(range(len(view) - 1)))
+        if name == "bias":
+            return units, None
+        if name in ("kernel", "recurrent_kernel"):
+            return units, all_but(shape, -2)
+        return None
+
+    return resolve
+
+
+def recurrent_multiply_adds(
+    layer: Any, arguments: list[Any], output: tuple[int, ...]
+) -> int:
+    """In each step, every matrix of the cell once, at every position."""
+    steps = arguments[0].shape[1]
+    shape = output[2:] if layer.return_sequences else output[1:]
+    matrices = [
+        v.shape
+        for v in layer.cell.weights
+        if len(v.shape) > 1 and not v.name.endswith("bias")
+    ]
+    positions = 1
+    if len(shape) > 1:  # a convolution in each step
+        positions = math.prod(shape) // layer.cell.filters
+    return steps * positions * sum(map(math.prod, matrices))
+
+
+def recurrent_channels(call: Call, network: Network) -> Traced:
     """An `LSTM`, a `GRU` or a `SimpleRNN` that returns its outputs alone."""
     layer = call.operation
     signal = along_axis(call, -1)
@@ -41,15 +79,15 @@ def recurrent(call: Call, network: Network) -> Traced:
     bias = _gated(array(cell.bias), gates) if cell.use_bias else None
     rank = 3 if layer.return_sequences else 2
     units = network.new(layer.units, rank - 1)
-    network.made[call.path] = units.channels
+    network.units[call.path] = units.channels
     still = _stays_at_zero(layer, signal.constants, kernel, own, bias)
     constants = np.where(still, 0.0, np.nan)
     for read, weights, known, folds in (
         (signal.channels, kernel, signal.constants, True),
         (units.channels, own, constants, False),
     ):
-        network.readers.append(
-            Reader(
+        network.sums.append(
+            WeightedSum(
                 call.path,
                 read,
                 units.channels,

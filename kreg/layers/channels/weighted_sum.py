@@ -1,4 +1,4 @@
-"""Layers whose units are weighted sums of channels."""
+"""Layers with a kernel, whose units are weighted sums of channels."""
 
 from typing import Any
 
@@ -12,14 +12,66 @@ from kreg.layers.channels.call import (
     Traced,
     along_axis,
     array,
-    channel_axis,
     kept_whole,
     matrix,
 )
-from kreg.layers.channels.network import Kept, Network, Reader, Signal, Values
+from kreg.layers.channels.network import (
+    Kept,
+    Network,
+    Signal,
+    Values,
+    WeightedSum,
+)
 
 
-class Mixing:
+def layer_of_sums(
+    call: Call,
+    network: Network,
+    *,
+    axis: int,
+    size: str,
+    padded: bool,
+    transposed: bool = False,
+) -> Traced:
+    """The channels of a layer with a kernel and perhaps a bias.
+
+    Args:
+        call: the call of the layer.
+        network: where the channels are.
+        axis: where the channels lie.
+        size: the argument of the layer that tells how many units it has.
+        padded: whether some positions see less than the whole window.
+        transposed: whether its kernel ends in (units, inputs).
+    """
+    layer = call.operation
+    signal = along_axis(call, axis)
+    if signal is None or is_altered(layer):
+        return kept_whole(call, network)
+    kernel = matrix(layer.kernel)
+    sums = KernelSums(
+        call,
+        network,
+        signal,
+        np.swapaxes(kernel, -1, -2) if transposed else kernel,
+        bias_of(layer),
+        padded=padded,
+        axis=axis,
+    )
+
+    def reduce(kept: Kept) -> Reduction:
+        kernel, bias = sums.reduced(kept)
+        config = {size: kernel.shape[-1], "use_bias": bias is not None}
+        weights = {
+            "kernel": np.swapaxes(kernel, -1, -2) if transposed else kernel
+        }
+        if bias is not None:
+            weights["bias"] = bias
+        return Reduction(config, weights)
+
+    return Traced((sums.units,), reduce)
+
+
+class KernelSums:
     """A kernel, a bias and an activation.
 
     Args:
@@ -51,7 +103,7 @@ class Mixing:
         self._rank = len(call.node.output_tensors[0].shape)
         reads = (kernel != 0).any(axis=window)
         units = network.new(kernel.shape[-1], axis % self._rank)
-        network.made[call.path] = units.channels
+        network.units[call.path] = units.channels
         layer = call.operation
         constants = self._unit_constants(reads)
         if is_elementwise(layer.activation):
@@ -72,8 +124,8 @@ class Mixing:
                 f"the padding of `{call.path}` differs from its constant",
             )
         self.units = units.with_constants(constants)
-        network.readers.append(
-            Reader(
+        network.sums.append(
+            WeightedSum(
                 call.path,
                 signal.channels,
                 units.channels,
@@ -137,112 +189,9 @@ def bias_of(layer: Any) -> NDArray[np.float64] | None:
     return array(layer.bias) if layer.use_bias else None
 
 
-def dense(call: Call, network: Network) -> Traced:
-    """A `Dense` layer, on the last axis of tensors of any rank."""
-    return _mixing(call, network, axis=-1, size="units", padded=False)
-
-
-def convolution(call: Call, network: Network) -> Traced:
-    """A convolution without groups: units are its filters."""
-    layer = call.operation
-    if layer.groups > 1:
-        return kept_whole(
-            call, network, "deals its channels out to groups of equal size"
-        )
-    axis, padded = channel_axis(layer), is_padded(layer)
-    return _mixing(call, network, axis=axis, size="filters", padded=padded)
-
-
-def transposed_convolution(call: Call, network: Network) -> Traced:
-    """A transposed convolution, whose kernels end in (units, inputs).
-
-    Every position sees another part of the window, as if it were padded.
-    """
-    axis = channel_axis(call.operation)
-    return _mixing(
-        call, network, axis=axis, size="filters", padded=True, transposed=True
-    )
-
-
-def _mixing(
-    call: Call,
-    network: Network,
-    *,
-    axis: int,
-    size: str,
-    padded: bool,
-    transposed: bool = False,
-) -> Traced:
-    """A layer with a kernel and perhaps a bias.
-
-    Args:
-        call: the call of the layer.
-        network: where the channels are.
-        axis: where the channels lie.
-        size: the argument of the layer that tells how many units it has.
-        padded: whether some positions see less than the whole window.
-        transposed: whether its kernel ends in (units, inputs).
-    """
-    layer = call.operation
-    signal = along_axis(call, axis)
-    if signal is None or is_altered(layer):
-        return kept_whole(call, network)
-    kernel = matrix(layer.kernel)
-    mixing = Mixing(
-        call,
-        network,
-        signal,
-        np.swapaxes(kernel, -1, -2) if transposed else kernel,
-        bias_of(layer),
-        padded=padded,
-        axis=axis,
-    )
-
-    def reduce(kept: Kept) -> Reduction:
-        kernel, bias = mixing.reduced(kept)
-        config = {size: kernel.shape[-1], "use_bias": bias is not None}
-        weights = {
-            "kernel": np.swapaxes(kernel, -1, -2) if transposed else kernel
-        }
-        if bias is not None:
-            weights["bias"] = bias
-        return Reduction(config, weights)
-
-    return Traced((mixing.units,), reduce)
-
-
-def is_padded(layer: Any) -> bool:
-    """Whether a window may reach over the border of what it is moved over."""
-    return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)
-
-
 def is_altered(layer: Any) -> bool:
     """Whether LoRA or quantization changed what a layer computes."""
     return bool(
         getattr(layer, "lora_enabled", False)
         or getattr(layer, "quantization_mode", None)
     )
-
-
-def embedding(call: Call, network: Network) -> Traced:
-    """A table of vectors, whose columns are the units."""
-    layer = call.operation
-    if is_altered(layer) or len(call.signals) != 1:
-        return kept_whole(call, network)
-    network.pin(
-        call.signals[0].channels, f"`{call.path}` looks each of them up"
-    )
-    table = matrix(layer.embeddings)
-    rank = len(call.node.output_tensors[0].shape)
-    units = network.new(table.shape[1], rank - 1)
-    network.made[call.path] = units.channels
-    low, high = table.min(axis=0), table.max(axis=0)
-    constants = np.where(low == high, low, np.nan)
-
-    def reduce(kept: Kept) -> Reduction:
-        columns = table[:, kept(units.channels)]
-        return Reduction(
-            {"output_dim": columns.shape[1]}, {"embeddings": columns}
-        )
-
-    return Traced((units.with_constants(constants),), reduce)

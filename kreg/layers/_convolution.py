@@ -1,0 +1,245 @@
+"""Convolutions: plain, transposed, depthwise and separable."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg.layers.channels.activations import applied, is_elementwise
+from kreg.layers.channels.call import (
+    Call,
+    Reduction,
+    Traced,
+    along_axis,
+    channel_axis,
+    kept_whole,
+    matrix,
+)
+from kreg.layers.channels.network import (
+    Kept,
+    Network,
+    Signal,
+    Values,
+    WeightedSum,
+)
+from kreg.layers.channels.weighted_sum import (
+    bias_of,
+    is_altered,
+    layer_of_sums,
+)
+from kreg.regularizers.grouping import (
+    Grouping,
+    UnitsAndInputs,
+    all_but,
+    along,
+    each_alone,
+)
+
+
+def convolution_axes(
+    layer: keras.layers.Layer, name: str, shape: Sequence[int]
+) -> UnitsAndInputs | None:
+    if name != "kernel":
+        return each_alone(shape) if name == "bias" else None
+    if layer.groups == 1:
+        return all_but(shape, -1), all_but(shape, -2)
+    # Input channels are dealt out to the groups in order, and so are outputs.
+    *window, inputs, outputs = shape
+    view = (*window, inputs, layer.groups, outputs // layer.groups)
+    rank = len(window)
+    ties = Grouping(view, (*range(rank), rank + 2))
+    return all_but(shape, -1), ties
+
+
+def convolution_multiply_adds(
+    layer: Any, arguments: list[Any], output: tuple[int, ...]
+) -> int:
+    *window, channels, _ = layer.kernel.shape
+    return math.prod(output[1:]) * math.prod(window) * channels
+
+
+def convolution_channels(call: Call, network: Network) -> Traced:
+    """A convolution without groups: units are its filters."""
+    layer = call.operation
+    if layer.groups > 1:
+        return kept_whole(
+            call, network, "deals its channels out to groups of equal size"
+        )
+    axis, padded = channel_axis(layer), _is_padded(layer)
+    return layer_of_sums(
+        call, network, axis=axis, size="filters", padded=padded
+    )
+
+
+def transposed_axes(
+    layer: keras.layers.Layer, name: str, shape: Sequence[int]
+) -> UnitsAndInputs | None:
+    if name == "kernel":
+        return all_but(shape, -2), all_but(shape, -1)
+    return each_alone(shape) if name == "bias" else None
+
+
+def transposed_multiply_adds(
+    layer: Any, arguments: list[Any], output: tuple[int, ...]
+) -> int:
+    """Each input goes, by the whole window, to every filter."""
+    *window, filters, _ = layer.kernel.shape
+    return math.prod(arguments[0].shape[1:]) * math.prod(window) * filters
+
+
+def transposed_channels(call: Call, network: Network) -> Traced:
+    """A transposed convolution, whose kernels end in (units, inputs).
+
+    Every position sees another part of the window, as if it were padded.
+    """
+    axis = channel_axis(call.operation)
+    return layer_of_sums(
+        call, network, axis=axis, size="filters", padded=True, transposed=True
+    )
+
+
+def depthwise_axes(
+    layer: keras.layers.Layer, name: str, shape: Sequence[int]
+) -> UnitsAndInputs | None:
+    """Kernels `(*window, inputs, multiplier)`: a channel for each pair."""
+    if name in ("kernel", "depthwise_kernel"):
+        window = tuple(range(len(shape) - 2))
+        return along(shape, window), all_but(shape, -2)
+    return each_alone(shape) if name == "bias" else None
+
+
+def depthwise_multiply_adds(
+    layer: Any, arguments: list[Any], output: tuple[int, ...]
+) -> int:
+    *window, _, _ = layer.kernel.shape
+    return math.prod(output[1:]) * math.prod(window)
+
+
+def depthwise_channels(call: Call, network: Network) -> Traced:
+    """A depthwise convolution: each channel makes some of its own."""
+    layer = call.operation
+    signal = along_axis(call, channel_axis(layer))
+    if (
+        signal is None
+        or is_altered(layer)
+        or not is_elementwise(layer.activation)
+    ):
+        return kept_whole(call, network)
+    kernel, bias = matrix(layer.kernel), bias_of(layer)
+    made = Signal(
+        np.repeat(signal.channels, layer.depth_multiplier),
+        _filtered(call, network, signal, kernel),
+        signal.axis,
+    )
+    constants = made.constants if bias is None else made.constants + bias
+    constants = applied(layer.activation, constants, layer.compute_dtype)
+    network.units[call.path] = made.channels
+
+    def reduce(kept: Kept) -> Reduction:
+        weights = {"kernel": kernel[..., kept(signal.channels), :]}
+        if bias is not None:
+            weights["bias"] = bias[kept(made.channels)]
+        return Reduction({}, weights)
+
+    return Traced((made.with_constants(constants),), reduce)
+
+
+def separable_axes(
+    layer: keras.layers.Layer, name: str, shape: Sequence[int]
+) -> UnitsAndInputs | None:
+    if name == "pointwise_kernel":
+        return all_but(shape, -1), all_but(shape, -2)
+    return depthwise_axes(layer, name, shape)
+
+
+def separable_multiply_adds(
+    layer: Any, arguments: list[Any], output: tuple[int, ...]
+) -> int:
+    positions = math.prod(output[1:]) // layer.pointwise_kernel.shape[-1]
+    kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+    return positions * sum(math.prod(kernel.shape) for kernel in kernels)
+
+
+def separable_channels(call: Call, network: Network) -> Traced:
+    """A depthwise convolution, then one that mixes with a window of 1."""
+    layer = call.operation
+    signal = along_axis(call, channel_axis(layer))
+    if signal is None or is_altered(layer):
+        return kept_whole(call, network)
+    depthwise = matrix(layer.depthwise_kernel)
+    pointwise, bias = matrix(layer.pointwise_kernel), bias_of(layer)
+    mixing = pointwise.reshape(-1, pointwise.shape[-1])
+    filtered = _filtered(call, network, signal, depthwise)
+    window = tuple(range(depthwise.ndim - 2))
+    passes = (depthwise != 0).any(axis=window).reshape(-1)
+    mixes = (mixing != 0) & passes[:, None]
+    units = network.new(mixing.shape[1], signal.axis)
+    network.units[call.path] = units.channels
+    inputs = len(signal.channels)
+    network.sums.append(
+        WeightedSum(
+            call.path,
+            signal.channels,
+            units.channels,
+            mixes.reshape(inputs, -1, mixing.shape[1]).any(axis=1),
+            np.where(
+                np.isnan(filtered).reshape(inputs, -1).any(axis=1),
+                np.nan,
+                signal.constants,
+            ),
+            folds=not _is_padded(layer),
+            merges=False,
+        )
+    )
+    shift = np.nan_to_num(filtered)[:, None] * mixing
+    constants = shift.sum(axis=0) + (0.0 if bias is None else bias)
+    constants[mixes[np.isnan(filtered)].any(axis=0)] = np.nan
+    if is_elementwise(layer.activation):
+        constants = applied(layer.activation, constants, layer.compute_dtype)
+    else:
+        network.pin(units.channels, f"the activation of `{call.path}` mixes")
+        constants[:] = np.nan
+
+    def reduce(kept: Kept) -> Reduction:
+        stay, out = kept(signal.channels), kept(units.channels)
+        rows = np.repeat(stay, layer.depth_multiplier)
+        weights = {
+            "depthwise_kernel": depthwise[..., stay, :],
+            "pointwise_kernel": pointwise[..., rows, :][..., out],
+        }
+        folded = shift[~rows].sum(axis=0)[out]
+        if bias is not None:
+            weights["bias"] = bias[out] + folded
+        elif folded.any():
+            weights["bias"] = folded
+        changed = {"filters": int(out.sum()), "use_bias": "bias" in weights}
+        return Reduction(changed, weights)
+
+    return Traced((units.with_constants(constants),), reduce)
+
+
+def _filtered(
+    call: Call, network: Network, signal: Signal, kernel: NDArray[Any]
+) -> Values:
+    """What a window makes of each constant channel, shape (inputs * made,)."""
+    multiplier = kernel.shape[-1]
+    window = tuple(range(kernel.ndim - 2))
+    given = np.repeat(signal.constants, multiplier)
+    silent = ~(kernel != 0).any(axis=window).reshape(-1)
+    made = given * kernel.sum(axis=window, dtype=np.float64).reshape(-1)
+    if _is_padded(call.operation):
+        lost = ~np.isnan(given) & (given != 0) & ~silent
+        network.note_obstacle(
+            np.repeat(signal.channels, multiplier)[lost],
+            f"the padding of `{call.path}` differs from its constant",
+        )
+        made = np.where(given == 0, 0.0, np.nan)
+    return np.where(silent, 0.0, made)
+
+
+def _is_padded(layer: Any) -> bool:
+    """Whether a window may reach over the border of what it is moved over."""
+    return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)

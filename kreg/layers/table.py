@@ -1,0 +1,275 @@
+"""The table of Keras's layers: what kreg knows of each kind."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import keras
+from keras import layers
+
+from kreg._keras_private import ConvLSTMCell, operation_kind
+from kreg.layers import (
+    _arranging,
+    _attention,
+    _convolution,
+    _dense,
+    _elementwise,
+    _embedding,
+    _merging,
+    _normalization,
+    _recurrent,
+)
+from kreg.layers._operations import operation_tracer
+from kreg.layers.channels.activations import ELEMENTWISE_LAYERS
+from kreg.layers.channels.call import Call, Traced, Tracer, kept_whole
+from kreg.layers.channels.network import Network
+from kreg.regularizers.grouping import UnitsAndInputs
+
+Axes: TypeAlias = Callable[
+    [keras.layers.Layer, str, Sequence[int]], UnitsAndInputs | None
+]
+"""A function of a layer, and the name and the shape of one of its weights."""
+
+MultiplyAdds: TypeAlias = Callable[[Any, list[Any], tuple[int, ...]], int]
+"""A function of a layer, the arguments of a call and the output's shape."""
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """What kreg knows of a kind of layer.
+
+    Args:
+        kinds: the classes of the kind. Subclasses are of it too, but not for
+            `channels`, since they may compute something else.
+        axes: tells the units and inputs of a weight, None for a weight that
+            has none. Defaults to `None`: not known.
+        multiply_adds: counts the products with weights of one call for one
+            example, without those of layers inside. Defaults to `None`: not
+            known.
+        channels: follows channels through a call. Defaults to `None`: all are
+            kept.
+        is_linear: bool, whether scaling its kernels scales its outputs, but
+            for bias and activation. Defaults to `False`.
+        undoes_scale: tells of a layer whether its outputs in training do not
+            depend on the scale of its inputs. Defaults to `None`: they do.
+    """
+
+    kinds: tuple[type, ...]
+    axes: Axes | None = None
+    multiply_adds: MultiplyAdds | None = None
+    channels: Tracer | None = None
+    is_linear: bool = False
+    undoes_scale: Callable[[Any], bool] | None = None
+
+
+def _no_products(layer: Any, arguments: Any, output: Any) -> int:
+    """For weights that scale, shift or look up, entry by entry."""
+    return 0
+
+
+# Of several rows that a layer is an instance of, the first one counts.
+TABLE: tuple[LayerRow, ...] = (
+    LayerRow(
+        (layers.Dense,),
+        axes=_dense.dense_axes,
+        multiply_adds=_dense.dense_multiply_adds,
+        channels=_dense.dense_channels,
+        is_linear=True,
+    ),
+    LayerRow(
+        (layers.EinsumDense,),
+        axes=_dense.einsum_axes,
+        multiply_adds=_dense.einsum_multiply_adds,
+        is_linear=True,
+    ),
+    LayerRow(
+        (layers.Embedding,),
+        axes=_embedding.embedding_axes,
+        multiply_adds=_no_products,
+        channels=_embedding.embedding_channels,
+    ),
+    LayerRow(
+        (
+            layers.Conv1DTranspose,
+            layers.Conv2DTranspose,
+            layers.Conv3DTranspose,
+        ),
+        axes=_convolution.transposed_axes,
+        multiply_adds=_convolution.transposed_multiply_adds,
+        channels=_convolution.transposed_channels,
+        is_linear=True,
+    ),
+    LayerRow(
+        (layers.Conv1D, layers.Conv2D, layers.Conv3D),
+        axes=_convolution.convolution_axes,
+        multiply_adds=_convolution.convolution_multiply_adds,
+        channels=_convolution.convolution_channels,
+        is_linear=True,
+    ),
+    LayerRow(
+        (layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+        axes=_convolution.depthwise_axes,
+        multiply_adds=_convolution.depthwise_multiply_adds,
+        channels=_convolution.depthwise_channels,
+        is_linear=True,
+    ),
+    LayerRow(
+        (layers.SeparableConv1D, layers.SeparableConv2D),
+        axes=_convolution.separable_axes,
+        multiply_adds=_convolution.separable_multiply_adds,
+        channels=_convolution.separable_channels,
+        is_linear=True,
+    ),
+    # The weights of a recurrent layer belong to its cell.
+    LayerRow((layers.SimpleRNNCell,), axes=_recurrent.cell_axes(gates=1)),
+    LayerRow((layers.GRUCell,), axes=_recurrent.cell_axes(gates=3)),
+    LayerRow(
+        (layers.LSTMCell, ConvLSTMCell), axes=_recurrent.cell_axes(gates=4)
+    ),
+    LayerRow(
+        (layers.LSTM, layers.GRU, layers.SimpleRNN),
+        multiply_adds=_recurrent.recurrent_multiply_adds,
+        channels=_recurrent.recurrent_channels,
+    ),
+    LayerRow((layers.RNN,), multiply_adds=_recurrent.recurrent_multiply_adds),
+    LayerRow(
+        (layers.MultiHeadAttention, layers.GroupQueryAttention),
+        multiply_adds=_attention.attention_multiply_adds,
+    ),
+    LayerRow(
+        (layers.BatchNormalization,),
+        axes=_normalization.normalization_axes,
+        multiply_adds=_no_products,
+        channels=_normalization.batch_normalization_channels,
+        undoes_scale=_normalization.undoes_scale,
+    ),
+    LayerRow(
+        (
+            layers.LayerNormalization,
+            layers.GroupNormalization,
+            layers.RMSNormalization,
+        ),
+        axes=_normalization.normalization_axes,
+        multiply_adds=_no_products,
+    ),
+    LayerRow(
+        (layers.Normalization,),
+        multiply_adds=_no_products,
+        channels=_normalization.feature_normalization_channels,
+    ),
+    LayerRow(
+        (layers.PReLU,),
+        multiply_adds=_no_products,
+        channels=_elementwise.parametric_relu,
+    ),
+    LayerRow((layers.Rescaling,), channels=_elementwise.rescaling),
+    LayerRow(
+        (layers.Activation, *ELEMENTWISE_LAYERS),
+        channels=_elementwise.activation_layer,
+    ),
+    LayerRow(
+        (
+            layers.ActivityRegularization,
+            layers.AlphaDropout,
+            layers.Dropout,
+            layers.GaussianDropout,
+            layers.GaussianNoise,
+            layers.Identity,
+            layers.SpatialDropout1D,
+            layers.SpatialDropout2D,
+            layers.SpatialDropout3D,
+        ),
+        channels=_elementwise.identity,
+    ),
+    LayerRow(
+        (
+            layers.AveragePooling1D,
+            layers.AveragePooling2D,
+            layers.AveragePooling3D,
+            layers.Cropping2D,
+            layers.Cropping3D,
+            layers.MaxPooling1D,
+            layers.MaxPooling2D,
+            layers.MaxPooling3D,
+            layers.UpSampling2D,
+            layers.UpSampling3D,
+        ),
+        channels=_arranging.spatial,
+    ),
+    LayerRow(
+        (layers.Cropping1D, layers.UpSampling1D), channels=_arranging.sequence
+    ),
+    LayerRow(
+        (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D),
+        channels=_arranging.zero_padding,
+    ),
+    LayerRow(
+        (
+            layers.GlobalAveragePooling1D,
+            layers.GlobalAveragePooling2D,
+            layers.GlobalAveragePooling3D,
+            layers.GlobalMaxPooling1D,
+            layers.GlobalMaxPooling2D,
+            layers.GlobalMaxPooling3D,
+        ),
+        channels=_arranging.global_pooling,
+    ),
+    LayerRow((layers.Flatten,), channels=_arranging.flatten),
+    LayerRow((layers.Permute,), channels=_arranging.permute),
+    LayerRow((layers.Reshape,), channels=_arranging.reshape),
+    LayerRow((layers.RepeatVector,), channels=_arranging.repeat_vector),
+    LayerRow((layers.Concatenate,), channels=_merging.concatenation),
+    LayerRow((layers.Add,), channels=_merging.total),
+    LayerRow((layers.Average,), channels=_merging.mean),
+    LayerRow((layers.Maximum,), channels=_merging.largest),
+    LayerRow((layers.Minimum,), channels=_merging.smallest),
+    LayerRow((layers.Multiply,), channels=_merging.product),
+    LayerRow((layers.Subtract,), channels=_merging.difference),
+)
+
+_tracers: dict[type, Tracer] = {
+    kind: row.channels for row in TABLE if row.channels for kind in row.kinds
+}
+
+
+def rows_of(layer: object) -> Iterator[LayerRow]:
+    """The rows that `layer` is an instance of, in the order of the table."""
+    return (row for row in TABLE if isinstance(layer, row.kinds))
+
+
+def axes_of(layer: keras.layers.Layer) -> Axes | None:
+    """What tells the units and inputs of a layer's weights, if it is known."""
+    return next((row.axes for row in rows_of(layer) if row.axes), None)
+
+
+def multiply_adds_of(layer: keras.layers.Layer) -> MultiplyAdds | None:
+    """What counts the products of a call of a layer, if it is known."""
+    counts = (row.multiply_adds for row in rows_of(layer) if row.multiply_adds)
+    return next(counts, None)
+
+
+def is_linear(layer: keras.layers.Layer) -> bool:
+    """Whether scaling a layer's kernels scales its outputs.
+
+    But for its bias and its activation.
+    """
+    return any(row.is_linear for row in rows_of(layer))
+
+
+def undoes_scale(consumer: object) -> bool:
+    """Whether a layer or operation takes out the scale of its inputs."""
+    return any(
+        row.undoes_scale(consumer)
+        for row in rows_of(consumer)
+        if row.undoes_scale
+    )
+
+
+def traced(call: Call, network: Network) -> Traced:
+    """What a call does to the channels of a network."""
+    kind = operation_kind(call.operation)
+    if kind is None:
+        tracer = _tracers.get(type(call.operation), kept_whole)
+    else:
+        tracer = operation_tracer(kind, len(call.signals))
+    return tracer(call, network)
