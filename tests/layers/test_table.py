@@ -1,0 +1,70 @@
+"""Every row of the table, with an instance: counts by hand, and compaction."""
+
+import keras
+import numpy as np
+import pytest
+from layers.instances import LAYERS
+from surgery.random_weights import randomize
+
+import kreg
+from kreg.deployment._costs import multiply_adds
+from kreg.deployment._sample import drawn_sample
+from kreg.layers.table import TABLE, rows_of
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.kinds[0].__name__)
+def test_each_row_has_an_instance(row):
+    made = [instance.make() for instance in LAYERS.values()]
+    made += [layer.cell for layer in made if hasattr(layer, "cell")]
+    assert any(isinstance(layer, row.kinds) for layer in made)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_one_call_counts_as_by_hand(name):
+    instance = LAYERS[name]
+    inputs = [keras.Input(instance.shape) for _ in range(instance.num_inputs)]
+    model = keras.Model(inputs, called(instance.make(), inputs))
+    counts = multiply_adds(model, drawn_sample(model, 1))
+    assert counts.total == instance.multiply_adds
+    assert counts.uncounted == []
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_compaction_follows_it_or_keeps_it_whole(name):
+    """Between dense layers of which half of the units are dead."""
+    instance = LAYERS[name]
+    *places, channels = instance.shape
+    x = keras.Input((*places, channels))
+    layer, branches = instance.make(), [x]
+    if not isinstance(layer, keras.layers.Embedding):
+        branches = [
+            keras.layers.Dense(channels, "relu")(x)
+            for _ in range(instance.num_inputs)
+        ]
+    model = keras.Model(x, keras.layers.Dense(2)(called(layer, branches)))
+    randomize(model, aligned=not instance.is_kept_whole)
+    small = kreg.compact(model)
+    data = np.random.default_rng(0).uniform(0, 6, size=(4, *instance.shape))
+    expected = model.predict(data, verbose=0)
+    np.testing.assert_allclose(
+        small.predict(data, verbose=0),
+        expected,
+        rtol=1e-4,
+        atol=1e-4 * np.abs(expected).max(),
+    )
+    if not instance.is_kept_whole:
+        assert small.count_params() < model.count_params()
+
+
+def called(layer, tensors):
+    if isinstance(layer, keras.layers.MultiHeadAttention):
+        return layer(*tensors)
+    return layer(tensors if len(tensors) > 1 else tensors[0])
+
+
+def test_of_several_rows_the_nearest_class_comes_first():
+    rows = list(rows_of(keras.layers.LSTM(3)))
+    assert [row.kinds[-1] for row in rows] == [
+        keras.layers.SimpleRNN,
+        keras.layers.RNN,
+    ]
