@@ -13,6 +13,7 @@ from sklearn.linear_model import (
 )
 
 import kreg
+from kreg.optimizers.table import KERAS_OPTIMIZERS
 
 BACKEND = keras.backend.backend()
 ALPHA = 0.1
@@ -49,6 +50,13 @@ OPTIMIZERS = {
     "Adadelta": lambda: optimizers.Adadelta(decaying(5.0)),
     "ScheduleFreeAdamW": lambda: optimizers.ScheduleFreeAdamW(0.5, epsilon=1.0),
 }
+
+
+def test_each_optimizer_of_the_table_is_tried():
+    tried = {make().__class__ for make in OPTIMIZERS.values()}
+    assert {c for c, row in KERAS_OPTIMIZERS.items() if row.effective_step} <= (
+        tried
+    )
 
 
 def data(correlation=0.9, scales=(1.0, 1.0)):
