@@ -1,4 +1,4 @@
-"""Methods that kreg replaces on one model, and puts back."""
+"""Methods that kreg replaces on one model object, and puts back."""
 
 from typing import Any
 

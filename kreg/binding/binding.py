@@ -39,12 +39,21 @@ def penalty_applier(
 def innermost_optimizer(
     optimizer: keras.optimizers.Optimizer | None,
 ) -> keras.optimizers.Optimizer | None:
-    """What computes the updates, without all that is wrapped around it."""
+    """The optimizer that computes the updates, inside all its wrappers."""
     while isinstance(
         optimizer, (keras.optimizers.LossScaleOptimizer, PenaltyApplier)
     ):
         optimizer = optimizer.inner_optimizer
     return optimizer
+
+
+def member_optimizers(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.optimizers.Optimizer]:
+    """The optimizers that a `MultiOptimizer` chooses from, else itself."""
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        return list(optimizer.optimizers)
+    return [optimizer]
 
 
 class Multipliers:

@@ -33,7 +33,7 @@ def install_hooks(
     binding: Binding,
     bind_weights: Callable[[keras.Model, Binding], bool],
 ) -> None:
-    """Let the steps of `model` tell the time and log the parts of the loss.
+    """Run the steps of `model` under its clock, and log the parts of the loss.
 
     The methods are shadowed on the instance, so that a subclass's own
     `train_step`, `test_step` and `compute_loss` go on working. `remove_hooks`
@@ -71,7 +71,7 @@ def install_hooks(
 
 
 def remove_hooks(model: keras.Model) -> None:
-    """Take off what `install_hooks` and bindings have put on `model`."""
+    """Take all methods, metrics and state of kreg off `model`."""
     lift_shadows(model)
     unlist_metrics(model, LossParts)
     show_in_lists(model)
@@ -79,7 +79,7 @@ def remove_hooks(model: keras.Model) -> None:
 
 
 def _clocked(step: Step, clock: StepClock) -> Step:
-    """Run `step` with the clock that its arguments define."""
+    """Wrap `step` to run under the clock that its arguments tell."""
 
     @functools.wraps(step)
     def clocked(*args: Any, **kwargs: Any) -> Any:
@@ -105,8 +105,8 @@ def _split(
             bind_late()
         loss = compute_loss(*args, **kwargs)
         if is_recording():
-            given = signature.bind(*args, **kwargs).arguments
-            samples = batch_size(given.get("x"), given.get("y_pred"))
+            arguments = signature.bind(*args, **kwargs).arguments
+            samples = batch_size(arguments.get("x"), arguments.get("y_pred"))
             parts.add(model, loss, _replicas(), samples)
         return loss
 

@@ -1,4 +1,4 @@
-"""The parts of a loss as `fit` logs them, and the record they come from."""
+"""The parts of a loss that `fit` logs, and the penalties of a step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ _record: ContextVar[dict[int, Tensor] | None] = ContextVar(
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """Keep the penalties that are evaluated inside."""
+    """Add up the penalties that are evaluated inside, for `take_total`."""
     token = _record.set({})
     try:
         yield
@@ -27,7 +27,7 @@ def recording() -> Iterator[None]:
 
 
 def record(source: object, penalty: Tensor) -> None:
-    """Keep the penalty of `source`; the last one counts if there are two."""
+    """Note the penalty of `source`, in the place of an earlier one."""
     entries = _record.get()
     if entries is not None:
         entries[id(source)] = penalty
@@ -39,7 +39,7 @@ def is_recording() -> bool:
 
 
 def take_total(dtype: str) -> Tensor:
-    """The sum of the penalties since the last time, as a scalar."""
+    """The sum of the penalties since the last call, as a scalar."""
     entries = _record.get()
     total = ops.zeros((), dtype)
     if entries is not None:

@@ -43,18 +43,21 @@ def permute(call: Call, network: Network) -> Traced:
 
 
 def reshape(call: Call, network: Network) -> Traced:
-    """A shape whose last axis holds whole rows of channels, or parts of one."""
+    """A reshape whose last axis holds all channels, repeated, or parts of them.
+
+    Parts that share a place in the last axis stay or go together.
+    """
     if len(call.signals) != 1:
         return kept_whole(call, network)
-    signal, given = call.signals[0], call.node.input_tensors[0].shape
-    made = call.node.output_tensors[0].shape
-    inputs, outputs = len(signal.channels), made[-1]
+    signal, before = call.signals[0], call.node.input_tensors[0].shape
+    after = call.node.output_tensors[0].shape
+    inputs, outputs = len(signal.channels), after[-1]
     if (
         not inputs
         or outputs is None
-        or signal.axis != len(given) - 1
-        or len(made) < 2
-        or made[1:-1].count(None) > 1
+        or signal.axis != len(before) - 1
+        or len(after) < 2
+        or after[1:-1].count(None) > 1
         or max(inputs, outputs) % min(inputs, outputs)
     ):
         return kept_whole(call, network)
@@ -70,13 +73,13 @@ def reshape(call: Call, network: Network) -> Traced:
         values = signal.constants.reshape(-1, outputs)
         same = (values == values[0]).all(axis=0)
         constants = np.where(same, values[0], np.nan)
-    positions = [-1 if d is None else d for d in made[1:-1]]
+    positions = [-1 if d is None else d for d in after[1:-1]]
 
     def reduce(kept: Kept) -> Reduction:
         count = int(kept(channels).sum())
         return Reduction({"target_shape": [*positions, count]}, {})
 
-    return Traced((Signal(channels, constants, len(made) - 1),), reduce)
+    return Traced((Signal(channels, constants, len(after) - 1),), reduce)
 
 
 def spatial(call: Call, network: Network) -> Traced:

@@ -119,7 +119,7 @@ def depthwise_multiply_adds(
 
 
 def depthwise_channels(call: Call, network: Network) -> Traced:
-    """A depthwise convolution: each channel makes some of its own."""
+    """A depthwise convolution: each channel becomes `depth_multiplier` ones."""
     layer = call.operation
     signal = along_axis(call, channel_axis(layer))
     if (
@@ -129,22 +129,22 @@ def depthwise_channels(call: Call, network: Network) -> Traced:
     ):
         return kept_whole(call, network)
     kernel, bias = matrix(layer.kernel), bias_of(layer)
-    made = Signal(
+    units = Signal(
         np.repeat(signal.channels, layer.depth_multiplier),
         _filtered(call, network, signal, kernel),
         signal.axis,
     )
-    constants = made.constants if bias is None else made.constants + bias
+    constants = units.constants if bias is None else units.constants + bias
     constants = applied(layer.activation, constants, layer.compute_dtype)
-    network.units[call.path] = made.channels
+    network.units[call.path] = units.channels
 
     def reduce(kept: Kept) -> Reduction:
         weights = {"kernel": kernel[..., kept(signal.channels), :]}
         if bias is not None:
-            weights["bias"] = bias[kept(made.channels)]
+            weights["bias"] = bias[kept(units.channels)]
         return Reduction({}, weights)
 
-    return Traced((made.with_constants(constants),), reduce)
+    return Traced((units.with_constants(constants),), reduce)
 
 
 def separable_axes(
@@ -224,20 +224,20 @@ def separable_channels(call: Call, network: Network) -> Traced:
 def _filtered(
     call: Call, network: Network, signal: Signal, kernel: NDArray[Any]
 ) -> Values:
-    """What a window makes of each constant channel, shape (inputs * made,)."""
+    """The constants after the window, shape (inputs * depth_multiplier,)."""
     multiplier = kernel.shape[-1]
     window = tuple(range(kernel.ndim - 2))
-    given = np.repeat(signal.constants, multiplier)
+    before = np.repeat(signal.constants, multiplier)
     silent = ~(kernel != 0).any(axis=window).reshape(-1)
-    made = given * kernel.sum(axis=window, dtype=np.float64).reshape(-1)
+    after = before * kernel.sum(axis=window, dtype=np.float64).reshape(-1)
     if _is_padded(call.operation):
-        lost = ~np.isnan(given) & (given != 0) & ~silent
+        lost = ~np.isnan(before) & (before != 0) & ~silent
         network.note_obstacle(
             np.repeat(signal.channels, multiplier)[lost],
             f"the padding of `{call.path}` differs from its constant",
         )
-        made = np.where(given == 0, 0.0, np.nan)
-    return np.where(silent, 0.0, made)
+        after = np.where(before == 0, 0.0, np.nan)
+    return np.where(silent, 0.0, after)
 
 
 def _is_padded(layer: Any) -> bool:

@@ -19,7 +19,7 @@ from kreg.layers.channels.network import Kept, Network
 
 
 def identity(call: Call, network: Network) -> Traced:
-    """What changes nothing in inference."""
+    """A layer that changes nothing in inference, such as dropout."""
     if len(call.signals) != 1:
         return kept_whole(call, network)
     signal = call.signals[0]

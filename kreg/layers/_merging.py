@@ -12,10 +12,11 @@ Combine = Callable[[NDArray[np.float64]], Values]
 
 
 def _combining(combine: Combine) -> Tracer:
-    """A tracer of what combines channel with channel.
+    """Follow what combines the same channel of several tensors.
 
     Args:
-        combine: what becomes of constants, shape (tensors, channels).
+        combine: the values of constants of shape (tensors, channels), which
+            may be NaN.
     """
 
     def trace(call: Call, network: Network) -> Traced:

@@ -36,7 +36,7 @@ def undoes_scale(layer: keras.layers.Layer) -> bool:
 
 
 def batch_normalization_channels(call: Call, network: Network) -> Traced:
-    """Channels scaled and shifted by what was learned of each."""
+    """A BatchNormalization, which scales and shifts each channel."""
     layer = call.operation
     signal = along_axis(call, layer.axis)
     if signal is None:
@@ -66,15 +66,14 @@ def batch_normalization_channels(call: Call, network: Network) -> Traced:
 
 
 def feature_normalization_channels(call: Call, network: Network) -> Traced:
-    """Input features scaled and shifted by what was seen of each."""
+    """A `Normalization` of features by their means and variances."""
     layer = call.operation
     axes = layer.axis
     signal = along_axis(call, -1)
     rank = len(call.node.input_tensors[0].shape)
     if signal is None or [a % rank for a in axes] != [rank - 1]:
         return kept_whole(call, network)
-    given = layer.get_config()
-    adapted = given["mean"] is None
+    adapted = layer.get_config()["mean"] is None
     mean, variance = array(layer.mean).ravel(), array(layer.variance).ravel()
 
     def reduce(kept: Kept) -> Reduction:
@@ -95,7 +94,7 @@ def feature_normalization_channels(call: Call, network: Network) -> Traced:
 def _slicer(
     channels: Any, weights: Mapping[str, Any]
 ) -> Callable[[Kept], Reduction]:
-    """A reduction that keeps the entries of what is kept."""
+    """Keep the entries of the channels that are kept."""
 
     def reduce(kept: Kept) -> Reduction:
         stay = kept(channels)

@@ -31,7 +31,7 @@ Axes = Callable[[keras.layers.Layer, str, Sequence[int]], UnitsAndInputs | None]
 
 
 def cell_axes(gates: int) -> Axes:
-    """Cells whose last axis holds `gates` parts, each with every unit."""
+    """The axes of cells whose last axis holds `gates` blocks of all units."""
 
     def resolve(
         layer: keras.layers.Layer, name: str, shape: Sequence[int]
@@ -50,7 +50,7 @@ def cell_axes(gates: int) -> Axes:
 def recurrent_multiply_adds(
     layer: Any, arguments: list[Any], output: tuple[int, ...]
 ) -> int:
-    """In each step, every matrix of the cell once, at every position."""
+    """Every matrix of the cell, in each step, at every position."""
     steps = arguments[0].shape[1]
     shape = output[2:] if layer.return_sequences else output[1:]
     matrices = [
@@ -82,17 +82,17 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
     network.units[call.path] = units.channels
     still = _stays_at_zero(layer, signal.constants, kernel, own, bias)
     constants = np.where(still, 0.0, np.nan)
-    for read, weights, known, folds in (
+    for inputs, weights, values, folds in (
         (signal.channels, kernel, signal.constants, True),
         (units.channels, own, constants, False),
     ):
         network.sums.append(
             WeightedSum(
                 call.path,
-                read,
+                inputs,
                 units.channels,
                 (weights != 0).any(axis=1),
-                known,
+                values,
                 folds=folds,
                 merges=False,
             )
@@ -133,23 +133,22 @@ def _stays_at_zero(
 ) -> NDArray[np.bool_]:
     """Which units are 0 from the first step on, whatever comes in.
 
-    Those whose candidate is 0: for the others of their gates it is nothing to
-    keep or let in.
+    Those whose candidate is 0: the other gates only scale it and the state.
     """
     gate = {layers.LSTM: 2, layers.GRU: 2, layers.SimpleRNN: 0}[type(layer)]
     functions: Sequence[Callable[[Any], Any]] = [layer.activation]
     zero = np.zeros(1)
     if any(applied(f, zero, "float32")[0] != 0 for f in functions):
         return np.zeros(own.shape[-1], bool)
-    known = ~np.isnan(constants)
+    varies = np.isnan(constants)
     from_inputs = kernel[:, gate, :]
-    value = np.where(known, constants, 0.0) @ from_inputs
-    silent = ~(from_inputs[~known] != 0).any(axis=0)
+    value = np.where(varies, 0.0, constants) @ from_inputs
+    silent = ~(from_inputs[varies] != 0).any(axis=0)
     parts = [value]
     if bias is not None:
         parts = [value + bias[0, gate], *bias[1:, gate]]
     still = silent & np.all([p == 0 for p in parts], axis=0)
-    # What only units that stay at 0 feed back does not count.
+    # A unit that others feed stays at 0 only if they all do.
     feeds = own[:, gate, :] != 0
     while True:
         fed = feeds[~still].any(axis=0)

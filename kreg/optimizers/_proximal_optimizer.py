@@ -6,13 +6,12 @@ from typing import Any, Self
 
 import keras
 from keras import ops
-from keras.optimizers import MultiOptimizer
 
 from kreg._arguments import known_keys
 from kreg._keras_private import known_variables
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
-from kreg.binding.binding import PenaltyApplier
+from kreg.binding.binding import PenaltyApplier, member_optimizers
 from kreg.optimizers._proximal_step import (
     pending_steps,
     take_proximal_steps,
@@ -136,7 +135,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
                 is not; it stays zero where it has a kreg penalty. Constraints
                 are applied to the averages too.
         """
-        if not any(o.use_ema for o in _parts(self.inner_optimizer)):
+        if not any(o.use_ema for o in member_optimizers(self.inner_optimizer)):
             self.inner_optimizer.finalize_variable_values(var_list)
             return
         penalized = [
@@ -205,7 +204,9 @@ def _optimizer(identifier: Any) -> keras.optimizers.Optimizer:
             f"name of one. Received: inner_optimizer={identifier!r} "
             f"(of type {type(identifier).__name__})"
         )
-    for part in _parts(identifier):
+    # A member without an effective step is refused when it is to update a
+    # weight with a penalty, so that others may be of any kind.
+    for part in member_optimizers(identifier):
         if part.ema_overwrite_frequency:
             raise ValueError(
                 "`inner_optimizer` must not overwrite weights by their moving "
@@ -224,16 +225,3 @@ def _optimizer(identifier: Any) -> keras.optimizers.Optimizer:
         if part is identifier:
             effective_step_rule(part)
     return identifier
-
-
-def _parts(
-    optimizer: keras.optimizers.Optimizer,
-) -> list[keras.optimizers.Optimizer]:
-    """The optimizers that a `MultiOptimizer` chooses from, or `optimizer`.
-
-    One of them needs an effective step only where it updates a weight with a
-    kreg penalty, so the others may be of any kind.
-    """
-    if isinstance(optimizer, MultiOptimizer):
-        return list(optimizer.optimizers)
-    return [optimizer]

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import keras
 from keras import ops
-from keras.optimizers import LossScaleOptimizer, MultiOptimizer
+from keras.optimizers import LossScaleOptimizer
 
 from kreg._keras_private import (
     flatten_layers,
@@ -15,6 +15,7 @@ from kreg._keras_private import (
 )
 from kreg.binding.binding import (
     PenaltyApplier,
+    member_optimizers,
     own_regularizer,
     renew_functions,
 )
@@ -58,7 +59,9 @@ def strip_optimizer(model: keras.Model, undo: ExitStack) -> Iterator[Change]:
             yield _change(model, "optimizer", before, after)
             undo.callback(replace_optimizer, model, before)
             replace_optimizer(model, after)
-    for part in _parts(after):
+    if isinstance(after, LossScaleOptimizer):
+        after = after.inner_optimizer
+    for part in member_optimizers(after):
         schedule = rate_of(part)
         if is_of_kreg(schedule):
             rate = float(ops.convert_to_numpy(part.learning_rate))
@@ -74,17 +77,6 @@ def _without_applier(
     while isinstance(optimizer, PenaltyApplier):
         optimizer = optimizer.inner_optimizer
     return optimizer
-
-
-def _parts(
-    optimizer: keras.optimizers.Optimizer,
-) -> list[keras.optimizers.Optimizer]:
-    """The optimizers with a learning rate of their own."""
-    if isinstance(optimizer, LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    if isinstance(optimizer, MultiOptimizer):
-        return list(optimizer.optimizers)
-    return [optimizer]
 
 
 def _change(

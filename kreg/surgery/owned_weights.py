@@ -51,9 +51,9 @@ def owned_weights(model: keras.Model) -> list[OwnedWeight]:
     owners: dict[int, keras.layers.Layer] = {}
     for layer in flatten_layers(model):
         for variable in own_trainable_variables(layer):
-            # Layers may hold weights that another made, which named them.
-            made = variable.path.rpartition("/")[0] == path_of(layer)
-            if made or id(variable) not in owners:
+            # A layer may hold a weight of another, after which it is named.
+            is_maker = variable.path.rpartition("/")[0] == path_of(layer)
+            if is_maker or id(variable) not in owners:
                 owners[id(variable)] = layer
     weights = model.weights
     return [
@@ -76,39 +76,40 @@ _ATTENTION = {
 
 
 def attribute_for(weight: OwnedWeight) -> str | None:
-    """The attribute of its layer that is saved as the weight's regularizer.
+    """The attribute that its layer saves as the weight's regularizer.
 
-    That of a layer that is not Keras's counts if its config has it.
+    In a layer that is not Keras's, `<name>_regularizer` if its config has it.
     """
     layer, name = weight.layer, str(weight.variable.name)
     if is_built_by_keras(layer):
         return attribute_of(layer, name)
     attribute = f"{name.removesuffix('_kernel')}_regularizer"
-    found = hasattr(layer, attribute) and attribute in config_of(layer)
-    return attribute if found else None
+    is_saved = hasattr(layer, attribute) and attribute in config_of(layer)
+    return attribute if is_saved else None
 
 
 def saved_layers(model: keras.Model) -> set[int]:
     """The `id` of every layer that the config of `model` holds.
 
-    Others are made anew by the constructor or `build` of what holds them.
+    Other layers are made anew by the constructor or `build` of the layer that
+    holds them.
     """
-    found: set[int] = set()
+    saved: set[int] = set()
     pending: list[keras.layers.Layer] = [model]
     while pending:
         layer = pending.pop()
-        if id(layer) in found:
+        if id(layer) in saved:
             continue
-        found.add(id(layer))
+        saved.add(id(layer))
         held = own_layers(layer)
         if held:
-            named = set(_named(config_of(layer)))
+            named = set(_layer_names(config_of(layer)))
             pending += [
                 inner
                 for inner in held
                 if inner.name in named or _saves_for(layer, inner)
             ]
-    return found
+    return saved
 
 
 def shared_attributes(
@@ -134,17 +135,17 @@ def common_regularizer(weights: list[keras.Variable]) -> tuple[bool, Any]:
     return same, regularizers[0] if regularizers and same else None
 
 
-def _named(config: Any) -> Iterator[str]:
+def _layer_names(config: Any) -> Iterator[str]:
     """The names of all serialized layers in a config."""
     if isinstance(config, Mapping):
         inner = config.get("config")
         if isinstance(inner, Mapping) and "name" in inner:
             yield str(inner["name"])
         for value in config.values():
-            yield from _named(value)
+            yield from _layer_names(value)
     elif isinstance(config, (list, tuple)):
         for value in config:
-            yield from _named(value)
+            yield from _layer_names(value)
 
 
 def _saves_for(layer: keras.layers.Layer, inner: keras.layers.Layer) -> bool:

@@ -27,30 +27,30 @@ def selected(
     """The weights that `selector` names.
 
     Args:
-        selector: what names them.
+        selector: a `Selector`, still to be checked.
         model: the model.
         weights: those of the model that can have a regularizer.
 
     Raises:
-        TypeError: if `selector` is none.
+        TypeError: if `selector` is no `Selector`.
         ValueError: if it names nothing.
     """
     layers = flatten_layers(model)
     if isinstance(selector, keras.Variable):
-        found = [w for w in weights if w.variable is selector]
-        if not found:
-            raise _nothing(repr(selector.path), weights)
+        chosen = [w for w in weights if w.variable is selector]
+        if not chosen:
+            raise _nothing_selected(repr(selector.path), weights)
     elif isinstance(selector, keras.layers.Layer):
         if not any(layer is selector for layer in layers):
             raise ValueError(
                 "`rules` must name layers of the model. "
                 f"Received: {selector!r}, which is not in `{model.name}`"
             )
-        found = _kernels([selector], weights)
+        chosen = _kernels([selector], weights)
     elif isinstance(selector, type) and issubclass(
         selector, keras.layers.Layer
     ):
-        found = _kernels(
+        chosen = _kernels(
             [layer for layer in layers if isinstance(layer, selector)], weights
         )
     elif isinstance(selector, str):
@@ -61,24 +61,24 @@ def selected(
             or fnmatchcase(layer.name, selector)
         ]
         if not matching:
-            found = [w for w in weights if fnmatchcase(w.path, selector)]
+            chosen = [w for w in weights if fnmatchcase(w.path, selector)]
         else:
-            found = _kernels(matching, weights)
-        if not found and not matching:
+            chosen = _kernels(matching, weights)
+        if not chosen and not matching:
             paths = [layer.name for layer in layers]
             paths += [path_of(layer) for layer in layers]
-            raise _unmatched(selector, paths, weights)
+            raise _unmatched_pattern(selector, paths, weights)
     elif callable(selector) and not isinstance(selector, type):
-        found = [w for w in weights if selector(w.variable)]
+        chosen = [w for w in weights if selector(w.variable)]
     else:
         raise TypeError(
             "`rules` must select weights by a layer, a type of layer, a "
             "pattern of paths, a variable, or a function of a variable. "
             f"Received: {selector!r} (of type {type(selector).__name__})"
         )
-    if not found:
-        raise _nothing(repr(selector), weights)
-    return found
+    if not chosen:
+        raise _nothing_selected(repr(selector), weights)
+    return chosen
 
 
 def _kernels(
@@ -89,28 +89,30 @@ def _kernels(
     return [w for w in weights if w.is_kernel and id(w.variable) in inside]
 
 
-def _nothing(received: str, weights: Sequence[OwnedWeight]) -> ValueError:
+def _nothing_selected(
+    received: str, weights: Sequence[OwnedWeight]
+) -> ValueError:
     return ValueError(
         "`rules` must select weights. A layer, a type, or a pattern of layers "
         "selects kernels that are not frozen; name others by themselves, as "
         f"in `(layer.bias, regularizer)`. Received: {received}, which selects "
-        f"nothing among {_some([w.path for w in weights])}"
+        f"nothing among {_first_few([w.path for w in weights])}"
     )
 
 
-def _unmatched(
+def _unmatched_pattern(
     pattern: str, layers: Sequence[str], weights: Sequence[OwnedWeight]
 ) -> ValueError:
     paths = [*dict.fromkeys(layers), *(w.path for w in weights)]
     near = difflib.get_close_matches(pattern, paths, n=5, cutoff=0.4)
     return ValueError(
         "`rules` must select weights by patterns of the paths of layers or "
-        f"weights, such as {_some(near or paths)}. "
+        f"weights, such as {_first_few(near or paths)}. "
         f"Received: {pattern!r}, which matches none"
     )
 
 
-def _some(paths: Sequence[str], count: int = 5) -> str:
+def _first_few(paths: Sequence[str], count: int = 5) -> str:
     shown = ", ".join(f"'{path}'" for path in paths[:count])
     return shown + (", ..." if len(paths) > count else "")
 
@@ -136,22 +138,24 @@ class Assignment:
 def assignments_of(
     rules: Rules, model: keras.Model, weights: Sequence[OwnedWeight]
 ) -> list[Assignment]:
-    """What the rules give to which weights, in the order of the weights.
+    """The regularizer that the rules give to each weight they select.
+
+    In the order of the weights.
 
     Raises:
-        TypeError: if `rules` is none, or a selector or a regularizer is not
-            what it may be.
+        TypeError: if `rules` are no rules, or hold anything but a selector or
+            a regularizer in its place.
         ValueError: if a rule selects nothing.
     """
-    given: dict[int, Regularizer | None] = {}
+    regularizers: dict[int, Regularizer | None] = {}
     for selector, regularizer in _pairs(rules, model):
         value = _regularizer(regularizer)
         for weight in selected(selector, model, weights):
-            given[id(weight.variable)] = value
+            regularizers[id(weight.variable)] = value
     return [
-        Assignment(weight, given[id(weight.variable)])
+        Assignment(weight, regularizers[id(weight.variable)])
         for weight in weights
-        if id(weight.variable) in given
+        if id(weight.variable) in regularizers
     ]
 
 

@@ -8,7 +8,7 @@ from keras import ops
 from kreg._keras_private import responsible_optimizer, slots
 from kreg._types import Tensor
 from kreg.binding import Binding, BoundPenalty, bind
-from kreg.binding.binding import innermost_optimizer
+from kreg.binding.binding import innermost_optimizer, member_optimizers
 from kreg.binding.bound_models import renew_models_of
 from kreg.binding.hooks import strategy_scope
 from kreg.binding.weights import Weights, chosen_variables
@@ -192,9 +192,9 @@ def _suspend(variable: keras.Variable, suspended: bool) -> None:
 def _refuse_averages(binding: Binding) -> None:
     """Keras takes moving averages before constraints, so they undo zeros."""
     optimizer = innermost_optimizer(binding.optimizer)
-    parts = getattr(optimizer, "optimizers", [optimizer])
-    averages = any(getattr(part, "use_ema", False) for part in parts)
-    if averages and binding.applier is None:
+    if optimizer is None or binding.applier is not None:
+        return
+    if any(part.use_ema for part in member_optimizers(optimizer)):
         raise ValueError(
             "`model` must not have an optimizer that replaces weights by "
             "their moving averages, which are not zero. Wrap it in "

@@ -1,4 +1,4 @@
-"""What activations make of constants."""
+"""Activations: which are elementwise, and their values at constants."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from keras import activations, ops
 
 from kreg.layers.channels.network import Values
 
-# These mix the units that they are called with.
+# Their outputs depend on several entries.
 _MIXING = frozenset(
     ("glu", "log_softmax", "softmax", "sparsemax", "get", "serialize")
 )
@@ -49,23 +49,22 @@ ELEMENTWISE_LAYERS = (
 def applied(
     function: Callable[[Any], Any], values: Values, dtype: str
 ) -> Values:
-    """What an elementwise function makes of constants.
+    """The values of an elementwise function at constants.
 
     Args:
         function: takes and returns a tensor.
-        values: the constants, NaN where there is none.
+        values: the constants, NaN for a channel that varies.
         dtype: the dtype in which it computes.
 
     Returns:
-        NaN where there was none, or where the result is not finite.
+        NaN for a channel that varies, or whose result is not finite.
     """
-    result = np.full(len(values), np.nan)
-    known = ~np.isnan(values)
-    if known.any():
+    results = np.full(len(values), np.nan)
+    is_constant = ~np.isnan(values)
+    if is_constant.any():
         exact = "float64" if dtype == "float64" else "float32"
-        given = ops.cast(
-            ops.convert_to_tensor(values[None, known].astype(exact)), dtype
-        )
-        made = ops.convert_to_numpy(ops.cast(function(given), exact))[0]
-        result[known] = np.where(np.isfinite(made), made, np.nan)
-    return result
+        x = ops.convert_to_tensor(values[None, is_constant].astype(exact))
+        y = ops.cast(function(ops.cast(x, dtype)), exact)
+        computed = ops.convert_to_numpy(y)[0]
+        results[is_constant] = np.where(np.isfinite(computed), computed, np.nan)
+    return results

@@ -14,15 +14,16 @@ from kreg.layers.channels.network import Kept, Network, Signal
 
 @dataclass(frozen=True)
 class Call:
-    """What is called with what.
+    """A call of a layer or an operation on tensors.
 
     Args:
         operation: a layer, or an operation of `keras.ops`.
         path: how reports name it.
-        signals: what is known of the tensors it is called with, in order.
-        masks: the same of the masks among its arguments.
-        node: its place in the graph.
-        training: whether it is told to run as in training.
+        signals: the channels of the tensors that it is called on, in order.
+        masks: the channels of the masks among its arguments.
+        node: its node in the graph, with its arguments, its input tensors and
+            its output tensors.
+        training: whether it runs as in training.
     """
 
     operation: Any
@@ -35,10 +36,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Reduction:
-    """A smaller layer.
+    """How a layer becomes smaller.
 
     Args:
-        config: what changes in its config.
+        config: the entries of its config that change.
         weights: the new values, by the attribute that holds the variable.
     """
 
@@ -52,8 +53,8 @@ class Traced:
 
     Args:
         outputs: the channels of each output.
-        reduce: makes the layer smaller; None if it stays as it is whatever
-            channels go.
+        reduce: tells how the layer becomes smaller when only some channels are
+            kept; None if it stays as it is whichever are.
     """
 
     outputs: tuple[Signal, ...]
@@ -85,7 +86,7 @@ def fresh_signal(tensor: Any, network: Network) -> Signal:
 
 
 def along_axis(call: Call, axis: int) -> Signal | None:
-    """The only input's channels, or None if they lie along another axis."""
+    """The channels of the only input; None if they lie along another axis."""
     if len(call.signals) != 1:
         return None
     signal = call.signals[0]
@@ -95,7 +96,7 @@ def along_axis(call: Call, axis: int) -> Signal | None:
 
 
 def channel_axis(layer: keras.layers.Layer) -> int:
-    """Where a layer with a data format has its channels."""
+    """The axis of the channels in a layer with a data format."""
     return -1 if layer.data_format == "channels_last" else 1
 
 

@@ -37,7 +37,7 @@ def layer_of_sums(
 
     Args:
         call: the call of the layer.
-        network: where the channels are.
+        network: the channels of the model.
         axis: where the channels lie.
         size: the argument of the layer that tells how many units it has.
         padded: whether some positions see less than the whole window.
@@ -72,12 +72,12 @@ def layer_of_sums(
 
 
 class KernelSums:
-    """A kernel, a bias and an activation.
+    """The units of a call of a layer with a kernel, a bias, an activation.
 
     Args:
         call: the call of the layer.
-        network: where the channels are.
-        signal: the channels that the layer reads.
+        network: the channels of the model, to which the units are added.
+        signal: the channels of its input.
         kernel: shape (..., inputs, units), the axes before being a window.
         bias: shape (units,), or None.
         padded: whether some positions see less than the whole window.
@@ -139,7 +139,7 @@ class KernelSums:
     def reduced(
         self, kept: Kept
     ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-        """The kernel and the bias of what is kept."""
+        """The kernel and the bias of the inputs and units that are kept."""
         inputs, units = kept(self._signal.channels), kept(self.units.channels)
         constants = np.nan_to_num(self._signal.constants)
         gone = ~inputs & (constants != 0)
@@ -156,13 +156,13 @@ class KernelSums:
     def _unit_constants(self, reads: NDArray[np.bool_]) -> Values:
         """The units' values before the activation, NaN where they vary."""
         constants = self._signal.constants
-        known = ~np.isnan(constants)
+        settled = ~np.isnan(constants)
         if self._padded:
-            known &= constants == 0
-        values = np.where(known, constants, 0.0) @ self._sums
+            settled &= constants == 0
+        values = np.where(settled, constants, 0.0) @ self._sums
         if self._bias is not None:
             values = values + self._bias
-        return np.where(reads[~known].any(axis=0), np.nan, values)
+        return np.where(reads[~settled].any(axis=0), np.nan, values)
 
 
 def _merged(
@@ -171,15 +171,15 @@ def _merged(
     gone: NDArray[np.bool_],
     kept: NDArray[np.bool_],
 ) -> NDArray[Any]:
-    """The kernel in which one constant channel stands for those that go."""
+    """A kernel in which one constant input stands for those that go."""
     size = np.where(kept, np.abs(constants), 0.0)
     carrier = int(np.argmax(size))
     if not size[carrier]:
-        return kernel  # nothing that is kept reads what goes
+        return kernel  # no unit that is kept reads an input that goes
     kernel = kernel.copy()
-    shares = constants[gone] / constants[carrier]
+    ratios = constants[gone] / constants[carrier]
     kernel[..., carrier, :] += np.einsum(
-        "i,...io->...o", shares, kernel[..., gone, :]
+        "i,...io->...o", ratios, kernel[..., gone, :]
     )
     return kernel
 

@@ -9,8 +9,8 @@ from kreg.layers.channels.network import Kept, Network, WeightedSum
 def kept_channels(network: Network, round_to: int = 1) -> Kept:
     """The channels that stay.
 
-    Those that must, and those that a unit which stays reads, to a fixed point:
-    what is only read by what goes, goes too.
+    Those that must stay, and those that a unit which stays needs, until no
+    more are found. A channel that only units read which go, goes too.
 
     Args:
         network: the channels of a model.
@@ -65,7 +65,10 @@ def _keep_carriers(network: Network, kept: Kept) -> bool:
 
 
 def _keep_one_of_each(network: Network, kept: Kept) -> bool:
-    """Keep that unit of an empty layer which needs the least before it."""
+    """Keep one unit of each layer that would have none.
+
+    The one for which the fewest other channels must be kept.
+    """
     growing = False
     for channels in network.bundles:
         if kept(channels).any():
@@ -82,7 +85,7 @@ def _keep_one_of_each(network: Network, kept: Kept) -> bool:
 
 
 def _fill_up(network: Network, kept: Kept, round_to: int) -> bool:
-    """Keep more, so that layers have a multiple of `round_to` units."""
+    """Keep more units, so that their number is a multiple of `round_to`."""
     growing = False
     for channels in network.units.values():
         while (mask := kept(channels)).sum() % round_to and not mask.all():

@@ -1,4 +1,4 @@
-"""Making a model anew from smaller layers."""
+"""A model made anew from smaller layers."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from kreg.layers.channels.network import Kept, Signal
 from kreg.surgery._compact.walk import Walk
 from kreg.surgery.stripped_copy import without_kreg
 
-# What they learned is in no config, and is the same for any size.
-_TAKEN_OVER = (
+# Reused as they are: what they hold is in no config, and they have no size.
+_REUSED = (
     layers.IntegerLookup,
     layers.Lambda,
     layers.StringLookup,
@@ -25,10 +25,10 @@ _TAKEN_OVER = (
 
 
 class Rebuild:
-    """Makes layers of what is kept, and models of these.
+    """Makes smaller layers, and a model of them.
 
     Args:
-        walk: what is known of the layers of a model.
+        walk: the walk through a model.
         kept: which channels stay.
     """
 
@@ -38,7 +38,7 @@ class Rebuild:
         self._reductions: dict[int, Reduction] = {}
 
     def of(self, model: keras.Model) -> keras.Model:
-        """A new model with the weights of what is kept."""
+        """A new model with the weights of the channels that are kept."""
         small = self._model(model, self._walk.graph, self._walk.inputs)
         for layer, copy in list(self._copies.values()):
             if isinstance(layer, layers.Layer):
@@ -46,7 +46,7 @@ class Rebuild:
         return small
 
     def copy_of(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """What stands in the place of a layer."""
+        """The new layer in the place of `layer`."""
         return self._copies[id(layer)][1]
 
     def _model(
@@ -58,17 +58,17 @@ class Rebuild:
         }
         if isinstance(model, keras.Sequential):
             (first,) = inputs.values()
-            made = keras.Sequential(
+            small = keras.Sequential(
                 [first, *map(self._copy, model.layers)], name=model.name
             )
         else:
-            given = tree.map_structure(lambda t: inputs[id(t)], model.input)
-            outputs = run_graph(model, given, self._copy)
-            made = keras.Model(given, outputs, name=model.name)
-        made.dtype_policy = model.dtype_policy
+            nested = tree.map_structure(lambda t: inputs[id(t)], model.input)
+            outputs = run_graph(model, nested, self._copy)
+            small = keras.Model(nested, outputs, name=model.name)
+        small.dtype_policy = model.dtype_policy
         if not model.trainable:
-            made.trainable = False
-        return made
+            small.trainable = False
+        return small
 
     def _input(self, graph: Graph, tensor: Any, signal: Signal) -> Any:
         """A symbolic input with the channels that are kept."""
@@ -86,20 +86,18 @@ class Rebuild:
         return layer.output
 
     def _copy(self, operation: Any) -> Any:
-        done = self._copies.get(id(operation))
-        if done is None:
-            done = operation, self._new(operation)
-            self._copies[id(operation)] = done
-        return done[1]
+        if id(operation) not in self._copies:
+            self._copies[id(operation)] = operation, self._new(operation)
+        return self._copies[id(operation)][1]
 
     def _new(self, operation: Any) -> Any:
         if id(operation) in self._walk.parts:
             return self._model(operation, *self._walk.parts[id(operation)])
-        if isinstance(operation, _TAKEN_OVER):
+        if isinstance(operation, _REUSED):
             return operation
         try:
             with warnings.catch_warnings():
-                # Lambdas, which do not leave this process here.
+                # That a lambda may not load elsewhere: it stays here.
                 warnings.simplefilter("ignore")
                 config = without_kreg(operation.get_config())
             traced = self._walk.layers.get(id(operation))

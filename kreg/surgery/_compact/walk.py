@@ -14,14 +14,16 @@ from kreg.layers.channels.call import Call, Traced, fresh_signal, kept_whole
 from kreg.layers.channels.network import Network, Signal, Values
 from kreg.layers.table import traced
 
-Agreed = Mapping[int, Sequence[Values]]
+SharedConstants = Mapping[int, Sequence[Values]]
+"""The constants of the inputs of layers, by the `id` of the layer."""
 
 
 def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
     """Follow the channels through a model.
 
-    What goes into a layer that is called more than once counts as constant
-    where all of its calls agree, which is found by walking again.
+    An input of a layer that is called more than once counts as constant where
+    all of its calls have the same value. As a constant makes others known, the
+    walk is done again until no further one is found.
 
     Args:
         model: a `Sequential` or functional model.
@@ -39,43 +41,48 @@ def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
             "smaller as a functional model. Received: model="
             f"{model!r} (of type {type(model).__name__})"
         )
-    done = Walk(graph, drop_inputs, {})
-    while done.has_learned:
-        done = Walk(graph, drop_inputs, done.agreed)
-    return done
+    walked = Walk(graph, drop_inputs, {})
+    while walked.found_more:
+        walked = Walk(graph, drop_inputs, walked.shared_constants)
+    return walked
 
 
 class Walk:
-    """What is known of each layer of a model.
+    """The channels of a model, and what each layer does to them.
 
     Args:
         graph: the model's graph.
         drop_inputs: whether features of its inputs may go.
-        agreed: what all calls of a shared layer are known to be given, by its
-            `id`; nothing is known of those that are not there.
+        shared_constants: the constants that an earlier walk found in all calls
+            of each layer that is called more than once.
 
     Attributes:
         graph: the model's graph.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
         layers: what each layer does, by the `id` of the layer.
-        paths: how reports name each layer, in the order of execution.
+        paths: each layer by its name in reports, in the order of execution.
         parts: the graph of each nested model and the channels of its inputs,
             by the `id` of the model.
-        agreed: what this walk found all calls of a shared layer to be given.
-        has_learned: whether that is more than was known before.
+        shared_constants: those that this walk found.
+        found_more: whether it found more of them than the walk before.
     """
 
-    def __init__(self, graph: Graph, drop_inputs: bool, agreed: Agreed) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        drop_inputs: bool,
+        shared_constants: SharedConstants,
+    ) -> None:
         self.graph = graph
         self.network = Network()
         self.layers: dict[int, Traced] = {}
         self.paths: dict[str, keras.layers.Layer] = {}
         self.parts: dict[int, tuple[Graph, Sequence[Signal]]] = {}
-        self.agreed: dict[int, list[Values]] = {}
-        self._known = agreed
+        self.shared_constants: dict[int, list[Values]] = {}
+        self._earlier = shared_constants
         self._calls: Counter[int] = Counter()
-        self._given: dict[int, Sequence[Signal]] = {}
+        self._inputs_of: dict[int, Sequence[Signal]] = {}
         self._count(graph, set())
         self.inputs = [fresh_signal(t, self.network) for t in graph.inputs]
         if not drop_inputs:
@@ -86,7 +93,9 @@ class Walk:
         outputs = self._follow(graph, self.inputs, "", training=False)
         for signal in outputs:
             self.network.pin(signal.channels, "it is an output of the model")
-        self.has_learned = _known(self.agreed) > _known(agreed)
+        self.found_more = _number_of_constants(
+            self.shared_constants
+        ) > _number_of_constants(shared_constants)
 
     def _count(self, graph: Graph, seen: set[int]) -> None:
         for node in graph.nodes:
@@ -99,7 +108,7 @@ class Walk:
     def _follow(
         self,
         graph: Graph,
-        given: Sequence[Signal],
+        inputs: Sequence[Signal],
         prefix: str,
         *,
         training: bool,
@@ -107,7 +116,7 @@ class Walk:
         """The signals that leave a graph."""
         signals = {
             id(tensor): signal
-            for tensor, signal in zip(graph.inputs, given, strict=True)
+            for tensor, signal in zip(graph.inputs, inputs, strict=True)
         }
         for node in graph.nodes:
             if not node.input_tensors and not node.is_input:
@@ -119,9 +128,9 @@ class Walk:
                         id(tensor), fresh_signal(tensor, self.network)
                     )
                 continue
-            named = node.arguments.kwargs
-            masks = [id(t) for t in tree.flatten(named.get("mask"))]
-            told = named.get("training")
+            keywords = node.arguments.kwargs
+            masks = [id(t) for t in tree.flatten(keywords.get("mask"))]
+            own_training = keywords.get("training")
             call = Call(
                 operation,
                 f"{prefix}{operation.name}",
@@ -132,7 +141,7 @@ class Walk:
                 ],
                 [signals[i] for i in masks if i in signals],
                 node,
-                training if told is None else bool(told),
+                training if own_training is None else bool(own_training),
             )
             for tensor, signal in zip(
                 node.output_tensors, self._called(call), strict=True
@@ -145,33 +154,34 @@ class Walk:
         if isinstance(operation, keras.layers.Layer):
             self.paths.setdefault(call.path, operation)
         if self._calls[id(operation)] > 1 and has_size(operation):
-            self._agree(call)
+            self._note_shared_constants(call)
             if id(operation) in self.layers:
                 return self._called_again(call)
-            call = replace(call, signals=self._common(call))
-        done = self._first_call(call)
+            call = replace(call, signals=self._with_shared_constants(call))
+        first = self._first_call(call)
         if isinstance(operation, keras.layers.Layer):
-            self.layers[id(operation)] = done
-            self._given[id(operation)] = call.signals
-        return done.outputs
+            self.layers[id(operation)] = first
+            self._inputs_of[id(operation)] = call.signals
+        return first.outputs
 
-    def _agree(self, call: Call) -> None:
-        """Note what this call and those before are given alike."""
-        given = [signal.constants for signal in call.signals]
-        before = self.agreed.setdefault(id(call.operation), given)
-        if list(map(len, before)) == list(map(len, given)):
-            pairs = zip(before, given, strict=True)
-            given = [np.where(a == b, a, np.nan) for a, b in pairs]
-            self.agreed[id(call.operation)] = given
+    def _note_shared_constants(self, call: Call) -> None:
+        """Keep the constants that this call and those before share."""
+        new = [signal.constants for signal in call.signals]
+        before = self.shared_constants.setdefault(id(call.operation), new)
+        if list(map(len, before)) == list(map(len, new)):
+            self.shared_constants[id(call.operation)] = [
+                np.where(a == b, a, np.nan)
+                for a, b in zip(before, new, strict=True)
+            ]
 
-    def _common(self, call: Call) -> list[Signal]:
-        """The channels of a first call, with what all calls are given."""
-        known = self._known.get(id(call.operation))
-        if known is None or len(known) != len(call.signals):
+    def _with_shared_constants(self, call: Call) -> list[Signal]:
+        """The inputs of a first call, constant only where all calls agree."""
+        shared = self._earlier.get(id(call.operation))
+        if shared is None or len(shared) != len(call.signals):
             return [signal.varying() for signal in call.signals]
         return [
             signal.with_constants(values)
-            for signal, values in zip(call.signals, known, strict=True)
+            for signal, values in zip(call.signals, shared, strict=True)
         ]
 
     def _first_call(self, call: Call) -> Traced:
@@ -194,33 +204,32 @@ class Walk:
 
     def _called_again(self, call: Call) -> Sequence[Signal]:
         """Tie what goes into a shared layer to what went into it before."""
-        before = self._given[id(call.operation)]
-        done = self.layers[id(call.operation)]
+        before = self._inputs_of[id(call.operation)]
+        first = self.layers[id(call.operation)]
         alike = len(before) == len(call.signals) and all(
             a.axis == b.axis and len(a.channels) == len(b.channels)
             for a, b in zip(before, call.signals, strict=True)
         )
-        if alike and len(done.outputs) == len(call.node.output_tensors):
+        if alike and len(first.outputs) == len(call.node.output_tensors):
             for a, b in zip(before, call.signals, strict=True):
                 self.network.tie(a.channels, b.channels)
-            return done.outputs
+            return first.outputs
         kept_whole(
-            replace(call, signals=[*before, *done.outputs]), self.network
+            replace(call, signals=[*before, *first.outputs]), self.network
         )
         return kept_whole(call, self.network).outputs
 
 
 def has_size(operation: Any) -> bool:
-    """Whether all calls of a layer must see tensors of the same channels."""
+    """Whether a layer takes inputs of one number of channels only."""
     return isinstance(operation, keras.layers.Layer) and (
         bool(operation.weights) or isinstance(operation, layers.Reshape)
     )
 
 
-def _known(agreed: Agreed) -> int:
-    """How many constants are known."""
+def _number_of_constants(constants: SharedConstants) -> int:
     return sum(
         int((~np.isnan(values)).sum())
-        for given in agreed.values()
-        for values in given
+        for inputs in constants.values()
+        for values in inputs
     )
