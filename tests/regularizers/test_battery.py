@@ -41,9 +41,11 @@ def test_keras_file(name, tmp_path):
     battery.check_keras_file(INSTANCES[name], tmp_path)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["", "jit_compile"])
 @pytest.mark.parametrize("name", INSTANCES)
 def test_bound_and_compiled(name, jit_compile):
+    if jit_compile and battery.BACKEND == "torch":
+        pytest.skip("torch.compile takes a minute; tests/binding have it")
     battery.check_bound_and_compiled(INSTANCES[name], jit_compile)
 
 
