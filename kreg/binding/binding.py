@@ -162,7 +162,7 @@ class BoundPenalty(BoundRegularizer):
 
 
 class ObservedRegularizer:
-    """A regularizer that is not kreg's, left as it is but for being seen."""
+    """A regularizer that is not kreg's; its value is recorded for the logs."""
 
     def __init__(
         self, regularizer: Callable[[Tensor], Tensor], variable: keras.Variable

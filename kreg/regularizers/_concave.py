@@ -169,6 +169,7 @@ class SCAD(SeparablePenalty):
 
     strength = Strength()
     a = Argument(_above_two)
+    """Over what multiple of the strength a weight is left alone."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Any regularizer, times a strength that kreg schedules and steers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,21 +14,22 @@ from kreg.schedules.scalar_schedule import Schedule
 
 
 def _foreign_regularizer(name: str, value: Any) -> Callable[[Tensor], Tensor]:
-    """Return a regularizer that is not kreg's, of what Keras takes for one."""
+    """Return a regularizer that is not kreg's: given, named or serialized."""
+    if isinstance(value, (str, Mapping, type)):
+        value = keras.regularizers.get(value)
     if isinstance(value, StrengthRegularizer):
         raise TypeError(
             f"`{name}` must be a regularizer that is not kreg's: kreg's take "
             "a schedule themselves, such as `kreg.L1(schedule)`. "
             f"Received: {name}={value!r}"
         )
-    regularizer = None if value is None else keras.regularizers.get(value)
-    if not callable(regularizer):
+    if not callable(value):
         raise TypeError(
             f"`{name}` must be a `keras.regularizers.Regularizer` or a "
             "function of a weight that returns a scalar. "
             f"Received: {name}={value!r} (of type {type(value).__name__})"
         )
-    return regularizer
+    return value
 
 
 @keras.saving.register_keras_serializable(package="kreg")

@@ -55,7 +55,7 @@ def squared_l2_norm(w: Tensor) -> Tensor:
     return ops.sum(ops.square(w))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entries(ABC):
     """A number for each entry of a weight, which can be weighed and summed.
 

@@ -52,7 +52,7 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
     def __init__(self, *, multiplier: float = 1.0) -> None:
         self._observers: WeakSet[MultiplierObserver] = WeakSet()
         self._multiplier = nonnegative_number("multiplier", multiplier)
-        self._told_unbound = False
+        self._has_warned_unbound = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -196,9 +196,9 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
 
     def warn_unbound(self, reason: str) -> None:
         """Say once that the schedule stands still, why, and what helps."""
-        if self._told_unbound or in_symbolic_scope():
+        if self._has_warned_unbound or in_symbolic_scope():
             return
-        self._told_unbound = True
+        self._has_warned_unbound = True
         warnings.warn(
             f"{self!r} was evaluated at step 0 because {reason}, so its "
             "schedule does not advance. Call `kreg.bind(model)` after "

@@ -282,9 +282,9 @@ def check_dtype_of_a_step(make):
 
 
 def check_longest_step(make):
-    """From it on a proximal step is of a function that is not convex.
+    """One over the deepest bend of the formula along an entry, by differences.
 
-    By second differences of the formula along each entry.
+    A longer step minimizes a function that is not convex.
     """
     penalty, h = make(), 1e-3
     bends = []
