@@ -20,7 +20,9 @@ from kreg.regularizers import (
     L1L2,
     L2,
     MCP,
+    SCAD,
     GroupLasso,
+    Scheduled,
     SparseGroupLasso,
 )
 from kreg.selection import compare, path, strength_max
@@ -38,9 +40,11 @@ __all__ = [
     "L1L2",
     "L2",
     "MCP",
+    "SCAD",
     "GroupLasso",
     "ProximalOptimizer",
     "RegularizationMonitor",
+    "Scheduled",
     "SparseGroupLasso",
     "TargetSparsity",
     "attach",

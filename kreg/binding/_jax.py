@@ -17,8 +17,8 @@ import keras
 from kreg._keras_private import carry_state
 from kreg._types import Tensor
 from kreg.binding._shadows import shadow
-from kreg.regularizers import Penalty
 from kreg.regularizers.clock import Clock
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 State = Sequence[Sequence[Tensor]]
 
@@ -26,7 +26,7 @@ State = Sequence[Sequence[Tensor]]
 class ModelClock(Clock, Protocol):
     """What a step must know of the binding of its model."""
 
-    def block(self, penalty: Penalty) -> Any:
+    def block(self, penalty: StrengthRegularizer) -> Any:
         """The variable that holds the multiplier of `penalty`, if any."""
 
 
@@ -43,16 +43,16 @@ class StateClock:
     def step(self) -> Tensor:
         return self._step
 
-    def multiplier(self, penalty: Penalty) -> Tensor | float:
+    def multiplier(self, penalty: StrengthRegularizer) -> Tensor | float:
         block = self._binding.block(penalty)
         if block is None:
             return self._binding.multiplier(penalty)
         return block.read(penalty, self._carried[id(block.variable)])
 
-    def governs(self, owner: Any) -> bool:
-        return self._binding.governs(owner)
+    def is_clock_of(self, owner: Any) -> bool:
+        return self._binding.is_clock_of(owner)
 
-    def acting(self, owner: Any) -> Any:
+    def updating_binding(self, owner: Any) -> Any:
         return self._binding
 
 
@@ -130,7 +130,9 @@ def _before_tracing(
     shadow(model, f"make_{kind}_function", made)
 
 
-def refuse_frozen_clock(penalty: Penalty, path: str, w: Tensor) -> None:
+def refuse_frozen_clock(
+    penalty: StrengthRegularizer, path: str, w: Tensor
+) -> None:
     """Raise where a traced function would keep today's step for ever."""
     if penalty.is_scheduled and isinstance(w, jax.core.Tracer):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The penalty of a bound variable, and what all those of a model share."""
+"""The penalty of a bound variable, and the binding of its model."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -11,10 +11,11 @@ from keras import ops
 from kreg._keras_private import carry_state, in_symbolic_scope
 from kreg._types import Tensor
 from kreg.binding.loss_parts import record
-from kreg.regularizers import Penalty
 from kreg.regularizers.clock import Clock, current_clock
 from kreg.regularizers.grouping import Layout
 from kreg.regularizers.norms import summable_dtype
+from kreg.regularizers.penalty import Penalty
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.schedules.scalar_schedule import value_dtype
 
 
@@ -63,7 +64,7 @@ class Multipliers:
         penalties: the penalties whose multipliers it holds, in order.
     """
 
-    def __init__(self, penalties: Sequence[Penalty]) -> None:
+    def __init__(self, penalties: Sequence[StrengthRegularizer]) -> None:
         self.variable = keras.Variable(
             [penalty.multiplier for penalty in penalties],
             dtype=value_dtype(),
@@ -72,31 +73,31 @@ class Multipliers:
             name="kreg_multipliers",
         )
         self._values = [penalty.multiplier for penalty in penalties]
-        self._index: WeakKeyDictionary[Penalty, int] = WeakKeyDictionary(
-            {penalty: i for i, penalty in enumerate(penalties)}
+        self._index: WeakKeyDictionary[StrengthRegularizer, int] = (
+            WeakKeyDictionary({p: i for i, p in enumerate(penalties)})
         )
 
-    def __contains__(self, penalty: Penalty) -> bool:
+    def __contains__(self, penalty: StrengthRegularizer) -> bool:
         return penalty in self._index
 
-    def read(self, penalty: Penalty, vector: Tensor | None = None) -> Tensor:
+    def read(
+        self, penalty: StrengthRegularizer, vector: Tensor | None = None
+    ) -> Tensor:
         """The multiplier of `penalty`, of `vector` in the variable's place."""
         if vector is None:
             vector = self.variable.value
         return vector[self._index[penalty]]
 
-    def update(self, penalty: Penalty) -> None:
+    def update(self, penalty: StrengthRegularizer) -> None:
         """Take over the new value of `penalty.multiplier`."""
         self._values[self._index[penalty]] = penalty.multiplier
         self.variable.assign(self._values)
 
 
-class BoundPenalty:
-    """A kreg penalty on one variable, evaluated at its model's step.
+class BoundRegularizer:
+    """A regularizer of kreg on one variable, evaluated at its model's step.
 
-    It reads the clock each time it is traced, so it is never stale. Under an
-    optimizer that applies penalties by itself it reports the value and lets no
-    gradient through, so that the penalty acts once.
+    It reads the clock each time it is traced, so it is never stale.
 
     Args:
         penalty: the user's own object.
@@ -107,7 +108,7 @@ class BoundPenalty:
 
     def __init__(
         self,
-        penalty: Penalty,
+        penalty: StrengthRegularizer,
         variable: keras.Variable,
         binding: "Binding",
         layout: Layout | None,
@@ -125,7 +126,7 @@ class BoundPenalty:
         """The strengths at the step of the model that is running."""
         if self.suspended:
             return dict.fromkeys(self.penalty.strength_names(), 0.0)
-        clock = self.binding.governing_clock()
+        clock = self.binding.running_clock()
         return self.penalty.strengths(
             clock.step(), clock.multiplier(self.penalty)
         )
@@ -133,10 +134,10 @@ class BoundPenalty:
     def __call__(self, w: Tensor) -> Tensor:
         if self.suspended:
             return ops.zeros((), summable_dtype(w))
-        clock = self.binding.governing_clock()
+        clock = self.binding.running_clock()
         if clock is self.binding and not in_symbolic_scope():
             self.binding.check_own_clock(self, w)
-        if clock.acting(self.binding).applier is not None:
+        if not self.passes_gradient(clock):
             w = ops.stop_gradient(ops.convert_to_tensor(w))
         value = self.penalty.evaluate(
             w, clock.step(), clock.multiplier(self.penalty), self.groups
@@ -144,9 +145,33 @@ class BoundPenalty:
         record(self, value)
         return value
 
+    def passes_gradient(self, clock: Clock) -> bool:
+        """Whether it acts as a term of the loss, under any optimizer."""
+        return True
+
+
+class BoundPenalty(BoundRegularizer):
+    """A kreg penalty on one variable, evaluated at its model's step.
+
+    Under an optimizer that applies penalties by itself it reports the value
+    and lets no gradient through, so that the penalty acts once.
+
+    Args:
+        penalty: the user's own object.
+        variable: the weight it acts on.
+        binding: the binding of the weight's model.
+        layout: what the weight's axes mean; None if no layer is known.
+    """
+
+    penalty: Penalty
+
+    def passes_gradient(self, clock: Clock) -> bool:
+        """Whether its optimizer takes no proximal step for it."""
+        return clock.updating_binding(self.binding).applier is None
+
 
 class ObservedRegularizer:
-    """A regularizer that is not kreg's, left as it is but for being seen."""
+    """A regularizer that is not kreg's; its value is recorded for the logs."""
 
     def __init__(
         self, regularizer: Callable[[Tensor], Tensor], variable: keras.Variable
@@ -165,21 +190,21 @@ def own_regularizer(
 ) -> Callable[[Tensor], Tensor] | None:
     """The regularizer that the user gave to `variable`, bound or not."""
     regularizer = variable.regularizer
-    if isinstance(regularizer, (BoundPenalty, ObservedRegularizer)):
+    if isinstance(regularizer, (BoundRegularizer, ObservedRegularizer)):
         return regularizer.penalty
     return regularizer
 
 
 def is_suspended(variable: keras.Variable) -> bool:
-    """Whether the penalty of `variable` counts as having strength 0."""
+    """Whether the regularizer of `variable` counts as having strength 0."""
     regularizer = variable.regularizer
-    return isinstance(regularizer, BoundPenalty) and regularizer.suspended
+    return isinstance(regularizer, BoundRegularizer) and regularizer.suspended
 
 
-def governing_step(variable: keras.Variable, step: Tensor) -> Tensor:
+def step_of_penalty(variable: keras.Variable, step: Tensor) -> Tensor:
     """The step of the optimizer that the penalty was bound with, or `step`."""
     regularizer = variable.regularizer
-    if isinstance(regularizer, BoundPenalty) and (
+    if isinstance(regularizer, BoundRegularizer) and (
         regularizer.binding.own_optimizer is not None
     ):
         return regularizer.binding.step()
@@ -223,7 +248,7 @@ class Binding:
         optimizer = self.optimizer
         return 0 if optimizer is None else optimizer.iterations
 
-    def multiplier(self, penalty: Penalty) -> Tensor | float:
+    def multiplier(self, penalty: StrengthRegularizer) -> Tensor | float:
         """What the strength of `penalty` is multiplied by."""
         block = self.block(penalty)
         if block is not None:
@@ -231,22 +256,22 @@ class Binding:
         penalty.observe(self)
         return penalty.multiplier
 
-    def governs(self, owner: Any) -> bool:
-        """A model's step rules all but penalties with their own optimizer."""
+    def is_clock_of(self, owner: Any) -> bool:
+        """Whether `owner` is this binding or has no optimizer of its own."""
         return owner is self or owner.own_optimizer is None
 
-    def acting(self, owner: "Binding") -> "Binding":
+    def updating_binding(self, owner: "Binding") -> "Binding":
         """This one: its model's optimizer updates the weight."""
         return self
 
-    def governing_clock(self) -> Clock:
-        """The clock of the step that is being run, else this one."""
+    def running_clock(self) -> Clock:
+        """The clock of the step that is running, else this one."""
         clock = current_clock()
-        if clock is not None and clock.governs(self):
+        if clock is not None and clock.is_clock_of(self):
             return clock
         return self
 
-    def check_own_clock(self, bound: BoundPenalty, w: Tensor) -> None:
+    def check_own_clock(self, bound: BoundRegularizer, w: Tensor) -> None:
         """Warn or raise where this clock cannot tell the step for `bound`."""
         if self.optimizer is None:
             if bound.penalty.is_scheduled:
@@ -256,11 +281,13 @@ class Binding:
 
             _jax.refuse_frozen_clock(bound.penalty, bound.path, w)
 
-    def block(self, penalty: Penalty) -> Multipliers | None:
+    def block(self, penalty: StrengthRegularizer) -> Multipliers | None:
         """The variable that holds the multiplier of `penalty`, if any."""
         return next((b for b in self._blocks if penalty in b), None)
 
-    def hold_multipliers(self, penalties: Sequence[Penalty]) -> None:
+    def hold_multipliers(
+        self, penalties: Sequence[StrengthRegularizer]
+    ) -> None:
         """Make the multipliers of `penalties` visible to a compiled step."""
         block = Multipliers(penalties)
         self._blocks.append(block)
@@ -269,7 +296,7 @@ class Binding:
         for penalty in penalties:
             penalty.observe(self)
 
-    def multiplier_changed(self, penalty: Penalty) -> None:
+    def multiplier_changed(self, penalty: StrengthRegularizer) -> None:
         """Pass a new multiplier on to the compiled steps."""
         block = self.block(penalty)
         if block is not None:

@@ -11,6 +11,7 @@ from kreg._types import Tensor
 from kreg.binding.binding import (
     Binding,
     BoundPenalty,
+    BoundRegularizer,
     ObservedRegularizer,
     own_regularizer,
     renew_functions,
@@ -20,6 +21,7 @@ from kreg.binding.weights import activity_penalties, weight_penalties
 from kreg.layers.axes import layouts_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.clock import clock_scope
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
 """The models that are bound, each with its binding."""
@@ -118,7 +120,7 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     bound: list[tuple[keras.Variable, Any]] = []
     for variable in model.weights:
         regularizer, suspended = variable.regularizer, False
-        if isinstance(regularizer, BoundPenalty):
+        if isinstance(regularizer, BoundRegularizer):
             owner = regularizer.binding
             if owner is binding or (
                 owner.own_optimizer and not binding.own_optimizer
@@ -128,12 +130,14 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
             regularizer = regularizer.penalty
         if regularizer is None or isinstance(regularizer, ObservedRegularizer):
             continue
-        if isinstance(regularizer, Penalty):
-            penalty = BoundPenalty(
+        if isinstance(regularizer, StrengthRegularizer):
+            is_penalty = isinstance(regularizer, Penalty)
+            bound_class = BoundPenalty if is_penalty else BoundRegularizer
+            replacement = bound_class(
                 regularizer, variable, binding, layouts.get(id(variable))
             )
-            penalty.suspended = suspended
-            bound.append((variable, penalty))
+            replacement.suspended = suspended
+            bound.append((variable, replacement))
         else:
             bound.append((variable, ObservedRegularizer(regularizer, variable)))
     for variable, regularizer in bound:
@@ -171,7 +175,7 @@ def unbind(model: keras.Model) -> bool:
     for variable in model.weights:
         regularizer = variable.regularizer
         if isinstance(regularizer, ObservedRegularizer) or (
-            isinstance(regularizer, BoundPenalty)
+            isinstance(regularizer, BoundRegularizer)
             and regularizer.binding is binding
         ):
             variable.regularizer = own_regularizer(variable)
@@ -184,7 +188,7 @@ def unbind(model: keras.Model) -> bool:
 
 
 class FixedStep:
-    """A clock that stands still at a step that is given."""
+    """A clock that stands still at one step."""
 
     def __init__(self, step: Tensor) -> None:
         self._step = step
@@ -195,10 +199,10 @@ class FixedStep:
     def multiplier(self, penalty: Any) -> float:
         return float(penalty.multiplier)
 
-    def governs(self, owner: Any) -> bool:
+    def is_clock_of(self, owner: Any) -> bool:
         return True
 
-    def acting(self, owner: Any) -> Any:
+    def updating_binding(self, owner: Any) -> Any:
         return owner
 
 

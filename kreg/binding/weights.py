@@ -7,7 +7,7 @@ import keras
 
 from kreg._keras_private import flatten_layers
 from kreg.binding.binding import own_regularizer
-from kreg.regularizers import Penalty
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 Weights: TypeAlias = Iterable[keras.Variable | keras.layers.Layer]
 
@@ -54,36 +54,39 @@ def chosen_variables(
 
 def weight_penalties(
     model: keras.Model,
-) -> dict[Penalty, list[keras.Variable]]:
-    """The kreg penalties on weights, each with the variables it acts on.
+) -> dict[StrengthRegularizer, list[keras.Variable]]:
+    """The regularizers of kreg on weights, each with the variables it acts on.
 
     In layers that are not built yet, those that their attributes hold, with no
     variables.
     """
-    owners: dict[Penalty, list[keras.Variable]] = {}
+    owners: dict[StrengthRegularizer, list[keras.Variable]] = {}
     for variable in model.weights:
         regularizer = own_regularizer(variable)
-        if isinstance(regularizer, Penalty):
+        if isinstance(regularizer, StrengthRegularizer):
             owners.setdefault(regularizer, []).append(variable)
     for layer in flatten_layers(model):
         if not layer.built:
             for name, value in vars(layer).items():
-                if isinstance(value, Penalty) and "activity" not in name:
+                if (
+                    isinstance(value, StrengthRegularizer)
+                    and "activity" not in name
+                ):
                     owners.setdefault(value, [])
     return owners
 
 
-def activity_penalties(model: keras.Model) -> list[Penalty]:
-    """The kreg penalties on the outputs of layers."""
+def activity_penalties(model: keras.Model) -> list[StrengthRegularizer]:
+    """The regularizers of kreg on the outputs of layers."""
     regularizers = (
         layer.activity_regularizer for layer in flatten_layers(model)
     )
-    return [r for r in regularizers if isinstance(r, Penalty)]
+    return [r for r in regularizers if isinstance(r, StrengthRegularizer)]
 
 
 def chosen_penalties(
     model: keras.Model, weights: Weights | None
-) -> dict[Penalty, list[keras.Variable]]:
+) -> dict[StrengthRegularizer, list[keras.Variable]]:
     """The penalties of `weights`, each with the variables it acts on.
 
     Args:

@@ -69,14 +69,15 @@ def terms_of(
 
 
 def _check_applier(bound: BoundPenalty, applier: PenaltyApplier) -> None:
-    acting = bound.binding.governing_clock().acting(bound.binding)
-    if acting.applier is not applier:
+    clock = bound.binding.running_clock()
+    updating = clock.updating_binding(bound.binding)
+    if updating.applier is not applier:
         raise ValueError(
             f"The penalty {bound.penalty!r} of `{bound.path}` follows another "
             "optimizer than the one that updates the weight. Call "
             "`kreg.bind(model, optimizer)` with this one; a choice of several "
             "goes inside: ProximalOptimizer(MultiOptimizer(...)). "
-            f"{_aftermath()} Received: optimizer={acting.optimizer!r}"
+            f"{_aftermath()} Received: optimizer={updating.optimizer!r}"
         )
 
 

@@ -1,14 +1,17 @@
 """Concave penalties: zeros as from L1, and large weights left alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kreg._arguments import positive_number
+from kreg._arguments import positive_number, real_number
 from kreg._types import Tensor
-from kreg.regularizers._proximal import firm_threshold
+from kreg.regularizers._proximal import clipped_threshold, firm_threshold
 from kreg.regularizers._separable import SeparablePenalty
+from kreg.regularizers.argument import Argument
+from kreg.regularizers.norms import Entries, Values, absolute, up_to
 from kreg.regularizers.strength import Strength, Strengths
 from kreg.schedules.scalar_schedule import Schedule
 
@@ -66,6 +69,8 @@ class MCP(SeparablePenalty):
     """
 
     strength = Strength()
+    gamma = Argument(positive_number)
+    """Over what multiple of the strength a weight is left alone."""
 
     def __init__(
         self,
@@ -77,39 +82,124 @@ class MCP(SeparablePenalty):
     ) -> None:
         super().__init__(factors=factors, multiplier=multiplier)
         self.strength = strength
-        self._gamma = positive_number("gamma", gamma)
-        largest = 1.0 if self.factors is None else float(self.factors.max())
-        self.longest_step = self._gamma / max(largest, 1.0)
+        self.gamma = gamma
 
     @property
-    def gamma(self) -> float:
-        """Over what multiple of the strength a weight is left alone."""
-        return self._gamma
+    def entries_weak_convexity(self) -> float:
+        return 1.0 / float(self.gamma)
 
     def entries_value(
-        self,
-        w: Tensor,
-        strengths: Strengths,
-        factors: Tensor | None,
-    ) -> Tensor:
+        self, w: Tensor, strengths: Strengths
+    ) -> Sequence[tuple[Tensor | float, Entries]]:
         strength = strengths["strength"]
-        # The gradient of `abs` at 0 is 1 on JAX.
-        size = w * ops.stop_gradient(ops.sign(w))
-        edge = self._gamma * strength
-        # Not `minimum`, which rounds to single precision on torch.
-        size = size - ops.relu(size - edge)
-        entries = size * (strength - size / (2.0 * self._gamma))
-        return ops.sum(entries if factors is None else entries * factors)
+        size = up_to(absolute(w), self.gamma * strength)
+        return [(1.0, Values(size * (strength - size / (2.0 * self.gamma))))]
 
     def entries_step(
-        self,
-        w: Tensor,
-        effective_step: Tensor | float,
-        strengths: Strengths,
+        self, w: Tensor, effective_step: Tensor | float, strengths: Strengths
     ) -> Tensor:
         return firm_threshold(
-            w, effective_step, strengths["strength"], self._gamma
+            w, effective_step, strengths["strength"], self.gamma
         )
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "gamma": self._gamma}
+
+def _above_two(name: str, value: Any) -> float:
+    number = real_number(name, value)
+    if number <= 2.0:
+        raise ValueError(
+            f"`{name}` must be a number above 2. Received: {name}={value!r}"
+        )
+    return number
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class SCAD(SeparablePenalty):
+    """Smoothly clipped absolute deviation: L1 for small weights alone.
+
+    Choose it as `MCP`, over `L1` where the weights that are kept should be as
+    large as the data wants them. Up to the strength it pulls as hard as `L1`;
+    then the pull fades, and is gone at `a * strength`. It is not convex, so
+    start it from trained weights or ramp it up. The smaller `a`, the closer to
+    a hard threshold; as it grows, the closer to `L1`. Under an adaptive
+    optimizer a proximal step leaves weights beyond `a * strength` alone.
+
+    Formula: with `s = multiplier * strength(step)` and `x = abs(w)`, the sum
+    over entries of `s * x` where `x <= s`, of
+    `(2 * a * s * x - x ** 2 - s ** 2) / (2 * (a - 1))` where
+    `s < x <= a * s`, and of `(a + 1) * s ** 2 / 2` elsewhere.
+
+    Args:
+        strength: float >= 0 or a
+            `keras.optimizers.schedules.LearningRateSchedule` of the
+            optimizer's iteration. Defaults to `0.01`.
+        a: float > 2, over what multiple of the strength a weight is left
+            alone. With `strength=1e-4`, `a=500.0` spares weights beyond 0.05.
+            Defaults to `3.7`, as in the paper, for linear regression;
+            networks, whose strengths are far smaller than their weights, want
+            it far larger.
+        factors: array that broadcasts to the weight's shape, finite and >= 0,
+            what the penalty of each entry is multiplied by. Defaults to
+            `None`: 1 for all. Saved with the model's config.
+        multiplier: float >= 0, what the strength is multiplied by; callbacks
+            steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor of any shape, a scalar tensor of at least
+        float32.
+
+    Raises:
+        TypeError: if `strength` is neither a number nor a schedule, or `a` no
+            number.
+        ValueError: if `strength` is negative or not finite, or starts so, or
+            `a` is not above 2.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> penalty = kreg.SCAD(0.5, a=3.0)
+    >>> float(penalty(numpy.array([0.0, 0.5, -1.0, 30.0])))
+    1.1875
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=kreg.SCAD(1e-4, 500.))
+
+    References:
+        Fan and Li, "Variable Selection via Nonconcave Penalized Likelihood and
+        its Oracle Properties", Journal of the American Statistical Association
+        96(456), 2001.
+    """
+
+    strength = Strength()
+    a = Argument(_above_two)
+    """Over what multiple of the strength a weight is left alone."""
+
+    def __init__(
+        self,
+        strength: Schedule = 0.01,
+        a: float = 3.7,
+        *,
+        factors: Any = None,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(factors=factors, multiplier=multiplier)
+        self.strength = strength
+        self.a = a
+
+    @property
+    def entries_weak_convexity(self) -> float:
+        return 1.0 / (float(self.a) - 1.0)
+
+    def entries_value(
+        self, w: Tensor, strengths: Strengths
+    ) -> Sequence[tuple[Tensor | float, Entries]]:
+        strength = strengths["strength"]
+        size = up_to(absolute(w), self.a * strength)
+        # The part of the size on which the pull fades from `strength` to 0.
+        fading = ops.relu(size - strength)
+        lost = ops.square(fading) / (2.0 * (self.a - 1.0))
+        return [(1.0, Values(strength * size - lost))]
+
+    def entries_step(
+        self, w: Tensor, effective_step: Tensor | float, strengths: Strengths
+    ) -> Tensor:
+        return clipped_threshold(
+            w, effective_step, strengths["strength"], self.a
+        )

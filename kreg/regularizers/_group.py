@@ -10,6 +10,7 @@ from keras import ops
 
 from kreg._types import Tensor
 from kreg.regularizers._proximal import group_soft_threshold, soft_threshold
+from kreg.regularizers.argument import Argument
 from kreg.regularizers.grouping import Grouping, Layout, along
 from kreg.regularizers.norms import group_norms, l1_norm
 from kreg.regularizers.penalty import Penalty
@@ -23,6 +24,21 @@ _FIX = (
 )
 
 
+def _checked_groups(name: str, groups: Any) -> Groups:
+    if groups in ("units", "inputs"):
+        return groups
+    axes = (groups,) if isinstance(groups, numbers.Integral) else groups
+    if isinstance(axes, (tuple, list)) and all(
+        isinstance(a, numbers.Integral) and not isinstance(a, bool)
+        for a in axes
+    ):
+        return tuple(int(a) for a in axes)
+    raise ValueError(
+        f'`{name}` must be "units", "inputs" or a tuple of the axes inside a '
+        f"group. Received: {name}={groups!r}"
+    )
+
+
 class GroupPenalty(Penalty):
     """Base of penalties that set whole groups of weights to zero.
 
@@ -31,44 +47,35 @@ class GroupPenalty(Penalty):
         multiplier: float >= 0, what every strength is multiplied by.
     """
 
+    groups = Argument(_checked_groups)
+    """What a group is: `"units"`, `"inputs"`, or a tuple of axes."""
+
     def __init__(self, groups: Any, *, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)
-        self._groups = _checked(groups)
-        self.needs_layout = isinstance(self._groups, str)
-
-    @property
-    def groups(self) -> Groups:
-        """What a group is; read-only."""
-        return self._groups
+        self.groups = groups
+        self.needs_layout = isinstance(self.groups, str)
 
     def grouping(
         self, shape: Sequence[int], layout: Layout | None = None
     ) -> Grouping:
-        if isinstance(self._groups, tuple):
-            return _along_axes(shape, self._groups)
+        if isinstance(self.groups, tuple):
+            return _along_axes(shape, self.groups)
         if layout is None:
             raise ValueError(
-                f"`groups={self._groups!r}` has a meaning only in the layer "
+                f"`groups={self.groups!r}` has a meaning only in the layer "
                 "that owns the weight: call `kreg.bind(model)` before "
                 "training or evaluating, or pass a kreg callback to `fit`. "
                 f"{_FIX}Received: {self!r} on a weight of shape "
                 f"{tuple(shape)} that is not bound to a model"
             )
-        found = layout.units if self._groups == "units" else layout.inputs
-        if found is None:
+        channels = layout.units if self.groups == "units" else layout.inputs
+        if channels is None:
             raise ValueError(
-                f"`groups={self._groups!r}` is not defined for this weight of "
+                f"`groups={self.groups!r}` is not defined for this weight of "
                 f"shape {tuple(shape)} in a {layout.owner} layer. {_FIX}"
                 f"Received: {self!r}"
             )
-        return found
-
-    def get_config(self) -> dict[str, Any]:
-        groups = self._groups
-        return {
-            **super().get_config(),
-            "groups": list(groups) if isinstance(groups, tuple) else groups,
-        }
+        return channels
 
 
 def _along_axes(shape: Sequence[int], groups: tuple[int, ...]) -> Grouping:
@@ -81,21 +88,6 @@ def _along_axes(shape: Sequence[int], groups: tuple[int, ...]) -> Grouping:
             f"Received: groups={groups!r}"
         )
     return along(shape, axes)
-
-
-def _checked(groups: Any) -> Groups:
-    if groups in ("units", "inputs"):
-        return groups
-    axes = (groups,) if isinstance(groups, numbers.Integral) else groups
-    if isinstance(axes, (tuple, list)) and all(
-        isinstance(a, numbers.Integral) and not isinstance(a, bool)
-        for a in axes
-    ):
-        return tuple(int(a) for a in axes)
-    raise ValueError(
-        '`groups` must be "units", "inputs" or a tuple of the axes inside a '
-        f"group. Received: groups={groups!r}"
-    )
 
 
 @keras.saving.register_keras_serializable(package="kreg")
@@ -156,6 +148,7 @@ class GroupLasso(GroupPenalty):
     """
 
     strength = Strength()
+    weak_convexity = 0.0
 
     def __init__(
         self,
@@ -238,6 +231,7 @@ class SparseGroupLasso(GroupPenalty):
 
     l1 = Strength()
     group = Strength()
+    weak_convexity = 0.0
 
     def __init__(
         self,

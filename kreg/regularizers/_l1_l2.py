@@ -1,5 +1,6 @@
 """The L1 and the squared L2 penalty, and both together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,8 +8,8 @@ import keras
 from kreg._types import Tensor
 from kreg.regularizers._proximal import ridge_shrink, soft_threshold
 from kreg.regularizers._separable import SeparablePenalty
-from kreg.regularizers.norms import l1_norm, squared_l2_norm, weighted
-from kreg.regularizers.strength import Strength, Strengths, times
+from kreg.regularizers.norms import Entries, Sizes, Squares
+from kreg.regularizers.strength import Strength, Strengths
 from kreg.schedules.scalar_schedule import Schedule
 
 
@@ -55,6 +56,7 @@ class L1(SeparablePenalty):
     """
 
     l1 = Strength()
+    entries_weak_convexity = 0.0
 
     def __init__(
         self,
@@ -67,18 +69,12 @@ class L1(SeparablePenalty):
         self.l1 = 0.01 if l1 is None else l1
 
     def entries_value(
-        self,
-        w: Tensor,
-        strengths: Strengths,
-        factors: Tensor | None,
-    ) -> Tensor:
-        return times(strengths["l1"], lambda: l1_norm(weighted(w, factors)))
+        self, w: Tensor, strengths: Strengths
+    ) -> Sequence[tuple[Tensor | float, Entries]]:
+        return [(strengths["l1"], Sizes(w))]
 
     def entries_step(
-        self,
-        w: Tensor,
-        effective_step: Tensor | float,
-        strengths: Strengths,
+        self, w: Tensor, effective_step: Tensor | float, strengths: Strengths
     ) -> Tensor:
         return soft_threshold(w, effective_step * strengths["l1"])
 
@@ -126,6 +122,7 @@ class L2(SeparablePenalty):
     """
 
     l2 = Strength()
+    entries_weak_convexity = 0.0
 
     def __init__(
         self,
@@ -138,21 +135,12 @@ class L2(SeparablePenalty):
         self.l2 = 0.01 if l2 is None else l2
 
     def entries_value(
-        self,
-        w: Tensor,
-        strengths: Strengths,
-        factors: Tensor | None,
-    ) -> Tensor:
-        return times(
-            strengths["l2"],
-            lambda: squared_l2_norm(weighted(w, factors, root=True)),
-        )
+        self, w: Tensor, strengths: Strengths
+    ) -> Sequence[tuple[Tensor | float, Entries]]:
+        return [(strengths["l2"], Squares(w))]
 
     def entries_step(
-        self,
-        w: Tensor,
-        effective_step: Tensor | float,
-        strengths: Strengths,
+        self, w: Tensor, effective_step: Tensor | float, strengths: Strengths
     ) -> Tensor:
         return ridge_shrink(w, effective_step * strengths["l2"])
 
@@ -204,6 +192,7 @@ class L1L2(SeparablePenalty):
 
     l1 = Strength()
     l2 = Strength()
+    entries_weak_convexity = 0.0
 
     def __init__(
         self,
@@ -218,23 +207,12 @@ class L1L2(SeparablePenalty):
         self.l2 = 0.0 if l2 is None else l2
 
     def entries_value(
-        self,
-        w: Tensor,
-        strengths: Strengths,
-        factors: Tensor | None,
-    ) -> Tensor:
-        return times(
-            strengths["l1"], lambda: l1_norm(weighted(w, factors))
-        ) + times(
-            strengths["l2"],
-            lambda: squared_l2_norm(weighted(w, factors, root=True)),
-        )
+        self, w: Tensor, strengths: Strengths
+    ) -> Sequence[tuple[Tensor | float, Entries]]:
+        return [(strengths["l1"], Sizes(w)), (strengths["l2"], Squares(w))]
 
     def entries_step(
-        self,
-        w: Tensor,
-        effective_step: Tensor | float,
-        strengths: Strengths,
+        self, w: Tensor, effective_step: Tensor | float, strengths: Strengths
     ) -> Tensor:
         thresholded = soft_threshold(w, effective_step * strengths["l1"])
         return ridge_shrink(thresholded, effective_step * strengths["l2"])

@@ -76,10 +76,59 @@ def firm_threshold(
     untouched = ops.where(
         convex,
         gamma * strength,
-        strength * ops.sqrt(gamma * ops.maximum(t, gamma)),
+        strength * ops.sqrt(gamma * ops.where(convex, gamma, t)),
     )
     inside = ops.where(convex, firm, ops.zeros_like(w))
     return ops.where(ops.abs(w) > untouched, w, inside)
+
+
+def clipped_threshold(
+    w: Tensor,
+    effective_step: Tensor | float,
+    strength: Tensor | float,
+    a: float,
+) -> Tensor:
+    """The proximal operator of the smoothly clipped absolute deviation.
+
+    `argmin over u of sum(scad(u)) + sum((u - w) ** 2 / (2 * t))`, where the
+    slope of `scad(u)` is `strength` up to `strength`, from there falls to 0 at
+    `a * strength`, and is 0 beyond.
+
+    For `t < a - 1`: the soft threshold by `t * strength` up to
+    `(1 + t) * strength`, w beyond `a * strength`, and between them
+    `sign(w) * (abs(w) - t * a * strength / (a - 1)) / (1 - t / (a - 1))`. For
+    larger steps there is no between: the soft threshold up to where w itself is
+    as good, and w beyond. With s the strength, that is at
+    `s * (a + 1 + t) / 2` for `t <= a + 1`, and at `s * sqrt((a + 1) * t)` for
+    larger steps, under which what is not left alone is zero.
+
+    Args:
+        w: float tensor of any shape.
+        effective_step: t, scalar or tensor of w's shape, >= 0.
+        strength: scalar >= 0.
+        a: float > 2.
+
+    Returns:
+        A tensor of w's shape.
+    """
+    t = ops.convert_to_tensor(effective_step, w.dtype)
+    strength = ops.convert_to_tensor(strength, w.dtype)
+    convex = t < a - 1.0
+    size = ops.abs(w)
+    soft = soft_threshold(w, t * strength)
+    between = soft_threshold(w, t * strength * (a / (a - 1.0))) / (
+        1.0 - ops.where(convex, t, 0.0) / (a - 1.0)
+    )
+    inside = ops.where(
+        ops.logical_and(convex, size > (1.0 + t) * strength), between, soft
+    )
+    mean = ops.where(
+        t <= a + 1.0,
+        (a + 1.0 + t) / 2.0,
+        ops.sqrt((a + 1.0) * ops.where(t <= a + 1.0, a + 1.0, t)),
+    )
+    untouched = strength * ops.where(convex, a, mean)
+    return ops.where(size > untouched, w, inside)
 
 
 # Newton's method for the norm of a group gains digits as fast as any: from the

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
+from kreg.regularizers.argument import Argument
 from kreg.regularizers.grouping import Grouping, Layout
+from kreg.regularizers.norms import Entries
 from kreg.regularizers.penalty import Penalty
-from kreg.regularizers.strength import Strengths
+from kreg.regularizers.strength import Strengths, times
 
 
-def penalty_factors(value: Any) -> NDArray[np.float32] | None:
+def _penalty_factors(name: str, value: Any) -> NDArray[np.float32] | None:
     """Return `value` as an array of finite non-negative numbers, or None."""
     if value is None:
         return None
@@ -22,21 +25,21 @@ def penalty_factors(value: Any) -> NDArray[np.float32] | None:
         factors = np.array(value, "float32")
     except (TypeError, ValueError):
         raise TypeError(
-            "`factors` must be an array of numbers, one for each entry of the "
-            f"weight. Received: factors={value!r} "
+            f"`{name}` must be an array of numbers, one for each entry of the "
+            f"weight. Received: {name}={value!r} "
             f"(of type {type(value).__name__})"
         ) from None
     if not np.isfinite(factors).all() or (factors < 0).any():
         wrong = factors[~(np.isfinite(factors) & (factors >= 0))]
         raise ValueError(
-            "`factors` must be finite and non-negative; 0 leaves an entry "
-            f"unpenalized. Received: factors with the entry {wrong.flat[0]}"
+            f"`{name}` must be finite and non-negative; 0 leaves an entry "
+            f"unpenalized. Received: {name} with the entry {wrong.flat[0]}"
         )
     factors.setflags(write=False)
     return factors
 
 
-def check_fit(
+def _check_fit(
     factors: NDArray[np.float32] | None, shape: Sequence[int]
 ) -> None:
     """Raise if `factors` cannot be broadcast to a weight of `shape`."""
@@ -58,6 +61,9 @@ def check_fit(
 class SeparablePenalty(Penalty):
     """Base of penalties that are a sum over entries.
 
+    A subclass defines them for factors that are all 1, by three members:
+    `entries_value`, `entries_step` and `entries_weak_convexity`.
+
     Args:
         factors: array that broadcasts to the weight's shape, finite and >= 0,
             what the penalty of each entry is multiplied by. Defaults to
@@ -65,37 +71,51 @@ class SeparablePenalty(Penalty):
         multiplier: float >= 0, what every strength is multiplied by.
     """
 
+    factors = Argument(_penalty_factors)
+    """What the penalty of each entry is multiplied by; None for 1."""
+
     def __init__(self, *, factors: Any = None, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)
-        self._factors = penalty_factors(factors)
-
-    @property
-    def factors(self) -> NDArray[np.float32] | None:
-        """What the penalty of each entry is multiplied by; read-only."""
-        return self._factors
+        self.factors = factors
 
     @abstractmethod
     def entries_value(
-        self,
-        w: Tensor,
-        strengths: Strengths,
-        factors: Tensor | None,
-    ) -> Tensor:
-        """The penalty of `w`, each entry's multiplied by its factor."""
+        self, w: Tensor, strengths: Strengths
+    ) -> Sequence[tuple[Tensor | float, Entries]]:
+        """The penalty of each entry: a sum of coefficients times entries.
+
+        Args:
+            w: float tensor of any shape.
+            strengths: the strengths by name.
+
+        Returns:
+            Pairs of a scalar and `Entries` of w's shape: `Sizes(w)`,
+            `Squares(w)`, or `Values` of any tensor.
+        """
 
     @abstractmethod
     def entries_step(
-        self,
-        w: Tensor,
-        effective_step: Tensor | float,
-        strengths: Strengths,
+        self, w: Tensor, effective_step: Tensor | float, strengths: Strengths
     ) -> Tensor:
-        """The proximal step where every factor is 1."""
+        """The proximal step of each entry; see `proximal_step`."""
+
+    @property
+    @abstractmethod
+    def entries_weak_convexity(self) -> float:
+        """`weak_convexity` of one entry: minus its least second derivative.
+
+        Whatever the strengths are: 0.0 for a convex penalty.
+        """
+
+    @property
+    def weak_convexity(self) -> float:
+        largest = 1.0 if self.factors is None else float(self.factors.max())
+        return self.entries_weak_convexity * largest
 
     def grouping(
         self, shape: Sequence[int], layout: Layout | None = None
     ) -> None:
-        check_fit(self._factors, shape)
+        _check_fit(self.factors, shape)
 
     def value(
         self,
@@ -103,7 +123,11 @@ class SeparablePenalty(Penalty):
         strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
-        return self.entries_value(w, strengths, self._factors_like(w))
+        factors = self._factors_like(w)
+        return sum(
+            times(coefficient, partial(entries.total, factors))
+            for coefficient, entries in self.entries_value(w, strengths)
+        )
 
     def proximal_step(
         self,
@@ -119,12 +143,6 @@ class SeparablePenalty(Penalty):
         return self.entries_step(w, effective_step, strengths)
 
     def _factors_like(self, w: Tensor) -> Tensor | None:
-        if self._factors is None:
+        if self.factors is None:
             return None
-        return ops.convert_to_tensor(self._factors, w.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        if self._factors is not None:
-            config["factors"] = self._factors.tolist()
-        return config
+        return ops.convert_to_tensor(self.factors, w.dtype)

@@ -1,4 +1,4 @@
-"""Where a penalty learns the step: the clock that governs an evaluation."""
+"""The clock: it tells a regularizer the step at which it is evaluated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,26 +9,33 @@ from kreg._types import Tensor
 
 
 class Clock(Protocol):
-    """What a penalty must know of the moment at which it is evaluated."""
+    """What a regularizer asks of the step that is running."""
 
     def step(self) -> Tensor:
         """The number of optimizer updates so far."""
 
     def multiplier(self, penalty: Any) -> Tensor | float:
-        """What the strength of `penalty` is multiplied by."""
+        """What the strengths of `penalty` are multiplied by."""
 
-    def governs(self, owner: Any) -> bool:
-        """Whether a penalty with a clock `owner` of its own follows this."""
+    def is_clock_of(self, owner: Any) -> bool:
+        """Whether the penalties that the binding `owner` has bound follow it.
 
-    def acting(self, owner: Any) -> Any:
-        """Whose optimizer updates the weight of a penalty that follows this."""
+        A binding with an optimizer of its own has a clock of its own.
+        """
+
+    def updating_binding(self, owner: Any) -> Any:
+        """The binding whose optimizer updates the weight in the running step.
+
+        Differs from `owner`, the one that has bound the weight, when another
+        bound model shares the layer.
+        """
 
 
 _current: ContextVar[Clock | None] = ContextVar("kreg_clock", default=None)
 
 
 def current_clock() -> Clock | None:
-    """The clock of the training or test step that is being run, if any."""
+    """The clock of the training or test step that is running, if any."""
     return _current.get()
 
 

@@ -1,5 +1,8 @@
 """Norms of weights, summed in at least single precision."""
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
 import keras
 from keras import ops
 
@@ -24,11 +27,21 @@ def summable_dtype(w: Tensor) -> str:
     return dtype if dtype in ("float32", "float64") else "float32"
 
 
+def absolute(w: Tensor) -> Tensor:
+    """`abs(w)`, whose gradient at 0 is 0 on every backend; on JAX it is 1."""
+    return w * ops.stop_gradient(ops.sign(w))
+
+
+def up_to(x: Tensor, limit: Tensor | float) -> Tensor:
+    """`min(x, limit)`; `ops.minimum` of a number is float32 on torch."""
+    return x - ops.relu(x - limit)
+
+
 def l1_norm(w: Tensor) -> Tensor:
     """`sum(abs(w))`, whose gradient is `sign(w)`, 0 at 0."""
     if keras.backend.backend() == "jax":
         # There the gradient of `abs` at 0 is 1, which would move a zero.
-        return ops.sum(w * ops.stop_gradient(ops.sign(w)))
+        return ops.sum(absolute(w))
     return ops.sum(ops.abs(w))
 
 
@@ -42,13 +55,42 @@ def squared_l2_norm(w: Tensor) -> Tensor:
     return ops.sum(ops.square(w))
 
 
-def weighted(
-    w: Tensor, factors: Tensor | None, *, root: bool = False
-) -> Tensor:
-    """`w * factors`, or `w * sqrt(factors)`; w where there are none."""
-    if factors is None:
-        return w
-    return w * (ops.sqrt(factors) if root else factors)
+@dataclass(frozen=True, eq=False)
+class Entries(ABC):
+    """A number for each entry of a weight, which can be weighed and summed.
+
+    Args:
+        w: the weight, or the numbers themselves.
+    """
+
+    w: Tensor
+
+    @abstractmethod
+    def total(self, factors: Tensor | None) -> Tensor:
+        """The sum over entries, each multiplied by its factor if any."""
+
+
+class Values(Entries):
+    """The entries of `w` themselves."""
+
+    def total(self, factors: Tensor | None) -> Tensor:
+        return ops.sum(self.w if factors is None else self.w * factors)
+
+
+class Sizes(Entries):
+    """`abs(w)`, whose sum is one pass over the weight."""
+
+    def total(self, factors: Tensor | None) -> Tensor:
+        return l1_norm(self.w if factors is None else self.w * factors)
+
+
+class Squares(Entries):
+    """`w ** 2`, whose sum is one pass over the weight."""
+
+    def total(self, factors: Tensor | None) -> Tensor:
+        return squared_l2_norm(
+            self.w if factors is None else self.w * ops.sqrt(factors)
+        )
 
 
 def group_norms(w: Tensor, groups: Grouping) -> Tensor:

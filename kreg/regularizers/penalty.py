@@ -1,81 +1,39 @@
-"""The contract of a regularizer."""
+"""The contract of a penalty: a loss term that has a proximal step."""
 
 import math
-import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
-from weakref import WeakSet
+from abc import abstractmethod
 
-import keras
-from keras import ops
-from keras.optimizers.schedules import LearningRateSchedule
-
-from kreg._arguments import known_keys, nonnegative_number
-from kreg._keras_private import in_symbolic_scope
 from kreg._types import Tensor
-from kreg.regularizers.clock import current_clock
-from kreg.regularizers.grouping import Grouping, Layout
-from kreg.regularizers.norms import summable, summable_dtype
-from kreg.regularizers.strength import (
-    Strength,
-    Strengths,
-    cast_strengths,
-    strength_at,
-)
-from kreg.schedules.scalar_schedule import serialized
+from kreg.regularizers.grouping import Grouping
+from kreg.regularizers.strength import Strengths
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
-class MultiplierObserver(Protocol):
-    """Who must hear of a new multiplier."""
+class Penalty(StrengthRegularizer):
+    """Base of kreg's penalties, which a `ProximalOptimizer` can apply.
 
-    def multiplier_changed(self, penalty: "Penalty") -> None:
-        """React to the new value of `penalty.multiplier`."""
-
-
-class Penalty(keras.regularizers.Regularizer, ABC):
-    """Base of kreg's penalties: functions of a weight and of strengths.
-
-    A subclass has one `Strength` attribute for each of its strengths.
-
-    Args:
-        multiplier: float >= 0, what every strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+    Its abstract members are all that a new penalty defines: `value`,
+    `grouping`, `proximal_step` and `weak_convexity`.
     """
 
-    needs_layout: bool = False
-    """Whether its groups have a meaning only in the layer of a weight."""
-
-    longest_step: float = math.inf
-    """The longest effective step that an adaptive optimizer may take.
-
-    Where a penalty is not convex, a longer one jumps, also where the optimizer
-    has no gradient to divide by.
-    """
-
-    def __init__(self, *, multiplier: float = 1.0) -> None:
-        self._observers: WeakSet[MultiplierObserver] = WeakSet()
-        self._multiplier = nonnegative_number("multiplier", multiplier)
-        self._told_unbound = False
-
+    @property
     @abstractmethod
-    def value(
-        self,
-        w: Tensor,
-        strengths: Strengths,
-        groups: Grouping | None = None,
-    ) -> Tensor:
-        """The penalty of `w` at given strengths.
+    def weak_convexity(self) -> float:
+        """The least `r >= 0` that makes `value(u) + r * sum(u**2) / 2` convex.
 
-        Args:
-            w: float tensor of any shape.
-            strengths: the strengths by name.
-            groups: what `grouping` says of the weight. Defaults to `None`:
-                as it says of a weight in no layer.
-
-        Returns:
-            A scalar tensor with finite gradients everywhere.
+        Whatever the strengths are: 0.0 for a convex penalty. In the literature
+        the modulus of weak convexity.
         """
+
+    @property
+    def longest_step(self) -> float:
+        """The longest effective step that an adaptive optimizer may take.
+
+        Up to `1 / weak_convexity` what a proximal step minimizes is convex. A
+        longer step jumps, also where the optimizer has no gradient to divide
+        by. Infinite for a convex penalty.
+        """
+        return 1.0 / self.weak_convexity if self.weak_convexity else math.inf
 
     @abstractmethod
     def proximal_step(
@@ -85,7 +43,7 @@ class Penalty(keras.regularizers.Regularizer, ABC):
         strengths: Strengths,
         groups: Grouping | None = None,
     ) -> Tensor:
-        """`argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`.
+        """`argmin over u of value(u) + sum((u - w) ** 2 / (2 * t))`.
 
         Args:
             w: float tensor of any shape.
@@ -98,146 +56,3 @@ class Penalty(keras.regularizers.Regularizer, ABC):
         Returns:
             A tensor of w's shape, whose zeros are exactly +0.0.
         """
-
-    @abstractmethod
-    def grouping(
-        self, shape: Sequence[int], layout: Layout | None = None
-    ) -> Grouping | None:
-        """Which entries of a weight become zero together.
-
-        Args:
-            shape: the shape of the weight.
-            layout: what its axes mean in the layer that owns it. Defaults to
-                `None`: not known.
-
-        Returns:
-            The groups, or None where every entry stands alone.
-
-        Raises:
-            ValueError: if the penalty does not fit such a weight.
-        """
-
-    @classmethod
-    def strength_names(cls) -> tuple[str, ...]:
-        """The names of the strengths, as arguments and attributes."""
-        return tuple(
-            name
-            for base in reversed(cls.__mro__)
-            for name, attribute in vars(base).items()
-            if isinstance(attribute, Strength)
-        )
-
-    @property
-    def multiplier(self) -> float:
-        """What every strength is multiplied by; saved with the config.
-
-        May be set at any time once the penalty is bound to a model: the
-        compiled train step sees the new value.
-        """
-        return self._multiplier
-
-    @multiplier.setter
-    def multiplier(self, value: float) -> None:
-        self._multiplier = nonnegative_number("multiplier", value)
-        for observer in list(self._observers):
-            observer.multiplier_changed(self)
-
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether a strength follows a schedule."""
-        return any(
-            isinstance(getattr(self, name), LearningRateSchedule)
-            for name in self.strength_names()
-        )
-
-    def observe(self, observer: MultiplierObserver) -> None:
-        """Tell `observer`, held weakly, of every new multiplier."""
-        self._observers.add(observer)
-
-    def strengths(
-        self, step: Tensor = 0, multiplier: Tensor | float | None = None
-    ) -> dict[str, Tensor | float]:
-        """The strengths at an optimizer iteration.
-
-        Args:
-            step: int or scalar tensor, the optimizer iteration. Defaults to 0.
-            multiplier: float or scalar tensor. Defaults to `self.multiplier`.
-
-        Returns:
-            A dict from the name of each strength to `base(step) * multiplier`,
-            a float or a scalar tensor.
-        """
-        if multiplier is None:
-            multiplier = self.multiplier
-        return {
-            name: strength_at(getattr(self, name), step, multiplier)
-            for name in self.strength_names()
-        }
-
-    def evaluate(
-        self,
-        w: Tensor,
-        step: Tensor,
-        multiplier: Tensor | float,
-        groups: Grouping | None = None,
-    ) -> Tensor:
-        """The penalty of `w` at a step: a scalar of at least float32."""
-        w = summable(w)
-        strengths = self.strengths(step, multiplier)
-        value = self.value(w, cast_strengths(strengths, w.dtype), groups)
-        return ops.zeros((), w.dtype) + value
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The penalty of a tensor, at the step of the model that is running.
-
-        Args:
-            x: tensor, array or variable of any shape.
-
-        Returns:
-            A scalar tensor of at least float32; NaN if `x` holds NaN.
-        """
-        if self.needs_layout and in_symbolic_scope():
-            return ops.zeros((), summable_dtype(x))
-        clock = current_clock()
-        if clock is not None:
-            return self.evaluate(x, clock.step(), clock.multiplier(self))
-        if self.is_scheduled:
-            self.warn_unbound("it is not bound to a model")
-        return self.evaluate(x, 0, self.multiplier)
-
-    def warn_unbound(self, reason: str) -> None:
-        """Say once that the schedule stands still, why, and what helps."""
-        if self._told_unbound or in_symbolic_scope():
-            return
-        self._told_unbound = True
-        warnings.warn(
-            f"{self!r} was evaluated at step 0 because {reason}, so its "
-            "schedule does not advance. Call `kreg.bind(model)` after "
-            "`compile` (in a custom loop `kreg.bind(model, optimizer)`), or "
-            "pass a kreg callback to `fit`.",
-            stacklevel=3,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        config = {
-            name: serialized(getattr(self, name))
-            for name in self.strength_names()
-        }
-        return {**config, "multiplier": self.multiplier}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        known_keys(cls, config)
-        return cls(**config)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_config, (self.get_config(),)
-
-    def __repr__(self) -> str:
-        names = [
-            name
-            for name in self.get_config()
-            if name != "multiplier" or self.multiplier != 1.0
-        ]
-        arguments = ", ".join(f"{n}={getattr(self, n)!r}" for n in names)
-        return f"{type(self).__name__}({arguments})"

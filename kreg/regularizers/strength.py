@@ -9,6 +9,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from kreg._types import Tensor
+from kreg.regularizers.argument import Argument
 from kreg.schedules.scalar_schedule import (
     Schedule,
     evaluate,
@@ -19,28 +20,13 @@ Strengths: TypeAlias = Mapping[str, Tensor | float]
 """The strengths of a penalty at some step, by their names."""
 
 
-class Strength:
-    """A base strength as an attribute: checked when set, then read-only."""
+class Strength(Argument):
+    """A base strength: a non-negative number or a schedule of one."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+    advice = "pass a schedule, or set `multiplier` on a bound penalty"
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self
-        return instance.__dict__[self._name]
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        if self._name in instance.__dict__:
-            raise AttributeError(
-                f"`{self._name}` of a {type(instance).__name__} cannot be "
-                "changed: a compiled train step would not see it. Pass a "
-                "schedule, or set `multiplier` on a bound penalty. "
-                f"Received: {self._name}={value!r}"
-            )
-        strength = number_or_schedule(self._name, value)
-        _check_first_value(self._name, strength)
-        instance.__dict__[self._name] = strength
+    def __init__(self) -> None:
+        super().__init__(_base_strength)
 
 
 def strength_at(
@@ -74,6 +60,12 @@ def times(strength: Tensor | float, norm: Callable[[], Tensor]) -> Tensor:
     if isinstance(strength, float) and strength == 0.0:
         return 0.0
     return strength * norm()
+
+
+def _base_strength(name: str, value: Any) -> Schedule:
+    strength = number_or_schedule(name, value)
+    _check_first_value(name, strength)
+    return strength
 
 
 def _check_first_value(name: str, strength: Schedule) -> None:

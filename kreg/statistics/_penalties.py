@@ -4,11 +4,11 @@ import keras
 from keras import ops
 
 from kreg._types import Tensor
-from kreg.binding.binding import governing_step, is_suspended, own_regularizer
+from kreg.binding.binding import is_suspended, own_regularizer, step_of_penalty
 from kreg.binding.bound_models import at_step
 from kreg.layers.axes import layouts_of
-from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Layout
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.statistics.rows import distinct_paths
 
 
@@ -69,9 +69,9 @@ def weight_penalty(
     regularizer = own_regularizer(variable)
     if is_suspended(variable):
         return ops.zeros(())
-    if not isinstance(regularizer, Penalty):
+    if not isinstance(regularizer, StrengthRegularizer):
         with at_step(step):
             return variable.regularizer(variable)
     groups = regularizer.grouping(tuple(variable.shape), layout)
-    step = governing_step(variable, step)
+    step = step_of_penalty(variable, step)
     return regularizer.evaluate(variable, step, regularizer.multiplier, groups)

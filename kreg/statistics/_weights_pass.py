@@ -12,7 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
-from kreg.binding.binding import governing_step
+from kreg.binding.binding import step_of_penalty
 from kreg.optimizers.gradient_memory import RememberedGradient, gradient_memory
 from kreg.statistics.compilation import compiled, compiler, evaluated
 from kreg.statistics.figures import WeightFigures
@@ -20,7 +20,7 @@ from kreg.statistics.rows import Row
 
 
 class StrengthTable:
-    """A row for each weight, with the strengths of its kreg penalty.
+    """A row for each weight, with the strengths of its regularizer of kreg.
 
     Strengths that are numbers are known before the pass; those that follow a
     schedule are computed in it, so that they cost no Python.
@@ -32,13 +32,16 @@ class StrengthTable:
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
         self._names = [
-            () if row.penalty is None else row.penalty.strength_names()
+            ()
+            if row.strength_regularizer is None
+            else row.strength_regularizer.strength_names()
             for row in rows
         ]
         self._scheduled = {
             i
             for i, row in enumerate(rows)
-            if row.penalty is not None and row.penalty.is_scheduled
+            if row.strength_regularizer is not None
+            and row.strength_regularizer.is_scheduled
         }
         self._width = max([1, *map(len, self._names)])
 
@@ -54,14 +57,14 @@ class StrengthTable:
         for i, (row, names) in enumerate(
             zip(self._rows, self._names, strict=True)
         ):
-            if row.penalty is None or row.suspended:
+            if row.strength_regularizer is None or row.suspended:
                 continue
             if i in self._scheduled:
-                governing = governing_step(row.variable, step)
-                steps[i] = ops.convert_to_numpy(governing)
-                multipliers[i] = row.penalty.multiplier
+                step_now = step_of_penalty(row.variable, step)
+                steps[i] = ops.convert_to_numpy(step_now)
+                multipliers[i] = row.strength_regularizer.multiplier
             else:
-                values = row.penalty.strengths(0).values()
+                values = row.strength_regularizer.strengths(0).values()
                 known[i, : len(names)] = [float(value) for value in values]
         return steps, multipliers, known
 
@@ -97,7 +100,7 @@ class StrengthTable:
     def _row(
         self, i: int, steps: Tensor, multipliers: Tensor, known: Tensor
     ) -> Tensor:
-        penalty = self._rows[i].penalty
+        penalty = self._rows[i].strength_regularizer
         if penalty is None or i not in self._scheduled:
             return known[i]
         found = penalty.strengths(steps[i], multipliers[i])

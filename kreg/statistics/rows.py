@@ -14,6 +14,7 @@ from kreg.foreign_objects import attribute, number
 from kreg.layers.axes import layout_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping, Layout
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
 def distinct_paths(variables: Iterable[keras.Variable]) -> list[str]:
@@ -85,8 +86,18 @@ class Row:
         return self.layout.inputs
 
     @property
+    def strength_regularizer(self) -> StrengthRegularizer | None:
+        """The regularizer, if it is kreg's, with a proximal step or without."""
+        regularizer = self.regularizer
+        return (
+            regularizer
+            if isinstance(regularizer, StrengthRegularizer)
+            else None
+        )
+
+    @property
     def penalty(self) -> Penalty | None:
-        """The regularizer, if it is kreg's."""
+        """The regularizer, if it is a kreg penalty with a proximal step."""
         regularizer = self.regularizer
         return regularizer if isinstance(regularizer, Penalty) else None
 

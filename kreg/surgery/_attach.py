@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from kreg._arguments import built_model
-from kreg.binding import BoundPenalty, bind
-from kreg.binding.binding import own_regularizer
+from kreg.binding import bind
+from kreg.binding.binding import BoundRegularizer, own_regularizer
 from kreg.binding.bound_models import is_bound, renew_models_of, unbind
 from kreg.surgery._changes import Change, Changes, replace
 from kreg.surgery.owned_weights import (
@@ -104,7 +104,7 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
         undo.pop_all()
     variables = [assignment.weight.variable for assignment in assignments]
     for variable in variables:
-        if isinstance(variable.regularizer, BoundPenalty) and isinstance(
+        if isinstance(variable.regularizer, BoundRegularizer) and isinstance(
             variable.constraint, KeepSupport
         ):
             variable.regularizer.suspended = True

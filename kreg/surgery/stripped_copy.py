@@ -10,7 +10,7 @@ from keras import ops
 
 from kreg._keras_private import flatten_layers, trusting
 from kreg.foreign_objects import answer
-from kreg.regularizers import Penalty
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
 def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def places_of_kreg(config: Any, place: str = "") -> Iterator[str]:
 def is_of_kreg(value: Any) -> bool:
     """Whether `value` is an object of kreg, serialized or not.
 
-    So is a penalty that somebody else has derived from kreg's.
+    So is a regularizer that somebody else has derived from kreg's.
     """
     if isinstance(value, Mapping):
         name = str(value.get("registered_name"))
@@ -87,7 +87,7 @@ def is_of_kreg(value: Any) -> bool:
         cls = type(value)
         name = keras.saving.get_registered_name(cls)
     return name.startswith("kreg>") or (
-        isinstance(cls, type) and issubclass(cls, Penalty)
+        isinstance(cls, type) and issubclass(cls, StrengthRegularizer)
     )
 
 

@@ -7,8 +7,12 @@ from keras import ops
 
 from kreg._keras_private import responsible_optimizer, slots
 from kreg._types import Tensor
-from kreg.binding import Binding, BoundPenalty, bind
-from kreg.binding.binding import innermost_optimizer, member_optimizers
+from kreg.binding import Binding, bind
+from kreg.binding.binding import (
+    BoundRegularizer,
+    innermost_optimizer,
+    member_optimizers,
+)
 from kreg.binding.bound_models import renew_models_of
 from kreg.binding.hooks import strategy_scope
 from kreg.binding.weights import Weights, chosen_variables
@@ -181,7 +185,7 @@ def unfreeze_support(model: keras.Model) -> list[str]:
 
 
 def _is_penalized(variable: keras.Variable) -> bool:
-    return isinstance(variable.regularizer, BoundPenalty)
+    return isinstance(variable.regularizer, BoundRegularizer)
 
 
 def _suspend(variable: keras.Variable, suspended: bool) -> None:

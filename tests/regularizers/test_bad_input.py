@@ -110,3 +110,16 @@ def test_groups_must_be_known_words_or_axes(value):
 def test_gamma_must_be_positive():
     with pytest.raises(ValueError, match="`gamma` must be a positive number"):
         kreg.MCP(0.1, gamma=0.0)
+
+
+@pytest.mark.parametrize("value", [2, 1.0, -3.0, math.inf])
+def test_a_of_scad_must_be_above_two(value):
+    with pytest.raises(ValueError, match=r"`a` must be .*Received: a="):
+        kreg.SCAD(0.1, a=value)
+
+
+@pytest.mark.parametrize("name", ["factors", "gamma"])
+def test_arguments_cannot_be_changed_in_vain(name):
+    penalty = kreg.MCP(0.1)
+    with pytest.raises(AttributeError, match=f"`{name}` of a MCP cannot be"):
+        setattr(penalty, name, 2.0)

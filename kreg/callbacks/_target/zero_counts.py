@@ -1,6 +1,6 @@
 """What is counted for a target, and which penalties it is counted for."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -14,6 +14,7 @@ from kreg.binding import BoundPenalty
 from kreg.binding.binding import is_suspended
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.statistics.compilation import compiled
 from kreg.statistics.figures import dead_groups
 from kreg.statistics.rows import distinct_paths, rows_of
@@ -192,9 +193,9 @@ _TINY = 1e-6
 
 
 def zeroed_variables(
-    owners: dict[Penalty, list[keras.Variable]],
+    owners: Mapping[StrengthRegularizer, list[keras.Variable]],
 ) -> dict[Penalty, list[keras.Variable]]:
-    """What each penalty can make zero; penalties that cannot are left out.
+    """What each penalty can make zero; those that make no zeros are left out.
 
     Frozen weights and those under `freeze_support` are left out too.
     """
@@ -207,6 +208,7 @@ def zeroed_variables(
             and np.asarray(ops.convert_to_numpy(would_be_zero(v))).any()
         ]
         for penalty, variables in owners.items()
+        if isinstance(penalty, Penalty)
     }
     return {p: variables for p, variables in zeroed.items() if variables}
 

@@ -7,8 +7,7 @@ from typing import Any
 import keras
 
 from kreg._keras_private import chosen_optimizer
-from kreg.binding import BoundPenalty
-from kreg.binding.binding import PenaltyApplier
+from kreg.binding.binding import BoundRegularizer, PenaltyApplier
 from kreg.foreign_objects import answer
 
 _WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
@@ -44,7 +43,7 @@ def acting_optimizer(
     """The optimizer of a weight: its binding's own, else its model's."""
     whole, code = model_optimizer, "model.optimizer"
     bound = variable.regularizer
-    if isinstance(bound, BoundPenalty):
+    if isinstance(bound, BoundRegularizer):
         own = bound.binding.own_optimizer
         if own is not None:
             whole, code = own, "optimizer"

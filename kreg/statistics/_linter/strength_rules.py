@@ -5,7 +5,7 @@ from functools import partial
 
 from kreg.foreign_objects import answer, attribute, number
 from kreg.layers.axes import layouts_of
-from kreg.regularizers import Penalty
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
 from kreg.statistics._penalties import weight_penalty
 
@@ -15,7 +15,9 @@ def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
     ramp = max(1, (model.course.steps or 2000) // 2)
     for weight in model.weights:
         penalty = weight.regularizer
-        if not weight.is_penalized or not isinstance(penalty, Penalty):
+        if not weight.is_penalized or not isinstance(
+            penalty, StrengthRegularizer
+        ):
             continue
         if penalty.multiplier == 0.0:
             yield Fault(
@@ -78,7 +80,7 @@ def _fix(model: ModelFacts, largest: WeightFacts, factor: float) -> str:
         f"multiply the strengths by {factor:.1g}, which makes a tenth of the "
         "data loss"
     )
-    if isinstance(largest.regularizer, Penalty):
+    if isinstance(largest.regularizer, StrengthRegularizer):
         code = model.penalty_code(largest)
         fix += (
             f", such as `{code}.multiplier *= {factor:.1g}` after "

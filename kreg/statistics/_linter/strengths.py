@@ -14,6 +14,7 @@ from kreg._types import Tensor
 from kreg.foreign_objects import answer, number
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Layout, along
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.schedules.scalar_schedule import Schedule, evaluate
 
 _NEAR = (0, *(10**exponent for exponent in range(7)))
@@ -44,7 +45,7 @@ class Course:
             return "when it has ended"
         return f"at step {self.steps}"
 
-    def is_ever_positive(self, penalty: Penalty, name: str) -> bool:
+    def is_ever_positive(self, penalty: StrengthRegularizer, name: str) -> bool:
         """Whether a strength is above 0 at any step, as far as can be told."""
         if penalty.multiplier == 0.0:
             return False
@@ -56,7 +57,9 @@ class Course:
             self._known[key] = any(v > 0.0 for v in _values(base, _NEAR))
         return self._known[key]
 
-    def is_zero_at_the_end(self, penalty: Penalty, name: str) -> bool:
+    def is_zero_at_the_end(
+        self, penalty: StrengthRegularizer, name: str
+    ) -> bool:
         """Whether a scheduled strength is 0 after the planned updates.
 
         Without a plan: once the schedule has come to its end.

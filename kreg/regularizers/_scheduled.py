@@ -1,0 +1,111 @@
+"""Any regularizer, times a strength that kreg schedules and steers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from kreg._types import Tensor
+from kreg.regularizers.argument import Argument
+from kreg.regularizers.grouping import Grouping, Layout
+from kreg.regularizers.strength import Strength, Strengths, times
+from kreg.regularizers.strength_regularizer import StrengthRegularizer
+from kreg.schedules.scalar_schedule import Schedule
+
+
+def _foreign_regularizer(name: str, value: Any) -> Callable[[Tensor], Tensor]:
+    """Return a regularizer that is not kreg's: given, named or serialized."""
+    if isinstance(value, (str, Mapping, type)):
+        value = keras.regularizers.get(value)
+    if isinstance(value, StrengthRegularizer):
+        raise TypeError(
+            f"`{name}` must be a regularizer that is not kreg's: kreg's take "
+            "a schedule themselves, such as `kreg.L1(schedule)`. "
+            f"Received: {name}={value!r}"
+        )
+    if not callable(value):
+        raise TypeError(
+            f"`{name}` must be a `keras.regularizers.Regularizer` or a "
+            "function of a weight that returns a scalar. "
+            f"Received: {name}={value!r} (of type {type(value).__name__})"
+        )
+    return value
+
+
+@keras.saving.register_keras_serializable(package="kreg")
+class Scheduled(StrengthRegularizer):
+    """Any regularizer times a strength, which may follow a schedule.
+
+    Choose it for a regularizer that kreg does not have, one of Keras's such as
+    `keras.regularizers.OrthogonalRegularizer` or a function of your own: bound
+    to a model its strength advances with the optimizer, callbacks steer it,
+    and it is logged. It is a term of the loss under every optimizer: its
+    gradient passes under a `ProximalOptimizer` too, which takes no proximal
+    step for it, so it makes no exact zeros.
+
+    Formula: `multiplier * strength(step) * regularizer(w)`.
+
+    Args:
+        regularizer: a `keras.regularizers.Regularizer` that is not kreg's, or
+            a function of a weight that returns a scalar. To be saved with a
+            model it must be one of Keras's, or registered with
+            `keras.saving.register_keras_serializable`.
+        strength: float >= 0 or a
+            `keras.optimizers.schedules.LearningRateSchedule` of the
+            optimizer's iteration. Defaults to `1.0`.
+        multiplier: float >= 0, what the strength is multiplied by; callbacks
+            steer it. Defaults to `1.0`.
+
+    Returns:
+        When called with a tensor, a scalar tensor of at least float32.
+
+    Raises:
+        TypeError: if `regularizer` is none or one of kreg's, or `strength` is
+            neither a number nor a schedule.
+        ValueError: if `strength` is negative or not finite, or starts so; when
+            saved or copied, if Keras could not load `regularizer` again.
+
+    Example:
+
+    >>> import keras, kreg, numpy
+    >>> orthogonal = keras.regularizers.OrthogonalRegularizer(factor=1.0)
+    >>> penalty = kreg.Scheduled(orthogonal, 0.5)
+    >>> float(penalty(numpy.array([[1.0, 1.0], [0.0, 0.0]])))
+    0.5
+    >>> ramp = kreg.schedules.LinearRamp(0.0, 1e-2, steps=1000)
+    >>> layer = keras.layers.Dense(
+    ...     10, kernel_regularizer=kreg.Scheduled(orthogonal, ramp))
+
+    References:
+        Brock, Lim, Ritchie and Weston, "Neural Photo Editing with
+        Introspective Adversarial Networks", ICLR 2017, for orthogonal
+        regularization.
+    """
+
+    regularizer = Argument(_foreign_regularizer)
+    """What is multiplied by the strength."""
+    strength = Strength()
+
+    def __init__(
+        self,
+        regularizer: Any,
+        strength: Schedule = 1.0,
+        *,
+        multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(multiplier=multiplier)
+        self.regularizer = regularizer
+        self.strength = strength
+
+    def value(
+        self,
+        w: Tensor,
+        strengths: Strengths,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        return times(strengths["strength"], lambda: self.regularizer(w))
+
+    def grouping(
+        self, shape: Sequence[int], layout: Layout | None = None
+    ) -> None:
+        """No entries become zero together."""

@@ -1,0 +1,86 @@
+"""Arguments of a constructor as attributes: checked, read-only, saved."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras.optimizers.schedules import LearningRateSchedule
+
+
+class Argument:
+    """An argument of a constructor: checked when set, then read-only.
+
+    Args:
+        check: returns the value to keep of the one that is set, or raises. It
+            is called with the name of the argument and the value.
+
+    Example:
+
+    >>> from kreg._arguments import positive_number
+    >>> from kreg.regularizers.argument import Argument
+    >>> class Window:
+    ...     width = Argument(positive_number)
+    ...     def __init__(self, width):
+    ...         self.width = width
+    >>> Window(2).width
+    2.0
+    """
+
+    advice = "make a new one"
+
+    def __init__(self, check: Callable[[str, Any], Any]) -> None:
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if self._name not in instance.__dict__:
+            raise AttributeError(
+                f"`{self._name}` of a {type(instance).__name__} must be set "
+                f"in its constructor: `self.{self._name} = {self._name}`"
+            )
+        return instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self._name in instance.__dict__:
+            raise AttributeError(
+                f"`{self._name}` of a {type(instance).__name__} cannot be "
+                f"changed: a compiled train step would not see it; "
+                f"{self.advice}. Received: {self._name}={value!r}"
+            )
+        instance.__dict__[self._name] = self._check(self._name, value)
+
+
+def serialized_argument(name: str, value: Any) -> Any:
+    """The JSON form of an argument: a number, text, array or Keras object.
+
+    Raises:
+        ValueError: if it is a regularizer or a function that Keras cannot
+            load again.
+    """
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, LearningRateSchedule):
+        return keras.saving.serialize_keras_object(value)
+    return _serialized_object(name, value) if callable(value) else value
+
+
+def _serialized_object(name: str, value: Any) -> Any:
+    try:
+        config = keras.saving.serialize_keras_object(value)
+        keras.saving.deserialize_keras_object(config)
+    except Exception as error:  # of a class that is not ours
+        raise ValueError(
+            f"`{name}` must be an object that Keras can load again to be "
+            "saved or copied: decorate its class, which needs `get_config`, "
+            "or the function with "
+            '`@keras.saving.register_keras_serializable(package="...")`. '
+            f"Received: {name}={value!r}"
+        ) from error
+    return config

@@ -1,0 +1,236 @@
+"""The contract of every regularizer of kreg: a loss term with strengths."""
+
+import inspect
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
+from weakref import WeakSet
+
+import keras
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from kreg._arguments import known_keys, nonnegative_number
+from kreg._keras_private import in_symbolic_scope
+from kreg._types import Tensor
+from kreg.regularizers.argument import serialized_argument
+from kreg.regularizers.clock import current_clock
+from kreg.regularizers.grouping import Grouping, Layout
+from kreg.regularizers.norms import summable, summable_dtype
+from kreg.regularizers.strength import (
+    Strength,
+    Strengths,
+    cast_strengths,
+    strength_at,
+)
+
+
+class MultiplierObserver(Protocol):
+    """What is told of every new multiplier."""
+
+    def multiplier_changed(self, penalty: "StrengthRegularizer") -> None:
+        """React to the new value of `penalty.multiplier`."""
+
+
+class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
+    """Base of kreg's regularizers: functions of a weight and of strengths.
+
+    A subclass declares each argument of its constructor in its class body,
+    under the argument's name: a strength as a `Strength`, any other one as an
+    `Argument` or a property. From them come the config, copies and the `repr`.
+    A class that forgets one cannot be defined.
+
+    Args:
+        multiplier: float >= 0, what every strength is multiplied by; callbacks
+            steer it. Defaults to `1.0`.
+    """
+
+    needs_layout: bool = False
+    """Whether its groups have a meaning only in the layer of a weight."""
+
+    def __init__(self, *, multiplier: float = 1.0) -> None:
+        self._observers: WeakSet[MultiplierObserver] = WeakSet()
+        self._multiplier = nonnegative_number("multiplier", multiplier)
+        self._has_warned_unbound = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, parameter in inspect.signature(cls).parameters.items():
+            if parameter.kind not in (
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                inspect.Parameter.KEYWORD_ONLY,
+            ) or not hasattr(cls, name):
+                raise TypeError(
+                    f"`{cls.__name__}` must declare each argument of its "
+                    "constructor by name in its class body, or its config "
+                    f"would lack it: `{name} = Argument(check)`, or "
+                    f"`{name} = Strength()` for a strength. "
+                    f"Received: the argument `{parameter}`"
+                )
+
+    @abstractmethod
+    def value(
+        self,
+        w: Tensor,
+        strengths: Strengths,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        """The term that `w` adds to the loss at given strengths.
+
+        Args:
+            w: float tensor of any shape.
+            strengths: the strengths by name.
+            groups: what `grouping` says of the weight. Defaults to `None`:
+                as it says of a weight in no layer.
+
+        Returns:
+            A scalar tensor with finite gradients everywhere.
+        """
+
+    @abstractmethod
+    def grouping(
+        self, shape: Sequence[int], layout: Layout | None = None
+    ) -> Grouping | None:
+        """Which entries of a weight become zero together.
+
+        Args:
+            shape: the shape of the weight.
+            layout: what its axes mean in the layer that owns it. Defaults to
+                `None`: not known.
+
+        Returns:
+            The groups, or None where every entry stands alone.
+
+        Raises:
+            ValueError: if the regularizer does not fit such a weight.
+        """
+
+    @classmethod
+    def strength_names(cls) -> tuple[str, ...]:
+        """The names of the strengths, as arguments and attributes."""
+        return tuple(
+            name
+            for base in reversed(cls.__mro__)
+            for name, attribute in vars(base).items()
+            if isinstance(attribute, Strength)
+        )
+
+    @property
+    def multiplier(self) -> float:
+        """What every strength is multiplied by; saved with the config.
+
+        May be set at any time once the regularizer is bound to a model: the
+        compiled train step sees the new value.
+        """
+        return self._multiplier
+
+    @multiplier.setter
+    def multiplier(self, value: float) -> None:
+        self._multiplier = nonnegative_number("multiplier", value)
+        for observer in list(self._observers):
+            observer.multiplier_changed(self)
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a strength follows a schedule."""
+        return any(
+            isinstance(getattr(self, name), LearningRateSchedule)
+            for name in self.strength_names()
+        )
+
+    def observe(self, observer: MultiplierObserver) -> None:
+        """Tell `observer`, held weakly, of every new multiplier."""
+        self._observers.add(observer)
+
+    def strengths(
+        self, step: Tensor = 0, multiplier: Tensor | float | None = None
+    ) -> dict[str, Tensor | float]:
+        """The strengths at an optimizer iteration.
+
+        Args:
+            step: int or scalar tensor, the optimizer iteration. Defaults to 0.
+            multiplier: float or scalar tensor. Defaults to `self.multiplier`.
+
+        Returns:
+            A dict from the name of each strength to `base(step) * multiplier`,
+            a float or a scalar tensor.
+        """
+        if multiplier is None:
+            multiplier = self.multiplier
+        return {
+            name: strength_at(getattr(self, name), step, multiplier)
+            for name in self.strength_names()
+        }
+
+    def evaluate(
+        self,
+        w: Tensor,
+        step: Tensor,
+        multiplier: Tensor | float,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        """The loss term of `w` at a step: a scalar of at least float32."""
+        w = summable(w)
+        strengths = self.strengths(step, multiplier)
+        value = self.value(w, cast_strengths(strengths, w.dtype), groups)
+        return ops.zeros((), w.dtype) + value
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The loss term of a tensor, at the step of the model that is running.
+
+        Args:
+            x: tensor, array or variable of any shape.
+
+        Returns:
+            A scalar tensor of at least float32; NaN if `x` holds NaN.
+        """
+        if self.needs_layout and in_symbolic_scope():
+            return ops.zeros((), summable_dtype(x))
+        clock = current_clock()
+        if clock is not None:
+            return self.evaluate(x, clock.step(), clock.multiplier(self))
+        if self.is_scheduled:
+            self.warn_unbound("it is not bound to a model")
+        return self.evaluate(x, 0, self.multiplier)
+
+    def warn_unbound(self, reason: str) -> None:
+        """Say once that the schedule stands still, why, and what helps."""
+        if self._has_warned_unbound or in_symbolic_scope():
+            return
+        self._has_warned_unbound = True
+        warnings.warn(
+            f"{self!r} was evaluated at step 0 because {reason}, so its "
+            "schedule does not advance. Call `kreg.bind(model)` after "
+            "`compile` (in a custom loop `kreg.bind(model, optimizer)`), or "
+            "pass a kreg callback to `fit`.",
+            stacklevel=3,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor by name, without those left None."""
+        return {
+            name: serialized_argument(name, value)
+            for name, value in self._arguments().items()
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        known_keys(cls, config)
+        return cls(**config)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_config, (self.get_config(),)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(
+            f"{name}={value!r}"
+            for name, value in self._arguments().items()
+            if name != "multiplier" or value != 1.0
+        )
+        return f"{type(self).__name__}({arguments})"
+
+    def _arguments(self) -> dict[str, Any]:
+        names = inspect.signature(type(self)).parameters
+        values = {name: getattr(self, name) for name in names}
+        return {n: value for n, value in values.items() if value is not None}
