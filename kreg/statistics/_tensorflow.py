@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from kreg._types import Tensor
-from kreg.statistics.figures import BLOCK
+from kreg.statistics._batch_pass import BLOCK
 
 _WORTH_COMPILING = 16 * BLOCK
 

@@ -15,7 +15,7 @@ from kreg.binding.binding import is_suspended
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
 from kreg.statistics.compilation import compiled
-from kreg.statistics.figures import dead_groups
+from kreg.statistics.measures import dead_groups
 from kreg.statistics.rows import distinct_paths, rows_of
 
 Counter = Callable[[Sequence[Tensor]], Tensor]
