@@ -10,7 +10,7 @@ from keras import regularizers
 
 from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.binding.binding import is_suspended, own_regularizer
-from kreg.foreign_objects import attribute, number
+from kreg.foreign_objects import attribute_or_none, float_or_nan
 from kreg.layers.axes import layout_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping, Layout
@@ -44,7 +44,7 @@ def keras_strengths(regularizer: Any) -> dict[str, float]:
             type(regularizer).__call__ is norm.__call__
         ):
             return {
-                name: number(attribute(regularizer, name))
+                name: float_or_nan(attribute_or_none(regularizer, name))
                 for name in ("l1", "l2")
                 if name in vars(regularizer)
             }

@@ -6,11 +6,11 @@ from functools import partial
 import keras
 from keras import ops
 
-from kreg.foreign_objects import answer, attribute, number
+from kreg.foreign_objects import attribute_or_none, float_or_nan, result_or_none
 from kreg.optimizers.effective_step import find_rule
 from kreg.regularizers import Penalty
-from kreg.statistics._linter.acting_optimizer import ActingOptimizer
-from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter.weight_optimizer import WeightOptimizer
 from kreg.statistics.rows import keras_strengths
 
 
@@ -59,7 +59,7 @@ def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
             optimizer is None
             or optimizer.applies_penalties
             or not weight.trained
-            or not attribute(optimizer.optimizer, "use_ema")
+            or not attribute_or_none(optimizer.optimizer, "use_ema")
         ):
             continue
         if _keeps_zeros(weight):
@@ -83,24 +83,28 @@ def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
 
 def _keeps_zeros(weight: WeightFacts) -> bool:
     """Whether a constraint says which entries it keeps, and not all of them."""
-    kept = attribute(weight.variable.constraint, "kept")
+    kept = attribute_or_none(weight.variable.constraint, "kept")
     if not callable(kept):
         return False
     ones = ops.ones(weight.variable.shape, weight.variable.dtype)
-    stay = answer(lambda: ops.convert_to_numpy(kept(ones)))
+    stay = result_or_none(lambda: ops.convert_to_numpy(kept(ones)))
     return stay is not None and bool((stay == 0).any())
 
 
-def _proximal(optimizer: ActingOptimizer) -> str:
+def _proximal(optimizer: WeightOptimizer) -> str:
     """The same optimizer in a ProximalOptimizer, if that takes it."""
-    parts = attribute(optimizer.unscaled, "optimizers") or [optimizer.optimizer]
-    overwrites = any(attribute(p, "ema_overwrite_frequency") for p in parts)
-    known = answer(partial(find_rule, optimizer.optimizer)) is not None
+    parts = attribute_or_none(optimizer.unscaled, "optimizers") or [
+        optimizer.optimizer
+    ]
+    overwrites = any(
+        attribute_or_none(p, "ema_overwrite_frequency") for p in parts
+    )
+    known = result_or_none(partial(find_rule, optimizer.optimizer)) is not None
     inner = optimizer.unscaled_code if known and not overwrites else '"adam"'
     return f"`kreg.ProximalOptimizer({inner})`"
 
 
-def _without_averages(optimizer: ActingOptimizer) -> str:
+def _without_averages(optimizer: WeightOptimizer) -> str:
     if optimizer.code is None:
         return "leave out `use_ema`, or "
     return f"set `{optimizer.code}.use_ema = False`, or "
@@ -121,8 +125,11 @@ def ftrl_first_step(model: ModelFacts) -> Iterator[Fault]:
         ftrl = weight.optimizer.optimizer
         if (
             not isinstance(ftrl, keras.optimizers.Ftrl)
-            or number(attribute(ftrl, "iterations")) != 0.0
-            or not number(attribute(ftrl, "initial_accumulator_value")) > 0.0
+            or float_or_nan(attribute_or_none(ftrl, "iterations")) != 0.0
+            or not float_or_nan(
+                attribute_or_none(ftrl, "initial_accumulator_value")
+            )
+            > 0.0
             or weight.zeros is None
             or weight.zeros.all()
         ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kreg.foreign_objects import attribute
+from kreg.foreign_objects import attribute_or_none
 
 Step = tuple[str, keras.layers.Layer]
 
@@ -31,7 +31,7 @@ def public_name(
     layer: keras.layers.Layer, thing: Any, guess: str
 ) -> str | None:
     """The public attribute of a layer that is `thing`; `guess` goes first."""
-    if attribute(layer, guess) is thing:
+    if attribute_or_none(layer, guess) is thing:
         return guess
     names = (n for n, value in _public_attributes(layer) if value is thing)
     return next(names, None)
@@ -39,7 +39,7 @@ def public_name(
 
 def _children(layer: keras.layers.Layer) -> Iterator[Step]:
     if isinstance(layer, keras.Model):
-        layers = list(attribute(layer, "layers") or ())
+        layers = list(attribute_or_none(layer, "layers") or ())
         times = Counter(child.name for child in layers)
         for child in layers:
             if times[child.name] == 1:

@@ -9,13 +9,13 @@ import keras
 from kreg._keras_private import chosen_optimizer
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier
-from kreg.foreign_objects import answer
+from kreg.foreign_objects import result_or_none
 
 _WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
 
 
 @dataclass(frozen=True)
-class ActingOptimizer:
+class WeightOptimizer:
     """What updates a weight, and how a user reaches it.
 
     Args:
@@ -38,9 +38,9 @@ class ActingOptimizer:
         return type(self.optimizer).__name__
 
 
-def acting_optimizer(
+def optimizer_of_weight(
     variable: keras.Variable, model_optimizer: keras.optimizers.Optimizer | None
-) -> ActingOptimizer | None:
+) -> WeightOptimizer | None:
     """The optimizer of a weight: its binding's own, else its model's."""
     whole, code = model_optimizer, "model.optimizer"
     bound = variable.regularizer
@@ -62,13 +62,13 @@ def acting_optimizer(
             part = part.inner_optimizer
             part_code = part_code and f"{part_code}.inner_optimizer"
         elif isinstance(part, keras.optimizers.MultiOptimizer):
-            chosen = answer(partial(chosen_optimizer, part, variable))
+            chosen = result_or_none(partial(chosen_optimizer, part, variable))
             if chosen is None or chosen is part:
                 return None
             part_code = _code_of_part(part, chosen, part_code)
             part = chosen
         else:
-            return ActingOptimizer(part, part_code, applies, whole, code)
+            return WeightOptimizer(part, part_code, applies, whole, code)
 
 
 def _code_of_part(multi: Any, chosen: Any, code: str | None) -> str | None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kreg.foreign_objects import attribute
+from kreg.foreign_objects import attribute_or_none
 from kreg.layers.regularizer_attributes import attribute_of, is_built_by_keras
-from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
 
 
 def attribute_without_effect(model: ModelFacts) -> Iterator[Fault]:
@@ -59,7 +59,7 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
 def _said(weight: WeightFacts) -> tuple[str | None, Any]:
     """The attribute for a weight's regularizer, and what it holds."""
     name = attribute_of(weight.layer, weight.variable.name)
-    return name, None if name is None else attribute(weight.layer, name)
+    return name, None if name is None else attribute_or_none(weight.layer, name)
 
 
 def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
@@ -72,7 +72,7 @@ def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
             weight.regularizer is None
             or weight.trained
             or weight.suspended
-            or attribute(weight.layer, "lora_enabled")
+            or attribute_or_none(weight.layer, "lora_enabled")
         ):
             continue
         yield Fault(
@@ -86,9 +86,9 @@ def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
 
 def _switch(model: ModelFacts, weight: WeightFacts) -> str:
     """What is frozen: the model, the layer or the weight alone."""
-    if not attribute(model.model, "trainable"):
+    if not attribute_or_none(model.model, "trainable"):
         return "model"
     layer = model.layer_code(weight.layer)
-    if layer is not None and not attribute(weight.layer, "trainable"):
+    if layer is not None and not attribute_or_none(weight.layer, "trainable"):
         return layer
     return model.code(weight)
