@@ -1,4 +1,4 @@
-"""A strength that is set at each epoch's start."""
+"""The callback that sets the multiplier of strengths every epoch."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A strength that finds its way to a sparsity."""
+"""The callback that steers strengths to a sparsity."""
 
 import os
 from collections.abc import Sequence
@@ -80,8 +80,8 @@ def check_model(model: keras.Model, binding: Binding) -> None:
         )
 
 
-# Readings per training at most, and how early ones follow each other: a
-# twentieth of the batches so far.
+# At most so many readings per training; early ones are a twentieth of the
+# batches so far apart.
 _READINGS, _SPACING = 200, 20
 _UNKNOWN_LENGTH = 2000
 

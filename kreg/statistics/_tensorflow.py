@@ -25,7 +25,7 @@ def compiled(
 
 
 def as_graph(function: Callable[[], None]) -> Callable[[], None]:
-    """`function` as a graph, all of it without Python."""
+    """`function` as one graph."""
     graph: Callable[[], None] = tf.function(function, autograph=False)
     return graph
 

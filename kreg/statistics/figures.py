@@ -6,6 +6,7 @@ readings, a column of `to_dict` and a curve in TensorBoard.
 """
 
 import math
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from kreg.statistics.measures import (
 from kreg.statistics.rows import Row
 
 T = TypeVar("T")
+C = TypeVar("C")
 Place = Literal["model", "layer", "weight"]
 
 EVERYWHERE: frozenset[Place] = frozenset(("model", "layer", "weight"))
@@ -364,3 +366,19 @@ MEASURED = tuple(figure for figure in FIGURES if figure.measure is not None)
 def logged_figures(place: Place) -> list[Figure[Any]]:
     """The figures that a monitor logs of a model, a layer or a weight."""
     return [figure for figure in FIGURES if place in figure.logged]
+
+
+def with_figures(cls: type[C]) -> type[C]:
+    """Add the table to the documentation of a class of readings."""
+    lines = [
+        textwrap.fill(
+            f"{figure.name}: {figure.meaning}",
+            width=80,
+            initial_indent=" " * 8,
+            subsequent_indent=" " * 12,
+        )
+        for figure in FIGURES
+    ]
+    section = "\n".join(["    Attributes:", *lines])
+    cls.__doc__ = f"{cls.__doc__ or ''}\n{section}\n    "
+    return cls

@@ -1,4 +1,4 @@
-"""Reading the weights of a model, once or again and again."""
+"""Reading the weights of a model, once or many times."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ from kreg.statistics.rows import Row, distinct_paths, keras_strengths, rows_of
 
 
 class WeightsBefore:
-    """Copies of weights, taken before an update to see how far it goes.
+    """Copies of weights before an update, to measure the update by.
 
     Args:
         weights: the weights.
 
     Attributes:
         copies: a variable for each weight.
-        is_fresh: whether they were taken before the last update; for the
-            reader of the copies to reset.
+        is_fresh: whether they were taken before the last update. Whoever uses
+            the copies sets it to False.
     """
 
     def __init__(self, weights: Sequence[keras.Variable]) -> None:
@@ -58,11 +58,11 @@ class WeightsBefore:
 
     def _copy_all(self) -> None:
         for copy, weight in zip(self.copies, self._weights, strict=True):
-            copy.assign(_own(weight))
+            copy.assign(_detached(weight))
 
 
-def _own(weight: keras.Variable) -> object:
-    """The value, where that is not copied by assigning it."""
+def _detached(weight: keras.Variable) -> object:
+    """A value of `weight` that a training step cannot overwrite."""
     value = ops.convert_to_tensor(weight)
     # JAX assigns by reference, to an array that a training step may reuse.
     return ops.copy(value) if keras.backend.backend() == "jax" else value
@@ -77,7 +77,9 @@ def _as_graph(function: Callable[[], None]) -> Callable[[], None]:
 
 
 class Reader:
-    """Keeps the pass over a model's weights, as long as it stays the same.
+    """Reads the weights of a model, and keeps the compiled pass for the next.
+
+    The pass is made anew when weights, regularizers or the optimizer change.
 
     Args:
         threshold: the largest size that counts as near zero.
@@ -109,7 +111,7 @@ class Reader:
         Args:
             model: a built model.
             compiled: whether to compile the pass over the weights.
-            data_loss: the loss without penalties, if it is known.
+            data_loss: the loss without penalties, or None.
         """
         rows = list(rows_of(model))
         before = self._before

@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kreg.statistics.figures import FIGURES, Figure, Figures
+from kreg.statistics.figures import FIGURES, Figure, Figures, with_figures
 
 
+@with_figures
 @dataclass(frozen=True)
 class WeightReading(Figures):
     """One weight at one moment.
 
-    Its figures are attributes too: `weight.sparsity`, `weight.l2_norm` and the
-    others that `kreg.statistics.figures.Figures` lists. A figure that does not
-    apply, or is not known, is None.
+    A figure that does not apply, or cannot be told, is None.
 
     Args:
         path: the weight's path, such as `"dense/kernel"`.
@@ -80,18 +79,17 @@ class Totals(Figures):
         )
 
 
+@with_figures
 @dataclass(frozen=True)
 class LayerReading(Totals):
     """The weights that one layer made, together.
-
-    Their figures are attributes, such as `layer.sparsity`.
 
     Args:
         path: the path of the layer.
         weights: one reading for each of its weights.
         values: the figures that are measured of the layer as a whole, by name:
-            `dead_units`, how many of its output channels have no incoming
-            weight but zeros in all of its kernels.
+            `dead_units`, of the output channels without an incoming weight
+            that is not 0 in any of its kernels.
     """
 
     path: str
@@ -105,11 +103,10 @@ class LayerReading(Totals):
         return super().value_of(figure)
 
 
+@with_figures
 @dataclass(frozen=True)
 class Reading(Totals):
     """All weights of a model at one moment.
-
-    Their figures together are attributes, such as `reading.sparsity`.
 
     Args:
         step: the optimizer iteration; 0 for a model that is not compiled.

@@ -1,4 +1,4 @@
-"""One run of `fit` that is being monitored."""
+"""When a monitor reads the weights during one `fit`, and what it logs."""
 
 import math
 import warnings
@@ -15,9 +15,9 @@ from kreg.statistics.reader import Reader, WeightsBefore
 
 
 class IntervalLosses:
-    """Means over the samples since the last time, not since the epoch began.
+    """Mean data losses over the samples since the last reading.
 
-    `fit` logs running means of an epoch, in which a change shows late.
+    `fit` logs means since the epoch began, in which a change shows late.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class IntervalLosses:
         self._total, self._count = 0.0, 0.0
 
     def data_loss(self, model: keras.Model) -> float | None:
-        """The mean data loss since the last call; None if it is not known."""
+        """The mean since the last call; None where the model records none."""
         for metric in model.metrics:
             if isinstance(metric, LossParts):
                 total, count = metric.data_loss_sum()
@@ -39,14 +39,14 @@ class IntervalLosses:
 
 
 class MonitoredRun:
-    """Knows when to read the weights, reads them and logs what it finds.
+    """Reads the weights when it is time, logs them and warns of mistakes.
 
     Args:
         log: where to write.
         every: every how many batches to read; None for the ends of epochs
             alone.
         params: what Keras tells callbacks of this `fit`: how many `epochs`, and
-            how many `steps` an epoch has if that is known.
+            how many `steps` an epoch has, or None.
         reader: what reads the weights.
         check: whether to warn of what `kreg.check` finds.
     """
@@ -78,7 +78,7 @@ class MonitoredRun:
             self._add(model, self._read(model, None))
 
     def begin_epoch(self) -> None:
-        """Count the batches of an epoch."""
+        """Begin to count the batches of an epoch."""
         self._epoch_start = self._batches
         self._losses.begin_epoch()
 
@@ -140,7 +140,7 @@ class MonitoredRun:
         return figures
 
     def end(self, model: keras.Model) -> None:
-        """Log the weights that training leaves, if they are others."""
+        """Log the weights that training leaves, if they were not logged yet."""
         reading = self._read(model, None)
         if self._last is None or _state(reading) != _state(self._last):
             self._add(model, reading)

@@ -1,4 +1,4 @@
-"""Whether a target is met: ending there, or telling why it is missed."""
+"""Whether a sparsity is near its target, and why it is not."""
 
 import warnings
 from collections.abc import Iterable

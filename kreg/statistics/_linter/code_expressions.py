@@ -1,4 +1,4 @@
-"""How a user reaches a layer or a weight of a model in code."""
+"""Code that reaches a layer or a weight of a model, for the fixes."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -16,21 +16,24 @@ def layer_expressions(model: keras.Model) -> dict[int, str]:
 
     Layers that no public attribute leads to are left out.
     """
-    found = {id(model): "model"}
+    codes = {id(model): "model"}
     waiting = deque([model])
     while waiting:
         layer = waiting.popleft()
         for code, child in _children(layer):
-            if id(child) not in found:
-                found[id(child)] = f"{found[id(layer)]}.{code}"
+            if id(child) not in codes:
+                codes[id(child)] = f"{codes[id(layer)]}.{code}"
                 waiting.append(child)
-    return found
+    return codes
 
 
 def public_name(
     layer: keras.layers.Layer, thing: Any, guess: str
 ) -> str | None:
-    """The public attribute of a layer that is `thing`; `guess` goes first."""
+    """The name of the public attribute of a layer that holds `thing`.
+
+    `guess` is tried first; None where no attribute holds it.
+    """
     if attribute_or_none(layer, guess) is thing:
         return guess
     names = (n for n, value in _public_attributes(layer) if value is thing)

@@ -1,4 +1,4 @@
-"""What the rules of `check` ask of a model, gathered once."""
+"""The facts about a model and its weights that rules of `check` ask for."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from kreg.statistics.rows import distinct_paths, keras_strengths
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """What one rule has against one weight.
+    """A mistake that a rule sees in one weight.
 
     Args:
         path: the path of the weight.
@@ -56,8 +56,9 @@ class WeightFacts:
         path: its distinct path.
         regularizer: the user's own; None without one.
         trained: whether `fit` would train it.
-        suspended: whether `kreg.freeze_support` has put its penalty off.
-        optimizer: what updates it; None where that is not known.
+        suspended: whether `kreg.freeze_support` has switched its penalty off.
+        optimizer: what updates it; None without an optimizer, and where it
+            cannot be told.
     """
 
     variable: keras.Variable
@@ -87,12 +88,12 @@ class WeightFacts:
 
 
 class ModelFacts:
-    """A model as the rules see it.
+    """A model as the rules see it, each fact worked out once.
 
     Args:
         model: the model.
-        steps: the planned number of updates; None if not known.
-        data_loss: the loss without penalties; None if not known.
+        steps: the planned number of updates, or None.
+        data_loss: the loss without penalties, or None.
     """
 
     def __init__(

@@ -43,10 +43,12 @@ def _after_step(
     size: float,
     step: float,
 ) -> Tensor | None:
-    """Equal entries after a proximal step, with strength 1 or for ever 0.
+    """What a proximal step makes of entries that all have one size.
 
-    One entry along each axis is enough, but where the penalty has factors for
-    the whole weight; None where it raises.
+    Every strength that is ever above 0 is 1 in it.
+
+    One entry along each axis is enough, unless the penalty has factors for
+    the whole weight. None where the penalty raises.
     """
     strengths = {
         name: float(course.is_ever_positive(penalty, name))

@@ -28,7 +28,7 @@ class ScheduleCourse:
     """Where the schedules of strengths lead; equal ones are evaluated once.
 
     Args:
-        steps: the planned number of updates; None if not known.
+        steps: the planned number of updates, or None.
     """
 
     def __init__(self, steps: int | None) -> None:
@@ -73,7 +73,7 @@ class ScheduleCourse:
 
 
 def _is_zero_around(schedule: Schedule, step: int) -> bool:
-    """Zero at `step`, and not just where a cycle begins anew."""
+    """Zero at `step` and beside it; a cycle is zero where it begins anew."""
     before, now, after = _values(schedule, (step - 1, step, step + 1))
     return now == 0.0 and (before == 0.0 or after == 0.0)
 

@@ -1,4 +1,4 @@
-"""L2 penalties that something else undoes or doubles."""
+"""Rules about L2 penalties that something else undoes or doubles."""
 
 from collections.abc import Iterator
 from functools import partial

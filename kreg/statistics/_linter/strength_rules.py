@@ -1,4 +1,4 @@
-"""Strengths that are too large, or zero at the end."""
+"""Rules about strengths that are too large, or 0 at the end."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +11,7 @@ from kreg.statistics._penalties import weight_penalty
 
 
 def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
-    """A strength that is 0 at the end, though it is steered."""
+    """A schedule or multiplier that makes a strength 0 at the end."""
     ramp = max(1, (model.course.steps or 2000) // 2)
     for weight in model.weights:
         penalty = weight.regularizer

@@ -16,14 +16,14 @@ _WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
 
 @dataclass(frozen=True)
 class WeightOptimizer:
-    """What updates a weight, and how a user reaches it.
+    """The optimizer that updates a weight, and code that reaches it.
 
     Args:
-        optimizer: what computes the updates, without what is wrapped around.
+        optimizer: what computes the updates, without any wrapper.
         code: code that gives it; None where there is none.
-        applies_penalties: whether a `ProximalOptimizer` is around it.
-        unscaled: the model's optimizer without a `LossScaleOptimizer`.
-        unscaled_code: code that gives that.
+        applies_penalties: whether a `ProximalOptimizer` wraps it.
+        unscaled: the model's whole optimizer but for a `LossScaleOptimizer`.
+        unscaled_code: code that gives `unscaled`.
     """
 
     optimizer: keras.optimizers.Optimizer
@@ -34,14 +34,17 @@ class WeightOptimizer:
 
     @property
     def name(self) -> str:
-        """The class of what computes the updates."""
+        """The name of its class."""
         return type(self.optimizer).__name__
 
 
 def optimizer_of_weight(
     variable: keras.Variable, model_optimizer: keras.optimizers.Optimizer | None
 ) -> WeightOptimizer | None:
-    """The optimizer of a weight: its binding's own, else its model's."""
+    """The optimizer of a weight: its binding's own, else its model's.
+
+    None where there is none, or a `MultiOptimizer` does not tell.
+    """
     whole, code = model_optimizer, "model.optimizer"
     bound = variable.regularizer
     if isinstance(bound, BoundPenalty):

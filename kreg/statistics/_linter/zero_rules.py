@@ -1,4 +1,4 @@
-"""Zeros that will not come, and zeros that will not stay."""
+"""Rules about exact zeros: those that never come, and those that get lost."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ from kreg.statistics.rows import keras_strengths
 
 
 def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
-    """A penalty that makes zeros, where the gradient carries it."""
+    """A penalty that makes zeros in its proximal step, which nobody takes."""
     for weight in model.weights:
         optimizer = weight.optimizer
         if optimizer is None or not weight.is_penalized:
@@ -52,7 +52,7 @@ def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
 
 
 def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
-    """Moving averages that take the place of weights with exact zeros."""
+    """Moving averages that replace weights with exact zeros."""
     for weight in model.weights:
         optimizer = weight.optimizer
         if (
@@ -82,7 +82,7 @@ def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
 
 
 def _keeps_zeros(weight: WeightFacts) -> bool:
-    """Whether a constraint says which entries it keeps, and not all of them."""
+    """Whether the constraint of a weight keeps some of its entries at 0."""
     kept = attribute_or_none(weight.variable.constraint, "kept")
     if not callable(kept):
         return False
@@ -92,15 +92,15 @@ def _keeps_zeros(weight: WeightFacts) -> bool:
 
 
 def _proximal(optimizer: WeightOptimizer) -> str:
-    """The same optimizer in a ProximalOptimizer, if that takes it."""
+    """Code that wraps the optimizer, or Adam where it cannot be wrapped."""
     parts = attribute_or_none(optimizer.unscaled, "optimizers") or [
         optimizer.optimizer
     ]
     overwrites = any(
         attribute_or_none(p, "ema_overwrite_frequency") for p in parts
     )
-    known = result_or_none(partial(find_rule, optimizer.optimizer)) is not None
-    inner = optimizer.unscaled_code if known and not overwrites else '"adam"'
+    takes = result_or_none(partial(find_rule, optimizer.optimizer)) is not None
+    inner = optimizer.unscaled_code if takes and not overwrites else '"adam"'
     return f"`kreg.ProximalOptimizer({inner})`"
 
 
@@ -112,9 +112,9 @@ def _without_averages(optimizer: WeightOptimizer) -> str:
 
 def _replacement(model: ModelFacts, weight: WeightFacts) -> str:
     strengths = keras_strengths(weight.regularizer)
-    given = ", ".join(f"{n}={value:.6g}" for n, value in strengths.items())
+    arguments = ", ".join(f"{n}={value:.6g}" for n, value in strengths.items())
     name = "L1" if len(strengths) == 1 else "L1L2"
-    return f"set `{model.setting(weight, f'kreg.{name}({given})')}`"
+    return f"set `{model.setting(weight, f'kreg.{name}({arguments})')}`"
 
 
 def ftrl_first_step(model: ModelFacts) -> Iterator[Fault]:
