@@ -6,20 +6,20 @@ from typing import Any
 from keras import ops
 
 
-def attribute(owner: Any, name: str) -> Any:
-    """`owner.name`; None where there is none or its property raises."""
-    return answer(lambda: getattr(owner, name))
-
-
-def number(value: Any) -> float:
-    """A number, variable or scalar tensor as a float; NaN for anything else."""
-    found = answer(lambda: float(ops.convert_to_numpy(value)))
-    return float("nan") if found is None else float(found)
-
-
-def answer(question: Callable[[], Any]) -> Any:
-    """What `question()` returns; None where it raises."""
+def result_or_none(function: Callable[[], Any]) -> Any:
+    """What `function()` returns; None where it raises."""
     try:
-        return question()
+        return function()
     except Exception:  # of a class that is not ours
         return None
+
+
+def attribute_or_none(owner: Any, name: str) -> Any:
+    """`owner.name`; None where there is none or its property raises."""
+    return result_or_none(lambda: getattr(owner, name))
+
+
+def float_or_nan(value: Any) -> float:
+    """A number, variable or scalar tensor as a float; NaN for anything else."""
+    number = result_or_none(lambda: float(ops.convert_to_numpy(value)))
+    return float("nan") if number is None else float(number)

@@ -1,4 +1,4 @@
-"""What regularization does, in TensorBoard."""
+"""The callback that logs what regularization does, for TensorBoard."""
 
 import os
 import warnings
@@ -204,9 +204,10 @@ class RegularizationMonitor(keras.callbacks.Callback):
             )
 
     def _end_last(self) -> None:
-        """Let the last reading wait until all callbacks have ended.
+        """Put the last reading off until all callbacks have ended.
 
-        Keras puts its `History` behind the callbacks that it is given.
+        Keras calls its own `History` after all other callbacks, so the reading
+        is taken when that one ends.
         """
         history: Any = getattr(self.model, "history", None)
         self._is_last = getattr(history, "params", None) is not self.params

@@ -1,4 +1,4 @@
-"""A strength that is set at each epoch's start."""
+"""The callback that sets the multiplier of strengths every epoch."""
 
 import inspect
 from collections.abc import Callable
@@ -83,9 +83,9 @@ class StrengthScheduler(keras.callbacks.Callback):
     ) -> None:
         for penalty in self._penalties:
             before = penalty.multiplier
-            given = (epoch, before) if self._takes_multiplier else (epoch,)
+            arguments = (epoch, before) if self._takes_multiplier else (epoch,)
             penalty.multiplier = nonnegative_number(
-                "function(epoch, multiplier)", self.function(*given)
+                "function(epoch, multiplier)", self.function(*arguments)
             )
         if self.verbose:
             values = sorted({p.multiplier for p in self._penalties})

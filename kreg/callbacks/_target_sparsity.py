@@ -1,4 +1,4 @@
-"""A strength that finds its way to a sparsity."""
+"""The callback that steers strengths to a sparsity."""
 
 import os
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from kreg.callbacks._target.outcome import (
     warn_missed,
     warn_out_of_reach,
 )
-from kreg.callbacks._target.steering import Steering, TrainingProgress
-from kreg.callbacks._target.zero_counts import (
-    counter,
-    counting,
-    shares_of,
+from kreg.callbacks._target.steered_weights import (
+    steered_weights,
     would_be_zero,
     zeroed_variables,
 )
+from kreg.callbacks._target.steering import Steering
+from kreg.callbacks._target.training_progress import TrainingProgress
+from kreg.callbacks._target.zero_counts import counter, counting
 from kreg.regularizers import Penalty
 
 
@@ -80,8 +80,8 @@ def check_model(model: keras.Model, binding: Binding) -> None:
         )
 
 
-# Readings per training at most, and how early ones follow each other: a
-# twentieth of the batches so far.
+# At most so many readings per training; early ones are a twentieth of the
+# batches so far apart.
 _READINGS, _SPACING = 200, 20
 _UNKNOWN_LENGTH = 2000
 
@@ -211,17 +211,19 @@ class TargetSparsity(keras.callbacks.Callback):
                 f"Received: weights={self.weights!r} of the model "
                 f"`{model.name}`"
             )
-        self._variables, self._shares = shares_of(
+        self._variables, self._steered = steered_weights(
             model, owners, units=self.units, per_layer=self.per_layer
         )
-        if not self._shares:
+        if not self._steered:
             raise ValueError(
                 "`units=True` needs a weight that feeds units, such as the "
                 "kernel of a Dense or convolution layer. "
                 f"Received: weights={self.weights!r} of the model "
                 f"`{model.name}`"
             )
-        self._counts = counter([share.countables for share in self._shares])
+        self._counts = counter(
+            [weights.countables for weights in self._steered]
+        )
         self._count = counting(self._counts, self._variables)
         self._progress = TrainingProgress(self.params)
         self._steerings: list[Steering] = []
@@ -283,9 +285,9 @@ class TargetSparsity(keras.callbacks.Callback):
         if restored is not None and len(restored) == len(penalties):
             for penalty, multiplier in zip(penalties, restored, strict=True):
                 penalty.multiplier = multiplier
-        for share, zeros in zip(self._shares, self._count(), strict=True):
+        for weights, zeros in zip(self._steered, self._count(), strict=True):
             steering = Steering(
-                share, self.bounds, self._variables, self.target
+                weights, self.bounds, self._variables, self.target
             )
             steering.begin(self._progress.now, step, int(zeros))
             self._steerings.append(steering)
@@ -296,7 +298,7 @@ class TargetSparsity(keras.callbacks.Callback):
         values = [ops.logical_not(would_be_zero(v)) for v in self._variables]
         counts = ops.convert_to_numpy(self._counts(values))
         for steering, zeros in zip(self._steerings, counts, strict=True):
-            possible = int(zeros) / steering.share.total
+            possible = int(zeros) / steering.weights.total
             if possible < self.target:
                 self._told.append(steering)
                 warn_out_of_reach(steering, possible_reason(possible))
@@ -319,8 +321,9 @@ class TargetSparsity(keras.callbacks.Callback):
         spacing = min(self._batches // _SPACING, planned // _READINGS)
         self._next_reading = self._batches + max(1, spacing)
 
-    def _zeros_among(self, share: int, values: Sequence[Tensor]) -> int:
-        return int(ops.convert_to_numpy(self._counts(values)[share]))
+    def _zeros_among(self, place: int, values: Sequence[Tensor]) -> int:
+        """How many zeros `self._steered[place]` has with other values."""
+        return int(ops.convert_to_numpy(self._counts(values)[place]))
 
     def _read(self) -> None:
         # On JAX, asking for the model is what makes its weights current.
@@ -332,13 +335,13 @@ class TargetSparsity(keras.callbacks.Callback):
         return int(ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _penalties(self) -> list[Penalty]:
-        return [p for share in self._shares for p in share.penalties]
+        return [p for weights in self._steered for p in weights.penalties]
 
     def _figures(self) -> dict[str, float]:
         """What `fit` logs."""
-        total = sum(s.share.total for s in self._steerings)
+        total = sum(s.weights.total for s in self._steerings)
         figures = {
-            name: sum(getattr(s, of) * s.share.total for s in self._steerings)
+            name: sum(getattr(s, of) * s.weights.total for s in self._steerings)
             / total
             for name, of in (
                 ("steered_sparsity", "sparsity"),

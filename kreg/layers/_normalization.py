@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kreg.foreign_objects import attribute
+from kreg.foreign_objects import attribute_or_none
 from kreg.layers.channels.call import (
     Call,
     Reduction,
@@ -30,9 +30,9 @@ def undoes_scale(layer: keras.layers.Layer) -> bool:
 
     Not where it uses averages of the past, which do not follow at once.
     """
-    return bool(attribute(layer, "trainable")) and not attribute(
-        layer, "renorm"
-    )
+    return bool(
+        attribute_or_none(layer, "trainable")
+    ) and not attribute_or_none(layer, "renorm")
 
 
 def batch_normalization_channels(call: Call, network: Network) -> Traced:

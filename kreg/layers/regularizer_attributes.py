@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kreg.foreign_objects import attribute
+from kreg.foreign_objects import attribute_or_none
 
 
 def attribute_of(layer: keras.layers.Layer, name: str) -> str | None:
@@ -37,11 +37,11 @@ def is_built_by_keras(layer: keras.layers.Layer) -> bool:
     Neither those of a subclass with its own `build`, nor what LoRA and
     quantization have changed.
     """
-    module = attribute(type(layer).build, "__module__") or ""
+    module = attribute_or_none(type(layer).build, "__module__") or ""
     return (
         module.split(".")[0] == "keras"
-        and not attribute(layer, "lora_enabled")
-        and not attribute(layer, "quantization_mode")
+        and not attribute_or_none(layer, "lora_enabled")
+        and not attribute_or_none(layer, "quantization_mode")
     )
 
 

@@ -59,7 +59,7 @@ def penalties(model: keras.Model) -> dict[str, float]:
 def weight_penalty(
     variable: keras.Variable, layout: Layout | None, step: Tensor
 ) -> Tensor:
-    """What the regularizer of `variable` says of it, bound or not.
+    """What the regularizer of `variable`, bound or not, adds to the loss.
 
     Args:
         variable: a weight with a regularizer.

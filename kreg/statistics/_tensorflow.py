@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from kreg._types import Tensor
-from kreg.statistics.figures import BLOCK
+from kreg.statistics._batch_pass import BLOCK
 
 _WORTH_COMPILING = 16 * BLOCK
 
@@ -25,7 +25,7 @@ def compiled(
 
 
 def as_graph(function: Callable[[], None]) -> Callable[[], None]:
-    """`function` as a graph, all of it without Python."""
+    """`function` as one graph."""
     graph: Callable[[], None] = tf.function(function, autograph=False)
     return graph
 

@@ -1,4 +1,4 @@
-"""One pass over all the weights of a model."""
+"""One pass over all the weights of a model, from its rows to numbers."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,15 +14,31 @@ from numpy.typing import NDArray
 from kreg._types import Tensor
 from kreg.binding.binding import step_of_penalty
 from kreg.optimizers.gradient_memory import RememberedGradient, gradient_memory
+from kreg.statistics._batch_pass import COUNTS, FLOATS, measure
 from kreg.statistics.compilation import compiled, compiler, evaluated
-from kreg.statistics.figures import WeightFigures
+from kreg.statistics.measures import WeightKind
 from kreg.statistics.rows import Row
 
 
-class StrengthTable:
-    """A row for each weight, with the strengths of its regularizer of kreg.
+@dataclass(frozen=True)
+class StrengthInputs:
+    """What the strengths of all weights are computed from in the pass.
 
-    Strengths that are numbers are known before the pass; those that follow a
+    Args:
+        steps: for each weight, the iteration at which its schedule is read.
+        multipliers: for each weight, the multiplier of its penalty.
+        constants: for each weight, its strengths that follow no schedule.
+    """
+
+    steps: Tensor
+    multipliers: Tensor
+    constants: Tensor
+
+
+class StrengthTable:
+    """The strengths of the kreg penalty of each weight.
+
+    Strengths that are numbers are read before the pass; those that follow a
     schedule are computed in it, so that they cost no Python.
 
     Args:
@@ -45,15 +61,15 @@ class StrengthTable:
         }
         self._width = max([1, *map(len, self._names)])
 
-    def numbers(self, step: int) -> tuple[NDArray[Any], ...]:
-        """What the pass must be given: steps, multipliers, known strengths.
+    def inputs(self, step: int) -> StrengthInputs:
+        """What the pass must be given, as arrays of NumPy.
 
         Args:
             step: the iteration of the model's optimizer.
         """
         steps = np.zeros(len(self._rows), "int32")
         multipliers = np.zeros(len(self._rows), "float32")
-        known = np.zeros((len(self._rows), self._width))
+        constants = np.zeros((len(self._rows), self._width))
         for i, (row, names) in enumerate(
             zip(self._rows, self._names, strict=True)
         ):
@@ -65,46 +81,39 @@ class StrengthTable:
                 multipliers[i] = row.strength_regularizer.multiplier
             else:
                 values = row.strength_regularizer.strengths(0).values()
-                known[i, : len(names)] = [float(value) for value in values]
-        return steps, multipliers, known
+                constants[i, : len(names)] = [float(v) for v in values]
+        return StrengthInputs(steps, multipliers, constants)
 
-    def of(
-        self,
-        batch: Sequence[int],
-        steps: Tensor,
-        multipliers: Tensor,
-        known: Tensor,
-    ) -> Tensor:
-        """The rows of some weights, inside the pass."""
+    def of(self, batch: Sequence[int], inputs: StrengthInputs) -> Tensor:
+        """The strengths of some weights inside the pass, a row for each."""
         if self._scheduled.isdisjoint(batch):
-            return ops.take(known, np.array(batch, "int32"), axis=0)
-        return ops.stack(
-            [self._row(i, steps, multipliers, known) for i in batch]
-        )
+            return ops.take(inputs.constants, np.array(batch, "int32"), axis=0)
+        return ops.stack([self._row(i, inputs) for i in batch])
 
     def named(
-        self, known: NDArray[Any], computed: NDArray[Any]
+        self, constants: NDArray[Any], computed: NDArray[Any]
     ) -> list[dict[str, float]]:
         """The strengths of each weight by name, after the pass."""
         return [
             dict(
                 zip(
                     names,
-                    (computed if i in self._scheduled else known)[i].tolist(),
+                    (computed if i in self._scheduled else constants)[
+                        i
+                    ].tolist(),
                     strict=False,
                 )
             )
             for i, names in enumerate(self._names)
         ]
 
-    def _row(
-        self, i: int, steps: Tensor, multipliers: Tensor, known: Tensor
-    ) -> Tensor:
+    def _row(self, i: int, inputs: StrengthInputs) -> Tensor:
         penalty = self._rows[i].strength_regularizer
         if penalty is None or i not in self._scheduled:
-            return known[i]
-        found = penalty.strengths(steps[i], multipliers[i])
-        values = [ops.cast(value, known.dtype) for value in found.values()]
+            return inputs.constants[i]
+        strengths = penalty.strengths(inputs.steps[i], inputs.multipliers[i])
+        dtype = inputs.constants.dtype
+        values = [ops.cast(value, dtype) for value in strengths.values()]
         missing = self._width - len(values)
         return ops.stack(values + [ops.zeros_like(values[0])] * missing)
 
@@ -115,27 +124,25 @@ _STACKED = 32768
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a pass found, with an entry or a row for each weight.
+class Measurements:
+    """What a pass has measured, with an item for each weight.
 
     Args:
-        floats: as `WeightFigures` gives them.
-        counts: as `WeightFigures` gives them.
+        measured: what was measured of each, by the names of figures.
         strengths: those of each kreg penalty by name.
-        gradients: what is known of each gradient.
-        dead_units: of each layer with units, by its number, how many are left
-            without a weight that is not zero by all of its kernels.
+        gradients: what is known of each gradient; see `WeightKind`.
+        dead_units: for each layer with units, by its number, how many of them
+            have no weight but zeros in all of its kernels.
     """
 
-    floats: NDArray[Any]
-    counts: NDArray[Any]
+    measured: list[dict[str, Any]]
     strengths: list[dict[str, float]]
     gradients: list[str | None]
     dead_units: dict[int, int]
 
 
 class WeightsPass:
-    """The computation of the figures of some weights, to be run many times.
+    """The measuring of some weights, to be run many times.
 
     Args:
         rows: the weights, one at least.
@@ -154,8 +161,8 @@ class WeightsPass:
     ) -> None:
         self._rows = rows
         self._memories = [gradient_memory(optimizer, r.variable) for r in rows]
-        self._figures = [
-            _figures(row, memory, threshold, bool(before))
+        self._kinds = [
+            _kind(row, memory, threshold, has_before=bool(before))
             for row, memory in zip(rows, self._memories, strict=True)
         ]
         self._variables = [
@@ -169,15 +176,15 @@ class WeightsPass:
             )
         ]
         self._strengths = StrengthTable(rows)
-        self._batches = _batches(rows, self._figures)
+        self._batches = _batches(rows, self._kinds)
         # A recurrent cell has two kernels for the same units; depthwise and
         # pointwise kernels feed different ones.
         kernels = Counter(_kernel_key(row) for row in rows if row.units)
         self._shared_units = [k for k, number in kernels.items() if number > 1]
         self._compiled: Callable[..., Any] | None = None
 
-    def __call__(self, step: int, *, repeated: bool) -> Figures:
-        """Read the weights.
+    def __call__(self, step: int, *, repeated: bool) -> Measurements:
+        """Measure the weights as they are now.
 
         Args:
             step: the iteration of the model's optimizer.
@@ -185,25 +192,29 @@ class WeightsPass:
                 the pass: seconds for a large model, many times faster then.
         """
         scales = _scales(self._memories)
-        steps, multipliers, known = self._strengths.numbers(step)
-        numbers = (
-            steps,
-            multipliers,
-            known.astype("float32"),
+        inputs = self._strengths.inputs(step)
+        arrays = self._function(repeated)(
+            inputs.steps,
+            inputs.multipliers,
+            inputs.constants.astype("float32"),
             np.array([scale or 0.0 for scale in scales], "float32"),
         )
-        found = self._function(repeated)(*numbers)
         order = np.argsort([i for batch in self._batches for i in batch])
-        floats, counts, strengths, dead = map(ops.convert_to_numpy, found)
-        return Figures(
-            floats[order],
-            counts[order],
-            self._strengths.named(known, strengths[order]),
+        floats, counts, strengths, dead = map(ops.convert_to_numpy, arrays)
+        measured = [
+            dict(zip(FLOATS + COUNTS, [*of_floats, *of_counts], strict=True))
+            for of_floats, of_counts in zip(
+                floats[order].tolist(), counts[order].tolist(), strict=True
+            )
+        ]
+        return Measurements(
+            measured,
+            self._strengths.named(inputs.constants, strengths[order]),
             [
-                None if scale is None else figures.gradient
-                for figures, scale in zip(self._figures, scales, strict=True)
+                None if scale is None else kind.gradient
+                for kind, scale in zip(self._kinds, scales, strict=True)
             ],
-            self._by_layer(counts[order], dead),
+            self._by_layer(measured, dead),
         )
 
     def _function(self, wanted: bool) -> Callable[..., Any]:
@@ -213,7 +224,7 @@ class WeightsPass:
         if keras.backend.backend() == "jax":
             wanted = True
         if self._compiled is None and not wanted:
-            compute = partial(self._compute, lambda figures, w: figures)
+            compute = partial(self._compute, _uncompiled)
             return evaluated(compute, variables)
         if self._compiled is None:
             compute = partial(self._compute, _kernels())
@@ -222,32 +233,36 @@ class WeightsPass:
 
     def _compute(
         self,
-        kernel: Callable[[WeightFigures, Tensor], Kernel],
+        kernel_for: Callable[[WeightKind, Tensor], Kernel],
         values: Sequence[Tensor],
         steps: Tensor,
         multipliers: Tensor,
-        known: Tensor,
+        constants: Tensor,
         scales: Tensor,
     ) -> tuple[Tensor, ...]:
-        """The figures of all weights, batch by batch, as four arrays."""
+        """All weights, batch by batch: floats, counts, strengths, dead units.
+
+        Dead units are those of layers in which several kernels share them.
+        """
+        inputs = StrengthInputs(steps, multipliers, constants)
         rest = iter(values)
         arrays = [[next(rest) for _ in several] for several in self._variables]
         floats, counts, strengths = [], [], []
         dead: dict[Any, list[Tensor]] = {k: [] for k in self._shared_units}
         for batch in self._batches:
-            figures = self._figures[batch[0]]
-            given = [
+            stacked = [
                 ops.stack(several)
                 for several in zip(*(arrays[i] for i in batch), strict=True)
             ]
-            table = self._strengths.of(batch, steps, multipliers, known)
-            strengths.append(table)
-            compute = kernel(figures, given[0])
-            found, counted, units = compute(
-                given, ops.take(scales, np.array(batch, "int32")), table
+            strengths.append(self._strengths.of(batch, inputs))
+            kernel = kernel_for(self._kinds[batch[0]], stacked[0])
+            of_floats, of_counts, units = kernel(
+                stacked,
+                ops.take(scales, np.array(batch, "int32")),
+                strengths[-1],
             )
-            floats.append(found)
-            counts.append(counted)
+            floats.append(of_floats)
+            counts.append(of_counts)
             for k, i in enumerate(batch):
                 key = _kernel_key(self._rows[i])
                 if units is not None and key in self._shared_units:
@@ -265,61 +280,69 @@ class WeightsPass:
         )
 
     def _by_layer(
-        self, counts: NDArray[Any], dead: NDArray[Any]
+        self, measured: Sequence[dict[str, Any]], dead: NDArray[Any]
     ) -> dict[int, int]:
         """How many units of each layer are dead."""
         dead_of: dict[Any, int] = {
-            _kernel_key(row): int(counts[i, -1])
-            for i, row in enumerate(self._rows)
+            _kernel_key(row): numbers["dead_units"]
+            for row, numbers in zip(self._rows, measured, strict=True)
             if row.units is not None
         }
         dead_of.update(zip(self._shared_units, dead[1:].tolist(), strict=True))
-        found: dict[int, int] = {}
+        by_layer: dict[int, int] = {}
         for (layer, _), number in dead_of.items():
-            found[layer] = found.get(layer, 0) + number
-        return found
+            by_layer[layer] = by_layer.get(layer, 0) + number
+        return by_layer
 
 
-def _kernels() -> Callable[[WeightFigures, Tensor], Kernel]:
-    """What computes weights of a kind, compiled once for all of them."""
+def _uncompiled(kind: WeightKind, w: Tensor) -> Kernel:
+    return partial(measure, kind)
+
+
+def _kernels() -> Callable[[WeightKind, Tensor], Kernel]:
+    """What measures weights of a kind, compiled once for all of them."""
     module = compiler()
+    if module is None:
+        return _uncompiled
     kernels: dict[Any, Kernel] = {}
 
-    def kernel(figures: WeightFigures, w: Tensor) -> Kernel:
-        if module is None:
-            return figures
-        key = (figures.key, tuple(w.shape), w.dtype)
+    def kernel_for(kind: WeightKind, w: Tensor) -> Kernel:
+        key = (kind.key, tuple(w.shape), w.dtype)
         if key not in kernels:
-            kernels[key] = module.blocked(figures, w)
+            kernels[key] = module.blocked(partial(measure, kind), w)
         return kernels[key]
 
-    return kernel
+    return kernel_for
 
 
-def _figures(
-    row: Row, memory: RememberedGradient | None, threshold: float, moved: bool
-) -> WeightFigures:
+def _kind(
+    row: Row,
+    memory: RememberedGradient | None,
+    threshold: float,
+    *,
+    has_before: bool,
+) -> WeightKind:
     penalty = row.penalty if row.is_penalized else None
     of_data = memory is not None and (memory.of_data or not row.is_penalized)
-    return WeightFigures(
+    return WeightKind(
         penalty,
         penalty.grouping(row.shape, row.layout) if penalty else None,
         row.units,
         row.inputs,
         threshold,
-        moved,
+        has_before,
         None if memory is None else "data" if of_data else "total",
     )
 
 
 def _batches(
-    rows: Sequence[Row], figures: Sequence[WeightFigures]
+    rows: Sequence[Row], kinds: Sequence[WeightKind]
 ) -> list[list[int]]:
-    """Weights whose figures are computed together: small ones of one kind."""
+    """Weights that are measured together: small ones of one kind."""
     batches: dict[Any, list[int]] = {}
-    for i, (row, of_row) in enumerate(zip(rows, figures, strict=True)):
+    for i, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
         alone = i if row.size > _STACKED else None
-        key = (of_row.key, row.shape, row.variable.dtype, alone)
+        key = (kind.key, row.shape, row.variable.dtype, alone)
         batches.setdefault(key, []).append(i)
     return list(batches.values())
 
@@ -340,8 +363,6 @@ def _scales(
     memories: Sequence[RememberedGradient | None],
 ) -> list[float | None]:
     """What each memory must be multiplied by, asked once an optimizer."""
-    found = {
-        id(m.optimizer): m.scale(m.optimizer)
-        for m in {id(m.optimizer): m for m in memories if m}.values()
-    }
-    return [None if m is None else found[id(m.optimizer)] for m in memories]
+    optimizers = {id(m.optimizer): m for m in memories if m is not None}
+    scales = {key: m.scale(m.optimizer) for key, m in optimizers.items()}
+    return [None if m is None else scales[id(m.optimizer)] for m in memories]

@@ -10,7 +10,7 @@ from keras import ops
 
 
 def compiler() -> ModuleType | None:
-    """What compiles for the backend in use; None on torch."""
+    """The module that compiles on the backend in use; None on torch."""
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         return None
@@ -31,7 +31,7 @@ def compiled(
 def evaluated(
     function: Callable[..., Any], variables: Sequence[keras.Variable]
 ) -> Callable[..., Any]:
-    """The same, with every operation run by itself."""
+    """As `compiled`, but with every operation run by itself."""
 
     def run(*numbers: Any) -> Any:
         values = [variable.value for variable in variables]

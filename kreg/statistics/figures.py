@@ -1,300 +1,384 @@
-"""The figures of weights, as tensors."""
+"""The table of figures: what a reading tells of a weight, a layer, a model.
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+A row says how a figure is measured, how those of several weights come to one,
+what it is called and where it is logged. A new row is a new attribute of all
+readings, a column of `to_dict` and a curve in TensorBoard.
+"""
 
-import numpy as np
+import math
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar, overload
+
 from keras import ops
 
-from kreg._types import Tensor
-from kreg.regularizers.grouping import Grouping
-from kreg.regularizers.norms import summable
+from kreg.statistics.measures import (
+    EntryMeasure,
+    WeightMeasure,
+    dead_inputs,
+    dead_units,
+    penalty_values,
+    squared_residuals,
+    squared_scales,
+)
+from kreg.statistics.rows import Row
 
-BLOCK = 2048
-"""How many entries at a time stay in the processor's nearest memory."""
+T = TypeVar("T")
+C = TypeVar("C")
+Place = Literal["model", "layer", "weight"]
 
-_LARGEST = 2
-
-
-@dataclass(frozen=True)
-class EntrySums:
-    """What a pass over the entries of some weights finds: vectors.
-
-    Args:
-        l1_norm: `sum(abs(w))`.
-        squares: `sum(w ** 2)`.
-        largest: `max(abs(w))`; 0 without entries.
-        moved: `sum((w - before) ** 2)`; 0 where there is no weight before.
-        remembered: `sum(memory ** 2)`; 0 where there is no memory.
-        zeros: how many entries are exactly 0, as int32.
-        near_zeros: how many are at most the threshold in size, as int32.
-    """
-
-    l1_norm: Tensor
-    squares: Tensor
-    largest: Tensor
-    moved: Tensor
-    remembered: Tensor
-    zeros: Tensor
-    near_zeros: Tensor
+EVERYWHERE: frozenset[Place] = frozenset(("model", "layer", "weight"))
 
 
-def entry_sums(
-    weights: Tensor,
-    before: Tensor | None,
-    memory: Tensor | None,
-    threshold: float,
-    *,
-    blocked: bool,
-) -> EntrySums:
-    """Norms and counts of weights of one shape.
-
-    Args:
-        weights: float tensor `(number of weights, *shape)`.
-        before: tensor of the same shape, what `moved` is measured from, or
-            None.
-        memory: tensor of the same shape, whose squares are summed too, or None.
-        threshold: the largest size that counts as near zero.
-        blocked: whether to take the entries a block at a time, with a sum for
-            each place in the block. Inside a function that XLA compiles for a
-            CPU, it is the only loop that it writes with vector instructions,
-            and reads a weight once for all the sums; elsewhere it is slow.
-    """
-    number = int(weights.shape[0])
-    arrays = [
-        None if array is None else ops.reshape(array, (number, -1))
-        for array in (weights, before, memory)
-    ]
-    size = int(np.prod(weights.shape[1:], dtype=int))
-    rounds = size // BLOCK if blocked else 0
-    rest = _part(arrays, rounds * BLOCK, size - rounds * BLOCK)
-    sums = None
-    if size > rounds * BLOCK:
-        sums = _reduced(_entries(rest, threshold))
-    if rounds:
-        blocks = _reduced(_blocks(arrays, rounds, threshold))
-        sums = blocks if sums is None else _joined(blocks, sums)
-    if sums is None:
-        sums = [ops.sum(e, axis=1) for e in _entries(rest, threshold)]
-    return EntrySums(*sums)
+def added(values: Sequence[Any]) -> Any:
+    """The sum; None counts as nothing."""
+    return sum(value for value in values if value is not None)
 
 
-def _part(
-    arrays: Sequence[Tensor | None], start: Tensor, length: int
-) -> list[Tensor | None]:
-    """The entries of each weight from `start` on."""
-    return [
-        None
-        if array is None
-        else ops.slice(array, (0, start), (array.shape[0], length))
-        for array in arrays
-    ]
+def added_if_all_known(values: Sequence[Any]) -> Any:
+    """The sum; None if one is None."""
+    return None if None in values else sum(values)
 
 
-def _entries(arrays: Sequence[Tensor | None], threshold: float) -> list[Tensor]:
-    """What every entry contributes, in the order of `EntrySums`."""
-    own, before, memory = arrays
-    w = summable(own)
-    size = ops.abs(w)
-    none = ops.zeros_like(w)
-    return [
-        size,
-        ops.square(w),
-        size,
-        none if before is None else ops.square(w - summable(before)),
-        none if memory is None else ops.square(summable(memory)),
-        ops.cast(ops.equal(own, 0), "int32"),
-        ops.cast(ops.less_equal(size, threshold), "int32"),
-    ]
+def root_of_squares(values: Sequence[float]) -> float:
+    """`sqrt(sum(values ** 2))`: the L2 norm of parts is that of the whole."""
+    return math.sqrt(math.fsum(value**2 for value in values))
 
 
-def _blocks(
-    arrays: Sequence[Tensor | None], rounds: int, threshold: float
-) -> list[Tensor]:
-    """What `rounds` blocks contribute together, at each place in a block."""
-
-    def entries(i: Tensor) -> list[Tensor]:
-        return _entries(_part(arrays, i * BLOCK, BLOCK), threshold)
-
-    def add(i: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(_joined(sums, entries(i)))
-
-    return list(ops.fori_loop(1, rounds, add, tuple(entries(0))))
+def root_if_all_known(values: Sequence[float | None]) -> float | None:
+    """The same; None if there are no values or one is None."""
+    numbers = [value for value in values if value is not None]
+    if not numbers or len(numbers) < len(values):
+        return None
+    return root_of_squares(numbers)
 
 
-def _joined(sums: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
-    joined = [a + b for a, b in zip(sums, others, strict=True)]
-    joined[_LARGEST] = ops.maximum(sums[_LARGEST], others[_LARGEST])
-    return joined
-
-
-def _reduced(sums: list[Tensor]) -> list[Tensor]:
-    reduced = [ops.sum(entry, axis=1) for entry in sums]
-    reduced[_LARGEST] = ops.max(sums[_LARGEST], axis=1)
-    return reduced
+def largest(values: Sequence[float]) -> float:
+    """The largest; NaN if one is NaN, 0 without any."""
+    if any(math.isnan(value) for value in values):
+        return math.nan
+    return max(values, default=0.0)
 
 
 @dataclass(frozen=True)
-class WeightFigures:
-    """What to compute of a weight.
+class MeasuredWeight:
+    """What the figures of one weight are made of.
 
     Args:
-        penalty: its kreg `Penalty`, if that acts now; else None.
-        groups: what the penalty says goes together.
-        units: the incoming weights of each output channel; None without any.
-        inputs: the outgoing weights of each input channel.
-        threshold: the largest size that counts as near zero.
-        moved: whether the weight before is known.
-        gradient: what is known of its gradient: `None`; `"total"`, that of the
-            data loss and the penalties; `"data"`, of the data loss alone.
+        row: the weight.
+        measured: what the pass has measured, by the names of figures.
+        penalty: what its regularizer, of whatever kind, adds to the loss.
+        loss: the data loss plus all penalties; None if it is not known.
+        has_before: whether the weight before its last update was known.
+        gradient: what its gradient is known of: `"data"`, `"total"` or None;
+            see `WeightKind`.
     """
 
-    penalty: Any
-    groups: Grouping | None
-    units: Grouping | None
-    inputs: Grouping | None
-    threshold: float
-    moved: bool
+    row: Row
+    measured: Mapping[str, Any]
+    penalty: float
+    loss: float | None
+    has_before: bool
     gradient: str | None
 
-    @property
-    def key(self) -> Any:
-        """Equal for weights whose figures are the same function of them."""
-        config: dict[str, Any] = {}
-        if self.penalty is not None:
-            config = self.penalty.get_config()
-            for name in ("multiplier", *self.penalty.strength_names()):
-                del config[name]
-        return (
-            type(self.penalty),
-            json.dumps(config, sort_keys=True),
-            self.groups,
-            self.units,
-            self.inputs,
-            self.threshold,
-            self.moved,
-            self.gradient,
-        )
 
-    def __call__(
-        self,
-        arrays: Sequence[Tensor],
-        scales: Tensor,
-        strengths: Tensor,
-        *,
-        blocked: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Compute them for some weights of one shape.
+@dataclass(eq=False, kw_only=True)
+class Figure(Generic[T]):
+    """A row of the table, and the attribute of readings that it makes.
 
-        Args:
-            arrays: the weights, as `(number of weights, *shape)`; the weights
-                before, if `moved`; the memories of their gradients, if
-                `gradient`.
-            scales: for each weight, what the memory must be multiplied by.
-            strengths: for each weight, the strengths of its penalty.
-            blocked: see `entry_sums`.
+    Either a `formula` of other figures, the same for a weight, a layer and a
+    model; or a number of each weight, of which several come to one.
 
-        Returns:
-            For each weight, seven floats: the penalty, the norms `l1`, squared
-            `l2` and `max`, and the squared lengths of the last move, of the
-            gradient and of the optimality residual. Four counts: zeros, near
-            zeros, dead inputs and dead units. And which units are dead, as
-            booleans, or None.
-        """
-        weights, *others = arrays
-        before = others[0] if self.moved else None
-        memory = others[-1] if self.gradient else None
-        sums = entry_sums(
-            weights, before, memory, self.threshold, blocked=blocked
-        )
-        scales = ops.cast(scales, sums.squares.dtype)
-        gradients = residuals = sums.remembered * ops.square(scales)
-        penalties = ops.zeros_like(sums.squares)
-        if self.penalty is not None:
-            strengths = ops.cast(strengths, sums.squares.dtype)
-            given = [summable(weights), strengths]
-            penalties = _of_each(self._penalty, given)
-            if self.gradient == "data":
-                given += [summable(memory), scales]
-                residuals = _of_each(self._residual, given)
-        dead_units, dead_inputs = self._dead(weights, sums.zeros)
-        floats = [
-            penalties,
-            sums.l1_norm,
-            sums.squares,
-            sums.largest,
-            sums.moved,
-            gradients,
-            residuals,
-        ]
-        counts = [sums.zeros, sums.near_zeros]
-        for mask in (dead_inputs, dead_units):
-            if mask is None:
-                counts.append(ops.zeros_like(sums.zeros))
-            else:
-                counts.append(ops.sum(ops.cast(mask, "int32"), axis=1))
-        return ops.stack(floats, axis=1), ops.stack(counts, axis=1), dead_units
+    Args:
+        title: what TensorBoard calls it.
+        meaning: one line.
+        unit: `"norm"`, `"count"`, `"fraction"` or `"loss"`.
+        formula: computes it from the other figures of a reading.
+        measure: what the pass over the memory measures of a weight.
+        of_weight: gives the figure of one weight. Defaults to what was
+            measured.
+        together: makes the figure of a layer or model from those of its
+            weights. Defaults to their sum.
+        of_trained: whether frozen weights are left out of that.
+        by_layer: whether a layer's is measured too and is not that of its
+            weights together; a model's is then that of its layers together.
+        dtype: `float` or `int`: what is measured.
+        logged: where a monitor logs it. Defaults to nowhere.
+        logged_for: a trait that a weight, or one weight of a layer, must have:
+            `"regularizer"` or `"units"`. Defaults to none.
+        has_chart: whether Custom Scalars shows all weights in one chart.
+    """
 
-    def _penalty(self, w: Tensor, strengths: Tensor) -> Tensor:
-        named = self._named(strengths)
-        value = self.penalty.value(w, named, self.groups)
-        return ops.zeros((), w.dtype) + value
+    title: str
+    meaning: str
+    unit: Literal["norm", "count", "fraction", "loss"]
+    formula: Callable[[Any], T] | None = None
+    measure: EntryMeasure | WeightMeasure | None = None
+    of_weight: Callable[[MeasuredWeight], T] | None = None
+    together: Callable[[Sequence[Any]], Any] = added
+    of_trained: bool = False
+    by_layer: bool = False
+    dtype: type[float] | type[int] = float
+    logged: frozenset[Place] = frozenset()
+    logged_for: Literal["regularizer", "units"] | None = None
+    has_chart: bool = False
+    name: str = field(init=False)
 
-    def _residual(
-        self, w: Tensor, strengths: Tensor, memory: Tensor, scale: Tensor
-    ) -> Tensor:
-        """`sum(((w - p) / t) ** 2)`, p the proximal step of `w - t * gradient`.
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        self.__doc__ = self.meaning
 
-        Zero where the weight is a minimum of the data loss plus the penalty.
-        The step t is 1, or shorter where the penalty is not convex.
-        """
-        named = self._named(strengths)
-        step = min(1.0, self.penalty.longest_step / 2.0)
-        after = self.penalty.proximal_step(
-            w - step * scale * memory, step, named, self.groups
-        )
-        return ops.sum(ops.square((w - after) / step))
+    @overload
+    def __get__(self, reading: None, owner: type) -> "Figure[T]": ...
 
-    def _named(self, strengths: Tensor) -> dict[str, Tensor]:
-        names = self.penalty.strength_names()
-        return {name: strengths[i] for i, name in enumerate(names)}
+    @overload
+    def __get__(self, reading: "Figures", owner: type) -> T: ...
 
-    def _dead(
-        self, weights: Tensor, zeros: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Which units are dead, and which inputs."""
-        number = int(weights.shape[0])
-        known = [g for g in (self.units, self.inputs) if g is not None]
-        if not known:
-            return None, None
+    def __get__(self, reading: "Figures | None", owner: type) -> Any:
+        if reading is None:
+            return self
+        if self.formula is not None:
+            return self.formula(reading)
+        return reading.value_of(self)
 
-        def found() -> list[Tensor]:
-            return [dead_groups(weights, groups) for groups in known]
-
-        def none() -> list[Tensor]:
-            return [ops.zeros((number, g.count), "bool") for g in known]
-
-        smallest = min(groups.size for groups in known)
-        masks = list(ops.cond(ops.any(zeros >= smallest), found, none))
-        units = None if self.units is None else masks.pop(0)
-        inputs = None if self.inputs is None else masks.pop(0)
-        return units, inputs
+    def value(self, weight: MeasuredWeight) -> T:
+        """The figure of one weight."""
+        if self.of_weight is not None:
+            return self.of_weight(weight)
+        number: T = weight.measured[self.name]
+        return number
 
 
-def _of_each(function: Callable[..., Tensor], arrays: list[Tensor]) -> Tensor:
-    """A vector of what `function` says of each weight."""
-    if arrays[0].shape[0] == 1:
-        return ops.expand_dims(function(*(array[0] for array in arrays)), 0)
-    return ops.vectorized_map(lambda each: function(*each), tuple(arrays))
+def ratio(part: float, whole: float) -> float:
+    """`part / whole`; 0 for nothing of nothing."""
+    if whole == 0.0:
+        return 0.0 if part == 0.0 else math.inf
+    return part / whole
 
 
-def dead_groups(weights: Tensor, groups: Grouping) -> Tensor:
-    """Which groups of each weight hold nothing but zeros."""
-    number = int(weights.shape[0])
-    several = Grouping(
-        (number, *groups.view), tuple(axis + 1 for axis in groups.axes)
+def _root(name: str) -> Callable[[MeasuredWeight], float]:
+    return lambda weight: math.sqrt(weight.measured[name])
+
+
+class Figures(ABC):
+    """The figures of a reading, each an attribute of its name."""
+
+    @abstractmethod
+    def value_of(self, figure: Figure[Any]) -> Any:
+        """The value of a figure without a formula."""
+
+    size = Figure[int](
+        title="Size",
+        meaning="The number of entries.",
+        unit="count",
+        of_weight=lambda weight: weight.row.size,
+        dtype=int,
     )
-    alive = ops.cast(ops.not_equal(several.grouped(weights), 0), "int32")
-    return ops.reshape(ops.equal(several.total(alive), 0), (number, -1))
+    zeros = Figure[int](
+        title="Zeros",
+        meaning="How many entries are exactly 0.0.",
+        unit="count",
+        measure=EntryMeasure(
+            lambda e: ops.cast(ops.equal(e.stored, 0), "int32")
+        ),
+        dtype=int,
+    )
+    near_zeros = Figure[int](
+        title="Near zeros",
+        meaning="How many are at most the threshold in size; zeros too.",
+        unit="count",
+        measure=EntryMeasure(
+            lambda e: ops.cast(ops.less_equal(e.size, e.threshold), "int32")
+        ),
+        dtype=int,
+    )
+    sparsity = Figure[float](
+        title="Sparsity",
+        meaning="The fraction of entries that are exactly 0.0.",
+        unit="fraction",
+        formula=lambda r: r.zeros / r.size if r.size else 0.0,
+        logged=EVERYWHERE,
+        has_chart=True,
+    )
+    penalty = Figure[float](
+        title="Penalty",
+        meaning="What the regularizer adds to the loss; 0 for frozen weights.",
+        unit="loss",
+        measure=WeightMeasure(penalty_values),
+        of_weight=lambda weight: weight.penalty,
+        logged=EVERYWHERE,
+        logged_for="regularizer",
+        has_chart=True,
+    )
+    penalty_share = Figure[float | None](
+        title="Penalty share",
+        meaning="The penalty as a fraction of the whole loss; None where the "
+        "data loss is not known.",
+        unit="fraction",
+        of_weight=lambda weight: (
+            None if weight.loss is None else ratio(weight.penalty, weight.loss)
+        ),
+        together=added_if_all_known,
+        logged=EVERYWHERE,
+        logged_for="regularizer",
+    )
+    l2_norm = Figure[float](
+        title="L2 norm",
+        meaning="`sqrt(sum(w ** 2))`.",
+        unit="norm",
+        measure=EntryMeasure(lambda e: ops.square(e.w)),
+        of_weight=_root("l2_norm"),
+        together=root_of_squares,
+        logged=EVERYWHERE,
+        has_chart=True,
+    )
+    l1_norm = Figure[float](
+        title="L1 norm",
+        meaning="`sum(abs(w))`.",
+        unit="norm",
+        measure=EntryMeasure(lambda e: e.size),
+        logged=EVERYWHERE,
+        has_chart=True,
+    )
+    max_norm = Figure[float](
+        title="Largest entry",
+        meaning="`max(abs(w))`; 0 without entries.",
+        unit="norm",
+        measure=EntryMeasure(lambda e: e.size, is_maximum=True),
+        together=largest,
+        logged=EVERYWHERE,
+        has_chart=True,
+    )
+    rms = Figure[float](
+        title="RMS",
+        meaning="`sqrt(mean(w ** 2))`; 0 without entries.",
+        unit="norm",
+        formula=lambda r: r.l2_norm / math.sqrt(r.size) if r.size else 0.0,
+        logged=frozenset(("layer", "weight")),
+    )
+    dead_units = Figure[int | None](
+        title="Dead units",
+        meaning="How many output channels have no incoming weight but zeros; "
+        "a recurrent cell has a second kernel that may feed them.",
+        unit="count",
+        measure=WeightMeasure(dead_units),
+        of_weight=lambda weight: (
+            weight.measured["dead_units"] if weight.row.units else None
+        ),
+        by_layer=True,
+        dtype=int,
+        logged=EVERYWHERE,
+        logged_for="units",
+        has_chart=True,
+    )
+    dead_inputs = Figure[int | None](
+        title="Dead inputs",
+        meaning="How many input channels have no outgoing weight but zeros.",
+        unit="count",
+        measure=WeightMeasure(dead_inputs),
+        of_weight=lambda weight: (
+            weight.measured["dead_inputs"] if weight.row.inputs else None
+        ),
+        dtype=int,
+        logged=frozenset(("weight",)),
+    )
+    near_zero = Figure[float](
+        title="Near zero",
+        meaning="The fraction of entries that are at most the threshold.",
+        unit="fraction",
+        formula=lambda r: r.near_zeros / r.size if r.size else 0.0,
+        logged=EVERYWHERE,
+        has_chart=True,
+    )
+    update_norm = Figure[float | None](
+        title="Update norm",
+        meaning="The L2 norm of the last update; None where the weight "
+        "before it is not known.",
+        unit="norm",
+        measure=EntryMeasure(
+            lambda e: None if e.moved is None else ops.square(e.moved)
+        ),
+        of_weight=lambda weight: (
+            math.sqrt(weight.measured["update_norm"])
+            if weight.has_before
+            else None
+        ),
+        together=root_if_all_known,
+    )
+    update_ratio = Figure[float | None](
+        title="Update ratio",
+        meaning="The L2 norm of the last update over that of the weight.",
+        unit="fraction",
+        formula=lambda r: (
+            None if r.update_norm is None else ratio(r.update_norm, r.l2_norm)
+        ),
+        logged=EVERYWHERE,
+        has_chart=True,
+    )
+    gradient_norm = Figure[float | None](
+        title="Gradient norm",
+        meaning="The L2 norm of the gradient of the data loss, as the "
+        "optimizer averages it; None where it keeps no such average.",
+        unit="norm",
+        measure=EntryMeasure(
+            lambda e: None if e.memory is None else ops.square(e.memory),
+            factor=squared_scales,
+        ),
+        of_weight=lambda weight: (
+            math.sqrt(weight.measured["gradient_norm"])
+            if weight.gradient == "data"
+            else None
+        ),
+        together=root_if_all_known,
+        of_trained=True,
+        logged=frozenset(("weight",)),
+    )
+    optimality = Figure[float | None](
+        title="Optimality",
+        meaning="How far from a minimum of the data loss plus the penalty: "
+        "the L2 norm of `(w - p) / t`, where `p` is the proximal step of "
+        "`w - t * gradient`. None without a gradient.",
+        unit="norm",
+        measure=WeightMeasure(squared_residuals),
+        of_weight=lambda weight: (
+            math.sqrt(weight.measured["optimality"])
+            if weight.gradient
+            else None
+        ),
+        together=root_if_all_known,
+        of_trained=True,
+        logged=EVERYWHERE,
+        has_chart=True,
+    )
+
+
+FIGURES: tuple[Figure[Any], ...] = tuple(
+    row for row in vars(Figures).values() if isinstance(row, Figure)
+)
+"""All rows, in the order of the table."""
+
+MEASURED = tuple(figure for figure in FIGURES if figure.measure is not None)
+"""Those that the pass over the memory measures."""
+
+
+def logged_figures(place: Place) -> list[Figure[Any]]:
+    """The figures that a monitor logs of a model, a layer or a weight."""
+    return [figure for figure in FIGURES if place in figure.logged]
+
+
+def with_figures(cls: type[C]) -> type[C]:
+    """Add the table to the documentation of a class of readings."""
+    lines = [
+        textwrap.fill(
+            f"{figure.name}: {figure.meaning}",
+            width=80,
+            initial_indent=" " * 8,
+            subsequent_indent=" " * 12,
+        )
+        for figure in FIGURES
+    ]
+    section = "\n".join(["    Attributes:", *lines])
+    cls.__doc__ = f"{cls.__doc__ or ''}\n{section}\n    "
+    return cls

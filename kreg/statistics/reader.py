@@ -1,7 +1,7 @@
-"""Reading the weights of a model, once or again and again."""
+"""Reading the weights of a model, once or many times."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,21 +12,22 @@ from keras import ops
 from kreg._arguments import built_model, nonnegative_number, real_number
 from kreg.regularizers import Penalty
 from kreg.statistics._penalties import weight_penalty
-from kreg.statistics._weights_pass import Figures, WeightsPass
-from kreg.statistics.reading import LayerReading, Reading, WeightReading, ratio
+from kreg.statistics._weights_pass import Measurements, WeightsPass
+from kreg.statistics.figures import FIGURES, MeasuredWeight
+from kreg.statistics.reading import LayerReading, Reading, WeightReading
 from kreg.statistics.rows import Row, distinct_paths, keras_strengths, rows_of
 
 
 class WeightsBefore:
-    """Copies of weights, taken before an update to see how far it goes.
+    """Copies of weights before an update, to measure the update by.
 
     Args:
         weights: the weights.
 
     Attributes:
         copies: a variable for each weight.
-        is_fresh: whether they were taken before the last update; for the
-            reader of the copies to reset.
+        is_fresh: whether they were taken before the last update. Whoever uses
+            the copies sets it to False.
     """
 
     def __init__(self, weights: Sequence[keras.Variable]) -> None:
@@ -57,11 +58,11 @@ class WeightsBefore:
 
     def _copy_all(self) -> None:
         for copy, weight in zip(self.copies, self._weights, strict=True):
-            copy.assign(_own(weight))
+            copy.assign(_detached(weight))
 
 
-def _own(weight: keras.Variable) -> object:
-    """The value, where that is not copied by assigning it."""
+def _detached(weight: keras.Variable) -> object:
+    """A value of `weight` that a training step cannot overwrite."""
     value = ops.convert_to_tensor(weight)
     # JAX assigns by reference, to an array that a training step may reuse.
     return ops.copy(value) if keras.backend.backend() == "jax" else value
@@ -76,7 +77,9 @@ def _as_graph(function: Callable[[], None]) -> Callable[[], None]:
 
 
 class Reader:
-    """Keeps the pass over a model's weights, as long as it stays the same.
+    """Reads the weights of a model, and keeps the compiled pass for the next.
+
+    The pass is made anew when weights, regularizers or the optimizer change.
 
     Args:
         threshold: the largest size that counts as near zero.
@@ -108,13 +111,13 @@ class Reader:
         Args:
             model: a built model.
             compiled: whether to compile the pass over the weights.
-            data_loss: the loss without penalties, if it is known.
+            data_loss: the loss without penalties, or None.
         """
         rows = list(rows_of(model))
         before = self._before
         if before and not before.are_of([row.variable for row in rows]):
             before = None
-        moved = before is not None and before.is_fresh
+        has_before = before is not None and before.is_fresh
         if before is not None:
             before.is_fresh = False
         copies = () if before is None else before.copies
@@ -131,8 +134,10 @@ class Reader:
         self.has_read = True
         if not rows:
             return Reading(step, data_loss, (), ())
-        figures = self._pass(step, repeated=compiled)
-        return _reading(rows, figures, step, data_loss, moved)
+        measurements = self._pass(step, repeated=compiled)
+        return _reading(
+            rows, measurements, step, data_loss, has_before=has_before
+        )
 
 
 def _signature(row: Row) -> Any:
@@ -142,90 +147,84 @@ def _signature(row: Row) -> Any:
 
 def _reading(
     rows: Sequence[Row],
-    figures: Figures,
+    measurements: Measurements,
     step: int,
     data_loss: float | None,
-    moved: bool,
+    *,
+    has_before: bool,
 ) -> Reading:
     penalties = [
-        _penalty(row, floats, step)
-        for row, floats in zip(rows, figures.floats.tolist(), strict=True)
+        _penalty(row, measured, step)
+        for row, measured in zip(rows, measurements.measured, strict=True)
     ]
     loss = None if data_loss is None else data_loss + math.fsum(penalties)
-    paths = distinct_paths(row.variable for row in rows)
     weights = tuple(
-        _weight(row, paths[i], figures, i, moved, penalties[i], loss)
-        for i, row in enumerate(rows)
+        _weight(
+            path,
+            MeasuredWeight(row, measured, penalty, loss, has_before, gradient),
+            strengths,
+        )
+        for path, row, measured, penalty, gradient, strengths in zip(
+            distinct_paths(row.variable for row in rows),
+            rows,
+            measurements.measured,
+            penalties,
+            measurements.gradients,
+            measurements.strengths,
+            strict=True,
+        )
     )
-    layers: dict[int, list[WeightReading]] = {}
+    by_layer: dict[int, list[WeightReading]] = {}
     for row, weight in zip(rows, weights, strict=True):
-        layers.setdefault(row.layer, []).append(weight)
-    return Reading(
-        step,
-        data_loss,
-        weights,
-        tuple(
-            LayerReading(
-                own[0].layer, tuple(own), figures.dead_units.get(layer, 0)
-            )
-            for layer, own in layers.items()
-        ),
+        by_layer.setdefault(row.layer, []).append(weight)
+    layers = tuple(
+        LayerReading(
+            own[0].layer,
+            tuple(own),
+            {"dead_units": measurements.dead_units.get(layer, 0)},
+        )
+        for layer, own in by_layer.items()
     )
+    return Reading(step, data_loss, weights, layers)
 
 
 def _weight(
-    row: Row,
-    path: str,
-    figures: Figures,
-    i: int,
-    moved: bool,
-    penalty: float,
-    loss: float | None,
+    path: str, weight: MeasuredWeight, strengths: dict[str, float]
 ) -> WeightReading:
-    _, l1_norm, squares, largest, move, gradient, residual = figures.floats[
-        i
-    ].tolist()
-    zeros, near_zeros, dead_inputs, dead_units = figures.counts[i].tolist()
-    layer, _, weight = path.rpartition("/")
-    l2_norm = math.sqrt(squares)
-    known = figures.gradients[i]
+    row = weight.row
+    layer, _, name = path.rpartition("/")
     return WeightReading(
         path=path,
         layer=layer,
-        weight=weight,
+        weight=name,
         shape=row.shape,
-        size=row.size,
         trainable=bool(row.variable.trainable),
         regularizer=_name(row.regularizer),
-        strengths=figures.strengths[i] or _named_in_config(row.regularizer),
-        penalty=penalty,
-        penalty_share=None if loss is None else ratio(penalty, loss),
-        l1_norm=l1_norm,
-        l2_norm=l2_norm,
-        max_norm=largest,
-        zeros=zeros,
-        near_zeros=near_zeros,
+        strengths=strengths or _named_in_config(row.regularizer),
         units=row.units.count if row.units else None,
-        dead_units=dead_units if row.units else None,
         inputs=row.inputs.count if row.inputs else None,
-        dead_inputs=dead_inputs if row.inputs else None,
-        update_ratio=ratio(math.sqrt(move), l2_norm) if moved else None,
-        gradient_norm=math.sqrt(gradient) if known == "data" else None,
-        optimality=math.sqrt(residual) if known else None,
+        values={
+            figure.name: figure.value(weight)
+            for figure in FIGURES
+            if figure.formula is None
+        },
     )
 
 
-def _penalty(row: Row, floats: Sequence[float], step: int) -> float:
+def _penalty(row: Row, measured: Mapping[str, float], step: int) -> float:
     """From the pass where that can tell, else from the regularizer itself."""
     if not row.is_penalized:
         return 0.0
-    penalty, l1_norm, squares, *_ = floats
     regularizer = row.regularizer
     if isinstance(regularizer, Penalty):
-        return penalty
+        return measured["penalty"]
     norms = keras_strengths(regularizer)
     if norms:
-        return norms.get("l1", 0.0) * l1_norm + norms.get("l2", 0.0) * squares
+        # Before its root is taken, the L2 norm is measured as a sum of squares.
+        return (
+            norms.get("l1", 0.0) * measured["l1_norm"]
+            + norms.get("l2", 0.0) * measured["l2_norm"]
+        )
     value = weight_penalty(row.variable, row.layout, step)
     return float(np.sum(ops.convert_to_numpy(value)))
 

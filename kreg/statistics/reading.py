@@ -1,179 +1,85 @@
 """What one reading of a model's weights says, as a frozen table."""
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from kreg.statistics.figures import FIGURES, Figure, Figures, with_figures
 
+
+@with_figures
 @dataclass(frozen=True)
-class WeightReading:
+class WeightReading(Figures):
     """One weight at one moment.
+
+    A figure that does not apply, or cannot be told, is None.
 
     Args:
         path: the weight's path, such as `"dense/kernel"`.
         layer: the path of its layer.
         weight: its own name, the last part of its path.
         shape: its shape.
-        size: the number of its entries.
         trainable: whether it is.
         regularizer: the class of its regularizer; None without one.
         strengths: the strengths of that now, by name; empty for a regularizer
             that names none.
-        penalty: what it adds to the loss now; 0 for a frozen weight.
-        penalty_share: the penalty as a fraction of the whole loss; None where
-            the data loss is not known.
-        l1_norm: `sum(abs(w))`.
-        l2_norm: `sqrt(sum(w ** 2))`.
-        max_norm: `max(abs(w))`.
-        zeros: how many entries are exactly 0.0.
-        near_zeros: how many are at most the threshold in size; zeros too.
         units: the number of output channels; None where there are none.
-        dead_units: how many of them have no incoming weight but zeros here;
-            a recurrent cell has a second kernel that may feed them.
         inputs: the number of input channels; None where there are none.
-        dead_inputs: how many of them have no outgoing weight but zeros.
-        update_ratio: the L2 norm of the last update over that of the weight;
-            None where the weight before it is not known.
-        gradient_norm: the L2 norm of the gradient of the data loss, as the
-            optimizer averages it; None where it keeps no such average.
-        optimality: how far the weight is from a minimum of the data loss plus
-            its penalty: the L2 norm of `(w - p) / t`, where `p` is the
-            proximal step of `w - t * gradient`. None without a gradient.
+        values: the figures without a formula, by name.
     """
 
     path: str
     layer: str
     weight: str
     shape: tuple[int, ...]
-    size: int
     trainable: bool
     regularizer: str | None
     strengths: Mapping[str, float]
-    penalty: float
-    penalty_share: float | None
-    l1_norm: float
-    l2_norm: float
-    max_norm: float
-    zeros: int
-    near_zeros: int
     units: int | None
-    dead_units: int | None
     inputs: int | None
-    dead_inputs: int | None
-    update_ratio: float | None = None
-    gradient_norm: float | None = None
-    optimality: float | None = None
+    values: Mapping[str, Any]
 
-    @property
-    def sparsity(self) -> float:
-        """The fraction of entries that are exactly 0.0; 0 without entries."""
-        return self.zeros / self.size if self.size else 0.0
-
-    @property
-    def near_zero(self) -> float:
-        """The fraction of entries that are near zero; 0 without entries."""
-        return self.near_zeros / self.size if self.size else 0.0
-
-    @property
-    def rms(self) -> float:
-        """`sqrt(mean(w ** 2))`; 0 without entries."""
-        return self.l2_norm / math.sqrt(self.size) if self.size else 0.0
+    def value_of(self, figure: Figure[Any]) -> Any:
+        """The value of a figure without a formula."""
+        return self.values[figure.name]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON."""
         return {
-            **asdict(self),
+            "path": self.path,
+            "layer": self.layer,
+            "weight": self.weight,
             "shape": list(self.shape),
-            "sparsity": self.sparsity,
-            "near_zero": self.near_zero,
-            "rms": self.rms,
+            "trainable": self.trainable,
+            "regularizer": self.regularizer,
+            "strengths": dict(self.strengths),
+            "units": self.units,
+            "inputs": self.inputs,
+            **{figure.name: getattr(self, figure.name) for figure in FIGURES},
         }
 
 
-class Totals:
-    """What several weights come to together."""
+class Totals(Figures):
+    """The figures of several weights together."""
 
     weights: tuple[WeightReading, ...]
 
-    @property
-    def size(self) -> int:
-        """The number of entries of all weights."""
-        return sum(w.size for w in self.weights)
+    # Of several weights these are counts in any case, 0 where none has any.
+    dead_units: int
+    dead_inputs: int
 
-    @property
-    def zeros(self) -> int:
-        """How many of them are exactly 0.0."""
-        return sum(w.zeros for w in self.weights)
-
-    @property
-    def sparsity(self) -> float:
-        """The fraction of them that are exactly 0.0."""
-        return self.zeros / self.size if self.size else 0.0
-
-    @property
-    def near_zero(self) -> float:
-        """The fraction of them that are near zero."""
-        near_zeros = sum(w.near_zeros for w in self.weights)
-        return near_zeros / self.size if self.size else 0.0
-
-    @property
-    def penalty(self) -> float:
-        """What all penalties on weights add to the loss."""
-        return sum(w.penalty for w in self.weights)
-
-    @property
-    def penalty_share(self) -> float | None:
-        """The same as a fraction of the loss, where that is known."""
-        shares = [w.penalty_share for w in self.weights]
-        return None if None in shares else sum(s for s in shares if s)
-
-    @property
-    def l1_norm(self) -> float:
-        """`sum(abs(w))` over all weights."""
-        return sum(w.l1_norm for w in self.weights)
-
-    @property
-    def l2_norm(self) -> float:
-        """`sqrt(sum(w ** 2))` over all weights."""
-        return _root_of_squares(w.l2_norm for w in self.weights)
-
-    @property
-    def max_norm(self) -> float:
-        """`max(abs(w))` over all weights."""
-        largest = [w.max_norm for w in self.weights]
-        if any(math.isnan(value) for value in largest):
-            return math.nan
-        return max(largest, default=0.0)
-
-    @property
-    def rms(self) -> float:
-        """`sqrt(mean(w ** 2))` over all weights."""
-        return self.l2_norm / math.sqrt(self.size) if self.size else 0.0
-
-    @property
-    def dead_inputs(self) -> int:
-        """How many input channels have no outgoing weight but zeros."""
-        return sum(w.dead_inputs or 0 for w in self.weights)
-
-    @property
-    def update_ratio(self) -> float | None:
-        """The L2 norm of the last update of all over that of the weights."""
-        updates = [
-            None if w.update_ratio is None else w.update_ratio * w.l2_norm
-            for w in self.weights
-        ]
-        total = _root_or_none(updates)
-        return None if total is None else ratio(total, self.l2_norm)
-
-    @property
-    def optimality(self) -> float | None:
-        """How far all are from a minimum, where that is known of each."""
-        return _root_or_none(
-            [w.optimality for w in self.weights if w.trainable]
+    def value_of(self, figure: Figure[Any]) -> Any:
+        """The value of a figure without a formula."""
+        return figure.together(
+            [
+                weight.value_of(figure)
+                for weight in self.weights
+                if weight.trainable or not figure.of_trained
+            ]
         )
 
 
+@with_figures
 @dataclass(frozen=True)
 class LayerReading(Totals):
     """The weights that one layer made, together.
@@ -181,15 +87,23 @@ class LayerReading(Totals):
     Args:
         path: the path of the layer.
         weights: one reading for each of its weights.
-        dead_units: how many of its output channels have no incoming weight
-            but zeros in all of its kernels; 0 for a layer without any.
+        values: the figures that are measured of the layer as a whole, by name:
+            `dead_units`, of the output channels without an incoming weight
+            that is not 0 in any of its kernels.
     """
 
     path: str
     weights: tuple[WeightReading, ...]
-    dead_units: int
+    values: Mapping[str, Any]
+
+    def value_of(self, figure: Figure[Any]) -> Any:
+        """The value of a figure without a formula."""
+        if figure.by_layer:
+            return self.values[figure.name]
+        return super().value_of(figure)
 
 
+@with_figures
 @dataclass(frozen=True)
 class Reading(Totals):
     """All weights of a model at one moment.
@@ -206,10 +120,11 @@ class Reading(Totals):
     weights: tuple[WeightReading, ...]
     layers: tuple[LayerReading, ...]
 
-    @property
-    def dead_units(self) -> int:
-        """How many output channels of all layers are dead."""
-        return sum(layer.dead_units for layer in self.layers)
+    def value_of(self, figure: Figure[Any]) -> Any:
+        """The value of a figure without a formula."""
+        if figure.by_layer:
+            return figure.together([r.value_of(figure) for r in self.layers])
+        return super().value_of(figure)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, ready for JSON."""
@@ -219,22 +134,3 @@ class Reading(Totals):
             "dead_units": self.dead_units,
             "weights": [weight.to_dict() for weight in self.weights],
         }
-
-
-def _root_of_squares(values: Iterable[float]) -> float:
-    return math.sqrt(math.fsum(value**2 for value in values))
-
-
-def _root_or_none(values: list[float | None]) -> float | None:
-    """The root of the sum of squares; None if there are none or one is."""
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
-        return None
-    return _root_of_squares(known)
-
-
-def ratio(part: float, whole: float) -> float:
-    """`part / whole`; 0 for nothing of nothing."""
-    if whole == 0.0:
-        return 0.0 if part == 0.0 else math.inf
-    return part / whole

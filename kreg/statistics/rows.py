@@ -1,4 +1,4 @@
-"""The weights of a model, with what a reading must know of each."""
+"""The weights of a model, a row for each, with its layer and regularizer."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from keras import regularizers
 
 from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.binding.binding import is_suspended, own_regularizer
-from kreg.foreign_objects import attribute, number
+from kreg.foreign_objects import attribute_or_none, float_or_nan
 from kreg.layers.axes import layout_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping, Layout
@@ -45,7 +45,7 @@ def keras_strengths(regularizer: Any) -> dict[str, float]:
             type(regularizer).__call__ is norm.__call__
         ):
             return {
-                name: number(attribute(regularizer, name))
+                name: float_or_nan(attribute_or_none(regularizer, name))
                 for name in ("l1", "l2")
                 if name in vars(regularizer)
             }
@@ -59,9 +59,9 @@ class Row:
     Args:
         variable: the weight.
         shape: its shape.
-        layer: a number that tells the layer which made it.
+        layer: a number, the same for all weights of the layer that made it.
         layout: what its axes mean there.
-        regularizer: what the user gave it, bound or not.
+        regularizer: the user's own object, bound or not; None without one.
         suspended: whether its penalty counts as having strength 0.
     """
 
@@ -74,15 +74,20 @@ class Row:
 
     @property
     def size(self) -> int:
+        """The number of entries."""
         return math.prod(self.shape)
 
     @property
     def units(self) -> Grouping | None:
-        """Of a kernel; a bias belongs to units but is none of their inputs."""
+        """The incoming weights of each output channel; None but for kernels.
+
+        A bias belongs to units too, but is no incoming weight.
+        """
         return self.layout.units if self.layout.inputs else None
 
     @property
     def inputs(self) -> Grouping | None:
+        """The outgoing weights of each input channel; None but for kernels."""
         return self.layout.inputs
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kreg._keras_private import flatten_layers, trusting
-from kreg.foreign_objects import answer
+from kreg.foreign_objects import result_or_none
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
@@ -20,14 +20,14 @@ def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return answer(layer.get_config) or {}
+        return result_or_none(layer.get_config) or {}
 
 
 def compile_config_of(model: keras.Model) -> dict[str, Any]:
     """What `model` was compiled with; empty where it cannot be had."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return answer(model.get_compile_config) or {}
+        return result_or_none(model.get_compile_config) or {}
 
 
 PLACES = ("regularizer", "constraint")

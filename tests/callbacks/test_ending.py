@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from kreg.callbacks._target.outcome import have_arrived, may_end
-from kreg.callbacks._target.steering import TrainingProgress
+from kreg.callbacks._target.training_progress import TrainingProgress
 
 
 def away(points, total=100_000):
@@ -13,7 +13,7 @@ def away(points, total=100_000):
     return SimpleNamespace(
         sparsity=0.9 + points / 100,
         target=0.9,
-        share=SimpleNamespace(total=total),
+        weights=SimpleNamespace(total=total),
     )
 
 

@@ -10,37 +10,20 @@ from numpy.typing import NDArray
 
 from kreg.files import event_file
 from kreg.files.event_file import EventFile
-from kreg.statistics import LayerReading, Reading, WeightReading
+from kreg.statistics import Reading, WeightReading
+from kreg.statistics.figures import FIGURES, Figures, Place, logged_figures
 from kreg.statistics.rows import Row
 
 CHARTS = {
-    "Sparsity": ["kreg_sparsity/.*"],
+    Figures.sparsity.title: ["kreg_sparsity/.*"],
     "Strength": ["kreg_strength/.*"],
     "Data loss and penalty": ["kreg/data_loss$", "kreg/penalty$"],
-    "Penalty": ["kreg_penalty/.*"],
-    "L2 norm": ["kreg_l2_norm/.*"],
-    "L1 norm": ["kreg_l1_norm/.*"],
-    "Largest entry": ["kreg_max_norm/.*"],
-    "Dead units": ["kreg_dead_units/.*"],
-    "Near zero": ["kreg_near_zero/.*"],
-    "Update ratio": ["kreg_update_ratio/.*"],
-    "Optimality": ["kreg_optimality/.*"],
+} | {
+    figure.title: [f"kreg_{figure.name}/.*"]
+    for figure in FIGURES
+    if figure.has_chart
 }
 """The charts of the Custom Scalars page, equal for all models."""
-
-_SUMS = (
-    "sparsity",
-    "near_zero",
-    "l1_norm",
-    "l2_norm",
-    "max_norm",
-    "penalty",
-    "penalty_share",
-    "update_ratio",
-    "optimality",
-)
-_OF_WEIGHT = (*_SUMS, "rms", "dead_units", "dead_inputs", "gradient_norm")
-_OF_PENALIZED = ("penalty", "penalty_share")
 
 
 def curves(reading: Reading, name: str) -> Iterator[tuple[str, float]]:
@@ -51,14 +34,31 @@ def curves(reading: Reading, name: str) -> Iterator[tuple[str, float]]:
         name: the name of its model, which the tags leave out: a model that was
             loaded, and the next one of the same code, have the same tags.
     """
-    for figure in (*_SUMS, "data_loss", "dead_units"):
-        value = getattr(reading, figure)
-        if value is not None:
-            yield f"kreg/{figure}", value
+    for figure, value in model_figures(reading).items():
+        yield f"kreg/{figure}", value
+    if reading.data_loss is not None:
+        yield "kreg/data_loss", reading.data_loss
     for layer in reading.layers:
-        yield from _of_layer(layer, within(layer.path, name))
+        path = within(layer.path, name)
+        for figure, value in _logged(layer, "layer", layer.weights):
+            yield f"kreg_layer_{figure}/{path}", value
     for weight in reading.weights:
-        yield from _of_weight(weight, within(weight.path, name))
+        path = within(weight.path, name)
+        for figure, value in _logged(weight, "weight", [weight]):
+            yield f"kreg_{figure}/{path}", value
+        several = len(weight.strengths) > 1
+        for strength, value in weight.strengths.items():
+            tag = f"kreg_strength/{path}"
+            yield (f"{tag}/{strength}" if several else tag), value
+
+
+def model_figures(reading: Reading) -> dict[str, float]:
+    """The figures of the whole model that are logged, by name."""
+    return {
+        figure.name: value
+        for figure in logged_figures("model")
+        if (value := getattr(reading, figure.name)) is not None
+    }
 
 
 def within(path: str, name: str) -> str:
@@ -66,27 +66,17 @@ def within(path: str, name: str) -> str:
     return path.removeprefix(f"{name}/")
 
 
-def _of_layer(layer: LayerReading, path: str) -> Iterator[tuple[str, float]]:
-    regularized = any(weight.regularizer for weight in layer.weights)
-    has_units = any(weight.units for weight in layer.weights)
-    for figure in (*_SUMS, "rms"):
-        value = getattr(layer, figure)
-        if value is not None and (regularized or figure not in _OF_PENALIZED):
-            yield f"kreg_layer_{figure}/{path}", value
-    if has_units:
-        yield f"kreg_layer_dead_units/{path}", layer.dead_units
-
-
-def _of_weight(weight: WeightReading, path: str) -> Iterator[tuple[str, float]]:
-    for figure in _OF_WEIGHT:
-        value = getattr(weight, figure)
-        regularized = weight.regularizer is not None
-        if value is not None and (regularized or figure not in _OF_PENALIZED):
-            yield f"kreg_{figure}/{path}", value
-    several = len(weight.strengths) > 1
-    for name, value in weight.strengths.items():
-        tag = f"kreg_strength/{path}"
-        yield (f"{tag}/{name}" if several else tag), value
+def _logged(
+    reading: Figures, place: Place, weights: Sequence[WeightReading]
+) -> Iterator[tuple[str, float]]:
+    """The figures of some weights that are logged, by name."""
+    for figure in logged_figures(place):
+        value = getattr(reading, figure.name)
+        trait = figure.logged_for
+        if value is not None and (
+            trait is None or any(getattr(weight, trait) for weight in weights)
+        ):
+            yield figure.name, value
 
 
 LARGEST = 512

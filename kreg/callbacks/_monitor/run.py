@@ -1,4 +1,4 @@
-"""One run of `fit` that is being monitored."""
+"""When a monitor reads the weights during one `fit`, and what it logs."""
 
 import math
 import warnings
@@ -9,15 +9,15 @@ import keras
 from keras import ops
 
 from kreg.binding.loss_parts import LossParts
-from kreg.callbacks._monitor.log import RunLog
+from kreg.callbacks._monitor.log import RunLog, model_figures
 from kreg.statistics import Finding, Reading, check
 from kreg.statistics.reader import Reader, WeightsBefore
 
 
 class IntervalLosses:
-    """Means over the samples since the last time, not since the epoch began.
+    """Mean data losses over the samples since the last reading.
 
-    `fit` logs running means of an epoch, in which a change shows late.
+    `fit` logs means since the epoch began, in which a change shows late.
     """
 
     def __init__(self) -> None:
@@ -28,25 +28,25 @@ class IntervalLosses:
         self._total, self._count = 0.0, 0.0
 
     def data_loss(self, model: keras.Model) -> float | None:
-        """The mean data loss since the last call; None if it is not known."""
+        """The mean since the last call; None where the model records none."""
         for metric in model.metrics:
             if isinstance(metric, LossParts):
                 total, count = metric.data_loss_sum()
-                share, samples = total - self._total, count - self._count
+                loss, samples = total - self._total, count - self._count
                 self._total, self._count = total, count
-                return share / samples if samples > 0 else None
+                return loss / samples if samples > 0 else None
         return None
 
 
 class MonitoredRun:
-    """Knows when to read the weights, reads them and logs what it finds.
+    """Reads the weights when it is time, logs them and warns of mistakes.
 
     Args:
         log: where to write.
         every: every how many batches to read; None for the ends of epochs
             alone.
         params: what Keras tells callbacks of this `fit`: how many `epochs`, and
-            how many `steps` an epoch has if that is known.
+            how many `steps` an epoch has, or None.
         reader: what reads the weights.
         check: whether to warn of what `kreg.check` finds.
     """
@@ -78,7 +78,7 @@ class MonitoredRun:
             self._add(model, self._read(model, None))
 
     def begin_epoch(self) -> None:
-        """Count the batches of an epoch."""
+        """Begin to count the batches of an epoch."""
         self._epoch_start = self._batches
         self._losses.begin_epoch()
 
@@ -125,12 +125,14 @@ class MonitoredRun:
         last = self._last
         if last is None or last.step != _step(model):
             # Where batches are read too, their losses make the curve.
-            known = None if self._every else data_loss
-            last = self._add(model, self._read(model, known))
+            epoch_loss = None if self._every else data_loss
+            last = self._add(model, self._read(model, epoch_loss))
         if self._first_epoch and data_loss and math.isfinite(data_loss):
             self._tell(check(model, data_loss=data_loss))
         self._first_epoch = False
-        figures = _figures(last)
+        figures = model_figures(last)
+        # `fit` logs the penalty itself, as the mean over the epoch.
+        del figures["penalty"]
         if data_loss is not None and "val_data_loss" in logs:
             gap = logs["val_data_loss"] - data_loss
             self.log.add_points(last.step, {"kreg/generalization_gap": gap})
@@ -138,9 +140,9 @@ class MonitoredRun:
         return figures
 
     def end(self, model: keras.Model) -> None:
-        """Log the weights that training leaves, if they are others."""
+        """Log the weights that training leaves, if they were not logged yet."""
         reading = self._read(model, None)
-        if self._last is None or _prints(reading) != _prints(self._last):
+        if self._last is None or _state(reading) != _state(self._last):
             self._add(model, reading)
         self.log.end(reading.step)
 
@@ -197,23 +199,7 @@ def _step(model: keras.Model) -> int:
     return int(ops.convert_to_numpy(model.optimizer.iterations))
 
 
-def _figures(reading: Reading) -> dict[str, float]:
-    names = (
-        "sparsity",
-        "near_zero",
-        "l1_norm",
-        "l2_norm",
-        "max_norm",
-        "dead_units",
-        "penalty_share",
-        "update_ratio",
-        "optimality",
-    )
-    figures = {name: getattr(reading, name) for name in names}
-    return {name: v for name, v in figures.items() if v is not None}
-
-
-def _prints(reading: Reading) -> Any:
+def _state(reading: Reading) -> Any:
     """Equal for readings of one step and of equal weights, with NaN or not."""
     return reading.step, [
         (w.path, w.zeros, str(w.l1_norm), str(w.l2_norm), str(w.max_norm))

@@ -1,4 +1,4 @@
-"""What decides how far a strength moves."""
+"""How far a strength moves towards a sparsity: at first, and then."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,12 +26,12 @@ def first_log_factor(
     sparsity: Callable[[Sequence[Tensor]], float],
     target: float,
 ) -> float:
-    """By what to multiply strengths to reach a sparsity in some updates.
+    """The factor for strengths that reaches a sparsity in some updates.
 
-    It is what one proximal step as long as all of these updates together
-    would need: as if the data were indifferent to the weights. So it is a low
-    estimate where there are many updates, and of the right scale where there
-    are few. To a factor of 2.
+    It is the factor with which one proximal step, as long as all updates
+    together, reaches the sparsity: as if no gradient resisted. So it is too
+    low where there are many updates, and of the right size where there are
+    few. It is a power of 2.
 
     Args:
         variables: the weights, bound to their model.
@@ -95,7 +95,7 @@ A training that ends up to 2 % early has its last tenth from there on.
 """
 
 SEEN = 0.02
-"""Where fewer are zero than this, nothing is known of the response yet."""
+"""A sparsity below which a strength has not shown its effect yet."""
 
 # A strength at rest stays in a band of this width, in logarithms:
 # a little less than 5 %.

@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kreg.files.atomic import write_whole
+
 
 class MultiplierBackup:
     """The multipliers at the end of the last epochs, by optimizer iteration.
@@ -31,9 +33,8 @@ class MultiplierBackup:
         entries = [e for e in self._entries() if e[0] < iteration]
         entries.append((iteration, list(multipliers)))
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(self._path.name + ".new")
-        temporary.write_text(json.dumps(entries[-self._KEPT :]))
-        os.replace(temporary, self._path)
+        content = json.dumps(entries[-self._KEPT :]).encode()
+        write_whole(self._path, lambda file: file.write(content))
 
     def remove(self) -> None:
         """Delete the file; none is no error."""

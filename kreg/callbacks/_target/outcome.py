@@ -1,9 +1,10 @@
-"""Whether a target is met: ending there, or telling why it is missed."""
+"""Whether a sparsity is near its target, and why it is not."""
 
 import warnings
 from collections.abc import Iterable
 
-from kreg.callbacks._target.steering import Steering, TrainingProgress
+from kreg.callbacks._target.steering import Steering
+from kreg.callbacks._target.training_progress import TrainingProgress
 
 # The last part of a training, within its last epoch, in which it may end.
 _WINDOW = 0.02
@@ -30,8 +31,8 @@ def have_arrived(steerings: Iterable[Steering], progress: float) -> bool:
     left = min(max((1.0 - progress) / _WINDOW, 0.0), 1.0)
     allowed = _LAST_MISS + (_FIRST_MISS - _LAST_MISS) * left
     return all(
-        abs(s.sparsity - s.target) * s.share.total
-        <= allowed * s.share.total + 0.5
+        abs(s.sparsity - s.target) * s.weights.total
+        <= allowed * s.weights.total + 0.5
         for s in steerings
     )
 
@@ -45,7 +46,7 @@ def warn_missed(steering: Steering, reason: str) -> None:
 
 
 def warn_out_of_reach(steering: Steering, reason: str) -> None:
-    """Warn during training that it will."""
+    """Warn during training that it will end away from the target."""
     _warn(steering, "is out of reach", reason)
 
 
@@ -78,7 +79,7 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
 
 
 def bound_reason(steering: Steering) -> str:
-    """That the multiplier is as high or as low as it may be."""
+    """The reason where the multiplier is as high or as low as it may be."""
     lowest, highest = steering.bounds
     if steering.sparsity < steering.target:
         return (
@@ -92,7 +93,11 @@ def bound_reason(steering: Steering) -> str:
 
 
 def possible_reason(possible: float) -> str:
-    """That penalties leave too many weights alone."""
+    """The reason where penalties leave too many weights alone.
+
+    Args:
+        possible: the fraction of entries or units that they act on.
+    """
     return (
         f"penalties act on no more than {possible:.4f} of it: the others have "
         "a penalty factor of 0"
@@ -102,7 +107,7 @@ def possible_reason(possible: float) -> str:
 def _warn(steering: Steering, verdict: str, reason: str) -> None:
     warnings.warn(
         f"TargetSparsity({steering.target:g}) {verdict} in "
-        f"`{steering.share.name}`, because {reason}. Its sparsity is "
+        f"`{steering.weights.name}`, because {reason}. Its sparsity is "
         f"{steering.sparsity:.4f}.",
         stacklevel=3,
     )

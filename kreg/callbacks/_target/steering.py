@@ -1,8 +1,7 @@
 """One sparsity that is steered to a target."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
@@ -14,7 +13,7 @@ from kreg.callbacks._target.controller import (
     StrengthController,
     first_log_factor,
 )
-from kreg.callbacks._target.zero_counts import Share
+from kreg.callbacks._target.steered_weights import SteeredWeights
 from kreg.regularizers import Penalty
 
 
@@ -103,59 +102,6 @@ def _numbers(strengths: dict[str, Tensor | float]) -> dict[str, float]:
     }
 
 
-# Where the length of an epoch is not known yet: after so many batches half of
-# it is taken to be done.
-_HALF = 1000
-
-
-class TrainingProgress:
-    """The part of `fit` that is done, in [0, 1], from epoch and batch alone.
-
-    Args:
-        params: what Keras tells callbacks: `epochs`, and `steps` per epoch,
-            None for a generator of unknown length. It is learned then from
-            the first epoch, in which progress is a guess.
-    """
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._epochs: int = params["epochs"]
-        self._steps: int | None = params.get("steps")
-        self._epoch = self._batches = 0
-
-    @property
-    def now(self) -> float:
-        """The progress."""
-        if self._steps is None:
-            part = self._batches / (self._batches + _HALF)
-        else:
-            part = min(self._batches / self._steps, 1.0)
-        return min((self._epoch + part) / self._epochs, 1.0)
-
-    @property
-    def batches(self) -> int | None:
-        """The number of batches in all epochs; None if it is not known."""
-        return None if self._steps is None else self._epochs * self._steps
-
-    @property
-    def is_last_epoch(self) -> bool:
-        """Whether no epoch is to follow."""
-        return self._epoch == self._epochs - 1
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Note that an epoch begins."""
-        self._epoch, self._batches = epoch, 0
-
-    def end_batch(self, batch: int) -> int:
-        """Note that a batch is done; return how many are new since the last."""
-        before, self._batches = self._batches, batch + 1
-        return self._batches - before
-
-    def end_epoch(self) -> None:
-        """Note that the epoch is over, however long it was."""
-        if self._steps is None and self._batches:
-            self._steps = self._batches
-
-
 # Updates without a penalty before the first strength is chosen: an adaptive
 # optimizer has to see the size of gradients.
 _LISTENING = 5
@@ -164,10 +110,10 @@ _PATIENCE = 0.05
 
 
 class Steering:
-    """Steers the sparsity of what a share's penalties act on.
+    """Steers the sparsity of some weights to a target.
 
     Args:
-        share: the penalties, and what is counted.
+        weights: the weights, with their penalties.
         bounds: the lowest and the highest multiplier.
         variables: all weights that are looked at, in order.
         target: the sparsity to end with.
@@ -175,17 +121,17 @@ class Steering:
 
     def __init__(
         self,
-        share: Share,
+        weights: SteeredWeights,
         bounds: tuple[float, float],
         variables: Sequence[keras.Variable],
         target: float,
     ) -> None:
-        self.share = share
+        self.weights = weights
         self.bounds = bounds
         self.target = target
         self.sparsity = self.desired = 0.0
         self.has_acted = False
-        self._penalties = SteeredPenalties(share.penalties, bounds)
+        self._penalties = SteeredPenalties(weights.penalties, bounds)
         self._variables = variables
         self._controller: StrengthController | None = None
         self._idle_since: int | None = None
@@ -195,8 +141,8 @@ class Steering:
     @property
     def has_reached(self) -> bool:
         """Whether it is within half a point, rounded to whole entries."""
-        away = abs(self.target - self.sparsity) * self.share.total
-        return away <= 0.005 * self.share.total + 1.0
+        away = abs(self.target - self.sparsity) * self.weights.total
+        return away <= 0.005 * self.weights.total + 1.0
 
     @property
     def is_bounded(self) -> bool:
@@ -209,14 +155,14 @@ class Steering:
 
     def read(self, zeros: int) -> None:
         """Take over how many entries or units are zero."""
-        self.sparsity = zeros / self.share.total
+        self.sparsity = zeros / self.weights.total
 
     def begin(self, progress: float, step: int, zeros: int) -> None:
-        """Go on with strengths that were found before, or without any."""
+        """Go on with strengths that were steered before, or without any."""
         self.read(zeros)
         self.desired = self.sparsity
-        found = self._penalties.were_steered and self.sparsity > SEEN
-        if found or self.sparsity >= self.target / 2:
+        goes_on = self._penalties.were_steered and self.sparsity > SEEN
+        if goes_on or self.sparsity >= self.target / 2:
             self._start(progress)
         else:
             self._idle_since = step
@@ -267,7 +213,7 @@ class Steering:
 
     def _start(self, progress: float) -> None:
         self._controller = StrengthController(
-            self.target, progress, self.sparsity, 1.0 / self.share.total
+            self.target, progress, self.sparsity, 1.0 / self.weights.total
         )
 
     def _wants_back(self, change: float) -> bool:
@@ -280,19 +226,19 @@ class Steering:
         updates: int,
         count: Callable[[Sequence[Tensor]], int],
     ) -> float:
-        members = self.share.members
+        members = self.weights.members
         strengths = {
             penalty: self._penalties.strengths(penalty, step)
-            for penalty in self.share.penalties
+            for penalty in self.weights.penalties
         }
         chosen = [self._variables[i] for i in members]
 
         def sparsity(values: Sequence[Tensor]) -> float:
-            given = dict(zip(members, values, strict=True))
+            replaced = dict(zip(members, values, strict=True))
             every = range(len(self._variables))
             return (
-                count([given.get(i, self._variables[i]) for i in every])
-                / self.share.total
+                count([replaced.get(i, self._variables[i]) for i in every])
+                / self.weights.total
             )
 
         return first_log_factor(

@@ -1,23 +1,18 @@
-"""What is counted for a target, and which penalties it is counted for."""
+"""Counting exact zeros: the entries of weights, or the units of layers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import ops
-from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
-from kreg.binding import BoundPenalty
-from kreg.binding.binding import is_suspended
-from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
-from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.statistics.compilation import compiled
-from kreg.statistics.figures import dead_groups
-from kreg.statistics.rows import distinct_paths, rows_of
+from kreg.statistics.measures import dead_groups
+from kreg.statistics.rows import rows_of
 
 Counter = Callable[[Sequence[Tensor]], Tensor]
 
@@ -72,30 +67,31 @@ def units_of(
     kernels for the same units.
     """
     places = {id(variables[i]): i for i in members}
-    found: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
+    fed: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
     for row in rows_of(model):
         place = places.get(id(row.variable))
         if place is not None and row.units is not None:
             key = (row.layer, row.units.count)
-            found.setdefault(key, []).append((place, row.units))
+            fed.setdefault(key, []).append((place, row.units))
     return [
         Countable(
-            tuple(place for place, _ in fed),
-            tuple(groups for _, groups in fed),
+            tuple(place for place, _ in kernels),
+            tuple(groups for _, groups in kernels),
             count,
         )
-        for (_, count), fed in found.items()
+        for (_, count), kernels in fed.items()
     ]
 
 
 def counter(parts: Sequence[Sequence[Countable]]) -> Counter:
-    """What counts the zeros of each part, an int32 vector.
+    """A function that counts the zeros of several parts.
 
     Args:
-        parts: for each number wanted, what counts towards it.
+        parts: for each part, what is counted in it.
 
     Returns:
-        A function of the values of all weights, in their order.
+        A function of the values of all weights, in their order, that returns
+        an int32 vector.
     """
 
     def counts(values: Sequence[Tensor]) -> Tensor:
@@ -116,125 +112,3 @@ def counting(
 
 def _count(mask: Tensor) -> Tensor:
     return ops.sum(ops.cast(mask, "int32"))
-
-
-@dataclass(frozen=True)
-class Share:
-    """The penalties that move together, and what they act on.
-
-    Args:
-        name: what is counted, for messages.
-        penalties: the penalties.
-        members: the places of their weights in the list of all.
-        countables: what is counted in those.
-    """
-
-    name: str
-    penalties: tuple[Penalty, ...]
-    members: tuple[int, ...]
-    countables: tuple[Countable, ...]
-
-    @property
-    def total(self) -> int:
-        """How many entries or units there are."""
-        return sum(countable.count for countable in self.countables)
-
-
-def shares_of(
-    model: keras.Model,
-    owners: dict[Penalty, list[keras.Variable]],
-    *,
-    units: bool,
-    per_layer: bool,
-) -> tuple[list[keras.Variable], list[Share]]:
-    """All weights that are looked at, and the shares that they fall into.
-
-    Args:
-        model: the model.
-        owners: the penalties, with the weights that each acts on.
-        units: whether units are counted; then only weights that feed units
-            count, and only their penalties are steered.
-        per_layer: whether each penalty is a share of its own.
-    """
-    if units:
-        owners = _feeding_units(model, owners)
-    variables = [v for owned in owners.values() for v in owned]
-    places = {id(variable): i for i, variable in enumerate(variables)}
-    paths = distinct_paths(variables)
-    together = [[p] for p in owners] if per_layer else [list(owners)]
-    shares = []
-    for penalties in together if owners else []:
-        members = [places[id(v)] for p in penalties for v in owners[p]]
-        countables = (
-            units_of(model, variables, members)
-            if units
-            else entries_of(variables, members)
-        )
-        name = paths[members[0]] if per_layer else model.name
-        shares.append(
-            Share(name, tuple(penalties), tuple(members), tuple(countables))
-        )
-    return variables, shares
-
-
-def _feeding_units(
-    model: keras.Model, owners: dict[Penalty, list[keras.Variable]]
-) -> dict[Penalty, list[keras.Variable]]:
-    feeding = {}
-    for penalty, variables in owners.items():
-        units = units_of(model, variables, range(len(variables)))
-        members = sorted({i for u in units for i in u.members})
-        if members:
-            feeding[penalty] = [variables[i] for i in members]
-    return feeding
-
-
-_TINY = 1e-6
-
-
-def zeroed_variables(
-    owners: Mapping[StrengthRegularizer, list[keras.Variable]],
-) -> dict[Penalty, list[keras.Variable]]:
-    """What each penalty can make zero; those that make no zeros are left out.
-
-    Frozen weights and those under `freeze_support` are left out too.
-    """
-    zeroed = {
-        penalty: [
-            v
-            for v in variables
-            if v.trainable
-            and not is_suspended(v)
-            and np.asarray(ops.convert_to_numpy(would_be_zero(v))).any()
-        ]
-        for penalty, variables in owners.items()
-        if isinstance(penalty, Penalty)
-    }
-    return {p: variables for p, variables in zeroed.items() if variables}
-
-
-def would_be_zero(variable: keras.Variable) -> Tensor:
-    """Whether its penalty makes each entry zero if it is strong enough.
-
-    Asks for the proximal step of a tiny weight, where every strength that is
-    not 0 is 1: L2 shrinks it, L1 makes it zero, and a penalty factor of 0
-    leaves it alone.
-
-    Args:
-        variable: a weight with a bound kreg penalty.
-
-    Returns:
-        A boolean tensor of its shape.
-    """
-    bound: BoundPenalty = variable.regularizer
-    penalty = bound.penalty
-    w = ops.full(variable.shape, _TINY, "float32")
-    strengths = {
-        name: 1.0 if _may_act(getattr(penalty, name)) else 0.0
-        for name in penalty.strength_names()
-    }
-    return ops.equal(penalty.proximal_step(w, 1.0, strengths, bound.groups), 0)
-
-
-def _may_act(strength: float | LearningRateSchedule) -> bool:
-    return isinstance(strength, LearningRateSchedule) or strength > 0.0

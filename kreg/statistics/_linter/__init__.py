@@ -1,3 +1,3 @@
-"""What `kreg.check` looks for, and what it must know to tell."""
+"""The rules of `kreg.check`, and the facts about a model that they ask for."""
 
 __all__: list[str] = []

@@ -1,13 +1,14 @@
 """A linter for a model's regularization."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
 from kreg._arguments import built_model, positive_integer, real_number
-from kreg.statistics._linter.facts import Fault, ModelFacts
-from kreg.statistics._linter.rules import RULES
+from kreg.statistics._linter.model_facts import Fault, ModelFacts
+from kreg.statistics._linter.rules import RULES, Rule
 
 _SHOWN = 3
 
@@ -56,21 +57,7 @@ def check(
     callable.
 
     Rules, each with the weights that it is about:
-    - `attribute-without-effect`: `layer.kernel_regularizer` was set after the
-      layer was built, so the kernel does not have it.
-    - `regularizer-not-saved`: `layer.kernel.regularizer` was set, but not the
-      layer's attribute, which is what Keras saves.
-    - `frozen-weight`: a regularizer on a weight that is not trained.
-    - `no-exact-zeros`: a penalty that makes zeros under an optimizer that
-      makes none.
-    - `averages-undo-zeros`: `use_ema` replaces weights with exact zeros by
-      moving averages.
-    - `l2-and-weight-decay`: both shrink the same weight.
-    - `l2-before-batch-norm`: L2 on a kernel whose scale a BatchNormalization
-      takes out.
-    - `ftrl-first-step`: `Ftrl` is about to replace weights that are not 0.
-    - `zero-at-the-end`: a schedule or multiplier switches a penalty off.
-    - `penalty-exceeds-loss`: with `data_loss`, the penalties are larger.
+    {rules}
 
     Args:
         model: a built `keras.Model`, compiled or not, bound or not. What
@@ -112,12 +99,29 @@ def check(
         data_loss = real_number("data_loss", data_loss)
     facts = ModelFacts(model, steps, data_loss)
     findings: list[Finding] = []
-    for name, rule in RULES.items():
+    for rule in RULES:
         alike: dict[str, list[Fault]] = {}
-        for fault in rule(facts):
+        for fault in rule.faults(facts):
             alike.setdefault(fault.message, []).append(fault)
-        findings.extend(_finding(name, faults) for faults in alike.values())
+        findings.extend(
+            _finding(rule.name, faults) for faults in alike.values()
+        )
     return tuple(findings)
+
+
+def _listed(rule: Rule) -> str:
+    """A rule as a line of the list in the documentation of `check`."""
+    return textwrap.fill(
+        f"- `{rule.name}`: {rule.summary}",
+        width=79,
+        initial_indent="    ",
+        subsequent_indent="      ",
+    )
+
+
+check.__doc__ = (check.__doc__ or "").replace(
+    "    {rules}", "\n".join(map(_listed, RULES))
+)
 
 
 def _finding(rule: str, faults: Sequence[Fault]) -> Finding:

@@ -1,14 +1,14 @@
-"""The table of rules: a name for each, in the order of the findings."""
+"""The table of the linter's rules, in the order of the findings."""
 
 from collections.abc import Callable, Iterator
-from types import MappingProxyType
+from dataclasses import dataclass
 
-from kreg.statistics._linter.attribute_rules import (
+from kreg.statistics._linter.model_facts import Fault, ModelFacts
+from kreg.statistics._linter.placement_rules import (
     attribute_without_effect,
     frozen_weight,
     regularizer_not_saved,
 )
-from kreg.statistics._linter.facts import Fault, ModelFacts
 from kreg.statistics._linter.shrinkage_rules import (
     l2_and_weight_decay,
     l2_before_batch_norm,
@@ -23,19 +23,73 @@ from kreg.statistics._linter.zero_rules import (
     no_exact_zeros,
 )
 
-Rule = Callable[[ModelFacts], Iterator[Fault]]
 
-RULES: MappingProxyType[str, Rule] = MappingProxyType(
-    {
-        "attribute-without-effect": attribute_without_effect,
-        "regularizer-not-saved": regularizer_not_saved,
-        "frozen-weight": frozen_weight,
-        "no-exact-zeros": no_exact_zeros,
-        "averages-undo-zeros": averages_undo_zeros,
-        "l2-and-weight-decay": l2_and_weight_decay,
-        "l2-before-batch-norm": l2_before_batch_norm,
-        "ftrl-first-step": ftrl_first_step,
-        "zero-at-the-end": zero_at_the_end,
-        "penalty-exceeds-loss": penalty_exceeds_loss,
-    }
+@dataclass(frozen=True)
+class Rule:
+    """A mistake that `kreg.check` looks for.
+
+    Args:
+        name: the name that its findings bear.
+        summary: what the mistake is, for the documentation of `kreg.check`.
+        faults: yields the faults of the weights of a model.
+    """
+
+    name: str
+    summary: str
+    faults: Callable[[ModelFacts], Iterator[Fault]]
+
+
+RULES = (
+    Rule(
+        "attribute-without-effect",
+        "`layer.kernel_regularizer` was set after the layer was built, so the "
+        "kernel does not have it.",
+        attribute_without_effect,
+    ),
+    Rule(
+        "regularizer-not-saved",
+        "`layer.kernel.regularizer` was set, but not the layer's attribute, "
+        "which is what Keras saves.",
+        regularizer_not_saved,
+    ),
+    Rule(
+        "frozen-weight",
+        "a regularizer on a weight that is not trained.",
+        frozen_weight,
+    ),
+    Rule(
+        "no-exact-zeros",
+        "a penalty that makes zeros under an optimizer that makes none.",
+        no_exact_zeros,
+    ),
+    Rule(
+        "averages-undo-zeros",
+        "`use_ema` replaces weights with exact zeros by moving averages.",
+        averages_undo_zeros,
+    ),
+    Rule(
+        "l2-and-weight-decay",
+        "both shrink the same weight.",
+        l2_and_weight_decay,
+    ),
+    Rule(
+        "l2-before-batch-norm",
+        "L2 on a kernel whose scale a BatchNormalization takes out.",
+        l2_before_batch_norm,
+    ),
+    Rule(
+        "ftrl-first-step",
+        "`Ftrl` is about to replace weights that are not 0.",
+        ftrl_first_step,
+    ),
+    Rule(
+        "zero-at-the-end",
+        "a schedule or multiplier switches a penalty off.",
+        zero_at_the_end,
+    ),
+    Rule(
+        "penalty-exceeds-loss",
+        "with `data_loss`, the penalties are larger.",
+        penalty_exceeds_loss,
+    ),
 )

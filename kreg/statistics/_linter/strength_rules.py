@@ -1,17 +1,17 @@
-"""Strengths that are too large, or zero at the end."""
+"""Rules about strengths that are too large, or 0 at the end."""
 
 from collections.abc import Iterator
 from functools import partial
 
-from kreg.foreign_objects import answer, attribute, number
+from kreg.foreign_objects import attribute_or_none, float_or_nan, result_or_none
 from kreg.layers.axes import layouts_of
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
-from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
 from kreg.statistics._penalties import weight_penalty
 
 
 def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
-    """A strength that is 0 at the end, though it is steered."""
+    """A schedule or multiplier that makes a strength 0 at the end."""
     ramp = max(1, (model.course.steps or 2000) // 2)
     for weight in model.weights:
         penalty = weight.regularizer
@@ -63,14 +63,16 @@ def penalty_exceeds_loss(model: ModelFacts) -> Iterator[Fault]:
 
 
 def _penalties(model: ModelFacts) -> Iterator[tuple[WeightFacts, float]]:
-    step = attribute(attribute(model.model, "optimizer"), "iterations")
+    step = attribute_or_none(
+        attribute_or_none(model.model, "optimizer"), "iterations"
+    )
     step = 0 if step is None else step
     layouts = layouts_of(model.model)
     for weight in model.weights:
         if weight.is_penalized:
             layout = layouts.get(id(weight.variable))
             penalty = partial(weight_penalty, weight.variable, layout, step)
-            yield weight, number(answer(penalty))
+            yield weight, float_or_nan(result_or_none(penalty))
 
 
 def _fix(model: ModelFacts, largest: WeightFacts, factor: float) -> str:

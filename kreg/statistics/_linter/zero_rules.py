@@ -1,4 +1,4 @@
-"""Zeros that will not come, and zeros that will not stay."""
+"""Rules about exact zeros: those that never come, and those that get lost."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,16 +6,16 @@ from functools import partial
 import keras
 from keras import ops
 
-from kreg.foreign_objects import answer, attribute, number
+from kreg.foreign_objects import attribute_or_none, float_or_nan, result_or_none
 from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers import Penalty
-from kreg.statistics._linter.acting_optimizer import ActingOptimizer
-from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter.weight_optimizer import WeightOptimizer
 from kreg.statistics.rows import keras_strengths
 
 
 def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
-    """A penalty that makes zeros, where the gradient carries it."""
+    """A penalty that makes zeros in its proximal step, which nobody takes."""
     for weight in model.weights:
         optimizer = weight.optimizer
         if optimizer is None or not weight.is_penalized:
@@ -52,14 +52,14 @@ def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
 
 
 def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
-    """Moving averages that take the place of weights with exact zeros."""
+    """Moving averages that replace weights with exact zeros."""
     for weight in model.weights:
         optimizer = weight.optimizer
         if (
             optimizer is None
             or optimizer.applies_penalties
             or not weight.trained
-            or not attribute(optimizer.optimizer, "use_ema")
+            or not attribute_or_none(optimizer.optimizer, "use_ema")
         ):
             continue
         if _keeps_zeros(weight):
@@ -82,27 +82,32 @@ def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
 
 
 def _keeps_zeros(weight: WeightFacts) -> bool:
-    """Whether a constraint says which entries it keeps, and not all of them."""
-    kept = attribute(weight.variable.constraint, "kept")
+    """Whether the constraint of a weight keeps some of its entries at 0."""
+    kept = attribute_or_none(weight.variable.constraint, "kept")
     if not callable(kept):
         return False
     ones = ops.ones(weight.variable.shape, weight.variable.dtype)
-    stay = answer(lambda: ops.convert_to_numpy(kept(ones)))
+    stay = result_or_none(lambda: ops.convert_to_numpy(kept(ones)))
     return stay is not None and bool((stay == 0).any())
 
 
-def _proximal(optimizer: ActingOptimizer) -> str:
-    """The same optimizer in a ProximalOptimizer, if that takes it."""
-    parts = attribute(optimizer.unscaled, "optimizers") or [optimizer.optimizer]
-    overwrites = any(attribute(p, "ema_overwrite_frequency") for p in parts)
-    known = (
-        answer(partial(effective_step_rule, optimizer.optimizer)) is not None
+def _proximal(optimizer: WeightOptimizer) -> str:
+    """Code that wraps the optimizer, or Adam where it cannot be wrapped."""
+    parts = attribute_or_none(optimizer.unscaled, "optimizers") or [
+        optimizer.optimizer
+    ]
+    overwrites = any(
+        attribute_or_none(p, "ema_overwrite_frequency") for p in parts
     )
-    inner = optimizer.unscaled_code if known and not overwrites else '"adam"'
+    takes = (
+        result_or_none(partial(effective_step_rule, optimizer.optimizer))
+        is not None
+    )
+    inner = optimizer.unscaled_code if takes and not overwrites else '"adam"'
     return f"`kreg.ProximalOptimizer({inner})`"
 
 
-def _without_averages(optimizer: ActingOptimizer) -> str:
+def _without_averages(optimizer: WeightOptimizer) -> str:
     if optimizer.code is None:
         return "leave out `use_ema`, or "
     return f"set `{optimizer.code}.use_ema = False`, or "
@@ -110,9 +115,9 @@ def _without_averages(optimizer: ActingOptimizer) -> str:
 
 def _replacement(model: ModelFacts, weight: WeightFacts) -> str:
     strengths = keras_strengths(weight.regularizer)
-    given = ", ".join(f"{n}={value:.6g}" for n, value in strengths.items())
+    arguments = ", ".join(f"{n}={value:.6g}" for n, value in strengths.items())
     name = "L1" if len(strengths) == 1 else "L1L2"
-    return f"set `{model.setting(weight, f'kreg.{name}({given})')}`"
+    return f"set `{model.setting(weight, f'kreg.{name}({arguments})')}`"
 
 
 def ftrl_first_step(model: ModelFacts) -> Iterator[Fault]:
@@ -123,8 +128,11 @@ def ftrl_first_step(model: ModelFacts) -> Iterator[Fault]:
         ftrl = weight.optimizer.optimizer
         if (
             not isinstance(ftrl, keras.optimizers.Ftrl)
-            or number(attribute(ftrl, "iterations")) != 0.0
-            or not number(attribute(ftrl, "initial_accumulator_value")) > 0.0
+            or float_or_nan(attribute_or_none(ftrl, "iterations")) != 0.0
+            or not float_or_nan(
+                attribute_or_none(ftrl, "initial_accumulator_value")
+            )
+            > 0.0
             or weight.zeros is None
             or weight.zeros.all()
         ):

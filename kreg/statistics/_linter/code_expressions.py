@@ -1,4 +1,4 @@
-"""How a user reaches a layer or a weight of a model in code."""
+"""Code that reaches a layer or a weight of a model, for the fixes."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kreg.foreign_objects import attribute
+from kreg.foreign_objects import attribute_or_none
 
 Step = tuple[str, keras.layers.Layer]
 
@@ -16,22 +16,25 @@ def layer_expressions(model: keras.Model) -> dict[int, str]:
 
     Layers that no public attribute leads to are left out.
     """
-    found = {id(model): "model"}
+    codes = {id(model): "model"}
     waiting = deque([model])
     while waiting:
         layer = waiting.popleft()
         for code, child in _children(layer):
-            if id(child) not in found:
-                found[id(child)] = f"{found[id(layer)]}.{code}"
+            if id(child) not in codes:
+                codes[id(child)] = f"{codes[id(layer)]}.{code}"
                 waiting.append(child)
-    return found
+    return codes
 
 
 def public_name(
     layer: keras.layers.Layer, thing: Any, guess: str
 ) -> str | None:
-    """The public attribute of a layer that is `thing`; `guess` goes first."""
-    if attribute(layer, guess) is thing:
+    """The name of the public attribute of a layer that holds `thing`.
+
+    `guess` is tried first; None where no attribute holds it.
+    """
+    if attribute_or_none(layer, guess) is thing:
         return guess
     names = (n for n, value in _public_attributes(layer) if value is thing)
     return next(names, None)
@@ -39,7 +42,7 @@ def public_name(
 
 def _children(layer: keras.layers.Layer) -> Iterator[Step]:
     if isinstance(layer, keras.Model):
-        layers = list(attribute(layer, "layers") or ())
+        layers = list(attribute_or_none(layer, "layers") or ())
         times = Counter(child.name for child in layers)
         for child in layers:
             if times[child.name] == 1:

@@ -1,4 +1,4 @@
-"""What the rules of `check` ask of a model, gathered once."""
+"""The facts about a model and its weights that rules of `check` ask for."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,25 +11,28 @@ from keras import ops
 from kreg._keras_private import flatten_layers, own_variables
 from kreg._types import Tensor
 from kreg.binding.binding import is_suspended, own_regularizer
-from kreg.foreign_objects import answer, attribute
+from kreg.foreign_objects import attribute_or_none, result_or_none
 from kreg.layers.regularizer_attributes import attribute_of
 from kreg.regularizers import Penalty
-from kreg.statistics._linter.acting_optimizer import (
-    ActingOptimizer,
-    acting_optimizer,
+from kreg.statistics._linter.code_expressions import (
+    layer_expressions,
+    public_name,
 )
-from kreg.statistics._linter.expressions import layer_expressions, public_name
-from kreg.statistics._linter.strengths import (
-    Course,
+from kreg.statistics._linter.penalty_effects import (
     makes_zeros,
     shrinks_in_proportion,
+)
+from kreg.statistics._linter.schedule_course import ScheduleCourse
+from kreg.statistics._linter.weight_optimizer import (
+    WeightOptimizer,
+    optimizer_of_weight,
 )
 from kreg.statistics.rows import distinct_paths, keras_strengths
 
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """What one rule has against one weight.
+    """A mistake that a rule sees in one weight.
 
     Args:
         path: the path of the weight.
@@ -53,8 +56,9 @@ class WeightFacts:
         path: its distinct path.
         regularizer: the user's own; None without one.
         trained: whether `fit` would train it.
-        suspended: whether `kreg.freeze_support` has put its penalty off.
-        optimizer: what updates it; None where that is not known.
+        suspended: whether `kreg.freeze_support` has switched its penalty off.
+        optimizer: what updates it; None without an optimizer, and where it
+            cannot be told.
     """
 
     variable: keras.Variable
@@ -63,7 +67,7 @@ class WeightFacts:
     regularizer: Any
     trained: bool
     suspended: bool
-    optimizer: ActingOptimizer | None
+    optimizer: WeightOptimizer | None
 
     @property
     def is_penalized(self) -> bool:
@@ -80,16 +84,16 @@ class WeightFacts:
     @cached_property
     def zeros(self) -> Tensor | None:
         """Which of its entries are exactly 0; None where it cannot be told."""
-        return answer(lambda: ops.convert_to_numpy(self.variable) == 0)
+        return result_or_none(lambda: ops.convert_to_numpy(self.variable) == 0)
 
 
 class ModelFacts:
-    """A model as the rules see it.
+    """A model as the rules see it, each fact worked out once.
 
     Args:
         model: the model.
-        steps: the planned number of updates; None if not known.
-        data_loss: the loss without penalties; None if not known.
+        steps: the planned number of updates, or None.
+        data_loss: the loss without penalties, or None.
     """
 
     def __init__(
@@ -97,7 +101,7 @@ class ModelFacts:
     ) -> None:
         self.model = model
         self.data_loss = data_loss
-        self.course = Course(steps)
+        self.course = ScheduleCourse(steps)
         self.layers = flatten_layers(model)
         self.weights = tuple(_weights(model, self.layers))
         self._zeros: dict[tuple[int, tuple[int, ...]], bool] = {}
@@ -173,8 +177,10 @@ def _weights(
         for variable in own_variables(layer):
             owners.setdefault(id(variable), (variable, layer))
     paths = distinct_paths(variable for variable, _ in owners.values())
-    trained = {id(v) for v in attribute(model, "trainable_weights") or ()}
-    optimizer = attribute(model, "optimizer")
+    trained = {
+        id(v) for v in attribute_or_none(model, "trainable_weights") or ()
+    }
+    optimizer = attribute_or_none(model, "optimizer")
     for path, (variable, layer) in zip(paths, owners.values(), strict=True):
         yield WeightFacts(
             variable,
@@ -183,5 +189,5 @@ def _weights(
             own_regularizer(variable),
             id(variable) in trained,
             is_suspended(variable),
-            acting_optimizer(variable, optimizer),
+            optimizer_of_weight(variable, optimizer),
         )

@@ -8,21 +8,21 @@ import keras
 
 from kreg._keras_private import chosen_optimizer
 from kreg.binding.binding import BoundRegularizer, PenaltyApplier
-from kreg.foreign_objects import answer
+from kreg.foreign_objects import result_or_none
 
 _WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
 
 
 @dataclass(frozen=True)
-class ActingOptimizer:
-    """What updates a weight, and how a user reaches it.
+class WeightOptimizer:
+    """The optimizer that updates a weight, and code that reaches it.
 
     Args:
-        optimizer: what computes the updates, without what is wrapped around.
+        optimizer: what computes the updates, without any wrapper.
         code: code that gives it; None where there is none.
-        applies_penalties: whether a `ProximalOptimizer` is around it.
-        unscaled: the model's optimizer without a `LossScaleOptimizer`.
-        unscaled_code: code that gives that.
+        applies_penalties: whether a `ProximalOptimizer` wraps it.
+        unscaled: the model's whole optimizer but for a `LossScaleOptimizer`.
+        unscaled_code: code that gives `unscaled`.
     """
 
     optimizer: keras.optimizers.Optimizer
@@ -33,14 +33,17 @@ class ActingOptimizer:
 
     @property
     def name(self) -> str:
-        """The class of what computes the updates."""
+        """The name of its class."""
         return type(self.optimizer).__name__
 
 
-def acting_optimizer(
+def optimizer_of_weight(
     variable: keras.Variable, model_optimizer: keras.optimizers.Optimizer | None
-) -> ActingOptimizer | None:
-    """The optimizer of a weight: its binding's own, else its model's."""
+) -> WeightOptimizer | None:
+    """The optimizer of a weight: its binding's own, else its model's.
+
+    None where there is none, or a `MultiOptimizer` does not tell.
+    """
     whole, code = model_optimizer, "model.optimizer"
     bound = variable.regularizer
     if isinstance(bound, BoundRegularizer):
@@ -61,13 +64,13 @@ def acting_optimizer(
             part = part.inner_optimizer
             part_code = part_code and f"{part_code}.inner_optimizer"
         elif isinstance(part, keras.optimizers.MultiOptimizer):
-            chosen = answer(partial(chosen_optimizer, part, variable))
+            chosen = result_or_none(partial(chosen_optimizer, part, variable))
             if chosen is None or chosen is part:
                 return None
             part_code = _code_of_part(part, chosen, part_code)
             part = chosen
         else:
-            return ActingOptimizer(part, part_code, applies, whole, code)
+            return WeightOptimizer(part, part_code, applies, whole, code)
 
 
 def _code_of_part(multi: Any, chosen: Any, code: str | None) -> str | None:

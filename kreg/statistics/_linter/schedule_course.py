@@ -1,4 +1,4 @@
-"""What the strengths of penalties will be, and what penalties do to weights."""
+"""What a scheduled strength will be over the steps of a training."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,7 @@ import numpy as np
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kreg._types import Tensor
-from kreg.foreign_objects import answer, number
-from kreg.regularizers import Penalty
-from kreg.regularizers.grouping import Layout, along
+from kreg.foreign_objects import float_or_nan, result_or_none
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.schedules.scalar_schedule import Schedule, evaluate
 
@@ -27,16 +24,16 @@ _FAR = (
 _UNDERFLOW = 1e-30
 
 
-class Course:
-    """Answers about schedules, each sought once for equal schedules.
+class ScheduleCourse:
+    """Where the schedules of strengths lead; equal ones are evaluated once.
 
     Args:
-        steps: the planned number of updates; None if not known.
+        steps: the planned number of updates, or None.
     """
 
     def __init__(self, steps: int | None) -> None:
         self.steps = steps
-        self._known: dict[tuple[str, Any], bool] = {}
+        self._answers: dict[tuple[str, Any], bool] = {}
 
     @property
     def end(self) -> str:
@@ -53,9 +50,9 @@ class Course:
         if not isinstance(base, LearningRateSchedule):
             return base > 0.0
         key = ("positive", _key(base))
-        if key not in self._known:
-            self._known[key] = any(v > 0.0 for v in _values(base, _NEAR))
-        return self._known[key]
+        if key not in self._answers:
+            self._answers[key] = any(v > 0.0 for v in _values(base, _NEAR))
+        return self._answers[key]
 
     def is_zero_at_the_end(
         self, penalty: StrengthRegularizer, name: str
@@ -68,17 +65,17 @@ class Course:
         if not isinstance(base, LearningRateSchedule):
             return False
         key = ("zero", _key(base))
-        if key not in self._known:
-            self._known[key] = (
+        if key not in self._answers:
+            self._answers[key] = (
                 _ends_at_zero(base)
                 if self.steps is None
                 else _is_zero_around(base, self.steps)
             )
-        return self._known[key]
+        return self._answers[key]
 
 
 def _is_zero_around(schedule: Schedule, step: int) -> bool:
-    """Zero at `step`, and not just where a cycle begins anew."""
+    """Zero at `step` and beside it; a cycle is zero where it begins anew."""
     before, now, after = _values(schedule, (step - 1, step, step + 1))
     return now == 0.0 and (before == 0.0 or after == 0.0)
 
@@ -106,74 +103,25 @@ def _ends_at_zero(schedule: Schedule) -> bool:
 
 
 def _values(schedule: Schedule, steps: Sequence[int]) -> list[float]:
-    """A schedule at some steps, 0 where negative; NaN where not known.
+    """A schedule at some steps, 0 where negative; NaN where it raises.
 
     Asked once for all steps, or for each where that fails.
     """
-    together = answer(
+    together = result_or_none(
         lambda: ops.convert_to_numpy(
             evaluate(schedule, np.asarray(steps, "int32"))
         )
     )
     if together is None or together.shape != (len(steps),):
         together = [
-            number(answer(partial(evaluate, schedule, s))) for s in steps
+            float_or_nan(result_or_none(partial(evaluate, schedule, s)))
+            for s in steps
         ]
     return [0.0 if value < 0.0 else float(value) for value in together]
 
 
 def _key(schedule: LearningRateSchedule) -> Any:
-    config = answer(lambda: repr(keras.saving.serialize_keras_object(schedule)))
+    config = result_or_none(
+        lambda: repr(keras.saving.serialize_keras_object(schedule))
+    )
     return id(schedule) if config is None else config
-
-
-def makes_zeros(
-    penalty: Penalty, shape: tuple[int, ...], course: Course
-) -> bool:
-    """Whether the proximal step sends a tiny weight to exactly zero.
-
-    Args:
-        penalty: the penalty.
-        shape: the shape of the weight.
-        course: what knows which strengths are ever above 0.
-    """
-    step = min(1.0, penalty.longest_step / 2.0)
-    after = _after_step(penalty, shape, course, size=1e-6 * step, step=step)
-    return after is not None and bool(ops.any(ops.equal(after, 0.0)))
-
-
-def shrinks_in_proportion(
-    penalty: Penalty, shape: tuple[int, ...], course: Course
-) -> bool:
-    """Whether even a huge weight loses a share of its size, as under L2."""
-    step, size = min(1.0, penalty.longest_step / 2.0), 1e12
-    after = _after_step(penalty, shape, course, size=size, step=step)
-    return after is not None and bool(ops.any(ops.less(after, 0.9999 * size)))
-
-
-def _after_step(
-    penalty: Penalty,
-    shape: tuple[int, ...],
-    course: Course,
-    *,
-    size: float,
-    step: float,
-) -> Tensor | None:
-    """Equal entries after a proximal step, with strength 1 or for ever 0.
-
-    One entry along each axis is enough, but where the penalty has factors for
-    the whole weight; None where it raises.
-    """
-    strengths = {
-        name: float(course.is_ever_positive(penalty, name))
-        for name in penalty.strength_names()
-    }
-
-    def ask(shape: tuple[int, ...]) -> Tensor:
-        whole = along(shape, range(len(shape)))
-        groups = penalty.grouping(shape, Layout("layer", whole, whole))
-        w = ops.full(shape, size, "float32")
-        return penalty.proximal_step(w, step, strengths, groups)
-
-    after = answer(partial(ask, (1,) * len(shape)))
-    return answer(partial(ask, shape)) if after is None else after

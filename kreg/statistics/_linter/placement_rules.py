@@ -1,18 +1,18 @@
-"""Regularizers that a layer names and its weight does not have."""
+"""Rules about where a regularizer is set: where it acts and is saved."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from kreg.foreign_objects import attribute
+from kreg.foreign_objects import attribute_or_none
 from kreg.layers.regularizer_attributes import attribute_of, is_built_by_keras
-from kreg.statistics._linter.facts import Fault, ModelFacts, WeightFacts
+from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
 
 
 def attribute_without_effect(model: ModelFacts) -> Iterator[Fault]:
     """A regularizer that was set on a built layer and not on its weight."""
     for weight in model.weights:
-        name, said = _said(weight)
-        if name is None or said is None or said is weight.regularizer:
+        name, of_layer = _set_on_layer(weight)
+        if name is None or of_layer is None or of_layer is weight.regularizer:
             continue
         layer, code = model.layer_code(weight.layer), model.code(weight)
         yield Fault(
@@ -30,10 +30,10 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
     for weight in model.weights:
         if weight.regularizer is None or not is_built_by_keras(weight.layer):
             continue
-        name, said = _said(weight)
-        if said is weight.regularizer:
+        name, of_layer = _set_on_layer(weight)
+        if of_layer is weight.regularizer:
             continue
-        if name is not None and said is not None:
+        if name is not None and of_layer is not None:
             continue  # attribute_without_effect says it
         layer = model.layer_code(weight.layer)
         if name is None:
@@ -56,23 +56,24 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
         )
 
 
-def _said(weight: WeightFacts) -> tuple[str | None, Any]:
-    """The attribute for a weight's regularizer, and what it holds."""
+def _set_on_layer(weight: WeightFacts) -> tuple[str | None, Any]:
+    """The attribute of the layer for a weight's regularizer, and its value."""
     name = attribute_of(weight.layer, weight.variable.name)
-    return name, None if name is None else attribute(weight.layer, name)
+    return name, None if name is None else attribute_or_none(weight.layer, name)
 
 
 def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
     """A regularizer that Keras leaves out, because its weight is frozen.
 
-    Not where LoRA has frozen it, which moves the regularizer to its factors.
+    Not where LoRA has frozen the weight: it moves the regularizer to its own
+    factors.
     """
     for weight in model.weights:
         if (
             weight.regularizer is None
             or weight.trained
             or weight.suspended
-            or attribute(weight.layer, "lora_enabled")
+            or attribute_or_none(weight.layer, "lora_enabled")
         ):
             continue
         yield Fault(
@@ -85,10 +86,10 @@ def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
 
 
 def _switch(model: ModelFacts, weight: WeightFacts) -> str:
-    """What is frozen: the model, the layer or the weight alone."""
-    if not attribute(model.model, "trainable"):
+    """Code of what is frozen: the model, the layer or the weight alone."""
+    if not attribute_or_none(model.model, "trainable"):
         return "model"
     layer = model.layer_code(weight.layer)
-    if layer is not None and not attribute(weight.layer, "trainable"):
+    if layer is not None and not attribute_or_none(weight.layer, "trainable"):
         return layer
     return model.code(weight)

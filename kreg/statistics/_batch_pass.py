@@ -1,0 +1,183 @@
+"""One pass over weights of one shape and kind, for all rows of the table."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from keras import ops
+
+from kreg._types import Tensor
+from kreg.statistics.figures import MEASURED
+from kreg.statistics.measures import (
+    Batch,
+    Entries,
+    EntryMeasure,
+    WeightKind,
+    WeightMeasure,
+)
+
+BLOCK = 2048
+"""How many entries at a time stay in the processor's nearest memory."""
+
+FLOATS = tuple(f.name for f in MEASURED if f.dtype is float)
+"""The columns of the first array that `measure` returns."""
+
+COUNTS = tuple(f.name for f in MEASURED if f.dtype is int)
+"""The columns of the second."""
+
+_OF_ENTRIES = {
+    f.name: f.measure for f in MEASURED if isinstance(f.measure, EntryMeasure)
+}
+_OF_WEIGHTS = {
+    f.name: f.measure for f in MEASURED if isinstance(f.measure, WeightMeasure)
+}
+
+Sums = dict[str, Tensor]
+
+
+def measure(
+    kind: WeightKind,
+    arrays: Sequence[Tensor],
+    scales: Tensor,
+    strengths: Tensor,
+    *,
+    blocked: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Measure some weights of one shape and kind.
+
+    Args:
+        kind: their kind.
+        arrays: the weights, as `(number of weights, *shape)`; the weights
+            before, if the kind has them; the memories of their gradients, if
+            it has a gradient.
+        scales: for each weight, what the memory must be multiplied by.
+        strengths: for each weight, the strengths of its penalty.
+        blocked: see `entry_sums`.
+
+    Returns:
+        A row for each weight with the columns `FLOATS`, one with the columns
+        `COUNTS`, and which units are dead, as booleans, or None.
+    """
+    weights, *others = arrays
+    before = others[0] if kind.has_before else None
+    memory = others[-1] if kind.gradient else None
+    sums = entry_sums(weights, before, memory, kind.threshold, blocked=blocked)
+    dtype = sums["l2_norm"].dtype
+    batch = Batch(
+        kind,
+        weights,
+        memory,
+        ops.cast(scales, dtype),
+        ops.cast(strengths, dtype),
+        sums,
+    )
+    for name, entry_measure in _OF_ENTRIES.items():
+        if entry_measure.factor is not None:
+            sums[name] = sums[name] * entry_measure.factor(batch)
+    measured = dict(sums)
+    for name, weight_measure in _OF_WEIGHTS.items():
+        measured[name] = weight_measure.of(batch)
+    return (
+        ops.stack([measured[name] for name in FLOATS], axis=1),
+        ops.stack([measured[name] for name in COUNTS], axis=1),
+        batch.dead[0],
+    )
+
+
+def entry_sums(
+    weights: Tensor,
+    before: Tensor | None,
+    memory: Tensor | None,
+    threshold: float,
+    *,
+    blocked: bool,
+) -> Sums:
+    """Every `EntryMeasure` of weights of one shape, without its factor.
+
+    Args:
+        weights: float tensor `(number of weights, *shape)`.
+        before: tensor of the same shape, what they were before the last
+            update, or None.
+        memory: tensor of the same shape, what the optimizer remembers of their
+            gradients, or None.
+        threshold: the largest size that counts as near zero.
+        blocked: whether to take the entries a block at a time, with a sum for
+            each place in the block. Inside a function that XLA compiles for a
+            CPU, it is the only loop that it writes with vector instructions,
+            and reads a weight once for all the sums; elsewhere it is slow.
+
+    Returns:
+        A vector, with a number for each weight, for each figure by name.
+    """
+    number = int(weights.shape[0])
+    arrays = [
+        None if array is None else ops.reshape(array, (number, -1))
+        for array in (weights, before, memory)
+    ]
+    size = int(np.prod(weights.shape[1:], dtype=int))
+    rounds = size // BLOCK if blocked else 0
+    rest = _part(arrays, rounds * BLOCK, size - rounds * BLOCK)
+    if size == 0:
+        nothing = _contributions(rest, threshold)
+        return {name: ops.sum(part, axis=1) for name, part in nothing.items()}
+    sums = None
+    if size > rounds * BLOCK:
+        sums = _reduced(_contributions(rest, threshold))
+    if rounds:
+        blocks = _reduced(_over_blocks(arrays, rounds, threshold))
+        sums = blocks if sums is None else _joined(blocks, sums)
+    return sums or {}
+
+
+def _part(
+    arrays: Sequence[Tensor | None], start: Tensor, length: int
+) -> list[Tensor | None]:
+    """The entries of each weight from `start` on."""
+    return [
+        None
+        if array is None
+        else ops.slice(array, (0, start), (array.shape[0], length))
+        for array in arrays
+    ]
+
+
+def _contributions(arrays: Sequence[Tensor | None], threshold: float) -> Sums:
+    """What every entry adds to each figure."""
+    stored, before, memory = arrays
+    entries = Entries(stored, before, memory, threshold)
+    added = {name: rule.of(entries) for name, rule in _OF_ENTRIES.items()}
+    unknown = ops.zeros_like(entries.w)
+    return {
+        name: unknown if contribution is None else contribution
+        for name, contribution in added.items()
+    }
+
+
+def _over_blocks(
+    arrays: Sequence[Tensor | None], rounds: int, threshold: float
+) -> Sums:
+    """What `rounds` blocks add together, at each place in a block."""
+
+    def contributions(i: Tensor) -> Sums:
+        return _contributions(_part(arrays, i * BLOCK, BLOCK), threshold)
+
+    def add(i: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        named = dict(zip(_OF_ENTRIES, sums, strict=True))
+        return tuple(_joined(named, contributions(i)).values())
+
+    first = tuple(contributions(0).values())
+    whole = ops.fori_loop(1, rounds, add, first)
+    return dict(zip(_OF_ENTRIES, whole, strict=True))
+
+
+def _joined(sums: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Sums:
+    return {
+        name: rule.joined(sums[name], others[name])
+        for name, rule in _OF_ENTRIES.items()
+    }
+
+
+def _reduced(contributions: Mapping[str, Tensor]) -> Sums:
+    return {
+        name: rule.reduced(contributions[name])
+        for name, rule in _OF_ENTRIES.items()
+    }
