@@ -14,9 +14,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
-_GAP = 2  # between columns
-_SHORT = 16  # the width to which names are shortened before columns go
-_SHORTEST = 8
+from kreg.results.short_names import shortened_lines, width_that_tells_apart
+
+_SHORTEST = 8  # of a column of names or text, however narrow the table is
 _UNLIMITED = 100_000
 
 
@@ -42,7 +42,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text below headings.
+    """Rows of text below headings; without rows, its notes alone.
 
     `console.print(table)` fits it into the width of a `rich` console.
 
@@ -83,8 +83,8 @@ class Table:
     def to_markdown(self) -> str:
         """The table in Markdown, with its notes below."""
         headings = [c.heading.replace("\n", " ") for c in self.columns]
-        rows = [[_escaped(cell) for cell in row] for row in self._all_rows()]
-        rows.insert(0, [_escaped(heading) for heading in headings])
+        rows = [[escaped(cell) for cell in row] for row in self._all_rows()]
+        rows.insert(0, [escaped(heading) for heading in headings])
         widths = [
             max(3, *map(cell_len, cells)) for cells in zip(*rows, strict=True)
         ]
@@ -145,21 +145,32 @@ class Table:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
-        widths = self._widths(options.max_width)
         if self.title:
             yield Text(_printable(self.title), style="italic")
+        notes = list(self.notes)
+        if self.rows:
+            widths, gap = self._widths(options.max_width)
+            yield self._in_rich(widths, gap)
+            lost = [c for i, c in enumerate(self.columns) if i not in widths]
+            if lost:
+                names = ", ".join(c.heading.replace("\n", " ") for c in lost)
+                notes.insert(0, f"Left out for want of width: {names}.")
+        for note in notes:
+            yield Text(_printable(note))
+
+    def _in_rich(self, widths: dict[int, int], gap: int) -> RichTable:
         table = RichTable(
             box=box.SIMPLE_HEAD,
             show_edge=False,
             pad_edge=False,
-            padding=(0, _GAP - 1, 0, 0),
+            padding=(0, gap - 1, 0, 0),
             show_footer=any(column.total for column in self.columns),
         )
         cells = self._cells()
         for i, width in widths.items():
             column = self.columns[i]
             if column.kind == "name":
-                cells[i] = shortened(cells[i], width)
+                cells[i] = shortened_lines(cells[i], width)
             table.add_column(
                 Text(column.heading),
                 Text(cells[i][-1]),
@@ -173,53 +184,44 @@ class Table:
                 *(Text(cells[i][k]) for i in widths),
                 style="bold" if k == self.chosen else None,
             )
-        yield table
-        lost = [c for i, c in enumerate(self.columns) if i not in widths]
-        notes = list(self.notes)
-        if lost:
-            names = ", ".join(c.heading.replace("\n", " ") for c in lost)
-            notes.insert(0, f"Left out for want of width: {names}.")
-        for note in notes:
-            yield Text(_printable(note))
+        return table
 
-    def _widths(self, width: int) -> dict[int, int]:
-        """The columns that fit, and how wide each is."""
+    def _widths(self, width: int) -> tuple[dict[int, int], int]:
+        """The columns that fit with their widths, and the gap between them."""
         cells = self._cells()
         natural = [
             max(map(_width, [column.heading, *texts]))
             for column, texts in zip(self.columns, cells, strict=True)
         ]
         widths = dict(enumerate(natural))
-        if _total(widths) <= width:
-            return widths
+        for gap in (2, 1):
+            if _total(widths, gap) <= width:
+                return widths, gap
         for i, column in enumerate(self.columns):
             if column.kind == "name":
-                least = _width_that_tells_apart(cells[i])
+                least = width_that_tells_apart(cells[i])
                 widths[i] = max(least, _width(column.heading))
             elif column.kind == "text":
                 texts = [column.heading, *cells[i]]
                 words = [word for text in texts for word in text.split()]
                 widths[i] = max(map(cell_len, words), default=0)
         by_rank = sorted(widths, key=lambda i: (self.columns[i].rank, i))
-        while _total(widths) > width and self.columns[by_rank[-1]].rank:
+        while _total(widths, gap) > width and self.columns[by_rank[-1]].rank:
             del widths[by_rank.pop()]
-        spare = width - _total(widths)
-        flexible = [i for i in widths if self.columns[i].kind != "number"]
-        flexible.sort(key=lambda i: self.columns[i].kind != "name")
-        for i in flexible:
-            change = min(natural[i] - widths[i], spare)
-            if spare < 0:
-                change = max(min(_SHORTEST - widths[i], 0), spare)
-            widths[i] += change
-            spare -= change
-        return widths
+        for kind in ("name", "text"):
+            kept = [i for i in widths if self.columns[i].kind == kind]
+            _grow({i: natural[i] for i in kept}, widths, width, gap)
+        for kind in ("text", "name"):
+            kept = [i for i in widths if self.columns[i].kind == kind]
+            _shrink(kept, widths, width, gap)
+        return widths, gap
 
     def _cells(self) -> list[list[str]]:
         """The texts of each column, its total at the end."""
         rows = [*self.rows, [column.total for column in self.columns]]
         return [
-            [_printable(row[i], column.kind == "text") for row in rows]
-            for i, column in enumerate(self.columns)
+            [_printable(row[i]) for row in rows]
+            for i in range(len(self.columns))
         ]
 
 
@@ -231,75 +233,37 @@ def output_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _UNLIMITED)
 
 
-def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Names or paths that fit into a width, such as `encoder/…/kernel`.
-
-    Those that are too wide lose whole parts between slashes, as many at the
-    same place in all, and so that as many as possible stay different. Only a
-    last part that is wider than `width` by itself loses letters.
-
-    Args:
-        names: the names.
-        width: the most characters of each that are left.
-    """
-    if max(map(cell_len, names), default=0) <= width:
-        return list(names)
-    ways = [
-        [
-            name if cell_len(name) <= width else _part(name, first, last)
-            for name in names
-        ]
-        for first, last in _ways(names)
-    ]
-    fitting = [way for way in ways if max(map(cell_len, way)) <= width]
-    if fitting:
-        return max(fitting, key=lambda way: (len(set(way)), sum(map(len, way))))
-    return [
-        name if cell_len(name) <= width else _cut(name.split("/")[-1], width)
-        for name in names
-    ]
+# An underscore between letters or digits is no markup.
+_MARKUP = re.compile(r"[\\`*{}\[\]<>|]|(?<![^\W_])_|_(?![^\W_])")
 
 
-def _ways(names: Sequence[str]) -> list[tuple[int, int]]:
-    """How many parts of paths to keep at their starts and ends."""
-    most = max(name.count("/") for name in names)
-    return [
-        (first, last)
-        for first in range(most)
-        for last in range(1, most + 1 - first)
-    ]
+def escaped(text: str) -> str:
+    """`text` without what Markdown would take for markup."""
+    return _MARKUP.sub(r"\\\g<0>", _printable(text.replace("\n", "; ")))
 
 
-def _part(name: str, first: int, last: int) -> str:
-    """The first and last parts of a path with `…` between."""
-    parts = name.split("/")
-    if len(parts) <= first + last:
-        return name
-    return "/".join([*parts[:first], "…", *parts[-last:]])
+def _grow(
+    natural: dict[int, int], widths: dict[int, int], width: int, gap: int
+) -> None:
+    """Spread what is left of a width over some columns, the narrowest first."""
+    for _ in range(width - _total(widths, gap)):
+        growing = [i for i in natural if widths[i] < natural[i]]
+        if growing:
+            widths[min(growing, key=lambda i: widths[i])] += 1
 
 
-def _cut(name: str, width: int) -> str:
-    """A name without letters in its middle."""
-    if cell_len(name) <= width:
-        return name
-    start = (width - 1) // 2
-    end = max(width - 1 - start, 0)
-    return f"{name[:start]}…{name[len(name) - end :]}"
+def _shrink(
+    columns: list[int], widths: dict[int, int], width: int, gap: int
+) -> None:
+    """Take what is too much from some columns, the widest first."""
+    for _ in range(_total(widths, gap) - width):
+        shrinking = [i for i in columns if widths[i] > _SHORTEST]
+        if shrinking:
+            widths[max(shrinking, key=lambda i: widths[i])] -= 1
 
 
-def _width_that_tells_apart(names: Sequence[str]) -> int:
-    """The least width at which shortened names stay different."""
-    longest = max(map(cell_len, names), default=0)
-    widths = [longest]
-    for first, last in _ways(names):
-        way = [_part(name, first, last) for name in names]
-        if len(set(way)) == len(set(names)):
-            widths.append(max(_SHORT, *map(cell_len, way)))
-    return min(widths)
-
-
-def _total(widths: dict[int, int]) -> int:
-    return sum(widths.values()) + _GAP * (len(widths) - 1)
+def _total(widths: dict[int, int], gap: int) -> int:
+    return sum(widths.values()) + gap * (len(widths) - 1)
 
 
 def _width(text: str) -> int:
@@ -311,22 +275,12 @@ def _padded(cell: str, width: int, column: Column) -> str:
     return space + cell if column.kind == "number" else cell + space
 
 
-def _printable(text: str, several_lines: bool = False) -> str:
+def _printable(text: str) -> str:
     """`text` without control characters, which a layer's name may have."""
     return "".join(
-        c if c.isprintable() or (several_lines and c == "\n") else "\ufffd"
-        for c in text
+        c if c.isprintable() or c == "\n" else "\ufffd" for c in text
     )
 
 
 def _html(text: str) -> str:
-    return html.escape(_printable(text, True)).replace("\n", "<br>")
-
-
-# An underscore between letters or digits is no markup.
-_MARKUP = re.compile(r"[\\`*{}\[\]<>|]|(?<![^\W_])_|_(?![^\W_])")
-
-
-def _escaped(text: str) -> str:
-    """`text` without what Markdown would take for markup."""
-    return _MARKUP.sub(r"\\\g<0>", _printable(text.replace("\n", "; ")))
+    return html.escape(_printable(text)).replace("\n", "<br>")

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from kreg.results.result import ResultWithRows, SavedResult
+from kreg.results.table import Column, Table
 
-@dataclass(frozen=True)
-class WeightReading:
+
+@dataclass(frozen=True, repr=False)
+class WeightReading(SavedResult):
     """One weight at one moment.
 
     Args:
@@ -80,21 +83,79 @@ class WeightReading:
         """`sqrt(mean(w ** 2))`; 0 without entries."""
         return self.l2_norm / math.sqrt(self.size) if self.size else 0.0
 
+    def headline(self) -> dict[str, Any]:
+        """The weight, its zeros and its norm."""
+        return {
+            "path": self.path,
+            "size": self.size,
+            "sparsity": self.sparsity,
+            "l2_norm": self.l2_norm,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON."""
         return {
-            **asdict(self),
-            "shape": list(self.shape),
+            **super().to_dict(),
             "sparsity": self.sparsity,
             "near_zero": self.near_zero,
             "rms": self.rms,
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "WeightReading":
+        """The reading that `to_dict` made `values` of."""
+        named = {field.name: values[field.name] for field in fields(cls)}
+        return cls(**{**named, "shape": tuple(values["shape"])})
 
-class Totals:
+
+def _strength(weight: WeightReading) -> str:
+    if weight.regularizer is None:
+        return ""
+    values = " ".join(f"{value:.3g}" for value in weight.strengths.values())
+    frozen = "" if weight.trainable else " (frozen)"
+    return f"{weight.regularizer} {values}{frozen}".rstrip()
+
+
+def _part(count: int | None, total: int | None) -> str:
+    return "" if count is None else f"{count:,}/{total:,}"
+
+
+class Totals(ResultWithRows):
     """What several weights come to together."""
 
     weights: tuple[WeightReading, ...]
+    dead_units: Any  # an int, a field or a property
+
+    def table(self) -> Table:
+        """A row for each weight, and the totals."""
+        columns = (
+            Column("weight", "name", total="total"),
+            Column("strength", "text"),
+            Column("penalty", rank=2, total=f"{self.penalty:.3g}"),
+            Column("L1\nnorm", rank=3, total=f"{self.l1_norm:.3g}"),
+            Column("L2\nnorm", rank=1, total=f"{self.l2_norm:.3g}"),
+            Column("sparsity", total=f"{self.sparsity:.1%}"),
+            Column("dead\nunits", rank=1, total=f"{self.dead_units:,}"),
+            Column("dead\ninputs", rank=4, total=f"{self.dead_inputs:,}"),
+        )
+        rows = [
+            (
+                weight.path,
+                _strength(weight),
+                f"{weight.penalty:.3g}" if weight.regularizer else "",
+                f"{weight.l1_norm:.3g}",
+                f"{weight.l2_norm:.3g}",
+                f"{weight.sparsity:.1%}",
+                _part(weight.dead_units, weight.units),
+                _part(weight.dead_inputs, weight.inputs),
+            )
+            for weight in self.weights
+        ]
+        return Table(columns, rows)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The figures of each weight."""
+        return [weight.to_dict() for weight in self.weights]
 
     @property
     def size(self) -> int:
@@ -174,7 +235,7 @@ class Totals:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerReading(Totals):
     """The weights that one layer made, together.
 
@@ -189,9 +250,18 @@ class LayerReading(Totals):
     weights: tuple[WeightReading, ...]
     dead_units: int
 
+    def headline(self) -> dict[str, Any]:
+        """The layer, its zeros and its dead units."""
+        return {
+            "path": self.path,
+            "weights": len(self.weights),
+            "sparsity": self.sparsity,
+            "dead_units": self.dead_units,
+        }
 
-@dataclass(frozen=True)
-class Reading(Totals):
+
+@dataclass(frozen=True, repr=False)
+class Reading(Totals, SavedResult):
     """All weights of a model at one moment.
 
     Args:
@@ -206,6 +276,19 @@ class Reading(Totals):
     weights: tuple[WeightReading, ...]
     layers: tuple[LayerReading, ...]
 
+    def headline(self) -> dict[str, Any]:
+        """The step, the zeros and the penalty of the model."""
+        return {
+            "step": self.step,
+            "weights": len(self.weights),
+            "sparsity": self.sparsity,
+            "penalty": self.penalty,
+        }
+
+    def table(self) -> Table:
+        """A row for each weight, and the totals."""
+        return replace(super().table(), title=f"step {self.step:,}")
+
     @property
     def dead_units(self) -> int:
         """How many output channels of all layers are dead."""
@@ -217,8 +300,38 @@ class Reading(Totals):
             "step": self.step,
             "data_loss": self.data_loss,
             "dead_units": self.dead_units,
-            "weights": [weight.to_dict() for weight in self.weights],
+            "weights": self.records(),
+            "layers": [
+                {
+                    "path": layer.path,
+                    "dead_units": layer.dead_units,
+                    "weights": [weight.path for weight in layer.weights],
+                }
+                for layer in self.layers
+            ],
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Reading":
+        """The reading that `to_dict` made `values` of."""
+        weights = {
+            weight["path"]: WeightReading.from_dict(weight)
+            for weight in values["weights"]
+        }
+        layers = tuple(
+            LayerReading(
+                layer["path"],
+                tuple(weights[path] for path in layer["weights"]),
+                layer["dead_units"],
+            )
+            for layer in values["layers"]
+        )
+        return cls(
+            values["step"],
+            values["data_loss"],
+            tuple(weights.values()),
+            layers,
+        )
 
 
 def _root_of_squares(values: Iterable[float]) -> float:
