@@ -201,7 +201,7 @@ class DeployReport(ResultWithRows, SavedResult):
             "FLOPs: twice the multiply-adds with weights, for one example; "
             "zeros count.",
         ]
-        uncounted = sorted({p for m in self.models for p in m.uncounted})
+        uncounted = dict.fromkeys(p for m in self.models for p in m.uncounted)
         if uncounted:
             notes.append(f"Not in the FLOPs: {', '.join(uncounted)}.")
         return notes

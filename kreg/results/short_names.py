@@ -5,15 +5,16 @@ from itertools import accumulate
 
 from rich.cells import cell_len
 
-_READABLE = 16  # characters, to which names are shortened without need
+READABLE = 16
+"""The characters that a shortened name has where there is room for them."""
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:
     """Names or paths that fit into a width, such as `encoder/…/kernel`.
 
     Those that are too wide lose whole parts between slashes, the same in all,
-    so that as many as possible stay different. Only a last part that is too
-    wide by itself loses letters.
+    so that as many as possible stay different and keep their beginning. Only a
+    last part that is too wide by itself loses letters.
 
     Args:
         names: the names.
@@ -26,7 +27,11 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
             [_fitted(name, first, last, width) for name in names]
             for first, last in _ways(names)
         ),
-        key=lambda way: (len(set(way)), sum(map(len, way))),
+        key=lambda way: (
+            len(set(way)),
+            -sum(name.startswith("…") for name in way),
+            sum(map(len, way)),
+        ),
     )
 
 
@@ -48,7 +53,7 @@ def width_that_tells_apart(cells: Sequence[str]) -> int:
     for first, last in _ways(names):
         way = [_without_middle(name, first, last) for name in names]
         if len(set(way)) == len(set(names)):
-            widths.append(max(_READABLE, *map(cell_len, way)))
+            widths.append(max(READABLE, *map(cell_len, way)))
     return min(widths)
 
 

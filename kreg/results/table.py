@@ -14,7 +14,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from kreg.results.short_names import shortened_lines, width_that_tells_apart
+from kreg.results.short_names import (
+    READABLE,
+    shortened_lines,
+    width_that_tells_apart,
+)
 
 _SHORTEST = 8  # of a column of names or text, however narrow the table is
 _UNLIMITED = 100_000
@@ -211,9 +215,13 @@ class Table:
         for kind in ("name", "text"):
             kept = [i for i in widths if self.columns[i].kind == kind]
             _grow({i: natural[i] for i in kept}, widths, width, gap)
-        for kind in ("text", "name"):
+        for kind, least in (
+            ("name", READABLE),
+            ("text", _SHORTEST),
+            ("name", _SHORTEST),
+        ):
             kept = [i for i in widths if self.columns[i].kind == kind]
-            _shrink(kept, widths, width, gap)
+            _shrink(kept, least, widths, width, gap)
         return widths, gap
 
     def _cells(self) -> list[list[str]]:
@@ -253,11 +261,15 @@ def _grow(
 
 
 def _shrink(
-    columns: list[int], widths: dict[int, int], width: int, gap: int
+    columns: list[int],
+    least: int,
+    widths: dict[int, int],
+    width: int,
+    gap: int,
 ) -> None:
     """Take what is too much from some columns, the widest first."""
     for _ in range(_total(widths, gap) - width):
-        shrinking = [i for i in columns if widths[i] > _SHORTEST]
+        shrinking = [i for i in columns if widths[i] > least]
         if shrinking:
             widths[max(shrinking, key=lambda i: widths[i])] -= 1
 

@@ -59,7 +59,8 @@ class Findings(ResultWithRows, SavedResult, tuple[Finding, ...]):
     >>> model.compile("adam", "mse")
     >>> kreg.check(model)
     Findings(findings=1, rules=['no-exact-zeros'])
-    >>> print(kreg.check(keras.Sequential([keras.Input((3,))])))
+    >>> model.compile(kreg.ProximalOptimizer("adam"), "mse")
+    >>> print(kreg.check(model))
     nothing is wrong
     """
 
