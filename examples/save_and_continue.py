@@ -33,7 +33,7 @@ model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
 halve = kreg.callbacks.StrengthScheduler(lambda epoch: 0.5)
 model.fit(x, y, epochs=5, callbacks=[halve], verbose=0)
 print("before saving:", model.layers[-1].kernel_regularizer)
-print("penalty:", kreg.penalties(model))
+print(kreg.penalties(model))
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "wine.keras"
@@ -41,7 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
     loaded = keras.models.load_model(path)
 
 print("after loading:", loaded.layers[-1].kernel_regularizer)
-print("penalty:", kreg.penalties(loaded))
+print(kreg.penalties(loaded))
 
 kreg.bind(loaded)
 history = loaded.fit(x, y, initial_epoch=5, epochs=10, verbose=0).history

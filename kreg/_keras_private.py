@@ -17,10 +17,21 @@ from keras.src.saving.serialization_lib import SafeModeScope
 from keras.src.trainers.compile_utils import MetricsList
 
 
-def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The model and every layer in it, however deep, each once."""
-    layers: list[keras.layers.Layer] = list(model._flatten_layers())
-    return layers
+def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """A layer or model and every layer in it, however deep, each once.
+
+    In the order of `layer.weights`: each layer before those inside it, and
+    these before what follows it. Keras's own list has the layers of a nested
+    model from the last to the first.
+    """
+    ordered: dict[int, keras.layers.Layer] = {}
+    pending = [layer]
+    while pending:
+        following = pending.pop()
+        if id(following) not in ordered:
+            ordered[id(following)] = following
+            pending += reversed(own_layers(following))
+    return list(ordered.values())
 
 
 def own_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

@@ -19,6 +19,18 @@ def test_layers_are_listed_however_deep():
     assert {outer, inner, inner.layers[0]} <= set(private.flatten_layers(outer))
 
 
+def test_layers_are_listed_in_the_order_of_their_weights():
+    first = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    inner = keras.Sequential([keras.Input((2,)), first, keras.layers.Dense(1)])
+    outer = keras.Sequential([keras.Input((2,)), inner, keras.layers.Dense(3)])
+    weights = [
+        weight
+        for layer in private.flatten_layers(outer)
+        for weight in private.own_variables(layer)
+    ]
+    assert [id(w) for w in weights] == [id(w) for w in outer.weights]
+
+
 def test_listed_metric_is_logged():
     model = built_model()
     metric = keras.metrics.Mean(name="extra")

@@ -10,12 +10,11 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Table
 
 import kreg
+from kreg.results.table import Column, Table, output_console
 
 
 class MissingPackageError(ImportError):
@@ -135,7 +134,7 @@ def demo(log_dir: Path | None, *, epochs: int, seed: int) -> list[Result]:
             results.append(
                 _train(name, digits, epochs, log_dir, Advance(progress, bar))
             )
-    console.print(_table(results))
+    output_console().print(_table(results))
     console.print(f"TensorBoard logs are in {log_dir}. Start TensorBoard with")
     for line in (
         f"  {sys.executable} -m tensorboard.main --logdir {log_dir}",
@@ -228,25 +227,19 @@ def _train(
 
 
 def _table(results: list[Result]) -> Table:
-    table = Table(
-        title="The same network on handwritten digits",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
+    columns = (
+        Column("penalty", "name"),
+        Column("val.\nacc."),
+        Column("test\nacc."),
+        Column("data\nloss", rank=1),
+        Column("penalty", rank=3),
+        Column("L1\nnorm", rank=4),
+        Column("L2\nnorm", rank=2),
+        Column("exact\nzeros"),
+        Column("dead\nunits"),
     )
-    table.add_column("penalty", no_wrap=True)
-    for heading in (
-        "val.\nacc.",
-        "test\nacc.",
-        "data\nloss",
-        "penalty",
-        "L1\nnorm",
-        "L2\nnorm",
-        "exact\nzeros",
-        "dead\nunits",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(
+    rows = [
+        (
             result.name,
             f"{result.validation_accuracy:.3f}",
             f"{result.test_accuracy:.3f}",
@@ -257,4 +250,6 @@ def _table(results: list[Result]) -> Table:
             f"{result.sparsity:.1%}",
             f"{result.dead_units}",
         )
-    return table
+        for result in results
+    ]
+    return Table(columns, rows, "The same network on handwritten digits")

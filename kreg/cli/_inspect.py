@@ -43,7 +43,7 @@ def inspect(options: Namespace) -> Answer:
             "name": model.name,
             "compiled": bool(model.compiled),
             "reading": kreg.statistics.read(model).to_dict(),
-            "findings": [vars(finding) for finding in findings],
+            **findings.to_dict(),
         }
 
     def show(console: Console) -> None:

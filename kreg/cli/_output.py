@@ -4,7 +4,6 @@ import argparse
 import json
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +16,7 @@ from rich.console import Console
 import kreg.selection
 from kreg.cli._process import CommandError, busy, in_one_line
 from kreg.files.atomic import staged
-
-# Of what is not read on a terminal: tables fold no path.
-_WIDTH = 1000
+from kreg.results.table import output_console
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,7 @@ class Answer:
         """All that goes to standard output."""
         if as_json:
             return json.dumps(_plain(self.record()), indent=2) + "\n"
-        width = None if sys.stdout.isatty() else _WIDTH
-        console = Console(width=width)
+        console = output_console()
         with console.capture() as captured:
             self.show(console)
         lines = captured.get().splitlines()

@@ -5,64 +5,18 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import kreg.selection
 from kreg.cli._arguments import PENALTIES, Commands, add_common, add_training
 from kreg.cli._output import (
     Answer,
-    line,
     refuse_unwritable,
     require_matplotlib,
     save_plot,
     target,
 )
 from kreg.cli._training_files import build_function, read_data
-from kreg.selection import PathPoint, PathResult
-
-
-def path_table(result: PathResult) -> Table:
-    """The points of a path, in the order in which they were run.
-
-    Args:
-        result: the path.
-    """
-    monitor = escape(result.monitor)
-    table = Table(
-        title=escape(result.penalty), box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
-    )
-    for heading in (
-        "strength",
-        "sparsity",
-        "nonzeros",
-        "inputs",
-        f"train\n{monitor}",
-        f"validation\n{monitor}",
-        "epochs",
-        "converged",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for point in result.points:
-        table.add_row(*_cells(point, result.monitor))
-    return table
-
-
-def _cells(point: PathPoint, monitor: str) -> list[str]:
-    read, figure = point.selected_inputs, point.validation.get(monitor)
-    return [
-        f"{point.strength:.3g}",
-        f"{point.sparsity:.1%}",
-        str(point.nonzeros),
-        "" if read is None else str(len(read)),
-        f"{point.train[monitor]:.4g}",
-        "" if figure is None else f"{figure:.4g}",
-        str(point.epochs),
-        "yes" if point.converged else "no",
-    ]
-
 
 _NAMES = [name for name, penalty in PENALTIES.items() if penalty is not None]
 
@@ -149,15 +103,7 @@ def path(options: Namespace) -> Answer:
         }
 
     def show(console: Console) -> None:
-        console.print(path_table(result))
-        if best is not None:
-            value = best.validation[result.monitor]
-            line(
-                console,
-                f"best at strength {best.strength:.4g}: "
-                f"{result.monitor} {value:.4g}, {best.sparsity:.1%} of the "
-                "penalized weights zero",
-            )
+        console.print(result)
 
     return Answer(record, show)
 

@@ -55,7 +55,7 @@ def strip(options: Namespace) -> Answer:
         }
 
     def show(console: Console) -> None:
-        line(console, str(changes))
+        console.print(changes)
         line(console, f"{output}: {size:,} bytes, after {before:,}")
 
     return Answer(record, show)
@@ -114,7 +114,7 @@ def compact(options: Namespace) -> Answer:
         }
 
     def show(console: Console) -> None:
-        line(console, str(compaction))
+        console.print(compaction)
         if options.drop_inputs:
             for name, kept in compaction.kept_inputs.items():
                 features = " ".join(map(str, kept))

@@ -5,7 +5,7 @@ import gzip
 import inspect
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from kreg.deployment._export import bytes_at
 from kreg.deployment._sample import Structure, examples
 from kreg.deployment.formats import can_write, write
 from kreg.layers.table import multiply_adds_of
+from kreg.results.result import SavedResult
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ _WARM_UPS = 5
 _SILENT_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Latency:
+@dataclass(frozen=True, repr=False)
+class Latency(SavedResult):
     """What a model takes for one batch.
 
     Args:
@@ -93,6 +94,15 @@ class Latency:
     median: float
     lower_quartile: float
     upper_quartile: float
+
+    def headline(self) -> dict[str, Any]:
+        """The three figures, in seconds."""
+        return self.to_dict()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Latency":
+        """The latency that `to_dict` made `values` of."""
+        return cls(**values)
 
 
 def latencies(

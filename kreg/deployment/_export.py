@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from kreg.deployment._sample import (
 )
 from kreg.deployment.formats import cause_of, require_format, write
 from kreg.files.atomic import refuse_path, staged
+from kreg.results.result import SavedResult
 from kreg.surgery import compact as compacted
 from kreg.surgery.stripped_copy import stripped_copy
 
 
-@dataclass(frozen=True)
-class ExportRecord:
+@dataclass(frozen=True, repr=False)
+class ExportRecord(SavedResult):
     """What `kreg.export` wrote, and how far it is from the model.
 
     Args:
@@ -49,11 +51,19 @@ class ExportRecord:
     largest_difference: float
     seconds: float
 
-    def __str__(self) -> str:
-        return (
-            f"{self.path}: {self.format}, {self.bytes:,} bytes, differs by "
-            f"{self.largest_difference:.1g}, written in {self.seconds:.1f} s"
-        )
+    def headline(self) -> dict[str, Any]:
+        """Where it is, its size and how far it is from the model."""
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "bytes": self.bytes,
+            "largest_difference": self.largest_difference,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ExportRecord":
+        """The record that `to_dict` made `values` of."""
+        return cls(**{**values, "path": Path(values["path"])})
 
 
 def bytes_at(path: Path) -> int:

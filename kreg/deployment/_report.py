@@ -1,83 +1,16 @@
 """What a deploy report tells, and the forms it is read in."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from kreg.deployment._costs import Latency
-
-HEADINGS = ["", "before", "after", "after / before"]
-
-
-def rows_of(report: "DeployReport") -> Iterator[list[str]]:
-    """One row a figure: its name, one value a model, and of two the ratio."""
-    models = report.models
-    for name, value, shown in _FIGURES:
-        yield _row(name, [value(figures) for figures in models], shown)
-    texts = [_middle_half(figures.latency) for figures in models]
-    yield ["latency, middle half", *texts, *[""] * (len(models) - 1)]
-    for name in report.before.metrics:
-        values = [figures.metrics[name] for figures in models]
-        yield _row(name, values, "{:.4g}".format)
-    if report.largest_difference is not None:
-        yield [
-            "output difference",
-            "",
-            f"{report.largest_difference:.2g}",
-            "",
-        ]
+from kreg.results.result import ResultWithRows, SavedResult
+from kreg.results.table import Column, Table
 
 
-def notes_of(report: "DeployReport") -> list[str]:
-    """What the figures are of."""
-    notes = [
-        f"Latency: predict_on_batch, median of {report.runs} runs in turns, "
-        f"batch size {report.batch_size}, the backend's own threads.",
-        "FLOPs: twice the multiply-adds with weights, for one example; zeros "
-        "count.",
-    ]
-    uncounted = sorted({p for m in report.models for p in m.uncounted})
-    if uncounted:
-        notes.append(f"Not in the FLOPs: {', '.join(uncounted)}.")
-    return notes
-
-
-def _row(
-    name: str, values: list[Any], shown: Callable[[Any], str]
-) -> list[str]:
-    texts = ["-" if value is None else shown(value) for value in values]
-    if len(values) == 1:
-        return [name, *texts]
-    before, after = values
-    known = before and after is not None
-    return [name, *texts, f"{after / before:.3g}" if known else ""]
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:.3g} ms"
-
-
-def _middle_half(latency: "Latency") -> str:
-    lower, upper = latency.lower_quartile, latency.upper_quartile
-    return f"{1000 * lower:.3g} to {_milliseconds(upper)}"
-
-
-_FIGURES: list[tuple[str, Callable[[Any], Any], Callable[[Any], str]]] = [
-    ("parameters", lambda figures: figures.parameters, "{:,}".format),
-    ("non-zeros", lambda figures: figures.nonzeros, "{:,}".format),
-    ("FLOPs", lambda figures: figures.flops, "{:,}".format),
-    ("bytes of weights", lambda figures: figures.raw_bytes, "{:,}".format),
-    ("the same, gzip", lambda figures: figures.gzip_bytes, "{:,}".format),
-    ("bytes of .keras", lambda figures: figures.keras_bytes, "{:,}".format),
-    ("bytes of LiteRT", lambda figures: figures.litert_bytes, "{:,}".format),
-    ("latency", lambda figures: figures.latency.median, _milliseconds),
-]
-
-
-@dataclass(frozen=True)
-class ModelFigures:
+@dataclass(frozen=True, repr=False)
+class ModelFigures(SavedResult):
     """What one model costs.
 
     Args:
@@ -110,13 +43,62 @@ class ModelFigures:
     latency: Latency
     metrics: dict[str, float] = field(default_factory=dict)
 
+    def headline(self) -> dict[str, Any]:
+        """The size of the model."""
+        return {
+            "name": self.name,
+            "parameters": self.parameters,
+            "nonzeros": self.nonzeros,
+            "flops": self.flops,
+        }
 
-@dataclass(frozen=True)
-class DeployReport:
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelFigures":
+        """The figures that `to_dict` made `values` of."""
+        return cls(
+            **{
+                **values,
+                "uncounted": tuple(values["uncounted"]),
+                "latency": Latency.from_dict(values["latency"]),
+            }
+        )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms"
+
+
+# The rows of a report: a name, the figure of a model, and how it is shown.
+_FIGURES: Sequence[
+    tuple[str, Callable[[ModelFigures], Any], Callable[[Any], str]]
+] = (
+    ("parameters", lambda model: model.parameters, "{:,}".format),
+    ("non-zeros", lambda model: model.nonzeros, "{:,}".format),
+    ("FLOPs", lambda model: model.flops, "{:,}".format),
+    ("bytes of weights", lambda model: model.raw_bytes, "{:,}".format),
+    ("the same, gzip", lambda model: model.gzip_bytes, "{:,}".format),
+    ("bytes of .keras", lambda model: model.keras_bytes, "{:,}".format),
+    ("bytes of LiteRT", lambda model: model.litert_bytes, "{:,}".format),
+    ("latency, median", lambda model: model.latency.median, _milliseconds),
+    (
+        "lower quartile",
+        lambda model: model.latency.lower_quartile,
+        _milliseconds,
+    ),
+    (
+        "upper quartile",
+        lambda model: model.latency.upper_quartile,
+        _milliseconds,
+    ),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class DeployReport(ResultWithRows, SavedResult):
     """Models before and after, figure by figure.
 
-    `print(report)` prints the table as Markdown, and `rich.print(report)` as a
-    table of rich.
+    `print(report)` prints a table, `report.to_markdown()` is the same in
+    Markdown.
 
     Args:
         before: the `ModelFigures` of one model.
@@ -138,52 +120,97 @@ class DeployReport:
     def models(self) -> Sequence[ModelFigures]:
         """The one model, or both."""
         both = (self.before, self.after)
-        return [figures for figures in both if figures is not None]
+        return [model for model in both if model is not None]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, fit for JSON."""
-        record = asdict(self)
-        for figures in (record["before"], record["after"]):
-            if figures is not None:
-                figures["uncounted"] = list(figures["uncounted"])
-        return record
+    def headline(self) -> dict[str, Any]:
+        """The parameters of each model, and how far their outputs differ."""
+        if self.after is None:
+            return {"parameters": self.before.parameters}
+        return {
+            "parameters_before": self.before.parameters,
+            "parameters_after": self.after.parameters,
+            "largest_difference": self.largest_difference,
+        }
+
+    def table(self) -> Table:
+        """A row for each figure; of two models with their ratio."""
+        headings = ("before", "after", "after / before")
+        several = self.after is not None
+        columns = [
+            Column("", "text"),
+            *map(Column, headings if several else headings[:1]),
+        ]
+        rows = [
+            [name, *map(show, values), *([_ratio(values)] if several else [])]
+            for name, values, show in self._rows()
+        ]
+        if self.largest_difference is not None:
+            difference = f"{self.largest_difference:.2g}"
+            rows.append(["output difference", "", difference, ""])
+        names = " and ".join(dict.fromkeys(model.name for model in self.models))
+        return Table(columns, rows, title=names, notes=self._notes())
+
+    def records(self) -> list[dict[str, Any]]:
+        """Each figure of each model, as numbers."""
+        headings = ("before", "after")
+        records = [
+            {"figure": name, **dict(zip(headings, values, strict=False))}
+            for name, values, _ in self._rows()
+        ]
+        if self.largest_difference is not None:
+            records.append(
+                {
+                    "figure": "output difference",
+                    "before": None,
+                    "after": self.largest_difference,
+                }
+            )
+        return records
 
     def to_markdown(self) -> str:
         """The table in Markdown, with its notes below."""
-        headings = HEADINGS[: 2 * len(self.models)]
-        rows = [headings, *rows_of(self)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [_line(row, widths) for row in rows]
-        bars = [f"{'-' * (width - 1)}:" for width in widths[1:]]
-        lines.insert(1, _line(["-" * widths[0], *bars], widths))
-        return "\n".join([*lines, "", *notes_of(self)])
+        return self.table().to_markdown()
 
-    def __str__(self) -> str:
-        return self.to_markdown()
-
-    def __rich__(self) -> "Table":
-        from rich import box
-        from rich.markup import escape
-        from rich.table import Table
-
-        names = " and ".join(dict.fromkeys(m.name for m in self.models))
-        table = Table(
-            title=escape(names),
-            caption=escape("\n".join(notes_of(self))),
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 0, 0, 1),
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DeployReport":
+        """The report that `to_dict` made `values` of."""
+        after = values["after"]
+        return cls(
+            **{
+                **values,
+                "before": ModelFigures.from_dict(values["before"]),
+                "after": None
+                if after is None
+                else ModelFigures.from_dict(after),
+            }
         )
-        table.add_column("", overflow="fold")
-        for heading in HEADINGS[1 : 2 * len(self.models)]:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for row in rows_of(self):
-            table.add_row(*map(escape, row))
-        return table
+
+    def _rows(self) -> Iterator[tuple[str, list[Any], Callable[[Any], str]]]:
+        """The name of each figure, its value for each model, and its form."""
+        for name, value, show in _FIGURES:
+            yield name, [value(model) for model in self.models], _or_dash(show)
+        for name in self.before.metrics:
+            values = [model.metrics[name] for model in self.models]
+            yield name, values, _or_dash("{:.4g}".format)
+
+    def _notes(self) -> list[str]:
+        """What the figures are of."""
+        notes = [
+            f"Latency: predict_on_batch, median of {self.runs} runs in turns, "
+            f"batch size {self.batch_size}, the backend's own threads.",
+            "FLOPs: twice the multiply-adds with weights, for one example; "
+            "zeros count.",
+        ]
+        uncounted = dict.fromkeys(p for m in self.models for p in m.uncounted)
+        if uncounted:
+            notes.append(f"Not in the FLOPs: {', '.join(uncounted)}.")
+        return notes
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = row
-    cells = [first.ljust(widths[0])]
-    cells += [c.rjust(w) for c, w in zip(others, widths[1:], strict=True)]
-    return f"| {' | '.join(cells)} |"
+def _or_dash(show: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "-" if value is None else show(value)
+
+
+def _ratio(values: Sequence[Any]) -> str:
+    before, after = values
+    return f"{after / before:.3g}" if before and after is not None else ""

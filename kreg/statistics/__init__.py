@@ -1,14 +1,16 @@
 """What one reading of a model's weights says."""
 
-from kreg.statistics._linter.check import Finding, check
-from kreg.statistics._penalties import penalties
+from kreg.statistics._linter.check import Finding, Findings, check
+from kreg.statistics._penalties import Penalties, penalties
 from kreg.statistics._summary import summary
 from kreg.statistics.reader import read
 from kreg.statistics.reading import LayerReading, Reading, WeightReading
 
 __all__ = [
     "Finding",
+    "Findings",
     "LayerReading",
+    "Penalties",
     "Reading",
     "WeightReading",
     "check",

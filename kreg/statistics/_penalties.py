@@ -1,5 +1,7 @@
 """The penalty of every weight of a model."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -9,10 +11,49 @@ from kreg.binding.bound_models import at_step
 from kreg.layers.axes import layouts_of
 from kreg.regularizers.grouping import Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
+from kreg.results.result import ResultWithRows
+from kreg.results.table import Column, Table
 from kreg.statistics.rows import distinct_paths
 
 
-def penalties(model: keras.Model) -> dict[str, float]:
+class Penalties(ResultWithRows, dict[str, float]):
+    """What `kreg.penalties` returns: a dict that prints as a table.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> layer = keras.layers.Dense(2, kernel_initializer="ones",
+    ...     kernel_regularizer=kreg.L1(0.5), name="hidden")
+    >>> model = keras.Sequential([keras.Input((3,)), layer], name="net")
+    >>> kreg.penalties(model)
+    Penalties(weights=1, total=3)
+    """
+
+    def headline(self) -> dict[str, Any]:
+        """How many weights have one, and what they add up to."""
+        return {"weights": len(self), "total": sum(self.values())}
+
+    def table(self) -> Table:
+        """A row for each weight, and the total."""
+        columns = (
+            Column("weight", "name", total="total"),
+            Column("penalty", total=f"{sum(self.values()):.4g}"),
+        )
+        rows = [(path, f"{penalty:.4g}") for path, penalty in self.items()]
+        return Table(columns, rows, notes=[] if rows else ["no penalties"])
+
+    def records(self) -> list[dict[str, Any]]:
+        """The path and the penalty of each weight."""
+        return [
+            {"path": path, "penalty": penalty} for path, penalty in self.items()
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict with the same content."""
+        return dict(self)
+
+
+def penalties(model: keras.Model) -> Penalties:
     """The penalty that each weight adds to the loss now.
 
     Schedules are read at the iteration of `model.optimizer`, whether the model
@@ -25,9 +66,10 @@ def penalties(model: keras.Model) -> dict[str, float]:
         model: a built `keras.Model`.
 
     Returns:
-        A dict from `variable.path` to a float, in the order of
-        `model.trainable_weights`. Where two weights have the same path, the
-        later ones are called `path#2`, `path#3` and so on.
+        `Penalties`, a dict from `variable.path` to a float, in the order of
+        `model.trainable_weights`, that prints as a table. Where two weights
+        have the same path, the later ones are called `path#2`, `path#3` and
+        so on.
 
     Example:
 
@@ -36,8 +78,8 @@ def penalties(model: keras.Model) -> dict[str, float]:
     >>> model.add(keras.layers.Dense(2, kernel_initializer="ones",
     ...     kernel_regularizer=kreg.L1(0.5), name="hidden"))
     >>> model.build((None, 3))
-    >>> kreg.penalties(model)
-    {'net/hidden/kernel': 3.0}
+    >>> kreg.penalties(model)["net/hidden/kernel"]
+    3.0
     """
     optimizer = getattr(model, "optimizer", None)
     step = 0 if optimizer is None else optimizer.iterations
@@ -46,14 +88,17 @@ def penalties(model: keras.Model) -> dict[str, float]:
         v for v in model.trainable_weights if v.regularizer is not None
     ]
     paths = distinct_paths(penalized)
-    return {
-        path: float(
-            ops.convert_to_numpy(
-                weight_penalty(variable, layouts.get(id(variable)), step)
-            )
+    return Penalties(
+        (
+            path,
+            float(
+                ops.convert_to_numpy(
+                    weight_penalty(variable, layouts.get(id(variable)), step)
+                )
+            ),
         )
         for path, variable in zip(paths, penalized, strict=True)
-    }
+    )
 
 
 def weight_penalty(

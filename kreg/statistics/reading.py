@@ -1,15 +1,17 @@
 """What one reading of a model's weights says, as a frozen table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from kreg.results.result import ResultWithRows, SavedResult
+from kreg.results.table import Column, Table
 from kreg.statistics.figures import FIGURES, Figure, Figures, with_figures
 
 
 @with_figures
-@dataclass(frozen=True)
-class WeightReading(Figures):
+@dataclass(frozen=True, repr=False)
+class WeightReading(Figures, SavedResult):
     """One weight at one moment.
 
     A figure that does not apply, or cannot be told, is None.
@@ -43,6 +45,15 @@ class WeightReading(Figures):
         """The value of a figure without a formula."""
         return self.values[figure.name]
 
+    def headline(self) -> dict[str, Any]:
+        """The weight, its zeros and its norm."""
+        return {
+            "path": self.path,
+            "size": self.size,
+            "sparsity": self.sparsity,
+            "l2_norm": self.l2_norm,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON."""
         return {
@@ -58,11 +69,70 @@ class WeightReading(Figures):
             **{figure.name: getattr(self, figure.name) for figure in FIGURES},
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "WeightReading":
+        """The reading that `to_dict` made `values` of."""
+        named = {
+            field.name: values[field.name]
+            for field in fields(cls)
+            if field.name != "values"
+        }
+        measured = {
+            figure.name: values[figure.name]
+            for figure in FIGURES
+            if figure.formula is None
+        }
+        shape = tuple(values["shape"])
+        return cls(**{**named, "shape": shape, "values": measured})
 
-class Totals(Figures):
+
+def _strength(weight: WeightReading) -> str:
+    if weight.regularizer is None:
+        return ""
+    values = " ".join(f"{value:.3g}" for value in weight.strengths.values())
+    frozen = "" if weight.trainable else " (frozen)"
+    return f"{weight.regularizer} {values}{frozen}".rstrip()
+
+
+def _part(count: int | None, total: int | None) -> str:
+    return "" if count is None else f"{count:,}/{total:,}"
+
+
+class Totals(Figures, ResultWithRows):
     """The figures of several weights together."""
 
     weights: tuple[WeightReading, ...]
+
+    def table(self) -> Table:
+        """A row for each weight, and the totals."""
+        columns = (
+            Column("weight", "name", total="total"),
+            Column("strength", "text"),
+            Column("penalty", rank=2, total=f"{self.penalty:.3g}"),
+            Column("L1\nnorm", rank=3, total=f"{self.l1_norm:.3g}"),
+            Column("L2\nnorm", rank=1, total=f"{self.l2_norm:.3g}"),
+            Column("sparsity", total=f"{self.sparsity:.1%}"),
+            Column("dead\nunits", rank=1, total=f"{self.dead_units:,}"),
+            Column("dead\ninputs", rank=4, total=f"{self.dead_inputs:,}"),
+        )
+        rows = [
+            (
+                weight.path,
+                _strength(weight),
+                f"{weight.penalty:.3g}" if weight.regularizer else "",
+                f"{weight.l1_norm:.3g}",
+                f"{weight.l2_norm:.3g}",
+                f"{weight.sparsity:.1%}",
+                _part(weight.dead_units, weight.units),
+                _part(weight.dead_inputs, weight.inputs),
+            )
+            for weight in self.weights
+        ]
+        return Table(columns, rows)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The figures of each weight."""
+        return [weight.to_dict() for weight in self.weights]
 
     # Of several weights these are counts in any case, 0 where none has any.
     dead_units: int
@@ -80,7 +150,7 @@ class Totals(Figures):
 
 
 @with_figures
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerReading(Totals):
     """The weights that one layer made, together.
 
@@ -102,10 +172,19 @@ class LayerReading(Totals):
             return self.values[figure.name]
         return super().value_of(figure)
 
+    def headline(self) -> dict[str, Any]:
+        """The layer, its zeros and its dead units."""
+        return {
+            "path": self.path,
+            "weights": len(self.weights),
+            "sparsity": self.sparsity,
+            "dead_units": self.dead_units,
+        }
+
 
 @with_figures
-@dataclass(frozen=True)
-class Reading(Totals):
+@dataclass(frozen=True, repr=False)
+class Reading(Totals, SavedResult):
     """All weights of a model at one moment.
 
     Args:
@@ -126,11 +205,54 @@ class Reading(Totals):
             return figure.together([r.value_of(figure) for r in self.layers])
         return super().value_of(figure)
 
+    def headline(self) -> dict[str, Any]:
+        """The step, the zeros and the penalty of the model."""
+        return {
+            "step": self.step,
+            "weights": len(self.weights),
+            "sparsity": self.sparsity,
+            "penalty": self.penalty,
+        }
+
+    def table(self) -> Table:
+        """A row for each weight, and the totals."""
+        return replace(super().table(), title=f"step {self.step:,}")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, ready for JSON."""
         return {
             "step": self.step,
             "data_loss": self.data_loss,
             "dead_units": self.dead_units,
-            "weights": [weight.to_dict() for weight in self.weights],
+            "weights": self.records(),
+            "layers": [
+                {
+                    "path": layer.path,
+                    "dead_units": layer.dead_units,
+                    "weights": [weight.path for weight in layer.weights],
+                }
+                for layer in self.layers
+            ],
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Reading":
+        """The reading that `to_dict` made `values` of."""
+        weights = {
+            weight["path"]: WeightReading.from_dict(weight)
+            for weight in values["weights"]
+        }
+        layers = tuple(
+            LayerReading(
+                layer["path"],
+                tuple(weights[path] for path in layer["weights"]),
+                {"dead_units": layer["dead_units"]},
+            )
+            for layer in values["layers"]
+        )
+        return cls(
+            values["step"],
+            values["data_loss"],
+            tuple(weights.values()),
+            layers,
+        )

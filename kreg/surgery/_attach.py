@@ -81,6 +81,7 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     ...     keras.layers.Dense(2, name="last")], name="net")
     >>> print(kreg.attach(model, kreg.L1(1e-4)))
     place              attribute           before  after
+    ────────────────────────────────────────────────────────────
     net/hidden/kernel  kernel_regularizer  -       L1(l1=0.0001)
     net/last/kernel    kernel_regularizer  -       L1(l1=0.0001)
     >>> print(kreg.attach(model, [
@@ -89,6 +90,7 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     ...     (model.layers[-1].bias, keras.regularizers.L2(0.5)),
     ... ]))
     place              attribute           before         after
+    ──────────────────────────────────────────────────────────────────
     net/hidden/kernel  kernel_regularizer  L1(l1=0.0001)  L2(l2=0.001)
     net/last/kernel    kernel_regularizer  L1(l1=0.0001)  -
     net/last/bias      bias_regularizer    -              L2(l2=0.5)

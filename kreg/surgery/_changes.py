@@ -7,6 +7,9 @@ from typing import Any
 
 import keras
 
+from kreg.results.result import Result, ResultWithRows
+from kreg.results.table import Column, Table
+
 
 def replace(owner: Any, attribute: str, value: Any, undo: ExitStack) -> None:
     """Set an attribute, and have `undo` set it back."""
@@ -14,11 +17,8 @@ def replace(owner: Any, attribute: str, value: Any, undo: ExitStack) -> None:
     setattr(owner, attribute, value)
 
 
-_HEADINGS = ("place", "attribute", "before", "after")
-
-
-@dataclass(frozen=True)
-class Change:
+@dataclass(frozen=True, repr=False)
+class Change(Result):
     """One object of a model that was replaced.
 
     Args:
@@ -37,6 +37,14 @@ class Change:
     before: Any
     after: Any
 
+    def headline(self) -> dict[str, Any]:
+        """Where, and what was and is there."""
+        return {
+            "path": self.path,
+            "before": described(self.before),
+            "after": described(self.after),
+        }
+
     def to_dict(self) -> dict[str, str | None]:
         """The fields, with objects as text."""
         return {
@@ -48,11 +56,11 @@ class Change:
         }
 
 
-@dataclass(frozen=True)
-class Changes:
+@dataclass(frozen=True, repr=False)
+class Changes(ResultWithRows, Sequence[Change]):
     """All that a call of `kreg.attach` or `kreg.strip` changed.
 
-    `str` gives a table, `to_dict` plain values.
+    A sequence of `Change`. `str` gives a table, `to_dict` plain values.
 
     Args:
         changes: one for each object that was replaced, in the model's order.
@@ -63,14 +71,22 @@ class Changes:
     def __len__(self) -> int:
         return len(self.changes)
 
-    def to_dict(self) -> dict[str, list[dict[str, str | None]]]:
-        """The changes, with objects as text."""
-        return {"changes": [change.to_dict() for change in self.changes]}
+    def __getitem__(self, index: Any) -> Any:
+        return self.changes[index]
 
-    def __str__(self) -> str:
-        if not self.changes:
-            return "nothing to change"
-        rows = [_HEADINGS] + [
+    def headline(self) -> dict[str, Any]:
+        """How many there are."""
+        return {"changes": len(self)}
+
+    def table(self) -> Table:
+        """A row for each change."""
+        columns = (
+            Column("place", "name"),
+            Column("attribute", "text", rank=1),
+            Column("before", "text"),
+            Column("after", "text"),
+        )
+        rows = [
             (
                 change.path,
                 change.attribute or "(not saved)",
@@ -79,8 +95,11 @@ class Changes:
             )
             for change in self.changes
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(_line(row, widths) for row in rows)
+        return Table(columns, rows, notes=[] if rows else ["nothing to change"])
+
+    def records(self) -> list[dict[str, str | None]]:
+        """The changes, with objects as text."""
+        return [change.to_dict() for change in self.changes]
 
 
 def described(value: Any) -> str | None:
@@ -114,8 +133,3 @@ def _configured(value: Any) -> str:
         for key, number in config.items()
     )
     return f"{name}({arguments})"
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=True)]
-    return "  ".join(cells).rstrip()

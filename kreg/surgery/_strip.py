@@ -130,6 +130,7 @@ def strip(model: keras.Model) -> Changes:
     >>> model.compile(kreg.ProximalOptimizer("adam"), "mse")
     >>> print(kreg.strip(model))
     place            attribute           before             after
+    ─────────────────────────────────────────────────────────────
     net/last/kernel  kernel_regularizer  L1(l1=0.0001)      -
     net              optimizer           ProximalOptimizer  Adam
     >>> type(model.optimizer).__name__

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kreg.files import event_file
 from kreg.files.event_file import EventFile
+from kreg.results.table import Column, Table, escaped
 from kreg.statistics import Reading, WeightReading
 from kreg.statistics.figures import FIGURES, Figures, Place, logged_figures
 from kreg.statistics.rows import Row
@@ -118,38 +119,44 @@ def summary_text(
         findings: what is wrong with it, a line each.
     """
     lines = [
-        f"### {_plain(name)} at step {reading.step:,}",
+        f"### {escaped(name)} at step {reading.step:,}",
         "",
         f"{reading.size:,} weights, {reading.sparsity:.1%} of them zero, "
         f"penalty {reading.penalty:.4g}.",
         "",
-        *(f"- {_plain(str(finding))}" for finding in findings),
+        *(f"- {escaped(str(finding))}" for finding in findings),
         "",
-        "| weight | shape | regularizer | strength | penalty | sparsity |",
-        "| --- | --- | --- | --- | --- | --- |",
+        _weights(reading).to_markdown(),
     ]
+    return "\n".join(lines)
+
+
+def _weights(reading: Reading) -> Table:
+    rows = []
     for weight in reading.weights:
         strengths = ", ".join(
             f"{name} {value:.4g}" for name, value in weight.strengths.items()
         )
         frozen = "" if weight.trainable else " (frozen)"
-        cells = [
-            _plain(weight.path) + frozen,
-            " by ".join(map(str, weight.shape)),
-            _plain(weight.regularizer or ""),
-            strengths,
-            f"{weight.penalty:.4g}" if weight.regularizer else "",
-            f"{weight.sparsity:.1%}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """`text` without what Markdown would take for markup."""
-    for sign in "\\`*_{}[]<>|":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+        rows.append(
+            (
+                f"{weight.path}{frozen}",
+                " by ".join(map(str, weight.shape)),
+                weight.regularizer or "",
+                strengths,
+                f"{weight.penalty:.4g}" if weight.regularizer else "",
+                f"{weight.sparsity:.1%}",
+            )
+        )
+    columns = (
+        Column("weight", "name"),
+        Column("shape", "text"),
+        Column("regularizer", "text"),
+        Column("strength", "text"),
+        Column("penalty"),
+        Column("sparsity"),
+    )
+    return Table(columns, rows)
 
 
 class RunLog:

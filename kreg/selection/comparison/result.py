@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from kreg.results.files import Weights, data_frame, load_result, save_result
+from kreg.results.files import Weights, load_result, save_result
+from kreg.results.result import ResultWithRows, SavedResult
+from kreg.results.table import Column, Table, output_console
 from kreg.selection.comparison.verdict import Comparison
 from kreg.selection.training.stopping import more_is_better
 
 
-@dataclass(frozen=True)
-class CompareRow:
+@dataclass(frozen=True, repr=False)
+class CompareRow(SavedResult):
     """What the folds say of one penalty at one strength.
 
     Args:
@@ -45,9 +46,14 @@ class CompareRow:
     epochs: float
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, ready for JSON."""
-        return {**asdict(self), "scores": list(self.scores)}
+    def headline(self) -> dict[str, Any]:
+        """The penalty, its strength and the mean of the folds."""
+        return {
+            "penalty": self.penalty,
+            "strength": self.strength,
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "CompareRow":
@@ -56,83 +62,12 @@ class CompareRow:
         return cls(**{**values, "scores": scores})
 
 
-def compare_table(result: "CompareResult") -> "Table":
-    """The choice of each penalty, and its difference from the chosen one.
-
-    Args:
-        result: a `CompareResult`.
-    """
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    paths = result.folds * len(result.seeds)
-    table = Table(
-        title=f"{escape(result.monitor)} of what {paths} folds left out",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-    )
-    table.add_column("penalty", overflow="fold", min_width=7)
-    for heading in (
-        "strength",
-        "mean",
-        "std.\nerror",
-        "best\nmean",
-        "zeros",
-        f"difference from\n{escape(result.chosen_penalty)}, CI (Holm)",
-        "p\n(Holm)",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, index in result.choices.items():
-        row = result.rows[index]
-        is_chosen = name == result.chosen_penalty
-        difference = ("", "") if is_chosen else _difference(result, name)
-        table.add_row(
-            escape(name),
-            f"{row.strength:.3g}",
-            f"{row.mean:.4g}",
-            f"{row.standard_error:.2g}",
-            f"{result.best(name).mean:.4g}",
-            f"{row.sparsity:.1%}",
-            *difference,
-            style="bold" if is_chosen else None,
-        )
-    return table
-
-
-def _difference(result: "CompareResult", name: str) -> tuple[str, str]:
-    for pair in result.comparisons:
-        if {pair.first, pair.second} == {name, result.chosen_penalty}:
-            return _texts(pair, 1.0 if pair.first == name else -1.0)
-    return "", ""
-
-
-def _texts(pair: Comparison, sign: float) -> tuple[str, str]:
-    if math.isnan(pair.difference):
-        return "not known", ""
-    difference = sign * pair.difference
-    low, high = sorted((sign * pair.low, sign * pair.high))
-    half = (high - low) / 2
-    if half == 0.0:
-        return f"{difference:+.3g}", f"{pair.adjusted_p_value:.2g}"
-    if not 1e-6 < half < 1e6:
-        text = f"{difference:+.2g} [{low:+.2g}, {high:+.2g}]"
-    else:
-        # Two digits of how wide the interval is.
-        decimals = max(0, 1 - math.floor(math.log10(half)))
-        text = (
-            f"{difference:+.{decimals}f} "
-            f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
-        )
-    return text, f"{pair.adjusted_p_value:.2g}"
-
-
-@dataclass(frozen=True)
-class CompareResult:
+@dataclass(frozen=True, repr=False)
+class CompareResult(ResultWithRows, SavedResult):
     """The figures, the choice and the verdict of `kreg.compare`.
 
-    `str` gives a short table, `print` the same in colours, `to_dict` plain
-    values.
+    `str` gives a short table of the choices, `print` the same on a console,
+    `to_pandas` all rows.
 
     Args:
         rows: one for each penalty and strength, in the order in which they
@@ -195,43 +130,62 @@ class CompareResult:
             )
         return tuple(row for row in self.rows if row.penalty == penalty)
 
-    def print(self, *, console: "Console | None" = None) -> None:
+    def print(self, *, console: Console | None = None) -> None:
         """Print the choice of each penalty as a table, and the verdict.
 
         Args:
             console: the `rich.console.Console` to print on. Defaults to
                 `None`: a new one on standard output.
         """
-        from rich.console import Console
-        from rich.markup import escape
+        (console or output_console()).print(self)
 
-        console = console or Console()
-        console.print(compare_table(self))
-        console.print(escape(self.verdict))
-
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=100, no_color=True)
-        with console.capture() as captured:
-            self.print(console=console)
-        return captured.get().rstrip()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, ready for JSON; no weights."""
+    def headline(self) -> dict[str, Any]:
+        """The choice and its mean."""
         return {
-            "rows": [row.to_dict() for row in self.rows],
-            "penalties": dict(self.penalties),
-            "monitor": self.monitor,
-            "select": self.select,
-            "folds": self.folds,
-            "seeds": list(self.seeds),
-            "choices": dict(self.choices),
+            "rows": len(self.rows),
             "chosen_penalty": self.chosen_penalty,
-            "comparisons": [pair.to_dict() for pair in self.comparisons],
-            "verdict": self.verdict,
-            "test": None if self.test is None else dict(self.test),
+            "strength": self.chosen.strength,
+            self.monitor: self.chosen.mean,
         }
+
+    def table(self) -> Table:
+        """A row for the choice of each penalty, and the verdict below."""
+        paths = self.folds * len(self.seeds)
+        columns = (
+            Column("penalty", "name"),
+            Column("strength"),
+            Column("mean"),
+            Column("std.\nerror", rank=1),
+            Column("best\nmean", rank=3),
+            Column("zeros", rank=2),
+            Column(f"difference from\n{self.chosen_penalty}, CI (Holm)"),
+            Column("p\n(Holm)", rank=4),
+        )
+        rows = []
+        for name, index in self.choices.items():
+            row = self.rows[index]
+            is_chosen = name == self.chosen_penalty
+            cells = (
+                name,
+                f"{row.strength:.3g}",
+                f"{row.mean:.4g}",
+                f"{row.standard_error:.2g}",
+                f"{self.best(name).mean:.4g}",
+                f"{row.sparsity:.1%}",
+            )
+            difference = ("", "") if is_chosen else _difference(self, name)
+            rows.append((*cells, *difference))
+        return Table(
+            columns,
+            rows,
+            title=f"{self.monitor} of what {paths} folds left out",
+            notes=[self.verdict] if self.verdict else [],
+            chosen=list(self.choices).index(self.chosen_penalty),
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """The fields of every row, for each penalty and strength."""
+        return [row.to_dict() for row in self.rows]
 
     @classmethod
     def from_dict(
@@ -265,10 +219,29 @@ class CompareResult:
         values, weights = load_result(path)
         return cls.from_dict(values, weights[0] if weights else None)
 
-    def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` with a row for each penalty and strength.
 
-        Raises:
-            ImportError: if pandas is not installed.
-        """
-        return data_frame([row.to_dict() for row in self.rows])
+def _difference(result: "CompareResult", name: str) -> tuple[str, str]:
+    for pair in result.comparisons:
+        if {pair.first, pair.second} == {name, result.chosen_penalty}:
+            return _texts(pair, 1.0 if pair.first == name else -1.0)
+    return "", ""
+
+
+def _texts(pair: Comparison, sign: float) -> tuple[str, str]:
+    if math.isnan(pair.difference):
+        return "not known", ""
+    difference = sign * pair.difference
+    low, high = sorted((sign * pair.low, sign * pair.high))
+    half = (high - low) / 2
+    if half == 0.0:
+        return f"{difference:+.3g}", f"{pair.adjusted_p_value:.2g}"
+    if not 1e-6 < half < 1e6:
+        text = f"{difference:+.2g} [{low:+.2g}, {high:+.2g}]"
+    else:
+        # Two digits of how wide the interval is.
+        decimals = max(0, 1 - math.floor(math.log10(half)))
+        text = (
+            f"{difference:+.{decimals}f} "
+            f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
+        )
+    return text, f"{pair.adjusted_p_value:.2g}"

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from numpy.typing import NDArray
+
+from kreg.results.result import Result
 
 _TINY = 1e-300
 
@@ -85,8 +87,8 @@ def _away_from_zero(value: float) -> float:
 LEVEL = 0.95
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
     """Two penalties, fold by fold.
 
     The interval and the p-value after Holm never contradict each other: the
@@ -121,9 +123,14 @@ class Comparison:
     adjusted_p_value: float
     significant: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
+    def headline(self) -> dict[str, Any]:
+        """The pair and its difference."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "difference": self.difference,
+            "adjusted_p_value": self.adjusted_p_value,
+        }
 
 
 def comparisons_of(

@@ -1,13 +1,12 @@
 """What stability selection came to, and its bound on false features."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from kreg._arguments import positive_integer, positive_number, real_number
-from kreg.files.atomic import write_whole
+from kreg.results.result import ResultWithRows, SavedResult
+from kreg.results.table import Column, Table
 
 
 def stability_bound(
@@ -116,8 +115,8 @@ def _unimodal_factor(threshold: float, pairs: int, share: float) -> float:
     return 4.0 * (1.0 - threshold + 0.5 / pairs) / (1.0 + 1.0 / pairs)
 
 
-@dataclass(frozen=True)
-class StabilityResult:
+@dataclass(frozen=True, repr=False)
+class StabilityResult(ResultWithRows, SavedResult):
     """How often halves of the rows select each input feature.
 
     Args:
@@ -170,11 +169,52 @@ class StabilityResult:
         """The bound on the expected number of stable ones by mistake."""
         return stability_bound(self.limit, self.num_features, self.threshold)
 
+    def headline(self) -> dict[str, Any]:
+        """How many features are stable, of how many, and the bound."""
+        return {
+            "selected": len(self.selected),
+            "num_features": self.num_features,
+            "halves": len(self.selections),
+            "expected_false": self.expected_false,
+        }
+
+    def table(self) -> Table:
+        """A row for each feature that a half selects, the stable ones first."""
+        rows = [
+            (
+                str(record["feature"]),
+                f"{record['frequency']:.1%}",
+                "yes" if record["stable"] else "no",
+            )
+            for record in self.records()
+        ]
+        notes = [
+            f"Stable: at least {self.threshold:.1%} of {len(self.selections)} "
+            f"halves select it. Of {len(self.selected)} stable features at "
+            f"most {self.expected_false:.3g} are expected to be mistakes.",
+            f"No half selects the other {self.num_features - len(rows):,} "
+            "features.",
+        ]
+        columns = (Column("feature"), Column("frequency"), Column("stable"))
+        return Table(columns, rows, title="stability selection", notes=notes)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The features that a half selects, by falling frequency."""
+        records = [
+            {
+                "feature": feature,
+                "frequency": frequency,
+                "stable": frequency >= self.threshold,
+            }
+            for feature, frequency in enumerate(self.frequencies)
+            if frequency > 0.0
+        ]
+        return sorted(records, key=lambda record: -record["frequency"])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON."""
         return {
-            **asdict(self),
-            "selections": [list(features) for features in self.selections],
+            **super().to_dict(),
             "frequencies": list(self.frequencies),
             "selected": list(self.selected),
             "expected_false": self.expected_false,
@@ -193,13 +233,3 @@ class StabilityResult:
             threshold=values["threshold"],
             seed=values["seed"],
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write the result as JSON; a file that is there is replaced."""
-        text = json.dumps(self.to_dict(), indent=1)
-        write_whole(Path(path), lambda file: file.write(text.encode()))
-
-    @classmethod
-    def load(cls, path: str | Path) -> "StabilityResult":
-        """Read what `save` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text()))

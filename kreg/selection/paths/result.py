@@ -1,4 +1,4 @@
-"""What a path came to."""
+"""The points of a path, shown and saved."""
 
 import math
 from collections.abc import Mapping
@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kreg.results.files import Weights, data_frame, load_result, save_result
+from kreg.results.files import Weights, load_result, save_result
+from kreg.results.result import ResultWithRows, SavedResult
+from kreg.results.table import Column, Table
 from kreg.selection.training.point import PathPoint
 from kreg.selection.training.stopping import more_is_better
 
 
-@dataclass(frozen=True)
-class PathResult:
+@dataclass(frozen=True, repr=False)
+class PathResult(ResultWithRows, SavedResult):
     """The points of a path, in the order in which they were run.
 
     Args:
@@ -36,6 +38,8 @@ class PathResult:
     >>> result = kreg.selection.PathResult(tuple(points), "L1")
     >>> result.best().strength
     0.2
+    >>> result
+    PathResult(penalty='L1', points=3, best_strength=0.2, data_loss=2)
     """
 
     points: tuple[PathPoint, ...]
@@ -80,16 +84,47 @@ class PathResult:
         value = point.validation.get(self.monitor, math.nan)
         return value if more_is_better(self.monitor) else -value
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, ready for JSON; no weights."""
-        return {
-            "penalty": self.penalty,
-            "monitor": self.monitor,
-            "strength_max": self.strength_max,
-            "seed": self.seed,
-            "start": None if self.start is None else self.start.to_dict(),
-            "points": [point.to_dict() for point in self.points],
-        }
+    def headline(self) -> dict[str, Any]:
+        """The penalty, the number of points and the best of them."""
+        figures = {"penalty": self.penalty, "points": len(self.points)}
+        best = self._best_or_none()
+        if best is None:
+            return figures
+        value = best.validation[self.monitor]
+        return {**figures, "best_strength": best.strength, self.monitor: value}
+
+    def table(self) -> Table:
+        """A row for each point, and the best one below."""
+        columns = (
+            Column("strength"),
+            Column("sparsity"),
+            Column("nonzeros", rank=2),
+            Column("inputs", rank=3),
+            Column(f"train\n{self.monitor}", rank=1),
+            Column(f"validation\n{self.monitor}"),
+            Column("epochs", rank=4),
+            Column("converged", rank=5),
+        )
+        best = self._best_or_none()
+        notes = []
+        if best is not None:
+            notes.append(
+                f"best at strength {best.strength:.4g}: {self.monitor} "
+                f"{best.validation[self.monitor]:.4g}, {best.sparsity:.1%} of "
+                "the penalized weights zero"
+            )
+        return Table(
+            columns,
+            [_cells(point, self.monitor) for point in self.points],
+            title=self.penalty,
+            notes=notes,
+            chosen=None if best is None else self.points.index(best),
+        )
+
+    def _best_or_none(self) -> PathPoint | None:
+        """The best point; None where no point has a figure to judge by."""
+        scores = [self._score(point) for point in self.points]
+        return None if all(map(math.isnan, scores)) else self.best()
 
     @classmethod
     def from_dict(
@@ -121,14 +156,10 @@ class PathResult:
         """Read what `save` wrote."""
         return cls.from_dict(*load_result(path))
 
-    def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` with a row for each point.
+    def records(self) -> list[dict[str, Any]]:
+        """The fields of each point.
 
-        The metrics are columns named `train_<metric>` and
-        `validation_<metric>`.
-
-        Raises:
-            ImportError: if pandas is not installed.
+        The metrics are named `train_<metric>` and `validation_<metric>`.
         """
         rows = []
         for point in self.points:
@@ -137,4 +168,19 @@ class PathResult:
                 figures = row.pop(part)
                 row.update({f"{part}_{k}": v for k, v in figures.items()})
             rows.append(row)
-        return data_frame(rows)
+        return rows
+
+
+def _cells(point: PathPoint, monitor: str) -> list[str]:
+    read = point.selected_inputs
+    train, validation = point.train.get(monitor), point.validation.get(monitor)
+    return [
+        f"{point.strength:.3g}",
+        f"{point.sparsity:.1%}",
+        f"{point.nonzeros:,}",
+        "" if read is None else f"{len(read):,}",
+        "" if train is None else f"{train:.4g}",
+        "" if validation is None else f"{validation:.4g}",
+        f"{point.epochs:,}",
+        "yes" if point.converged else "no",
+    ]

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from kreg.optimizers.gradient_memory import gradient_memory
+from kreg.results.result import SavedResult
 from kreg.selection.data.batches import evaluation_batches, ordered_batches
 from kreg.selection.data.order import Order, SeededStart
 from kreg.selection.data.rows import Arrays, TrainingData
@@ -21,8 +22,8 @@ from kreg.statistics.rows import rows_of
 from kreg.surgery.support import KeepSupport
 
 
-@dataclass(frozen=True)
-class PathPoint:
+@dataclass(frozen=True, repr=False)
+class PathPoint(SavedResult):
     """What training at one strength came to.
 
     Args:
@@ -63,12 +64,17 @@ class PathPoint:
     seconds: float
     converged: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, ready for JSON."""
-        found = asdict(self)
-        if self.selected_inputs is not None:
-            found["selected_inputs"] = list(self.selected_inputs)
-        return found
+    def headline(self) -> dict[str, Any]:
+        """The strength, the zeros and the data losses."""
+        figures: dict[str, Any] = {
+            "strength": self.strength,
+            "sparsity": self.sparsity,
+        }
+        for part in ("train", "validation"):
+            metrics = getattr(self, part)
+            if "data_loss" in metrics:
+                figures[f"{part}_data_loss"] = metrics["data_loss"]
+        return {**figures, "converged": self.converged}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PathPoint":

@@ -1,20 +1,23 @@
 """A linter for a model's regularization."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
 from kreg._arguments import built_model, positive_integer, real_number
+from kreg.results.result import Result, ResultWithRows, SavedResult
+from kreg.results.table import Column, Table
 from kreg.statistics._linter.model_facts import Fault, ModelFacts
 from kreg.statistics._linter.rules import RULES, Rule
 
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Result):
     """One mistake in how a model is regularized; `str` is one line.
 
     Args:
@@ -37,9 +40,68 @@ class Finding:
     message: str
     fix: str
 
+    def headline(self) -> dict[str, Any]:
+        """The rule and the weight."""
+        return {"rule": self.rule, "path": self.path}
+
     def __str__(self) -> str:
         fix = self.fix[:1].upper() + self.fix[1:]
         return " ".join(f"{self.path}: {self.message}. {fix}.".split())
+
+
+class Findings(ResultWithRows, SavedResult, tuple[Finding, ...]):
+    """What `kreg.check` finds: a tuple of `Finding` that prints as a table.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(
+    ...     1, kernel_regularizer=kreg.L1(0.1), name="last")], name="net")
+    >>> model.compile("adam", "mse")
+    >>> kreg.check(model)
+    Findings(findings=1, rules=['no-exact-zeros'])
+    >>> model.compile(kreg.ProximalOptimizer("adam"), "mse")
+    >>> print(kreg.check(model))
+    nothing is wrong
+    """
+
+    def headline(self) -> dict[str, Any]:
+        """How many there are, and of which rules."""
+        rules = list(dict.fromkeys(finding.rule for finding in self))
+        shown = rules[:_SHOWN] + ["..."] * (len(rules) > _SHOWN)
+        return {"findings": len(self), "rules": shown}
+
+    def table(self) -> Table:
+        """A row for each finding."""
+        columns = (
+            Column("rule", "text", rank=1),
+            Column("weight", "name"),
+            Column("what is wrong", "text"),
+            Column("what to do", "text"),
+        )
+        rows = [
+            (
+                finding.rule,
+                finding.path.replace(", ", "\n").replace(" and ", "\nand "),
+                finding.message,
+                finding.fix,
+            )
+            for finding in self
+        ]
+        return Table(columns, rows, notes=[] if rows else ["nothing is wrong"])
+
+    def records(self) -> list[dict[str, Any]]:
+        """The fields of each finding."""
+        return [finding.to_dict() for finding in self]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of each finding, ready for JSON."""
+        return {"findings": self.records()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Findings":
+        """The findings that `to_dict` made `values` of."""
+        return cls(Finding(**finding) for finding in values["findings"])
 
 
 def check(
@@ -47,7 +109,7 @@ def check(
     *,
     steps: int | None = None,
     data_loss: float | None = None,
-) -> tuple[Finding, ...]:
+) -> Findings:
     """Find mistakes in the regularization of a model, before it is trained.
 
     Penalties that act on nothing, on the wrong thing or twice, zeros that will
@@ -68,8 +130,9 @@ def check(
             bound model. Defaults to `None`: not known.
 
     Returns:
-        A tuple of `Finding`, empty if there is nothing to say. Weights that a
-        rule says the same of share one.
+        `Findings`, a tuple of `Finding` that prints as a table; empty if
+        there is nothing to say. Weights of which a rule says the same stand
+        in one finding.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`, `steps` not an integer or
@@ -89,8 +152,8 @@ def check(
     weights. Compile with `kreg.ProximalOptimizer(model.optimizer)`, which
     takes its proximal step.
     >>> model.compile(kreg.ProximalOptimizer(model.optimizer), "mse")
-    >>> kreg.check(model)
-    ()
+    >>> len(kreg.check(model))
+    0
     """
     built_model(model)
     if steps is not None:
@@ -106,7 +169,7 @@ def check(
         findings.extend(
             _finding(rule.name, faults) for faults in alike.values()
         )
-    return tuple(findings)
+    return Findings(findings)
 
 
 def _listed(rule: Rule) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 import keras
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from kreg._arguments import built_model, positive_integer
 from kreg.layers.channels.network import Kept
+from kreg.results.result import Result, ResultWithRows, SavedResult
+from kreg.results.table import Column, Table
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.rebuild import Rebuild
 from kreg.surgery._compact.walk import Walk, walk
 
 
-@dataclass(frozen=True)
-class LayerCompaction:
+@dataclass(frozen=True, repr=False)
+class LayerCompaction(Result):
     """What became of one layer.
 
     Args:
@@ -38,9 +40,17 @@ class LayerCompaction:
     parameters_after: int
     kept: Mapping[str, int]
 
+    def headline(self) -> dict[str, Any]:
+        """The layer and its units."""
+        return {
+            "path": self.path,
+            "units": _change(self.units_before, self.units_after),
+            "constant_kept": sum(self.kept.values()),
+        }
 
-@dataclass(frozen=True)
-class Compaction:
+
+@dataclass(frozen=True, repr=False)
+class Compaction(ResultWithRows, SavedResult):
     """What `kreg.compact` did to a model. Print it for a table.
 
     Args:
@@ -56,50 +66,55 @@ class Compaction:
     parameters_before: int
     parameters_after: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dictionaries."""
+    def headline(self) -> dict[str, Any]:
+        """The number of layers with units, and the weights."""
         return {
-            "layers": [
-                {**asdict(layer), "kept": dict(layer.kept)}
-                for layer in self.layers
-            ],
-            "kept_inputs": {
-                name: indices.tolist()
-                for name, indices in self.kept_inputs.items()
-            },
+            "layers": len(self.layers),
             "parameters_before": self.parameters_before,
             "parameters_after": self.parameters_after,
         }
 
-    def __str__(self) -> str:
-        from rich import box
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD, show_footer=True)
-        table.add_column("layer", "total", overflow="fold")
-        table.add_column("units", justify="right")
-        table.add_column(
-            "parameters",
-            _change(self.parameters_before, self.parameters_after),
-            justify="right",
+    def table(self) -> Table:
+        """A row for each layer with units of its own."""
+        change = _change(self.parameters_before, self.parameters_after)
+        columns = (
+            Column("layer", "name", total="total"),
+            Column("units"),
+            Column("parameters", total=change),
+            Column("constant, and kept because", "text"),
         )
-        table.add_column("constant, and kept because", overflow="fold")
-        for layer in self.layers:
-            table.add_row(
-                escape(layer.path),
+        rows = [
+            (
+                layer.path,
                 _change(layer.units_before, layer.units_after),
                 _change(layer.parameters_before, layer.parameters_after),
                 "\n".join(
-                    escape(f"{count}: {reason}")
-                    for reason, count in layer.kept.items()
+                    f"{count}: {reason}" for reason, count in layer.kept.items()
                 ),
             )
-        console = Console(width=100)
-        with console.capture() as captured:
-            console.print(table)
-        return captured.get().rstrip()
+            for layer in self.layers
+        ]
+        return Table(columns, rows)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The fields of each layer."""
+        return [layer.to_dict() for layer in self.layers]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Compaction":
+        """The compaction that `to_dict` made `values` of."""
+        return cls(
+            **{
+                **values,
+                "layers": tuple(
+                    LayerCompaction(**layer) for layer in values["layers"]
+                ),
+                "kept_inputs": {
+                    name: np.array(indices, np.int64)
+                    for name, indices in values["kept_inputs"].items()
+                },
+            }
+        )
 
 
 def _change(before: int, after: int) -> str:
