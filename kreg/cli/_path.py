@@ -11,7 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 import kreg.selection
-from kreg.cli._arguments import PENALTIES, Commands, add_common, add_training
+from kreg.cli._arguments import (
+    PENALTIES,
+    Commands,
+    add_common,
+    add_training,
+    grid,
+    training,
+)
 from kreg.cli._output import (
     Answer,
     line,
@@ -64,7 +71,7 @@ def _cells(point: PathPoint, monitor: str) -> list[str]:
     ]
 
 
-_NAMES = [name for name, penalty in PENALTIES.items() if penalty is not None]
+_PENALTIES = {name: made for name, made in PENALTIES.items() if made}
 
 
 def add_path(commands: Commands) -> None:
@@ -85,7 +92,7 @@ def add_path(commands: Commands) -> None:
     )
     command.add_argument(
         "--penalty",
-        choices=_NAMES,
+        choices=list(_PENALTIES),
         default="l1",
         help=(
             "group is GroupLasso of units, inputs that of inputs "
@@ -122,16 +129,12 @@ def path(options: Namespace) -> Answer:
     result = kreg.selection.path(
         build_function(options.model),
         data,
-        PENALTIES[options.penalty],
-        options.strengths,
-        epochs=options.epochs,
-        num_strengths=options.num_strengths,
-        batch_size=options.batch_size,
-        validation_split=options.validation_split,
-        monitor=options.monitor,
+        _PENALTIES[options.penalty],
+        grid(options),
+        training=training(options),
+        validation=options.validation_split or None,
         directory=options.directory,
         seed=options.seed,
-        verbose=1,
     )
     if options.output is not None:
         with refuse_unwritable(options.output):
@@ -180,11 +183,11 @@ def json_file(text: str) -> Path:
 def fraction(text: str) -> float:
     """A number from 0 to below 1."""
     try:
-        found = float(text)
+        number = float(text)
     except ValueError:
-        found = -1.0
-    if not 0.0 <= found < 1.0:
+        number = -1.0
+    if not 0.0 <= number < 1.0:
         raise argparse.ArgumentTypeError(
             f"must be a number from 0 to below 1: {text!r}"
         )
-    return found
+    return number
