@@ -24,7 +24,7 @@ _WIDTH = 1000
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command has found or done.
+    """What a command answers, for people and for programs.
 
     Args:
         record: makes what `--json` prints.

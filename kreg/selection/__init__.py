@@ -1,4 +1,16 @@
-"""Choosing a penalty and its strength."""
+"""Choosing a penalty and its strength.
+
+The folders import only from those above them in this list:
+
+    data/        rows, folds and batches, checked once
+    execution/   where work runs, where it is kept, how far it is
+    training/    a model at one strength: trained, judged, differentiated
+    strengths/   which strengths; penalties whose strength moves
+    paths/       a model at one strength after the other, resumable
+    comparison/  penalties by cross-validation, and the verdict
+    features/    which inputs a model needs
+    plots/       what results look like
+"""
 
 from kreg.selection.comparison.compare import compare
 from kreg.selection.comparison.result import CompareResult, CompareRow

@@ -95,23 +95,22 @@ def compare(
     Training without a penalty may make as many passes as the longest path, so
     that no penalty wins by longer training alone. A linear model is trained on
     until the minimum, as `tolerance` tells. A network may fit more noise the
-    longer it is trained, so of the moments after each `epochs` passes the one
-    with the best mean over folds is taken; its row tells how many passes that
-    are.
+    longer it is trained, so it is judged after each `epochs` passes, and the
+    number of passes with the best mean over folds is taken; its row tells it.
 
     Two penalties are compared fold by fold, each at the strength that the
     *other* folds choose, so that many strengths to choose from are no
     advantage. The test is the corrected resampled t-test of Nadeau and Bengio:
     folds share most of what they are trained on, and the plain t-test, which
-    does not know, finds differences that are not there. Where several pairs
+    ignores that, finds differences that are not there. Where several pairs
     are compared, p-values are adjusted after Holm, and the intervals of the
     differences have the levels that Holm asks for, so that an interval leaves
     out 0 exactly where a difference is significant. "No significant
     difference" is an outcome: few folds of few rows often tell no more.
 
     The means of `rows` at the chosen strengths are a little too good, because
-    they were chosen by them. The figures of the test are not. Neither are they
-    of use any more once you have chosen something else because of them. With
+    they were chosen by them. The figures of the test are not, as long as
+    nothing is chosen because of them. With
     `patience`, what a fold leaves out also decides when to stop; the training
     on all data then stops by its own loss. With `tolerance` alone, nothing
     that is left out has an influence on any weight.
@@ -139,7 +138,7 @@ def compare(
         folds: int >= 2, how many folds, or an iterable of pairs of row indices
             `(train, validation)`, such as scikit-learn's splitters give.
             Defaults to `5`. Classes are spread evenly over folds.
-        seeds: the seeds. Each makes folds (unless they are given), initial
+        seeds: the seeds. Each makes folds (unless `folds` are pairs), initial
             weights and orders of the rows of its own. Defaults to `(0,)`.
         test: what to evaluate the chosen model on: data in the forms of
             `data`, an iterable of batches such as a `tf.data.Dataset`, or a
@@ -195,15 +194,15 @@ def compare(
     named = named_penalties(penalties)
     rule = checked_select(select)
     all_seeds = checked_seeds(seeds)
-    rows = row_arrays(data, "folds are made of rows")
-    parts = training_data(rows, test, all_seeds[0], argument="test")
+    arrays = row_arrays(data, "folds are made of rows")
+    data = training_data(arrays, test, all_seeds[0], argument="test")
     cut = checked_folds(folds)
-    folds_by_seed = {s: folds_of(parts.train, cut, s) for s in all_seeds}
+    folds_by_seed = {s: folds_of(data.train, cut, s) for s in all_seeds}
     grids = grids_by_name(strengths, named)
     training = checked_training(training)
     execution = checked_execution(execution)
     model = refuse_bad_models(
-        build_model, named, parts.train, training.monitor, all_seeds[0]
+        build_model, named, data.train, training.monitor, all_seeds[0]
     )
     kind = architecture(model)
     refuse_what_cannot_be_sent(
@@ -213,7 +212,7 @@ def compare(
     )
     run = ComparisonRun(
         build_model=OneArchitecture(build_model, kind),
-        train=parts.train,
+        train=data.train,
         penalties=named,
         folds=folds_by_seed,
         strengths=grids,
@@ -222,4 +221,4 @@ def compare(
         execution=execution,
     )
     run.claim_directory(kind)
-    return finished_comparison(run, rule, parts.validation)
+    return finished_comparison(run, rule, data.validation)

@@ -156,7 +156,7 @@ def figures_of_weights(
     penalty: Any,
     strength: float,
     weights: Weights,
-    rows: Any,
+    part: Any,
     seed: int,
 ) -> dict[str, float]:
     """The metrics of trained weights on some rows.
@@ -166,7 +166,7 @@ def figures_of_weights(
         penalty: the penalty that it was trained with; None for none.
         strength: the strength.
         weights: what `get_weights` gave.
-        rows: what to evaluate on: `Arrays`, or an iterable of batches.
+        part: what to evaluate on: `Arrays`, or an iterable of batches.
         seed: the seed.
     """
     model = new_model(build_model, seed)
@@ -175,11 +175,11 @@ def figures_of_weights(
     make_proximal(model)
     family.penalty.multiplier = strength
     model.set_weights(weights)
-    return _figures(model, rows)
+    return _figures(model, part)
 
 
-def _figures(model: keras.Model, rows: Any) -> dict[str, float]:
-    if isinstance(rows, Arrays):
-        rows = evaluation_batches(rows, rows_at_once(model))
-    figures = model.evaluate(rows, verbose=0, return_dict=True)
+def _figures(model: keras.Model, part: Any) -> dict[str, float]:
+    if isinstance(part, Arrays):
+        part = evaluation_batches(part, rows_at_once(model))
+    figures = model.evaluate(part, verbose=0, return_dict=True)
     return {metric: float(value) for metric, value in figures.items()}

@@ -144,8 +144,8 @@ class LocalProcesses(Executor):
     >>> import kreg
     >>> with kreg.selection.LocalProcesses(2) as executor:
     ...     execution = kreg.selection.Execution(executor)
-    >>> execution.executor  # of kreg.compare(..., execution=execution)
-    LocalProcesses(workers=2, threads=...)
+    >>> execution.executor.workers  # of kreg.compare(..., execution=execution)
+    2
     """
 
     def __init__(

@@ -66,7 +66,7 @@ def extrapolate(
 
     Args:
         variables: the weights, as they are at the last strength.
-        before: what they were at the strength before it; empty if unknown.
+        before: what they were one strength earlier; empty if there is none.
         strengths: the one before, the last, and the next.
         objective: tells the objective at the next strength.
 
@@ -191,9 +191,9 @@ class PathRun:
     def _refuse_unknown_monitor(self) -> None:
         monitor, model = self._training.monitor, self._model
         if monitor not in ALWAYS_KNOWN:
-            known = self._trainer.on_validation_data(model)
-            known = known or self._trainer.on_training_data(model)
-            refuse_unknown_monitor(monitor, known)
+            figures = self._trainer.on_validation_data(model)
+            figures = figures or self._trainer.on_training_data(model)
+            refuse_unknown_monitor(monitor, figures)
 
     def _begun(
         self,

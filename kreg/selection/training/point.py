@@ -219,7 +219,8 @@ def point_of(
         trainer: what trained it.
         penalized: the weights with the penalty.
         strength: the strength.
-        strength_max: above which everything is zero, if it is known.
+        strength_max: the strength above which everything is zero; None where
+            it was not computed.
         before: the optimizer's iterations and the clock before training.
         trained: the passes, and whether it converged.
     """
