@@ -93,13 +93,11 @@ def warm_path(data, seed, epochs, **stopping):
         lambda: build_model(data["x_train"].shape[1]),
         part(data, "train"),
         (group_lasso, "hidden"),
-        num_strengths=POINTS,
-        epochs=epochs,
-        batch_size=None,
-        validation_data=part(data, "val"),
+        training=kreg.selection.Training(epochs, batch_size=None, **stopping),
+        strengths=kreg.selection.StrengthGrid(num=POINTS),
+        validation=part(data, "val"),
         seed=seed,
         verbose=0,
-        **stopping,
     )
     seconds = time.perf_counter() - start
     steps = sum(point.steps for point in (result.start, *result.points))

@@ -99,8 +99,7 @@ def solved(x, y, penalty, strengths=STRENGTHS, loss="mse", rate=0.1):
         (x, y),
         penalty,
         strengths,
-        epochs=1000,
-        batch_size=None,
+        training=kreg.selection.Training(epochs=1000, batch_size=None),
         verbose=0,
     )
     return [np.stack(weights) for weights in zip(*path.weights, strict=True)]

@@ -66,6 +66,33 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def nonnegative_integer(name: str, value: Any) -> int:
+    """Return `value` as an int of at least 0."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, numbers.Integral
+    ):
+        raise TypeError(
+            f"`{name}` must be a non-negative integer. "
+            f"Received: {name}={value!r} (of type {type(value).__name__})"
+        )
+    if value < 0:
+        raise ValueError(
+            f"`{name}` must be a non-negative integer. "
+            f"Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` as a bool, or raise naming the argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"`{name}` must be True or False. "
+            f"Received: {name}={value!r} (of type {type(value).__name__})"
+        )
+    return bool(value)
+
+
 def known_keys(cls: type, config: Mapping[str, Any]) -> None:
     """Raise if `config` holds a key that the constructor of `cls` lacks."""
     accepted = list(inspect.signature(cls).parameters)

@@ -1,10 +1,10 @@
-"""What a user trains, on the command line."""
+"""The arguments that several commands share, and what they make of them."""
 
 import argparse
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import kreg
 from kreg._arguments import (
@@ -13,7 +13,7 @@ from kreg._arguments import (
     positive_number,
 )
 from kreg.cli._output import plot_file
-from kreg.selection.training.inputs import input_lasso
+from kreg.selection import StrengthGrid, Training, input_lasso
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -85,7 +85,7 @@ def above_zero(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-PENALTIES: dict[str, Callable[[float], Any] | None] = {
+PENALTIES: dict[str, Callable[[float], kreg.regularizers.Penalty] | None] = {
     "none": None,
     "l1": kreg.L1,
     "l2": kreg.L2,
@@ -120,7 +120,7 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
     command.add_argument(
         "--strengths",
         type=strengths,
-        default="auto",
+        default=None,
         metavar="NUMBERS",
         help="such as 1e-4,1e-3 (default: auto, a grid for each penalty)",
     )
@@ -175,22 +175,36 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
     )
 
 
+def training(options: Namespace) -> Training:
+    """How a model is trained, as `add_training` has read it."""
+    return Training(
+        options.epochs, batch_size=options.batch_size, monitor=options.monitor
+    )
+
+
+def grid(options: Namespace) -> StrengthGrid:
+    """The strengths, as `add_training` has read them."""
+    if options.strengths is None:
+        return StrengthGrid(options.num_strengths)
+    return StrengthGrid(values=options.strengths)
+
+
 def batch_size(text: str) -> int | None:
     """A positive integer, or None for all rows."""
     return None if text == "all" else at_least_one(text)
 
 
-def strengths(text: str) -> list[float] | str:
-    """Different numbers of at least 0, with commas between, or `auto`."""
+def strengths(text: str) -> list[float] | None:
+    """Different numbers of at least 0, with commas between; None for `auto`."""
     if text == "auto":
-        return text
+        return None
     try:
-        found = [
+        numbers = [
             nonnegative_number("NUMBERS", float(part))
             for part in text.split(",")
         ]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    if len(set(found)) < len(found):
+    if len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"has a number twice: {text!r}")
-    return found
+    return numbers

@@ -13,9 +13,12 @@ from kreg.cli._arguments import (
     add_common,
     add_training,
     at_least_one,
+    grid,
+    training,
 )
 from kreg.cli._output import Answer, line, require_matplotlib, save_plot, target
 from kreg.cli._training_files import build_function, read_data
+from kreg.selection import Execution
 
 
 def add_compare(commands: Commands) -> None:
@@ -75,17 +78,13 @@ def compare(options: Namespace) -> Answer:
         build_model,
         data,
         options.penalties,
-        epochs=options.epochs,
-        strengths=options.strengths,
-        num_strengths=options.num_strengths,
-        batch_size=options.batch_size,
+        training=training(options),
+        strengths=grid(options),
         folds=options.folds,
         seeds=(options.seed,),
-        select=options.select,
-        monitor=options.monitor,
         test=test,
-        directory=options.directory,
-        verbose=1,
+        select=options.select,
+        execution=Execution(directory=options.directory),
     )
     if options.plot is not None:
         save_plot(result, options.plot, options.data, force=options.force)

@@ -1,9 +1,11 @@
 """The demo: one classifier under several penalties."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,10 +13,51 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 import kreg
+from kreg.cli._arguments import Commands, at_least_one
 from kreg.results.table import Column, Table, output_console
+from kreg.selection.execution.progress import shown_progress
+
+
+def add_demo(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "demo",
+        help="train one classifier under several penalties and compare",
+        description=(
+            "Train the same classifier on scikit-learn's handwritten digits "
+            "without a penalty, with Keras's L1, with L1, L2 and L1L2 whose "
+            "strength is ramped up, and with L1 and GroupLasso under a "
+            "proximal optimizer, and compare. Takes about a minute."
+        ),
+    )
+    command.add_argument(
+        "--log-dir",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where to write TensorBoard logs (default: a new one in logs/)",
+    )
+    command.add_argument(
+        "--epochs",
+        type=at_least_one,
+        default=30,
+        metavar="N",
+        help="epochs of each training run (default: %(default)s)",
+    )
+    command.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the split and the weights (default: %(default)s)",
+    )
+    command.set_defaults(run=_run)
+
+
+def _run(options: Namespace) -> None:
+    demo(options.log_dir, epochs=options.epochs, seed=options.seed)
 
 
 class MissingPackageError(ImportError):
@@ -71,8 +114,6 @@ def load_digits(seed: int) -> Digits:
     )
 
 
-__all__ = ["MissingPackageError", "demo"]
-
 BATCH_SIZE = 32
 Regularizer: TypeAlias = keras.regularizers.Regularizer | None
 # The penalty of each run, given the number of steps.
@@ -127,13 +168,11 @@ def demo(log_dir: Path | None, *, epochs: int, seed: int) -> list[Result]:
     log_dir.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = []
-    with Progress(console=console) as progress:
+    with shown_progress("demo", epochs * len(RUNS), verbose=1) as show:
         for name in RUNS:
-            bar = progress.add_task(f"{name:20}", total=epochs)
             keras.utils.set_random_seed(seed)
-            results.append(
-                _train(name, digits, epochs, log_dir, Advance(progress, bar))
-            )
+            advance = Advance(partial(show, name))
+            results.append(_train(name, digits, epochs, log_dir, advance))
     output_console().print(_table(results))
     console.print(f"TensorBoard logs are in {log_dir}. Start TensorBoard with")
     for line in (
@@ -151,15 +190,14 @@ def ramp(strength: float, steps: int) -> kreg.schedules.LinearRamp:
 
 
 class Advance(keras.callbacks.Callback):
-    """Moves a progress bar by one each epoch."""
+    """Calls a function at the end of each epoch."""
 
-    def __init__(self, progress: Progress, bar: TaskID) -> None:
+    def __init__(self, advance: Callable[[], None]) -> None:
         super().__init__()
-        self._progress = progress
-        self._bar = bar
+        self._advance = advance
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._progress.advance(self._bar)
+        self._advance()
 
 
 def _train(

@@ -107,7 +107,7 @@ def export(options: Namespace) -> Answer:
 
 def _format_of(output: Path) -> str:
     """The format of files that end so, or else a SavedModel."""
-    for kind, known in FORMATS.items():
-        if known.suffix and output.suffix == known.suffix:
+    for kind, row in FORMATS.items():
+        if row.suffix and output.suffix == row.suffix:
             return kind
     return "tf_saved_model"

@@ -1,15 +1,14 @@
-"""The `kreg` command: its words, its exit status."""
+"""The `kreg` command: its commands, and its exit status."""
 
 import argparse
 import sys
 import traceback
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import kreg
-from kreg.cli._arguments import Commands, at_least_one
+from kreg.cli._arguments import Commands
 from kreg.cli._compare import add_compare
-from kreg.cli._demo import demo
+from kreg.cli._demo import add_demo
 from kreg.cli._export import add_export
 from kreg.cli._inspect import add_inspect, add_report
 from kreg.cli._model_files import import_modules
@@ -68,8 +67,18 @@ def _answer(options: argparse.Namespace) -> None:
     print_out(answer.text(options.json))
 
 
-def _demo(options: argparse.Namespace) -> None:
-    demo(options.log_dir, epochs=options.epochs, seed=options.seed)
+# Each adds its command, and sets `answer`, which returns what is printed, or
+# `run`, which prints for itself.
+COMMANDS: Sequence[Callable[[Commands], None]] = (
+    add_inspect,
+    add_strip,
+    add_compact,
+    add_export,
+    add_report,
+    add_path,
+    add_compare,
+    add_demo,
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,47 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(run=_answer)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_inspect(commands)
-    add_strip(commands)
-    add_compact(commands)
-    add_export(commands)
-    add_report(commands)
-    add_path(commands)
-    add_compare(commands)
-    _add_demo(commands)
+    for add_command in COMMANDS:
+        add_command(commands)
     return parser
-
-
-def _add_demo(commands: Commands) -> None:
-    command = commands.add_parser(
-        "demo",
-        help="train one classifier under several penalties and compare",
-        description=(
-            "Train the same classifier on scikit-learn's handwritten digits "
-            "without a penalty, with Keras's L1, with L1, L2 and L1L2 whose "
-            "strength is ramped up, and with L1 and GroupLasso under a "
-            "proximal optimizer, and compare. Takes about a minute."
-        ),
-    )
-    command.add_argument(
-        "--log-dir",
-        type=Path,
-        default=None,
-        metavar="DIR",
-        help="where to write TensorBoard logs (default: a new one in logs/)",
-    )
-    command.add_argument(
-        "--epochs",
-        type=at_least_one,
-        default=30,
-        metavar="N",
-        help="epochs of each training run (default: %(default)s)",
-    )
-    command.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="seed of the split and the weights (default: %(default)s)",
-    )
-    command.set_defaults(run=_demo)

@@ -47,18 +47,18 @@ def unknown_objects(config: Any) -> dict[str, str | None]:
         From the name of each to the module that it was in, None if the config
         does not tell.
     """
-    found: dict[str, str | None] = {}
+    modules: dict[str, str | None] = {}
     for part in _all(config):
         module, name = part.get("module"), part.get("class_name")
         if name == "function":
             function = part.get("config")
             if isinstance(function, str) and not _is_known_function(function):
-                found[function] = None
+                modules[function] = None
         elif isinstance(module, str) and not _is_of_keras(module):
             registered = part.get("registered_name") or name
             if keras.saving.get_registered_object(str(registered)) is None:
-                found[str(registered)] = module
-    return found
+                modules[str(registered)] = module
+    return modules
 
 
 def _all(config: Any) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from kreg.results.table import output_console
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command has found or done.
+    """What a command answers, for people and for programs.
 
     Args:
         record: makes what `--json` prints.

@@ -8,7 +8,14 @@ from typing import Any
 from rich.console import Console
 
 import kreg.selection
-from kreg.cli._arguments import PENALTIES, Commands, add_common, add_training
+from kreg.cli._arguments import (
+    PENALTIES,
+    Commands,
+    add_common,
+    add_training,
+    grid,
+    training,
+)
 from kreg.cli._output import (
     Answer,
     refuse_unwritable,
@@ -18,7 +25,7 @@ from kreg.cli._output import (
 )
 from kreg.cli._training_files import build_function, read_data
 
-_NAMES = [name for name, penalty in PENALTIES.items() if penalty is not None]
+_PENALTIES = {name: made for name, made in PENALTIES.items() if made}
 
 
 def add_path(commands: Commands) -> None:
@@ -39,7 +46,7 @@ def add_path(commands: Commands) -> None:
     )
     command.add_argument(
         "--penalty",
-        choices=_NAMES,
+        choices=list(_PENALTIES),
         default="l1",
         help=(
             "group is GroupLasso of units, inputs that of inputs "
@@ -76,16 +83,12 @@ def path(options: Namespace) -> Answer:
     result = kreg.selection.path(
         build_function(options.model),
         data,
-        PENALTIES[options.penalty],
-        options.strengths,
-        epochs=options.epochs,
-        num_strengths=options.num_strengths,
-        batch_size=options.batch_size,
-        validation_split=options.validation_split,
-        monitor=options.monitor,
+        _PENALTIES[options.penalty],
+        grid(options),
+        training=training(options),
+        validation=options.validation_split or None,
         directory=options.directory,
         seed=options.seed,
-        verbose=1,
     )
     if options.output is not None:
         with refuse_unwritable(options.output):
@@ -126,11 +129,11 @@ def json_file(text: str) -> Path:
 def fraction(text: str) -> float:
     """A number from 0 to below 1."""
     try:
-        found = float(text)
+        number = float(text)
     except ValueError:
-        found = -1.0
-    if not 0.0 <= found < 1.0:
+        number = -1.0
+    if not 0.0 <= number < 1.0:
         raise argparse.ArgumentTypeError(
             f"must be a number from 0 to below 1: {text!r}"
         )
-    return found
+    return number

@@ -1,9 +1,26 @@
-"""Choosing a penalty and its strength."""
+"""Choosing a penalty and its strength.
+
+The folders import only from those above them in this list:
+
+    data/        rows, folds and batches, checked once
+    execution/   where work runs, where it is kept, how far it is
+    training/    a model at one strength: trained, judged, differentiated
+    strengths/   which strengths; penalties whose strength moves
+    paths/       a model at one strength after the other, resumable
+    comparison/  penalties by cross-validation, and the verdict
+    features/    which inputs a model needs
+    plots/       what results look like
+"""
 
 from kreg.selection.comparison.compare import compare
 from kreg.selection.comparison.result import CompareResult, CompareRow
 from kreg.selection.comparison.verdict import Comparison
 from kreg.selection.data.rows import Arrays, TrainingData
+from kreg.selection.execution.execution import Execution
+from kreg.selection.execution.workers import LocalProcesses
+from kreg.selection.extra import (
+    selector_class as __getattr__,  # noqa: F401
+)
 from kreg.selection.features.entry_order import (
     FeatureEntry,
     entry_order,
@@ -19,20 +36,19 @@ from kreg.selection.paths.result import PathResult
 from kreg.selection.plots.inputs import plot_coefficients, plot_entry
 from kreg.selection.plots.stability import plot_stability
 from kreg.selection.plots.validation import plot_sparsity, plot_validation
-from kreg.selection.scikit_learn import (
-    selector_class as __getattr__,  # noqa: F401
-)
+from kreg.selection.strengths.grid import StrengthGrid
 from kreg.selection.strengths.strength_max import strength_max
 from kreg.selection.strengths.tune_penalty import tune_penalty
 from kreg.selection.training.inputs import input_lasso
 from kreg.selection.training.point import PathPoint
-from kreg.selection.workers import LocalProcesses
+from kreg.selection.training.training import Training
 
 __all__ = [
     "Arrays",
     "CompareResult",
     "CompareRow",
     "Comparison",
+    "Execution",
     "FeatureEntry",
     "FeatureSelector",
     "LocalProcesses",
@@ -40,6 +56,8 @@ __all__ = [
     "PathResult",
     "StabilityResult",
     "StabilitySelector",
+    "StrengthGrid",
+    "Training",
     "TrainingData",
     "compare",
     "entry_order",

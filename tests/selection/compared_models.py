@@ -14,14 +14,14 @@ import keras
 import numpy as np
 
 import kreg
+from kreg.selection import Execution, Training
 
 STRENGTHS = [1.0, 0.3, 0.1]
 OPTIONS = {
     "strengths": STRENGTHS,
     "folds": 3,
-    "epochs": 64,
-    "batch_size": None,
-    "verbose": 0,
+    "training": Training(64, batch_size=None),
+    "execution": Execution(verbose=0),
 }
 
 

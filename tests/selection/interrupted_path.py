@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import kreg
-from kreg.selection import path
+from kreg.selection import Training, path
 
 STRENGTHS = [1e-3, 2e-3, 5e-3, 1e-2, 2e-2]
 RNG = np.random.default_rng(0)
@@ -33,12 +33,12 @@ def build_model():
     return model
 
 
-def run(directory, **arguments):
-    arguments = {"penalty": kreg.L1, "data": (X, Y), "epochs": 40, **arguments}
+def run(directory, *, epochs=40, refit=False, **arguments):
+    arguments = {"penalty": kreg.L1, "data": (X, Y), **arguments}
     return path(
         build_model,
         strengths=STRENGTHS,
-        batch_size=16,
+        training=Training(epochs, batch_size=16, refit=refit),
         directory=directory,
         verbose=0,
         **arguments,

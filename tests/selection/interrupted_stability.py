@@ -8,26 +8,31 @@ import numpy as np
 from selection.interrupted_path import slow_down
 from selection.linear_models import linear
 
-from kreg.selection import stability_selection
+from kreg.selection import (
+    Execution,
+    StrengthGrid,
+    Training,
+    stability_selection,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))
 Y = 3.0 * X[:, 1] - 2.0 * X[:, 4] + RNG.normal(size=60)
 
 
-def run(directory, **options):
+def run(directory, *, epochs=20, executor=None, verbose=0, **options):
     options = {
-        "epochs": 20,
-        "batch_size": None,
-        "num_strengths": 4,
-        "ratio": 0.05,
+        "strengths": StrengthGrid(4, ratio=0.05),
         "pairs": 2,
         "expected_false": 1.6,
-        "verbose": 0,
         **options,
     }
     return stability_selection(
-        partial(linear, 5), (X, Y), directory=directory, **options
+        partial(linear, 5),
+        (X, Y),
+        training=Training(epochs, batch_size=None),
+        execution=Execution(executor, directory=directory, verbose=verbose),
+        **options,
     )
 
 

@@ -4,31 +4,19 @@ import numpy as np
 
 from kreg import L1, L2
 from kreg.selection import PathPoint, PathResult
-from kreg.selection.paths.path import Unpenalized
 
 
-def solved_path(
-    build_model,
-    data,
-    penalty,
-    strengths,
-    *,
-    seed,
-    monitor,
-    epochs,
-    num_strengths=30,
-    **options,
-):
+def solved_path(task, verbose):
     """The Lasso (or ridge) path of a linear model with one output.
 
-    Takes what `kreg.path` takes, and trains nothing.
+    In place of `PathTask.run`: trains nothing.
     """
+    data, penalty = task.data, task.penalty
     assert penalty in (L1, L2)
     x, y = _rows(data.train)
-    if isinstance(strengths, Unpenalized):
-        strengths = strengths.strengths(linear=True)
-    if strengths == "auto":
-        assert num_strengths == 1
+    strengths = task.strengths.values
+    if strengths is None:
+        assert task.strengths.num == 1
         strengths = [2.0 * np.abs(x.T @ (y - y.mean())).max() / len(x)]
     points, weights = [], []
     for strength in sorted(strengths, reverse=True):
@@ -49,8 +37,8 @@ def solved_path(
                 selected_inputs=None,
                 train=_figures(data.train, kernel, bias),
                 validation=_figures(data.validation, kernel, bias),
-                epochs=epochs,
-                steps=epochs,
+                epochs=task.training.epochs,
+                steps=task.training.epochs,
                 optimality=0.0,
                 seconds=1.0,
                 converged=True,
@@ -59,8 +47,8 @@ def solved_path(
     return PathResult(
         points=tuple(points),
         penalty=penalty.__name__,
-        monitor=monitor,
-        seed=seed,
+        monitor=task.training.monitor,
+        seed=task.seed,
         weights=tuple(weights),
     )
 

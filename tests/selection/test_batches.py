@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kreg
-from kreg.selection import path
+from kreg.selection import Training, path
 from kreg.selection.data.order import Order
 
 ROWS, RATE = 6, 0.25
@@ -29,9 +29,7 @@ def test_every_row_is_seen_once_a_pass(batch_size, epochs):
         data,
         kreg.L1,
         [0.0],
-        epochs=epochs,
-        batch_size=batch_size,
-        tolerance=None,
+        training=Training(epochs=epochs, batch_size=batch_size, tolerance=None),
         verbose=0,
     )
     passes = result.points[0].epochs

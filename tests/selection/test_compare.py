@@ -3,7 +3,9 @@
 import io
 import json
 import sys
+from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from event_files import events, metadata
@@ -21,18 +23,20 @@ from selection.solved_paths import solved_path
 from kreg import L1, L2
 from kreg.selection import (
     CompareResult,
+    Execution,
+    StrengthGrid,
     compare,
 )
 from kreg.selection.comparison import figures as comparison_figures
 from kreg.selection.comparison import run as comparison_run
-from kreg.selection.paths import task as path_task
-from kreg.selection.paths.path import Unpenalized
+from kreg.selection.paths.task import PathTask
+from kreg.selection.strengths.grid import Unpenalized
 
 
 @pytest.fixture(autouse=True)
 def _solved_at_once(monkeypatch):
     """What is tested here is what is made of the paths."""
-    monkeypatch.setattr(path_task, "path", solved_path)
+    monkeypatch.setattr(PathTask, "run", solved_path)
 
 
 @pytest.fixture(name="result")
@@ -101,15 +105,15 @@ def test_a_fold_is_judged_on_rows_that_it_was_not_trained_on(monkeypatch):
 def test_the_test_rows_are_evaluated_once_and_last(monkeypatch):
     done = []
 
-    def logged_path(*given, **named):
+    def logged_path(task, verbose):
         done.append("path")
-        return solved_path(*given, **named)
+        return solved_path(task, verbose)
 
     def logged_test(*arguments):
         done.append("test")
         return {"data_loss": 0.5}
 
-    monkeypatch.setattr(path_task, "path", logged_path)
+    monkeypatch.setattr(PathTask, "run", logged_path)
     monkeypatch.setattr(comparison_figures, "figures_of_weights", logged_test)
     options = {**OPTIONS, "strengths": [0.3]}
     result = compare(linear_model, data(), [L1], test=0.25, **options)
@@ -131,9 +135,9 @@ def test_noise_that_was_fitted_is_found_out():
 
 
 def test_strengths_of_a_grid_are_the_same_in_all_folds():
-    options = {**OPTIONS, "strengths": "auto", "num_strengths": 3}
+    options = {**OPTIONS, "strengths": StrengthGrid(3, ratio=0.1)}
     x, y = data()
-    result = compare(linear_model, (x, y), [L1], ratio=0.1, **options)
+    result = compare(linear_model, (x, y), [L1], **options)
     top = 2.0 * np.abs(x.T @ (y - y.mean())).max() / len(x)
     strengths = [row.strength for row in result.rows]
     expected = top * np.array([1.0, np.sqrt(0.1), 0.1])
@@ -152,10 +156,9 @@ def crafted_path(validation_losses):
     losses = iter(validation_losses)
     strengths_seen = []
 
-    def crafted(build_model, data, penalty, strengths, **options):
-        strengths_seen.append(strengths)
-        if isinstance(strengths, Unpenalized):
-            strengths = strengths.strengths(linear=False)
+    def crafted(task, verbose):
+        strengths_seen.append(task.strengths)
+        strengths = task.strengths.values
         drawn = next(losses)[: len(strengths)]
         points = [
             point(strength, loss=loss)
@@ -169,12 +172,20 @@ def crafted_path(validation_losses):
 NONE_OF_THREE_FOLDS = [[5.0, 3.0, 4.0], [5.0, 2.0, 9.0], [1.0, 4.0, 3.0]]
 
 
+def network():
+    """A model that is trained without a penalty in portions."""
+    layers = [keras.layers.Dense(2, "relu"), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((10,)), *layers])
+    model.compile("adam", "mse")
+    return model
+
+
 def none_beside_l1(monkeypatch, **changes):
     l1 = [9.0, 9.0, 9.0]
     losses = [each for fold in NONE_OF_THREE_FOLDS for each in (fold, l1)]
     crafted, seen = crafted_path([*losses, l1])
-    monkeypatch.setattr(path_task, "path", crafted)
-    result = compare(linear_model, data(), PENALTIES, **OPTIONS, **changes)
+    monkeypatch.setattr(PathTask, "run", crafted)
+    result = compare(network, data(), PENALTIES, **OPTIONS, **changes)
     return result, seen
 
 
@@ -185,8 +196,8 @@ def test_no_penalty_stops_where_the_folds_say(monkeypatch, select):
     assert row.scores == (3.0, 2.0, 4.0)  # means are 11, 9 and 16 thirds
     assert row.epochs == 2  # a pass for each point of the crafted path
     assert result.chosen_penalty == "none"
-    assert seen[0] == Unpenalized(points=3, portions=3)
-    assert seen[-1] == Unpenalized(points=3, portions=2)
+    assert seen[0] == Unpenalized(portions=3)
+    assert seen[-1] == Unpenalized(portions=2)
 
 
 def test_no_fold_has_a_say_in_where_it_is_judged(monkeypatch):
@@ -201,16 +212,17 @@ def test_no_fold_has_a_say_in_where_it_is_judged(monkeypatch):
 def test_no_penalty_is_given_the_passes_of_the_longest_path(monkeypatch):
     seen = []
 
-    def watched(build_model, data, penalty, strengths, **options):
-        seen.append(strengths)
-        return solved_path(build_model, data, L1, strengths, **options)
+    def watched(task, verbose):
+        seen.append((task.strengths, task.training.epochs))
+        return solved_path(replace(task, penalty=L1), verbose)
 
-    monkeypatch.setattr(path_task, "path", watched)
-    options = {**OPTIONS, "strengths": {"L1": [0.1, 0.2]}, "num_strengths": 4}
+    monkeypatch.setattr(PathTask, "run", watched)
+    grids = {"L1": [0.1, 0.2], "L2": StrengthGrid(4)}
+    options = {**OPTIONS, "strengths": grids}
     penalties = {"none": None, "L1": L1, "L2": L2}
     compare(linear_model, data(), penalties, **options)
-    of_none = {each for each in seen if isinstance(each, Unpenalized)}
-    assert of_none == {Unpenalized(points=4, portions=4)}
+    of_none = {each for each in seen if isinstance(each[0], Unpenalized)}
+    assert of_none == {(Unpenalized(portions=1, length=4), 4 * 64)}
 
 
 def test_several_seeds_are_several_sets_of_folds():
@@ -281,7 +293,8 @@ def test_the_verdict_tells_the_choice_and_the_test(result):
 
 def test_trials_of_the_hparams_page(tmp_path):
     options = {**OPTIONS, "strengths": [1.0, 0.3]}
-    result = compare(linear_model, data(), [L1], log_dir=tmp_path, **options)
+    result = compare(linear_model, data(), [L1], **options)
+    result.write_hparams(tmp_path)
     for row in result.rows:
         trial = tmp_path / f"L1-{row.strength:.6g}"
         found = {tag: values[0][1] for tag, values in events(trial).items()}
@@ -292,7 +305,8 @@ def test_trials_of_the_hparams_page(tmp_path):
 
 
 def test_another_comparison_in_a_directory_is_refused(tmp_path):
-    options = {**OPTIONS, "directory": tmp_path}
+    kept = Execution(directory=tmp_path, verbose=0)
+    options = {**OPTIONS, "execution": kept}
     compare(linear_model, data(), PENALTIES, **options)
     with pytest.raises(ValueError, match=r"seeds \(\[0\] there, \[1\] here\)"):
         compare(linear_model, data(), PENALTIES, seeds=[1], **options)
@@ -301,15 +315,14 @@ def test_another_comparison_in_a_directory_is_refused(tmp_path):
 
 
 def test_another_rule_needs_no_new_folds(tmp_path, monkeypatch):
-    options = {**OPTIONS, "directory": tmp_path}
+    kept = Execution(directory=tmp_path, verbose=0)
+    options = {**OPTIONS, "execution": kept}
     first = compare(linear_model, data(), PENALTIES, **options)
     paths = []
     monkeypatch.setattr(
-        path_task,
-        "path",
-        lambda *given, **named: (
-            paths.append(given) or solved_path(*given, **named)
-        ),
+        PathTask,
+        "run",
+        lambda task, verbose: paths.append(task) or solved_path(task, verbose),
     )
     best = compare(linear_model, data(), PENALTIES, select="best", **options)
     assert best.rows == first.rows

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kreg
-from kreg.selection import compare
+from kreg.selection import Execution, Training, compare
 
 datasets = pytest.importorskip("sklearn.datasets")
 linear_model = pytest.importorskip("sklearn.linear_model")
@@ -60,10 +60,8 @@ def _both(request, data, folds):
             strengths=2.0 * alphas,
             folds=folds,
             select=select,
-            epochs=3000,
-            batch_size=None,
-            tolerance=1e-5,
-            verbose=0,
+            training=Training(epochs=3000, batch_size=None, tolerance=1e-5),
+            execution=Execution(verbose=0),
         )
         for select in ("best", "one_standard_error")
     }

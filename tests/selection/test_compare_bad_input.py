@@ -1,6 +1,7 @@
 """What cannot work is refused before a model is trained."""
 
 import itertools
+import sys
 
 import keras
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from selection.compared_models import OPTIONS, data, linear_model
 
 from kreg import L1
-from kreg.selection import compare
-from kreg.selection.paths import task as path_task
+from kreg.selection import Execution, Training, compare
+from kreg.selection.paths.task import PathTask
 
 X, Y = data()
 
@@ -19,7 +20,7 @@ def _nothing_is_trained(monkeypatch):
     def fail(*given, **named):
         raise AssertionError("a path was begun")
 
-    monkeypatch.setattr(path_task, "path", fail)
+    monkeypatch.setattr(PathTask, "run", fail)
 
 
 def refused(error, match, build_model=linear_model, rows=(X, Y), **changes):
@@ -115,14 +116,17 @@ def test_models_that_alternate_between_two_architectures():
 
 def test_a_later_model_of_another_architecture(monkeypatch):
     # Two are made to look at, before a path makes the third.
-    monkeypatch.setattr(path_task, "path", lambda make, *_, **__: make())
+    monkeypatch.setattr(
+        PathTask, "run", lambda task, verbose: task.build_model()
+    )
     build_model = models_with(iter([1, 1, 2]))
     refused(ValueError, "one architecture", build_model=build_model)
 
 
 def test_a_metric_that_the_model_does_not_have():
-    refused(ValueError, "`monitor` must be a metric", monitor="auc")
-    refused(ValueError, "`monitor` must be", monitor="auc", strengths="auto")
+    auc = Training(5, monitor="auc")
+    refused(ValueError, "`monitor` must be a metric", training=auc)
+    refused(ValueError, "`monitor` must be", training=auc, strengths="auto")
 
 
 def test_a_model_that_is_not_compiled():
@@ -161,11 +165,19 @@ def test_seeds_of_the_wrong_type(seeds):
 
 
 def test_an_executor_that_is_none():
-    refused(TypeError, "`executor` must be a `concurrent", executor=4)
+    with pytest.raises(TypeError, match="`executor` must be a `concurrent"):
+        Execution(4)
+    refused(TypeError, "`execution` must be a", execution=4)
 
 
 def test_an_argument_that_compare_sets_itself():
-    refused(TypeError, "Received: validation_split", validation_split=0.2)
+    refused(TypeError, "argument 'validation_split'", validation_split=0.2)
+
+
+@pytest.mark.parametrize("package", ["sklearn", "scipy"])
+def test_the_extra_is_named_where_a_package_is_absent(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    refused(ImportError, r'`compare` needs.*install "kreg\[selection\]"')
 
 
 def test_an_unknown_rule():

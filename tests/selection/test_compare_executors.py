@@ -13,7 +13,7 @@ from selection.compared_models import (
 )
 from selection.executors import cluster
 
-from kreg.selection import LocalProcesses, compare
+from kreg.selection import Execution, LocalProcesses, compare
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,9 +22,15 @@ pytestmark = [
 QUICK = {**OPTIONS, "strengths": [0.3], "folds": 2}
 
 
+def compared(build_model, executor=None):
+    execution = Execution(executor, verbose=0)
+    options = {**QUICK, "execution": execution}
+    return compare(build_model, data(), PENALTIES, **options)
+
+
 @pytest.fixture(scope="module", name="here")
 def _here():
-    return compare(linear_model, data(), PENALTIES, **QUICK)
+    return compared(linear_model)
 
 
 def assert_same(ours, theirs):
@@ -37,9 +43,7 @@ def assert_same(ours, theirs):
 
 def test_local_processes(here):
     with LocalProcesses(2) as executor:
-        there = compare(
-            linear_model, data(), PENALTIES, executor=executor, **QUICK
-        )
+        there = compared(linear_model, executor)
     assert_same(there, here)
 
 
@@ -49,13 +53,11 @@ def test_processes_that_are_always_killed(monkeypatch):
         LocalProcesses(1) as executor,
         pytest.raises(RuntimeError, match="Workers ended 3 times in a row"),
     ):
-        compare(always_killed, data(), PENALTIES, executor=executor, **QUICK)
+        compared(always_killed, executor)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the cluster's own
 def test_a_cluster_of_two_workers(here):
     with cluster() as executor:
-        there = compare(
-            linear_model, data(), PENALTIES, executor=executor, **QUICK
-        )
+        there = compared(linear_model, executor)
     assert_same(there, here)

@@ -6,7 +6,7 @@ from selection.compared_models import OPTIONS, PENALTIES, data, mortal_model
 from selection.executors import EXECUTORS
 from selection.path_records import without_seconds
 
-from kreg.selection import compare
+from kreg.selection import Execution, compare
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,7 +19,9 @@ QUICK = {**OPTIONS, "strengths": [0.3, 0.1], "folds": 2}
 
 def compared(folder, **options):
     """The comparison, and how many trainings it took to their end."""
-    result = compare(mortal_model, data(), PENALTIES, **QUICK, **options)
+    execution = Execution(**options, verbose=0)
+    quick = {**QUICK, "execution": execution}
+    result = compare(mortal_model, data(), PENALTIES, **quick)
     return result, len(list(folder.glob("trained-*")))
 
 

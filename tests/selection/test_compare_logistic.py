@@ -69,10 +69,10 @@ def test_scores_and_choices(load, units, loss, activation):
             strengths=STRENGTHS,
             folds=folds,
             select=select,
-            epochs=4000,
-            batch_size=None,
-            tolerance=1e-6,
-            verbose=0,
+            training=kreg.selection.Training(
+                epochs=4000, batch_size=None, tolerance=1e-6
+            ),
+            execution=kreg.selection.Execution(verbose=0),
         )
         scores = np.array([row.scores for row in ours.rows]).T
         np.testing.assert_allclose(scores, theirs, rtol=1e-3)

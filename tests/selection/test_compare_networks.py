@@ -1,5 +1,7 @@
 """Networks of every kind are compared, and nothing leaks between rows."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from sklearn.datasets import load_digits
 import kreg
 from kreg.selection import (
     Arrays,
-    TrainingData,
+    Execution,
+    Training,
     compare,
     path,
 )
@@ -27,10 +30,8 @@ from kreg.selection.comparison import run as comparison_run
 FAST = {
     "strengths": [0.003, 0.1],
     "folds": 2,
-    "epochs": 3,
-    "batch_size": 10,
-    "tolerance": None,
-    "verbose": 0,
+    "training": Training(3, batch_size=10, tolerance=None),
+    "execution": Execution(verbose=0),
 }
 PENALTIES = {"none": None, "L1": kreg.L1}
 
@@ -59,9 +60,9 @@ def test_the_result_of_every_kind_is_that_of_its_weights(kind):
 @pytest.mark.slow
 def test_a_metric_of_one_output_is_monitored():
     build_model, rows = KINDS["two outputs"]
-    result = compare(
-        build_model, rows, PENALTIES, monitor="label_accuracy", **FAST
-    )
+    training = replace(FAST["training"], monitor="label_accuracy")
+    options = {**FAST, "training": training}
+    result = compare(build_model, rows, PENALTIES, **options)
     assert all(0.0 <= row.mean <= 1.0 for row in result.rows)
 
 
@@ -103,7 +104,7 @@ def test_sample_weights_are_those_of_their_rows():
 
     y = LABELS.astype("float32")
     mean = weight.mean()
-    options = {"epochs": 400, "batch_size": None, "verbose": 0}
+    options = {"training": Training(400, batch_size=None), "verbose": 0}
     weighted = path(
         build_model, (X, y, weight / mean), kreg.L1, [0.05], **options
     )
@@ -142,9 +143,8 @@ def test_digits_need_fewer_inputs_than_they_have():
         strengths={"L1": [1e-4, 1e-3], "inputs": [1e-3, 4e-3]},
         test=1 / 4,
         folds=3,
-        epochs=15,
-        batch_size=50,
-        verbose=0,
+        training=Training(epochs=15, batch_size=50),
+        execution=Execution(verbose=0),
     )
     by_strength = sorted(result.rows_of("inputs"), key=lambda r: r.strength)
     assert by_strength[0].sparsity < by_strength[1].sparsity
@@ -168,12 +168,11 @@ def test_what_a_fold_leaves_out_changes_no_weight(kind):
     first, second = (
         path(
             build_model,
-            TrainingData(rows.rows(kept), validation, (40, 20)),
+            rows.rows(kept),
             kreg.L1,
             FAST["strengths"],
-            epochs=3,
-            batch_size=10,
-            tolerance=None,
+            training=FAST["training"],
+            validation=validation,
             verbose=0,
         )
         for validation in (left_out, planted)

@@ -12,14 +12,14 @@ from selection.compared_models import (
 from selection.path_records import without_seconds
 
 from kreg import L1
-from kreg.selection import compare
+from kreg.selection import Execution, Training, compare
 
 pytestmark = pytest.mark.slow
 QUICK = {
     **OPTIONS,
     "strengths": [0.3],
     "folds": 2,
-    "epochs": 512,
+    "training": Training(512, batch_size=None),
     "select": 0.1,
 }
 
@@ -83,14 +83,20 @@ def test_accuracy_is_better_where_it_is_more():
         )
         return model
 
-    options = {**QUICK, "strengths": [5.0, 0.01], "select": "best"}
-    result = compare(build_model, (x, y), [L1], monitor="accuracy", **options)
+    options = {
+        **QUICK,
+        "training": Training(512, batch_size=None, monitor="accuracy"),
+        "strengths": [5.0, 0.01],
+        "select": "best",
+    }
+    result = compare(build_model, (x, y), [L1], **options)
     assert result.chosen.strength == 0.01
     assert result.chosen.mean > 0.85
 
 
 def test_nothing_is_trained_twice_in_a_directory(tmp_path, result):
-    options = {**QUICK, "directory": tmp_path, "test": data(40, seed=1)}
+    kept = Execution(directory=tmp_path, verbose=0)
+    options = {**QUICK, "execution": kept, "test": data(40, seed=1)}
     first = compare(linear_model, data(), PENALTIES, **options)
     assert without_seconds(first) == without_seconds(result)
     written = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.*")}

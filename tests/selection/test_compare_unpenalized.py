@@ -6,11 +6,12 @@ import pytest
 from selection.compared_models import data
 
 from kreg import L1
-from kreg.selection import compare, path
-from kreg.selection.paths.path import Unpenalized
+from kreg.selection import Execution, StrengthGrid, Training, compare, path
+from kreg.selection.data.rows import training_data
+from kreg.selection.paths.task import PathTask
+from kreg.selection.strengths.grid import Unpenalized
 
 STRENGTHS = [0.3, 0.1, 0.03, 0.01]
-FULL = {"batch_size": None, "verbose": 0}
 
 
 def slow_linear_model():
@@ -47,9 +48,14 @@ def test_a_linear_model_reaches_the_minimum_beside_a_path_of_short_points():
     x, y = data()
     order = np.arange(48)
     folds = [(order[16:], order[:16]), (order[:32], order[32:])]
-    options = {"strengths": STRENGTHS, "folds": folds, "epochs": 64}
     result = compare(
-        slow_linear_model, (x, y), {"none": None, "L1": L1}, **options, **FULL
+        slow_linear_model,
+        (x, y),
+        {"none": None, "L1": L1},
+        training=Training(64, batch_size=None),
+        strengths=STRENGTHS,
+        folds=folds,
+        execution=Execution(verbose=0),
     )
     (row,) = result.rows_of("none")
     assert row.epochs > 64
@@ -58,32 +64,38 @@ def test_a_linear_model_reaches_the_minimum_beside_a_path_of_short_points():
     )
 
 
-def test_a_network_is_looked_at_after_each_portion():
-    portions = path(
+def portions(number):
+    """The path of a network without a penalty."""
+    return PathTask(
         network,
-        data(),
+        training_data(data()),
         L1,
-        Unpenalized(points=3, portions=4),
-        epochs=5,
-        tolerance=None,
-        **FULL,
-    )
-    assert [p.strength for p in portions.points] == [0.0] * 4
-    assert [p.epochs for p in portions.points] == [5] * 4
-    losses = [p.train["data_loss"] for p in portions.points]
+        Unpenalized(number),
+        Training(5, tolerance=None, batch_size=None),
+        seed=0,
+    ).run(verbose=0)
+
+
+def test_a_network_is_looked_at_after_each_portion():
+    points = portions(4).points
+    assert [p.strength for p in points] == [0.0] * 4
+    assert [p.epochs for p in points] == [5] * 4
+    losses = [p.train["data_loss"] for p in points]
     assert losses == sorted(losses, reverse=True)
 
 
 def test_the_first_portion_is_the_dense_start_of_a_path():
-    options = {"epochs": 5, "tolerance": None, **FULL}
-    portions = path(network, data(), L1, Unpenalized(1, 1), **options)
-    dense = path(network, data(), L1, num_strengths=2, **options).start
-    assert dense.train["data_loss"] == portions.points[0].train["data_loss"]
+    training = Training(5, tolerance=None, batch_size=None)
+    grid = StrengthGrid(2)
+    result = path(network, data(), L1, grid, training=training, verbose=0)
+    dense, first = result.start, portions(1).points[0]
+    assert dense.train["data_loss"] == first.train["data_loss"]
 
 
 def test_of_a_linear_model_all_passes_are_one_point():
-    both = Unpenalized(points=3, portions=4)
-    assert both.strengths(linear=True) == [0.0]
-    assert both.epochs(5, linear=True) == 15
-    assert both.strengths(linear=False) == [0.0] * 4
-    assert both.epochs(5, linear=False) == 5
+    linear = Unpenalized.beside(3, linear=True)
+    assert list(linear.values) == [0.0]
+    assert linear.length == 3
+    network = Unpenalized.beside(3, linear=False)
+    assert list(network.values) == [0.0] * 3
+    assert network.length == 1

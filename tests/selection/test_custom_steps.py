@@ -6,7 +6,7 @@ import pytest
 from custom_steps import CustomStep, OwnLoss
 
 import kreg
-from kreg.selection import path, strength_max
+from kreg.selection import StrengthGrid, Training, path, strength_max
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4)).astype("float32")
@@ -38,10 +38,8 @@ def test_path_is_that_of_the_common_step(cls):
             lambda kind=kind: linear(kind),
             (X, Y),
             kreg.L1,
-            epochs=600,
-            num_strengths=6,
-            batch_size=None,
-            tolerance=1e-5,
+            training=Training(epochs=600, batch_size=None, tolerance=1e-5),
+            strengths=StrengthGrid(num=6),
             verbose=0,
         )
         for kind in (cls, keras.Model)
@@ -73,9 +71,8 @@ def test_path_of_steps_that_tell_no_loss():
         lambda: linear(OwnFigures),
         (X, Y),
         kreg.L1,
-        epochs=300,
-        num_strengths=4,
-        batch_size=None,
+        training=Training(epochs=300, batch_size=None),
+        strengths=StrengthGrid(num=4),
         verbose=0,
     )
     assert result.points[0].nonzeros == 0

@@ -21,7 +21,10 @@ from selection.worker_tasks import (
 )
 
 from kreg.selection import LocalProcesses
-from kreg.selection.workers import refuse_what_cannot_be_sent, run_tasks
+from kreg.selection.execution.workers import (
+    refuse_what_cannot_be_sent,
+    run_tasks,
+)
 
 
 def results_of(tasks, executor):

@@ -8,7 +8,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import scale
 
 import kreg
-from kreg.selection import path
+from kreg.selection import Training, path
 from kreg.selection.paths import run as path_run
 from kreg.selection.paths.run import extrapolate
 from kreg.selection.training.models import values_of
@@ -74,8 +74,7 @@ def test_a_path_takes_fewer_steps_to_the_same_minima(monkeypatch):
             (x, y.astype("float32")),
             kreg.L1,
             np.geomspace(0.1, 0.01, 8),
-            epochs=4000,
-            batch_size=None,
+            training=Training(epochs=4000, batch_size=None),
             verbose=0,
         )
 
@@ -105,8 +104,7 @@ def test_where_to_begin_is_asked_where_epochs_are_many(
         (x, np.repeat([0.0, 1.0], 10)),
         kreg.L1,
         [0.1, 0.05, 0.02],
-        epochs=epochs,
-        tolerance=None,
+        training=Training(epochs=epochs, tolerance=None),
         verbose=0,
     )
     assert len(starts) == (2 if asked else 0)

@@ -87,7 +87,7 @@ def test_points_without_their_state_are_run_again(tmp_path, unbroken):
     [
         ({"penalty": lambda s: kreg.L1(2 * s)}, "penalty"),
         ({"data": (X + 1e-6, Y)}, "data"),
-        ({"epochs": 5}, "settings"),
+        ({"epochs": 5}, r"epochs \(40 there, 5 here\)"),
         ({"refit": True}, "refit"),
     ],
 )

@@ -11,9 +11,8 @@ import pytest
 from selection.interrupted_stability import Y, run
 
 import kreg
-from kreg.selection import LocalProcesses
-from kreg.selection.paths import task as path_task
-from kreg.selection.paths.task import PathResult
+from kreg.selection import LocalProcesses, PathResult
+from kreg.selection.paths.task import PathTask
 
 SCRIPT = Path(__file__).with_name("interrupted_stability.py")
 
@@ -60,11 +59,11 @@ def _paths_run(monkeypatch):
     """The seeds of paths that are run, in place of which one is made up."""
     seeds = []
 
-    def made_up(build_model, data, penalty, strengths, *, seed, **options):
-        seeds.append(seed)
-        return PathResult(points=(_point(),), penalty="L1", seed=seed)
+    def made_up(task, verbose):
+        seeds.append(task.seed)
+        return PathResult(points=(_point(),), penalty="L1", seed=task.seed)
 
-    monkeypatch.setattr(path_task, "path", made_up)
+    monkeypatch.setattr(PathTask, "run", made_up)
     return seeds
 
 
@@ -93,7 +92,7 @@ def test_more_pairs_run_only_what_is_new(tmp_path, paths_run):
     ("change", "told"),
     [
         ({"penalty": kreg.L1}, "penalty"),
-        ({"epochs": 21}, "options"),
+        ({"epochs": 21}, r"epochs \(20 there, 21 here\)"),
         ({"seed": 1}, r"seed \(0 there, 1 here\)"),
         ({"strengths": [0.1]}, "strengths"),
     ],
@@ -118,7 +117,7 @@ def test_progress_is_shown_for_each_half(paths_run, monkeypatch):
     shown = []
 
     class Show:
-        def __init__(self, number, verbose):
+        def __init__(self, work, number, verbose):
             shown.append((number, verbose))
 
         def __enter__(self):
@@ -127,6 +126,8 @@ def test_progress_is_shown_for_each_half(paths_run, monkeypatch):
         def __exit__(self, *error):
             return None
 
-    monkeypatch.setattr("kreg.selection.features.stability.shown_paths", Show)
+    monkeypatch.setattr(
+        "kreg.selection.features.stability.shown_progress", Show
+    )
     run(None, verbose=1)
     assert shown == [(4, 1), *["1 features"] * 4]

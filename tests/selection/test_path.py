@@ -7,7 +7,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.preprocessing import scale
 
 import kreg
-from kreg.selection import path
+from kreg.selection import StrengthGrid, Training, path
 from kreg.selection.data.rows import training_data
 
 STRENGTHS = [1e-3, 1e-2, 1e-1]
@@ -43,11 +43,26 @@ def linear():
     return model
 
 
-def run(build_model=network, data=(X, Y), penalty=kreg.L1, *args, **arguments):
-    arguments = {"epochs": 3, "tolerance": None, "verbose": 0, **arguments}
-    if not args:
-        args = (STRENGTHS,)
-    return path(build_model, data, penalty, *args, **arguments)
+def run(
+    build_model=network,
+    data=(X, Y),
+    penalty=kreg.L1,
+    strengths=STRENGTHS,
+    *,
+    validation=None,
+    seed=0,
+    **training,
+):
+    return path(
+        build_model,
+        data,
+        penalty,
+        strengths,
+        training=Training(**{"epochs": 3, "tolerance": None, **training}),
+        validation=validation,
+        seed=seed,
+        verbose=0,
+    )
 
 
 def assert_same_weights(first, second):
@@ -68,9 +83,7 @@ def test_grid_of_a_linear_model_starts_at_zero_weights():
         linear,
         (X, Y),
         kreg.L1,
-        "auto",
-        num_strengths=4,
-        ratio=0.01,
+        StrengthGrid(4, ratio=0.01),
         epochs=300,
         batch_size=None,
     )
@@ -82,7 +95,7 @@ def test_grid_of_a_linear_model_starts_at_zero_weights():
 
 
 def test_grid_of_a_network_starts_from_a_dense_model():
-    result = run(network, (X, Y), kreg.L1, "auto", num_strengths=3)
+    result = run(network, (X, Y), kreg.L1, StrengthGrid(3))
     assert result.start.strength == 0.0
     assert result.start.sparsity == 0.0
     fractions = [point.fraction for point in result.points]
@@ -94,8 +107,7 @@ def test_penalty_without_zeros_has_a_grid_too():
         linear,
         (X, Y),
         kreg.L2,
-        "auto",
-        num_strengths=2,
+        StrengthGrid(2),
         epochs=200,
         batch_size=None,
     )
@@ -148,7 +160,7 @@ def test_another_seed_another_path():
 def test_validation_data_change_no_weight():
     planted = (X, 1.0 - Y)
     first, second = (
-        run(validation_data=part, monitor="loss") for part in [(X, Y), planted]
+        run(validation=part, monitor="loss") for part in [(X, Y), planted]
     )
     assert_same_weights(first, second)
     assert first.points[-1].validation != second.points[-1].validation
@@ -156,7 +168,7 @@ def test_validation_data_change_no_weight():
 
 def test_patience_is_what_validation_data_act_through():
     first, second = (
-        run(validation_data=(X, y), patience=1, epochs=10, batch_size=2)
+        run(validation=(X, y), patience=1, epochs=10, batch_size=2)
         for y in (Y, 1.0 - Y)
     )
     assert [p.epochs for p in first.points] != [p.epochs for p in second.points]
@@ -164,7 +176,7 @@ def test_patience_is_what_validation_data_act_through():
 
 def test_validation_rows_are_in_no_gradient():
     target = X[:, 0].copy()
-    split = {"validation_split": 0.25}
+    split = {"validation": 0.25}
     held = training_data((np.arange(60), target), **split).validation
     x, y = X.copy(), target.copy()
     x[held.x] += 100.0
@@ -177,8 +189,8 @@ def test_validation_rows_are_in_no_gradient():
 
 
 def test_figures_are_those_of_the_weights():
-    result = run(metrics_network, validation_split=0.25, monitor="accuracy")
-    held = training_data((X, Y), validation_split=0.25)
+    result = run(metrics_network, validation=0.25, monitor="accuracy")
+    held = training_data((X, Y), validation=0.25)
     model = network(metrics=["accuracy"])
     for point, weights in zip(result.points, result.weights, strict=True):
         model.set_weights(weights)
@@ -262,7 +274,7 @@ def test_datasets_are_gone_through():
             rows = slice(20 * index, 20 * index + 20)
             return X[rows], Y[rows]
 
-    result = run(quick_network, Batches(), validation_data=Batches())
+    result = run(quick_network, Batches(), validation=Batches())
     steps = [point.steps for point in result.points]
     assert steps == [9, 9, 9]
     assert result.points[-1].sparsity > 0.0
@@ -310,8 +322,7 @@ def test_network_of_the_digits_loses_most_inputs():
         build_model,
         (images / 16, labels),
         (lambda s: kreg.GroupLasso(s, "inputs"), "dense*"),
-        "auto",
-        num_strengths=4,
+        StrengthGrid(4),
         epochs=60,
         batch_size=200,
     )
@@ -353,8 +364,7 @@ def test_grid_of_a_normalized_network_is_where_accuracy_falls(penalty):
         build_model,
         (images.reshape(-1, 8, 8, 1) / 16, labels),
         penalty,
-        "auto",
-        num_strengths=5,
+        StrengthGrid(5),
         epochs=10,
         batch_size=64,
     )
@@ -369,14 +379,42 @@ def test_grid_of_a_normalized_network_is_where_accuracy_falls(penalty):
         ({"epochs": 0}, ValueError, "`epochs` must be a positive integer"),
         ({"seed": -1}, ValueError, "`seed` must be"),
         ({"monitor": "auc"}, ValueError, "`monitor` must be a metric"),
-        ({"direction": "left"}, ValueError, "`direction` must be"),
         ({"tolerance": -1.0}, ValueError, "`tolerance` must be"),
-        ({"ratio": 1.0}, ValueError, "`ratio` must be below 1"),
+        ({"monitor": 3}, TypeError, "`monitor` must be the name"),
+        ({"patience": 0}, ValueError, "`patience` must be"),
+        ({"batch_size": 1.5}, TypeError, "`batch_size` must be"),
+        ({"refit": 1}, TypeError, "`refit` must be True or False"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        run(validation_split=0.2, **arguments)
+        run(validation=0.2, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"num": 0}, ValueError, "`num` must be a positive integer"),
+        ({"ratio": 1.0}, ValueError, "`ratio` must be below 1"),
+        ({"direction": "left"}, ValueError, "`direction` must be"),
+        ({"values": []}, ValueError, "`values` must hold different"),
+        ({"values": "auto"}, TypeError, "`values` must be an iterable"),
+        ({"values": [0.1], "num": 2}, ValueError, "`values` must stand"),
+    ],
+)
+def test_bad_grids_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        StrengthGrid(**arguments)
+
+
+def test_a_list_of_strengths_may_have_a_direction():
+    grid = StrengthGrid(values=STRENGTHS, direction="up")
+    assert [p.strength for p in run(linear, strengths=grid).points] == STRENGTHS
+
+
+def test_what_is_no_training_is_refused():
+    with pytest.raises(TypeError, match="`training` must be a"):
+        path(network, (X, Y), kreg.L1, training={"epochs": 3})
 
 
 def test_an_unknown_monitor_is_refused_without_validation_data():
@@ -469,4 +507,4 @@ def test_other_architecture_is_refused():
 
 def test_network_from_zero_is_refused():
     with pytest.raises(ValueError, match="`direction` must be"):
-        run(network, (X, Y), kreg.L1, "auto", direction="down")
+        run(strengths=StrengthGrid(direction="down"))

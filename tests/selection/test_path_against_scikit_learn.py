@@ -13,7 +13,7 @@ from sklearn.linear_model import (
 from sklearn.preprocessing import scale
 
 import kreg
-from kreg.selection import path
+from kreg.selection import StrengthGrid, Training, path
 
 pytestmark = pytest.mark.slow
 EPOCHS = 2000
@@ -39,9 +39,7 @@ def solved(x, y, penalty, *, rate, loss="mse", activation=None, **arguments):
         build_model,
         (x, y),
         penalty,
-        epochs=EPOCHS,
-        batch_size=None,
-        tolerance=1e-7,
+        training=Training(epochs=EPOCHS, batch_size=None, tolerance=1e-7),
         verbose=0,
         **arguments,
     )
@@ -55,7 +53,9 @@ def assert_close(ours, theirs):
 
 def test_lasso_path():
     x, y = data(load_diabetes)
-    strengths, kernels = solved(x, y, kreg.L1, rate=0.05, num_strengths=20)
+    strengths, kernels = solved(
+        x, y, kreg.L1, rate=0.05, strengths=StrengthGrid(20)
+    )
     _, theirs, _ = lasso_path(x, y - y.mean(), alphas=strengths / 2, tol=1e-10)
     assert_close(kernels[:, :, 0], theirs.T)
 
@@ -67,7 +67,7 @@ def test_elastic_net_path():
         y,
         lambda s: kreg.L1L2(0.5 * s, 0.25 * s),
         rate=0.05,
-        num_strengths=20,
+        strengths=StrengthGrid(20),
     )
     _, theirs, _ = enet_path(
         x, y - y.mean(), alphas=strengths / 2, l1_ratio=0.5, tol=1e-10
@@ -78,7 +78,7 @@ def test_elastic_net_path():
 def test_elastic_net_with_one_l2_for_all():
     x, y = data(load_diabetes)
     strengths, kernels = solved(
-        x, y, lambda s: kreg.L1L2(s, 0.1), rate=0.05, num_strengths=5
+        x, y, lambda s: kreg.L1L2(s, 0.1), rate=0.05, strengths=StrengthGrid(5)
     )
     for strength, kernel in zip(strengths[1:], kernels[1:], strict=True):
         alpha = strength / 2 + 0.1
@@ -108,8 +108,7 @@ def test_logistic_path(load, loss, activation):
         rate=0.2,
         loss=loss,
         activation=activation,
-        num_strengths=6,
-        ratio=0.03,
+        strengths=StrengthGrid(6, ratio=0.03),
     )
     for strength, kernel in zip(strengths[1:], kernels[1:], strict=True):
         theirs = LogisticRegression(
@@ -130,7 +129,7 @@ def test_several_outputs_with_one_group_for_each_input():
         y,
         lambda s: kreg.GroupLasso(s, "inputs"),
         rate=0.05,
-        num_strengths=6,
+        strengths=StrengthGrid(6),
     )
     for strength, kernel in zip(strengths[1:], kernels[1:], strict=True):
         # Keras's loss is a mean over outputs too.

@@ -6,14 +6,13 @@ import pytest
 from selection.linear_models import linear
 
 import kreg
-from kreg.selection import path
+from kreg.selection import Training, path
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 6)).astype("float32")
 Y = (2.0 * X[:, :1] - X[:, 1:2] + 0.3 * X[:, 2:3]).astype("float32")
 Y += 0.3 * RNG.normal(size=(80, 1)).astype("float32")
 STRENGTHS = [4.0, 1.0, 0.4, 0.01]
-FULL = {"batch_size": None, "verbose": 0}
 
 
 def least_squares(columns):
@@ -32,10 +31,10 @@ def _result():
         (X, Y),
         kreg.L1,
         STRENGTHS,
-        epochs=20_000,
-        tolerance=1e-5,
-        refit=True,
-        **FULL,
+        training=Training(
+            epochs=20_000, batch_size=None, tolerance=1e-5, refit=True
+        ),
+        verbose=0,
     )
 
 
@@ -57,9 +56,8 @@ def test_supports_are_those_of_the_path_without_refits(result):
         (X, Y),
         kreg.L1,
         STRENGTHS,
-        epochs=20_000,
-        tolerance=1e-5,
-        **FULL,
+        training=Training(epochs=20_000, batch_size=None, tolerance=1e-5),
+        verbose=0,
     )
     assert [point.selected_inputs for point in plain.points] == [
         point.selected_inputs for point in result.points
@@ -95,10 +93,10 @@ def test_all_refits_are_traced_once():
             (X, Y),
             kreg.L1,
             strengths,
-            epochs=64,
-            tolerance=None,
-            refit=True,
-            **FULL,
+            training=Training(
+                epochs=64, batch_size=None, tolerance=None, refit=True
+            ),
+            verbose=0,
         )
         counts.append(len(traces))
     assert counts[0] == counts[1]

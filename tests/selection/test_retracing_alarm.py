@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from kreg.selection.paths.path import without_retracing_alarm
+from kreg.selection.paths.retracing import without_retracing_alarm
 
 ALARM = (
     "5 out of the last 6 calls to <function f> triggered tf.function retracing."

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -17,13 +18,22 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import kreg
-from kreg.selection import FeatureSelector, StabilitySelector
+from kreg.selection import (
+    Execution,
+    FeatureSelector,
+    StabilitySelector,
+    StrengthGrid,
+    Training,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 6))
 Y = 3.0 * X[:, 1] - 1.5 * X[:, 4] + RNG.normal(size=120)
-FULL = {"batch_size": None}
-FAST = {**FULL, "num_strengths": 8, "ratio": 0.05, "tolerance": 1e-2}
+FULL = {"training": Training(200, batch_size=None)}
+FAST = {
+    "training": Training(200, batch_size=None, tolerance=1e-2),
+    "strengths": StrengthGrid(8, ratio=0.05),
+}
 
 
 def standardized(bunch):
@@ -37,8 +47,7 @@ def test_support_is_that_of_lasso_cv_at_the_same_strength():
     selector = FeatureSelector(
         slow_linear,
         strength=2.0 * lasso.alpha_,
-        epochs=4000,
-        path_options={**FULL, "tolerance": 1e-5},
+        training=Training(4000, batch_size=None, tolerance=1e-5),
     ).fit(x, y)
     expected = lasso.coef_ != 0.0
     assert 0 < expected.sum() < len(expected)
@@ -61,8 +70,7 @@ def test_support_is_that_of_logistic_regression():
         logistic,
         kreg.L1,
         strength=strength,
-        epochs=4000,
-        path_options={**FULL, "tolerance": 1e-5},
+        training=Training(4000, batch_size=None, tolerance=1e-5),
     ).fit(x, bunch.target)
     expected = reference.coef_[0] != 0.0
     assert 0 < expected.sum() < len(expected)
@@ -70,19 +78,19 @@ def test_support_is_that_of_logistic_regression():
 
 
 def test_strength_selects_the_planted_features():
-    selector = FeatureSelector(linear, strength=1.0, path_options=FULL)
+    selector = FeatureSelector(linear, strength=1.0, **FULL)
     kept = selector.fit_transform(X, Y)
     np.testing.assert_array_equal(kept, X[:, [1, 4]])
     assert selector.get_support(indices=True).tolist() == [1, 4]
 
 
 def test_num_features_takes_the_first_to_enter():
-    selector = FeatureSelector(linear, num_features=1, path_options=FAST)
+    selector = FeatureSelector(linear, num_features=1, **FAST)
     assert selector.fit(X, Y).get_support(indices=True).tolist() == [1]
 
 
 def test_validation_alone_keeps_the_planted_features():
-    selector = FeatureSelector(linear, path_options=FAST).fit(X, Y)
+    selector = FeatureSelector(linear, **FAST).fit(X, Y)
     assert {1, 4} <= set(selector.get_support(indices=True))
     best = selector.path_.best()
     assert best.selected_inputs == tuple(selector.get_support(indices=True))
@@ -90,14 +98,18 @@ def test_validation_alone_keeps_the_planted_features():
 
 def test_stability_selector():
     selector = StabilitySelector(
-        linear, pairs=1, expected_false=1.6, epochs=50, path_options=FAST
+        linear,
+        pairs=1,
+        expected_false=1.6,
+        training=Training(50, batch_size=None, tolerance=1e-2),
+        strengths=FAST["strengths"],
     ).fit(X, Y)
     assert selector.get_support(indices=True).tolist() == [1, 4]
     assert selector.stability_.selected == (1, 4)
 
 
 def test_names_of_the_features():
-    selector = FeatureSelector(linear, strength=1.0, path_options=FULL)
+    selector = FeatureSelector(linear, strength=1.0, **FULL)
     names = ["a", "b", "c", "d", "e", "f"]
     out = selector.fit(X, Y).get_feature_names_out(names)
     assert out.tolist() == ["b", "e"]
@@ -105,7 +117,7 @@ def test_names_of_the_features():
 
 def test_labels_may_be_words():
     words = np.where(Y > 0, "yes", "no")
-    by_words = FeatureSelector(logistic, strength=0.1, path_options=FULL)
+    by_words = FeatureSelector(logistic, strength=0.1, **FULL)
     by_numbers = clone(by_words)
     by_words.fit(X, words)
     by_numbers.fit(X, (Y > 0).astype("int64"))
@@ -117,7 +129,7 @@ def test_rows_of_no_weight_have_no_say():
     x = np.concatenate([X, X])
     y = np.concatenate([Y, 50.0 * X[:, 0]])
     weight = np.repeat([1.0, 0.0], 120)
-    selector = FeatureSelector(linear, strength=0.5, path_options=FULL)
+    selector = FeatureSelector(linear, strength=0.5, **FULL)
     selector.fit(x, y, sample_weight=weight)
     assert selector.get_support(indices=True).tolist() == [1, 4]
 
@@ -132,12 +144,19 @@ def test_rows_of_no_weight_have_no_say():
 def test_parameters_are_cloned_and_set(selector):
     copy = clone(selector)
     assert copy.get_params() == selector.get_params()
-    copy.set_params(epochs=5)
-    assert (copy.epochs, selector.epochs) == (5, 200)
+    copy.set_params(training=Training(5))
+    assert (copy.training.epochs, selector.training.epochs) == (5, 200)
+
+
+def test_a_clone_runs_where_the_original_does():
+    with ThreadPoolExecutor(1) as executor:
+        execution = Execution(executor, verbose=0)
+        selector = StabilitySelector(linear, execution=execution)
+        assert clone(selector).execution.executor is executor
 
 
 def test_a_fitted_selector_is_pickled():
-    selector = FeatureSelector(linear, strength=1.0, path_options=FULL)
+    selector = FeatureSelector(linear, strength=1.0, **FULL)
     selector.fit(X, Y)
     copy = pickle.loads(pickle.dumps(selector))
     np.testing.assert_array_equal(copy.transform(X), selector.transform(X))
@@ -161,7 +180,7 @@ def test_build_model_is_told_the_number_of_features():
         told.append(num_features)
         return linear(num_features)
 
-    selector = FeatureSelector(build_model, strength=1.0, epochs=1)
+    selector = FeatureSelector(build_model, strength=1.0, training=Training(1))
     selector.fit(X[:, :4], Y)
     assert set(told) == {4}
 
@@ -174,8 +193,8 @@ def test_selection_in_a_pipeline_does_not_see_the_rows_left_out():
     selector = FeatureSelector(
         logistic,
         num_features=15,
-        epochs=50,
-        path_options={**FAST, "num_strengths": 20, "ratio": 0.2},
+        training=Training(50, batch_size=None, tolerance=1e-2),
+        strengths=StrengthGrid(20, ratio=0.2),
     )
     classifier = LogisticRegression()
     leaking = cross_val_score(classifier, selector.fit_transform(x, y), y)
@@ -188,7 +207,7 @@ def test_selection_in_a_pipeline_does_not_see_the_rows_left_out():
 
 def test_scikit_learn_is_named_where_it_is_absent(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match="pip install scikit-learn"):
+    with pytest.raises(ImportError, match=r'pip install "kreg\[selection\]"'):
         _ = kreg.selection.FeatureSelector
 
 
@@ -204,15 +223,14 @@ def test_what_does_not_exist():
         FeatureSelector(
             partial(linear, learning_rate=0.01),
             strength=0.01,
-            epochs=2,
-            path_options=FULL,
+            training=Training(2, batch_size=None),
         ),
         StabilitySelector(
             partial(linear, learning_rate=0.01),
-            epochs=2,
+            training=Training(2, batch_size=None),
             pairs=1,
             expected_false=200.0,
-            path_options={**FULL, "strengths": [1e-4]},
+            strengths=[1e-4],
         ),
     ],
     ids=["one path", "halves"],

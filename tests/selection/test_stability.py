@@ -9,6 +9,7 @@ import pytest
 from selection.linear_models import linear
 
 import kreg
+from kreg.selection import Execution, StrengthGrid, Training
 from kreg.selection.data.folds import complementary_halves
 from kreg.selection.data.rows import Arrays
 from kreg.selection.features.stability import stability_selection
@@ -19,16 +20,14 @@ PLANTED = (2, 7, 11)
 X = RNG.normal(size=(160, 16)).astype("float32")
 Y = 2.0 * X[:, 2] - 1.5 * X[:, 7] + X[:, 11] + RNG.normal(size=160)
 FAST = {
-    "epochs": 50,
-    "batch_size": None,
-    "num_strengths": 8,
-    "ratio": 0.05,
-    "tolerance": 1e-2,
+    "training": Training(50, batch_size=None, tolerance=1e-2),
+    "strengths": StrengthGrid(8, ratio=0.05),
 }
 
 
 def select(**options):
-    return stability_selection(partial(linear, 16), (X, Y), **FAST, **options)
+    options = {**FAST, **options}
+    return stability_selection(partial(linear, 16), (X, Y), **options)
 
 
 @pytest.mark.slow
@@ -64,7 +63,7 @@ class Here(Executor):
 @pytest.mark.slow
 def test_an_executor_gives_the_same():
     executor = Here()
-    assert select(pairs=1, executor=executor) == select(pairs=1)
+    assert select(pairs=1, execution=Execution(executor)) == select(pairs=1)
     assert executor.number == 2
 
 
@@ -99,13 +98,22 @@ def test_a_bound_that_allows_nothing():
         ({"threshold": 0.5}, ValueError, "`threshold` must be"),
         ({"pairs": 0}, ValueError, "`pairs` must be"),
         ({"expected_false": 0.0}, ValueError, "`expected_false` must be"),
-        ({"executor": "local"}, TypeError, "`executor` must be"),
-        ({"refit": True}, TypeError, "Received: refit"),
+        ({"execution": "local"}, TypeError, "`execution` must be"),
+        (
+            {"training": Training(5, refit=True)},
+            ValueError,
+            "`training` must have `refit=False`",
+        ),
     ],
 )
 def test_arguments_are_refused(options, error, text):
     with pytest.raises(error, match=text):
         select(**options)
+
+
+def test_an_executor_that_is_none():
+    with pytest.raises(TypeError, match="`executor` must be"):
+        Execution("local")
 
 
 def test_data_that_have_no_rows_to_split():

@@ -7,7 +7,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.preprocessing import scale
 
 import kreg
-from kreg.selection import path, strength_max
+from kreg.selection import Training, path, strength_max
 
 MSE = (load_diabetes, 1, None, "mse")
 BINARY = (load_breast_cancer, 1, "sigmoid", "binary_crossentropy")
@@ -112,9 +112,7 @@ def test_training_finds_zero_above_it_and_not_below(problem):
         (x, y),
         kreg.L1,
         [1.001 * largest, 0.99 * largest],
-        epochs=1000,
-        batch_size=None,
-        tolerance=1e-6,
+        training=Training(epochs=1000, batch_size=None, tolerance=1e-6),
         verbose=0,
     )
     assert [point.nonzeros > 0 for point in result.points] == [False, True]

@@ -11,27 +11,10 @@ from kreg.selection.comparison.verdict import (
     compared_text,
     comparisons_of,
     corrected_t_test,
-    t_quantile,
-    t_tail,
 )
 
 stats = pytest.importorskip("scipy.stats")
 RNG = np.random.default_rng(0)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 4, 9.5, 49, 300])
-@pytest.mark.parametrize("t", [0.0, 0.1, 1.0, -2.5, 8.0, 60.0])
-def test_tail_of_the_t_distribution(t, freedom):
-    assert t_tail(t, freedom) == pytest.approx(
-        2 * stats.t.sf(abs(t), freedom), rel=1e-7
-    )
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 4, 9.5, 49, 300])
-@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
-def test_quantile_of_the_t_distribution(level, freedom):
-    expected = stats.t.ppf(0.5 + level / 2, freedom)
-    assert t_quantile(level, freedom) == pytest.approx(expected, rel=1e-9)
 
 
 def test_without_correction_it_is_the_paired_t_test():

@@ -65,20 +65,20 @@ def chosen_index(
     """
     sizes = np.asarray(strengths)
     means = scores.mean(axis=(0, 1))
-    known = ~np.isnan(means)
-    if not known.any():
-        known, means = ~known, np.zeros_like(means)
+    eligible = ~np.isnan(means)
+    if not eligible.any():
+        eligible, means = ~eligible, np.zeros_like(means)
     if not isinstance(select, str):
         zeros = sparsities.mean(axis=(0, 1))
-        reached = known & (zeros >= select)
+        reached = eligible & (zeros >= select)
         if reached.any():
-            return _of(reached, -sizes)
-        return _of(known & (zeros == zeros[known].max()), sizes)
-    best = _of(known & (means == means[known].max()), sizes)
+            return _extreme(reached, -sizes)
+        return _extreme(eligible & (zeros == zeros[eligible].max()), sizes)
+    best = _extreme(eligible & (means == means[eligible].max()), sizes)
     if select == "best":
         return best
     limit = means[best] - np.nan_to_num(standard_errors(scores))[best]
-    return _of(known & (means >= limit), sizes)
+    return _extreme(eligible & (means >= limit), sizes)
 
 
 def held_out_scores(
@@ -102,7 +102,7 @@ def held_out_scores(
         An array of shape `(seeds, folds)`.
     """
     seeds, folds, _ = scores.shape
-    found = np.empty((seeds, folds))
+    held_out = np.empty((seeds, folds))
     for seed in range(seeds):
         for fold in range(folds):
             others = np.arange(folds) != fold
@@ -112,10 +112,10 @@ def held_out_scores(
                 strengths,
                 select,
             )
-            found[seed, fold] = scores[seed, fold, index]
-    return found
+            held_out[seed, fold] = scores[seed, fold, index]
+    return held_out
 
 
-def _of(allowed: NDArray[Any], size: NDArray[Any]) -> int:
-    """The index of the largest size among the allowed."""
+def _extreme(allowed: NDArray[Any], size: NDArray[Any]) -> int:
+    """The index of the largest size among those that are allowed."""
     return int(np.where(allowed, size, -np.inf).argmax())

@@ -21,9 +21,9 @@ from kreg.selection.comparison.verdict import (
     compared_text,
     comparisons_of,
 )
-from kreg.selection.paths.path import Unpenalized
+from kreg.selection.execution.progress import shown_progress
 from kreg.selection.paths.result import PathResult
-from kreg.selection.progress import shown_paths
+from kreg.selection.strengths.grid import StrengthGrid, Unpenalized
 from kreg.selection.training.point import PathPoint
 from kreg.selection.training.stopping import more_is_better
 
@@ -140,8 +140,8 @@ def chosen_penalty(
     """
     sign = 1.0 if more_is_better(monitor) else -1.0
     rows = [row for each in figures.values() for row in each.rows]
-    known = [row for row in rows if row.mean == row.mean]
-    if not known:
+    finite = [row for row in rows if row.mean == row.mean]
+    if not finite:
         raise ValueError(
             f"No penalty has a finite {monitor!r} at any strength in all "
             "folds: lower the learning rate, or clip gradients. "
@@ -153,7 +153,7 @@ def chosen_penalty(
         if each.rows[each.chosen].mean == each.rows[each.chosen].mean
     }
     if select == "one_standard_error":
-        best = max(known, key=lambda row: sign * row.mean)
+        best = max(finite, key=lambda row: sign * row.mean)
         limit = sign * best.mean - best.standard_error
         within = {n: r for n, r in choices.items() if sign * r.mean >= limit}
         return max(
@@ -167,25 +167,20 @@ def chosen_penalty(
 
 
 def finished_comparison(
-    run: ComparisonRun,
-    given: Mapping[str, list[float] | None],
-    select: Select,
-    test: Any,
-    verbose: int,
+    run: ComparisonRun, select: Select, test: Any
 ) -> CompareResult:
     """Run all paths, choose, train the chosen on all rows, and test it once.
 
     Args:
         run: what is compared.
-        given: the strengths by name; None for a grid that is to be found.
         select: the rule that chooses.
         test: what to test on; nothing before the end sees it.
-        verbose: whether to show progress.
     """
-    monitor = run.options["monitor"]
-    unknown = sum(strengths is None for strengths in given.values())
-    with shown_paths(run.number_of_folds + unknown + 1, verbose) as ended:
-        grids = run.grids(given, ended)
+    monitor = run.training.monitor
+    unresolved = sum(grid.values is None for grid in run.strengths.values())
+    number = unresolved + run.number_of_folds + 1
+    with shown_progress("paths", number, run.execution.verbose) as ended:
+        grids = run.grids(ended)
         paths = run.fold_paths(grids, ended)
         seeds = len(run.folds)
         figures = {
@@ -210,7 +205,7 @@ def finished_comparison(
         )
     comparisons = comparisons_of(
         {each: of_name.held_out for each, of_name in figures.items()},
-        run.validation_share,
+        run.validation_ratio,
     )
     return CompareResult(
         rows=tuple(row for each in figures.values() for row in each.rows),
@@ -228,20 +223,23 @@ def finished_comparison(
     )
 
 
-def _up_to(strengths: Any, figures: PenaltyFigures) -> Any:
+def _up_to(
+    grid: StrengthGrid | Unpenalized, figures: PenaltyFigures
+) -> StrengthGrid | Unpenalized:
     """The strengths of a path that ends at the choice."""
-    if isinstance(strengths, Unpenalized):
-        return strengths.up_to(figures.points)
-    return [row.strength for row in figures.rows[: figures.points]]
+    if isinstance(grid, Unpenalized):
+        return replace(grid, portions=figures.points)
+    strengths = [row.strength for row in figures.rows[: figures.points]]
+    return StrengthGrid(values=strengths, direction=grid.direction)
 
 
 def _choices(figures: Mapping[str, PenaltyFigures]) -> dict[str, int]:
     """The index of each choice among the rows of all."""
-    found, before = {}, 0
+    choices, before = {}, 0
     for name, of_name in figures.items():
-        found[name] = before + of_name.chosen
+        choices[name] = before + of_name.chosen
         before += len(of_name.rows)
-    return found
+    return choices
 
 
 def _verdict(

@@ -1,48 +1,40 @@
-"""A comparison on TensorBoard's HParams page."""
+"""Trials on TensorBoard's HParams page."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from kreg.files import event_file
 from kreg.files.event_file import EventFile
-from kreg.selection.comparison.result import CompareResult
 
 
-def write_hparams(result: "CompareResult", log_dir: Path) -> None:
-    """Write a trial for each penalty and strength.
-
-    The hyperparameters are `penalty` and `strength`; the metrics
-    `kreg_compare/validation`, `kreg_compare/standard_error`,
-    `kreg_compare/train` and `kreg_compare/sparsity`, means over folds, with 0
-    as step.
+def write_trial(
+    log_dir: Path, penalty: str, strength: float, figures: Mapping[str, float]
+) -> None:
+    """Write the trial of a penalty at a strength.
 
     Args:
-        result: the comparison.
         log_dir: the directory of the trials, each of which has a folder.
+        penalty: the name of the penalty, a hyperparameter of the trial.
+        strength: the strength, the other.
+        figures: what is logged as `kreg_compare/<name>`, with 0 as step.
 
     Raises:
         OSError: if it cannot be written.
         ImportError: if TensorBoard is not installed.
     """
-    for row in result.rows:
-        trial = f"{_folder(row.penalty)}-{row.strength:.6g}"
-        figures = {
-            "validation": row.mean,
-            "standard_error": row.standard_error,
-            "train": row.train_mean,
-            "sparsity": row.sparsity,
-        }
-        hparams = {"penalty": row.penalty, "strength": row.strength}
-        EventFile(log_dir / trial).write(
-            0,
-            [
-                event_file.trial_start(hparams, trial),
-                *(
-                    event_file.scalar(f"kreg_compare/{name}", value)
-                    for name, value in figures.items()
-                ),
-                event_file.trial_end(),
-            ],
-        )
+    trial = f"{_folder(penalty)}-{strength:.6g}"
+    hparams = {"penalty": penalty, "strength": strength}
+    EventFile(log_dir / trial).write(
+        0,
+        [
+            event_file.trial_start(hparams, trial),
+            *(
+                event_file.scalar(f"kreg_compare/{name}", value)
+                for name, value in figures.items()
+            ),
+            event_file.trial_end(),
+        ],
+    )
 
 
 def _folder(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Models that are made to try something, not to be trained."""
+"""The penalties of a comparison by name, and the models that they go on."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from kreg.regularizers import L1, L1L2, L2, GroupLasso
 from kreg.results.files import Weights
 from kreg.selection.data.batches import evaluation_batches
 from kreg.selection.data.rows import Arrays
-from kreg.selection.strengths.grid import checked_strengths
+from kreg.selection.strengths.grid import StrengthGrid, strength_grid
 from kreg.selection.strengths.penalty_family import penalty_family
 from kreg.selection.strengths.strength_max import penalized
 from kreg.selection.training.gradient import rows_at_once
@@ -70,31 +70,30 @@ def named_penalties(penalties: Any) -> dict[str, Any]:
     return dict(named)
 
 
-def strengths_by_name(
+def grids_by_name(
     strengths: Any, penalties: Mapping[str, Any]
-) -> dict[str, list[float] | None]:
-    """The strengths of each penalty; None for a grid that is to be found.
+) -> dict[str, StrengthGrid]:
+    """The strengths of each penalty that has one.
+
+    Args:
+        strengths: as of `kreg.compare`.
+        penalties: the penalties by name; None for no penalty.
 
     Raises:
         TypeError: if they are no numbers.
         ValueError: if there are none for a penalty, or for what is none.
     """
-    if isinstance(strengths, Mapping):
-        unknown = sorted(set(strengths) - set(penalties))
-        if unknown:
-            raise ValueError(
-                "`strengths` must be for names of `penalties`. "
-                f"Received: strengths for {unknown}, with the penalties "
-                f"{list(penalties)}"
-            )
-        given = {n: strengths.get(n, "auto") for n in penalties}
-    else:
-        once = strengths if isinstance(strengths, str) else list(strengths)
-        given = dict.fromkeys(penalties, once)
-    return {
-        name: [0.0] if penalty is None else checked_strengths(given[name])
-        for name, penalty in penalties.items()
-    }
+    names = [n for n, penalty in penalties.items() if penalty is not None]
+    if not isinstance(strengths, Mapping):
+        return dict.fromkeys(names, strength_grid(strengths))
+    unknown = sorted(set(strengths) - set(penalties))
+    if unknown:
+        raise ValueError(
+            "`strengths` must be for names of `penalties`. "
+            f"Received: strengths for {unknown}, with the penalties "
+            f"{list(penalties)}"
+        )
+    return {name: strength_grid(strengths.get(name, "auto")) for name in names}
 
 
 def penalty_of(penalty: Any) -> Any:
@@ -120,7 +119,7 @@ def refuse_bad_models(
     train: Arrays,
     monitor: str,
     seed: int,
-) -> str:
+) -> keras.Model:
     """Raise if the models of `build_model` cannot be compared.
 
     Args:
@@ -131,7 +130,7 @@ def refuse_bad_models(
         seed: the seed.
 
     Returns:
-        What tells their architecture from others.
+        A model, which was not trained.
 
     Raises:
         TypeError: if it makes no models.
@@ -139,8 +138,7 @@ def refuse_bad_models(
             penalty goes on none of their weights, or there is no such metric.
     """
     first, second = (new_model(build_model, seed) for _ in range(2))
-    known = architecture(first)
-    refuse_other_architecture(known, second)
+    refuse_other_architecture(architecture(first), second)
     for name, penalty in penalties.items():
         if not penalized(first, penalty_family(penalty_of(penalty))):
             raise ValueError(
@@ -148,9 +146,9 @@ def refuse_bad_models(
                 f"Received: {name!r}, which goes on none"
             )
     if monitor not in ALWAYS_KNOWN:
-        found = {*ALWAYS_KNOWN, *_figures(second, train.rows([0]))}
-        refuse_unknown_monitor(monitor, found)
-    return known
+        names = {*ALWAYS_KNOWN, *_figures(second, train.rows([0]))}
+        refuse_unknown_monitor(monitor, names)
+    return first
 
 
 def figures_of_weights(
@@ -158,7 +156,7 @@ def figures_of_weights(
     penalty: Any,
     strength: float,
     weights: Weights,
-    rows: Any,
+    part: Any,
     seed: int,
 ) -> dict[str, float]:
     """The metrics of trained weights on some rows.
@@ -168,7 +166,7 @@ def figures_of_weights(
         penalty: the penalty that it was trained with; None for none.
         strength: the strength.
         weights: what `get_weights` gave.
-        rows: what to evaluate on: `Arrays`, or an iterable of batches.
+        part: what to evaluate on: `Arrays`, or an iterable of batches.
         seed: the seed.
     """
     model = new_model(build_model, seed)
@@ -177,11 +175,11 @@ def figures_of_weights(
     make_proximal(model)
     family.penalty.multiplier = strength
     model.set_weights(weights)
-    return _figures(model, rows)
+    return _figures(model, part)
 
 
-def _figures(model: keras.Model, rows: Any) -> dict[str, float]:
-    if isinstance(rows, Arrays):
-        rows = evaluation_batches(rows, rows_at_once(model))
-    figures = model.evaluate(rows, verbose=0, return_dict=True)
+def _figures(model: keras.Model, part: Any) -> dict[str, float]:
+    if isinstance(part, Arrays):
+        part = evaluation_batches(part, rows_at_once(model))
+    figures = model.evaluate(part, verbose=0, return_dict=True)
     return {metric: float(value) for metric, value in figures.items()}

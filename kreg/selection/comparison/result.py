@@ -1,6 +1,7 @@
 """What a comparison of penalties came to, row by row and as a table."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
+from kreg._arguments import local_path
 from kreg.results.files import Weights, load_result, save_result
 from kreg.results.result import ResultWithRows, SavedResult
 from kreg.results.table import Column, Table, output_console
+from kreg.selection.comparison.hparams import write_trial
 from kreg.selection.comparison.verdict import Comparison
 from kreg.selection.training.stopping import more_is_better
 
@@ -218,6 +221,34 @@ class CompareResult(ResultWithRows, SavedResult):
         """Read what `save` wrote."""
         values, weights = load_result(path)
         return cls.from_dict(values, weights[0] if weights else None)
+
+    def write_hparams(self, log_dir: str | os.PathLike[str]) -> None:
+        """Write a trial of TensorBoard's HParams page for each row.
+
+        The hyperparameters are `penalty` and `strength`; the metrics
+        `kreg_compare/validation`, `kreg_compare/standard_error`,
+        `kreg_compare/train` and `kreg_compare/sparsity`, means over folds,
+        with 0 as step.
+
+        Args:
+            log_dir: str or path of the folder of a TensorBoard log, in which
+                each trial gets a folder.
+
+        Raises:
+            TypeError: if `log_dir` is no path.
+            ValueError: if it is not on this machine.
+            OSError: if it cannot be written.
+            ImportError: if TensorBoard is not installed.
+        """
+        folder = local_path(log_dir)
+        for row in self.rows:
+            figures = {
+                "validation": row.mean,
+                "standard_error": row.standard_error,
+                "train": row.train_mean,
+                "sparsity": row.sparsity,
+            }
+            write_trial(folder, row.penalty, row.strength, figures)
 
 
 def _difference(result: "CompareResult", name: str) -> tuple[str, str]:

@@ -1,22 +1,23 @@
-"""A comparison that is being run: its paths, and what they say."""
+"""A comparison that is being run: its paths, fold by fold."""
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import keras
 
 from kreg.results.files import Weights
 from kreg.selection.comparison.penalties import penalty_of, penalty_text
 from kreg.selection.data.folds import Fold
 from kreg.selection.data.rows import Arrays, TrainingData
+from kreg.selection.execution.execution import Execution
 from kreg.selection.paths.checkpoints import claim_directory
-from kreg.selection.paths.path import Unpenalized, unpenalized_beside
 from kreg.selection.paths.result import PathResult
 from kreg.selection.paths.task import PathTask, run_kept
-from kreg.selection.strengths.grid import geometric_grid
+from kreg.selection.strengths.grid import StrengthGrid, Unpenalized
+from kreg.selection.training.training import Training
 
 Ended = Callable[[str], None]
 
@@ -30,55 +31,47 @@ class ComparisonRun:
         train: all rows but those of the test.
         penalties: the penalties by name.
         folds: the folds of each seed.
-        options: arguments of `kreg.path`, the same for all paths.
-        grid: the number of strengths where they are not given, and the ratio
-            of the smallest to the largest.
-        executor: where the paths run.
-        directory: the folder of finished work; None for none.
+        strengths: the strengths of each penalty that has one, by name.
+        training: how a model is trained at each strength.
+        linear: whether the model is linear.
+        execution: where the paths run, and where they are kept.
     """
 
-    build_model: Callable[[], Any]
+    build_model: Callable[[], keras.Model]
     train: Arrays
     penalties: Mapping[str, Any]
     folds: Mapping[int, Sequence[Fold]]
-    options: Mapping[str, Any]
-    grid: tuple[int, float]
-    executor: Executor | None
-    directory: Path | None
+    strengths: Mapping[str, StrengthGrid]
+    training: Training
+    linear: bool
+    execution: Execution
 
-    def grids(
-        self, given: Mapping[str, list[float] | None], ended: Ended
-    ) -> dict[str, Any]:
+    def grids(self, ended: Ended) -> dict[str, StrengthGrid | Unpenalized]:
         """The strengths of each penalty, the same for all folds.
 
-        Where they are not given they come from all rows to train on, from a
-        path with one point: it is at the top of the grid. No penalty has an
-        `Unpenalized` instead.
+        Where they are to be chosen, all rows to train on tell, by a path with
+        one point: it is at the top of the grid.
         """
-        unknown = [name for name, grid in given.items() if grid is None]
         tops = self._run(
             {
-                (name,): self._task(name, "auto", self.first_seed, "top")
-                for name in unknown
+                (name,): self._task(name, grid.top(), self.first_seed, "top")
+                for name, grid in self.strengths.items()
+                if grid.values is None
             },
             ended,
         )
-        found = {
-            (name,): geometric_grid(top.points[0].strength, *self.grid)
-            for (name,), top in tops.items()
-        }
         grids = {
-            name: found[name,] if grid is None else grid
-            for name, grid in given.items()
+            name: grid.resolved(tops[name,].points[0].strength)
+            if (name,) in tops
+            else grid
+            for name, grid in self.strengths.items()
         }
-        beside = unpenalized_beside(grids, self.penalties)
-        return {
-            name: beside if self.penalties[name] is None else grid
-            for name, grid in grids.items()
-        }
+        points = [len(grid.values or ()) for grid in grids.values()]
+        unpenalized = Unpenalized.beside(max(points, default=1), self.linear)
+        return {name: grids.get(name, unpenalized) for name in self.penalties}
 
     def fold_paths(
-        self, grids: Mapping[str, Any], ended: Ended
+        self, grids: Mapping[str, StrengthGrid | Unpenalized], ended: Ended
     ) -> dict[str, list[PathResult]]:
         """The paths of each penalty, fold after fold, seed after seed."""
         tasks = {
@@ -87,7 +80,6 @@ class ComparisonRun:
                 data=TrainingData(
                     self.train.rows(fold.train),
                     self.train.rows(fold.validation),
-                    (len(fold.train), len(fold.validation)),
                 ),
             )
             for seed, folds in self.folds.items()
@@ -100,21 +92,19 @@ class ComparisonRun:
             for name in self.penalties
         }
 
-    def refit(self, name: str, strengths: Any, ended: Ended) -> Weights:
+    def refit(
+        self, name: str, grid: StrengthGrid | Unpenalized, ended: Ended
+    ) -> Weights:
         """The weights at the end of a path on all rows to train on."""
-        number = (
-            strengths.portions
-            if isinstance(strengths, Unpenalized)
-            else len(strengths)
-        )
-        task = self._task(name, strengths, self.first_seed, f"all{number}")
+        part = f"all{len(grid.values or ())}"
+        task = self._task(name, grid, self.first_seed, part)
         task = replace(task, keeps_weights=True)
         result = self._run({(name,): task}, ended)[name,]
         if result.weights is None:
             raise ValueError(
                 "`directory` must hold the weights beside the path of all "
-                "rows: remove that path. "
-                f"Received: directory={str(self.directory)!r} without them"
+                "rows: remove that path. Received: directory="
+                f"{str(self.execution.directory)!r} without them"
             )
         return result.weights[-1]
 
@@ -129,53 +119,56 @@ class ComparisonRun:
         return len(self.penalties) * sum(map(len, self.folds.values()))
 
     @property
-    def validation_share(self) -> float:
+    def validation_ratio(self) -> float:
         """Rows that are left out over rows that are trained on, in the mean."""
-        shares = [
+        ratios = [
             len(fold.validation) / len(fold.train)
             for folds in self.folds.values()
             for fold in folds
         ]
-        return sum(shares) / len(shares)
+        return sum(ratios) / len(ratios)
 
     def _task(
-        self, name: str, strengths: Any, seed: int, part: str
+        self,
+        name: str,
+        grid: StrengthGrid | Unpenalized,
+        seed: int,
+        part: str,
     ) -> PathTask:
-        options = dict(self.options)
-        if isinstance(strengths, str):
-            options["num_strengths"] = 1
-        place = None
-        if self.directory is not None:
-            number = list(self.penalties).index(name)
-            place = self.directory / f"penalty{number}-seed{seed}-{part}"
+        training = self.training
+        if isinstance(grid, Unpenalized):
+            training = replace(training, epochs=training.epochs * grid.length)
+        number = list(self.penalties).index(name)
         return PathTask(
             build_model=self.build_model,
-            data=TrainingData(self.train, None, (self.train.size, None)),
+            data=TrainingData(self.train),
             penalty=penalty_of(self.penalties[name]),
-            strengths=strengths,
+            strengths=grid,
+            training=training,
             seed=seed,
-            options=options,
-            directory=place,
+            directory=self.execution.folder(
+                f"penalty{number}-seed{seed}-{part}"
+            ),
         )
 
     def _run(
         self, tasks: Mapping[tuple[Any, ...], PathTask], ended: Ended
     ) -> dict[tuple[Any, ...], PathResult]:
-        return run_kept(tasks, self.executor, lambda key, result: ended(key[0]))
+        return run_kept(
+            tasks, self.execution.executor, lambda key, _: ended(key[0])
+        )
 
-    def claim_directory(
-        self, given: Mapping[str, Any], architecture: str
-    ) -> None:
+    def claim_directory(self, architecture: str) -> None:
         """Write into the folder what is compared.
 
         Args:
-            given: the strengths by name.
             architecture: what tells the model from others.
 
         Raises:
             ValueError: if another comparison is there.
         """
-        if self.directory is None:
+        folder = self.execution.folder()
+        if folder is None:
             return
         folds = [
             [fold.train.tolist(), fold.validation.tolist()]
@@ -186,12 +179,11 @@ class ComparisonRun:
             "penalties": {
                 n: penalty_text(p) for n, p in self.penalties.items()
             },
-            "strengths": dict(given),
-            "grid": list(self.grid),
+            "strengths": {n: asdict(g) for n, g in self.strengths.items()},
             "seeds": list(self.folds),
             "folds": hashlib.sha256(json.dumps(folds).encode()).hexdigest(),
-            "options": dict(self.options),
+            **asdict(self.training),
             "data": self.train.fingerprint(),
             "architecture": architecture,
         }
-        claim_directory(self.directory, "comparison", identity)
+        claim_directory(folder, "comparison", identity)

@@ -10,80 +10,6 @@ from numpy.typing import NDArray
 
 from kreg.results.result import Result
 
-_TINY = 1e-300
-
-
-def t_tail(t: float, freedom: float) -> float:
-    """The probability that |T| exceeds |t|.
-
-    Args:
-        t: the value of the statistic; may be infinite.
-        freedom: float > 0, the degrees of freedom.
-    """
-    if math.isinf(t):
-        return 0.0
-    x = freedom / (freedom + t * t)
-    return _beta_ratio(x, freedom / 2, 0.5)
-
-
-def t_quantile(level: float, freedom: float) -> float:
-    """The t that |T| stays below with probability `level`.
-
-    Args:
-        level: float in (0, 1), such as 0.95.
-        freedom: float > 0, the degrees of freedom.
-    """
-    low, high = 0.0, 1.0
-    while t_tail(high, freedom) > 1 - level:
-        high *= 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        if t_tail(middle, freedom) > 1 - level:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _beta_ratio(x: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function I_x(a, b)."""
-    if x <= 0 or x >= 1:
-        return min(max(x, 0.0), 1.0)
-    if x > (a + 1) / (a + b + 2):  # the fraction converges on the other side
-        return 1 - _beta_ratio(1 - x, b, a)
-    logarithm = (
-        math.lgamma(a + b)
-        - math.lgamma(a)
-        - math.lgamma(b)
-        + a * math.log(x)
-        + b * math.log1p(-x)
-    )
-    return math.exp(logarithm) / (a * _fraction(x, a, b))
-
-
-def _fraction(x: float, a: float, b: float) -> float:
-    """Its continued fraction, by Lentz's method."""
-    value = numerator = 1.0
-    denominator = 0.0
-    for i in range(1, 10_000):
-        m = i // 2
-        if i % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        denominator = 1 / _away_from_zero(1 + term * denominator)
-        numerator = _away_from_zero(1 + term / numerator)
-        factor = numerator * denominator
-        value *= factor
-        if abs(factor - 1) < 1e-15:
-            break
-    return value
-
-
-def _away_from_zero(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY
-
-
 LEVEL = 0.95
 
 
@@ -134,26 +60,26 @@ class Comparison(Result):
 
 
 def comparisons_of(
-    scores: Mapping[str, NDArray[Any]], validation_share: float
+    scores: Mapping[str, NDArray[Any]], validation_ratio: float
 ) -> tuple[Comparison, ...]:
     """Compare every two penalties.
 
     Args:
         scores: for each penalty one score for each fold, paired.
-        validation_share: rows that are left out over rows that are trained
+        validation_ratio: rows that are left out over rows that are trained
             on, in a fold.
     """
     pairs = list(combinations(scores, 2))
     differences = [scores[a] - scores[b] for a, b in pairs]
     p_values = [
-        corrected_t_test(each, validation_share).p_value for each in differences
+        corrected_t_test(each, validation_ratio).p_value for each in differences
     ]
-    found = []
+    comparisons = []
     for (a, b), each, (adjusted, level) in zip(
         pairs, differences, _holm(p_values), strict=True
     ):
-        test = corrected_t_test(each, validation_share, level)
-        found.append(
+        test = corrected_t_test(each, validation_ratio, level)
+        comparisons.append(
             Comparison(
                 first=a,
                 second=b,
@@ -166,7 +92,7 @@ def comparisons_of(
                 significant=adjusted < 1 - LEVEL,
             )
         )
-    return tuple(found)
+    return tuple(comparisons)
 
 
 @dataclass(frozen=True)
@@ -188,18 +114,18 @@ class PairedTest:
 
 
 def corrected_t_test(
-    differences: NDArray[Any], validation_share: float, level: float = LEVEL
+    differences: NDArray[Any], validation_ratio: float, level: float = LEVEL
 ) -> PairedTest:
     """The corrected resampled t-test.
 
-    Formula: `t = mean / sqrt((1 / J + validation_share) * variance)` with
+    Formula: `t = mean / sqrt((1 / J + validation_ratio) * variance)` with
     `J - 1` degrees of freedom, for `J` differences. The plain test takes the
     folds for independent samples, but they share most of the rows that they
     are trained on, and so finds differences where there are none.
 
     Args:
         differences: the paired differences, one for each fold.
-        validation_share: rows that are left out over rows that are trained
+        validation_ratio: rows that are left out over rows that are trained
             on.
         level: the confidence level of the interval. Defaults to `0.95`.
 
@@ -210,17 +136,20 @@ def corrected_t_test(
         Nadeau and Bengio, "Inference for the Generalization Error", Machine
         Learning 52, 2003.
     """
+    from scipy import stats
+
     number = differences.size
     mean = float(differences.mean())
     spread = float(differences.std(ddof=1)) * math.sqrt(
-        1 / number + validation_share
+        1 / number + validation_ratio
     )
     if math.isnan(mean):
         return PairedTest(mean, mean, mean, mean)
     if spread == 0.0:
         return PairedTest(mean, mean, mean, float(mean == 0.0))
-    half = t_quantile(level, number - 1) * spread
-    p_value = t_tail(mean / spread, number - 1)
+    distribution = stats.t(number - 1)
+    half = float(distribution.ppf((1 + level) / 2)) * spread
+    p_value = 2 * float(distribution.sf(abs(mean / spread)))
     return PairedTest(mean, mean - half, mean + half, p_value)
 
 
@@ -237,15 +166,15 @@ def _holm(p_values: list[float]) -> list[tuple[float, float]]:
     """
     error = 1 - LEVEL
     number = len(p_values)
-    found = [(math.nan, LEVEL)] * number
-    known = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = [(math.nan, LEVEL)] * number
+    numbers = [i for i, p in enumerate(p_values) if not math.isnan(p)]
     largest, pairs_left = 0.0, number
-    for rank, i in enumerate(sorted(known, key=lambda i: p_values[i])):
+    for rank, i in enumerate(sorted(numbers, key=lambda i: p_values[i])):
         if largest < error:
             pairs_left = number - rank
         largest = max(largest, min(1.0, p_values[i] * (number - rank)))
-        found[i] = largest, 1 - error / pairs_left
-    return found
+        adjusted[i] = largest, 1 - error / pairs_left
+    return adjusted
 
 
 def compared_text(

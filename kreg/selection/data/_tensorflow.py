@@ -10,7 +10,7 @@ from kreg.selection.data.order import Order
 from kreg.selection.data.rows import Arrays, Structure
 
 
-def ordered_batches(arrays: Arrays, order: "Order") -> tf.data.Dataset:
+def ordered_batches(arrays: Arrays, order: Order) -> tf.data.Dataset:
     """Batches of arrays in an order, an epoch at each iteration."""
     tensors = _tensors(arrays)
     if order.per_pass == 1:
@@ -33,7 +33,7 @@ def ordered_batches(arrays: Arrays, order: "Order") -> tf.data.Dataset:
     return dataset.apply(counted).prefetch(2)
 
 
-def batches(arrays: Arrays, order: "Order") -> tf.data.Dataset:
+def batches(arrays: Arrays, order: Order) -> tf.data.Dataset:
     """Batches of arrays as they are."""
     dataset = tf.data.Dataset.from_tensor_slices(_tensors(arrays))
     return dataset.batch(order.batch_size).cache()

@@ -97,10 +97,10 @@ def batches_of(
             rows = range(start, min(start + batch_size, part.size))
             yield triple(part.rows(rows)), len(rows)
         return
-    found = part
+    batches = part
     if isinstance(part, keras.utils.PyDataset):
-        found = (part[index] for index in range(part.num_batches))
-    for batch in found:
+        batches = (part[index] for index in range(part.num_batches))
+    for batch in batches:
         arrays = keras.tree.map_structure(
             keras.ops.convert_to_numpy, tuple(batch)
         )

@@ -1,5 +1,6 @@
 """Folds and halves of the rows."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -48,46 +49,47 @@ def checked_folds(folds: Any) -> int | list[Any]:
 def folds_of(arrays: Arrays, folds: int | list[Any], seed: int) -> list[Fold]:
     """Cut the rows into folds.
 
-    Every row is left out once, and the folds differ by one row at most. Where
-    the targets are class labels, every class is spread evenly too.
+    Every row is left out once, by scikit-learn's `KFold`, or `StratifiedKFold`
+    where the targets are class labels, so that every class is spread evenly.
 
     Args:
         arrays: the rows.
         folds: how many, or the pairs `(train, validation)` themselves, as
             `checked_folds` returns them.
-        seed: int, which rows go together; of no effect on given pairs.
+        seed: int, which rows go together; of no effect on pairs.
 
     Raises:
         ValueError: if there are fewer rows than folds, a fold has no row to
             train on or to leave out, a row that is in both or not in the
             data, or a single class to train on.
     """
-    if isinstance(folds, int):
-        found = _cut(arrays, folds, seed)
-    else:
-        found = [Fold(*map(_indices, pair)) for pair in folds]
-    for number, fold in enumerate(found, 1):
+    pairs = _cut(arrays, folds, seed) if isinstance(folds, int) else folds
+    cut = [Fold(*map(_indices, pair)) for pair in pairs]
+    for number, fold in enumerate(cut, 1):
         _check(number, fold, arrays)
-    return found
+    return cut
 
 
-def _cut(arrays: Arrays, folds: int, seed: int) -> list[Fold]:
+def _cut(arrays: Arrays, folds: int, seed: int) -> list[Any]:
+    from sklearn.model_selection import KFold, StratifiedKFold
+
     if arrays.size < folds:
         raise ValueError(
             "`folds` must not be more than there are rows to train on. "
             f"Received: folds={folds}, with {arrays.size} rows"
         )
-    order = np.random.default_rng(seed).permutation(arrays.size)
-    labels = class_labels(arrays.y)
+    rows, labels = np.zeros(arrays.size), class_labels(arrays.y)
+    kind = KFold
     if labels is not None:
-        # Rows of a class one after the other, then dealt like cards.
-        order = order[np.argsort(labels[order], kind="stable")]
-    fold_of = np.empty(arrays.size, dtype="int64")
-    fold_of[order] = np.arange(arrays.size) % folds
-    return [
-        Fold(np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k))
-        for k in range(folds)
-    ]
+        # Integers may be counts or identities, each of which is there once.
+        counts = np.unique(labels, return_counts=True)[1]
+        kind = StratifiedKFold if counts.max() >= folds else KFold
+    with warnings.catch_warnings():
+        # scikit-learn warns of classes with fewer rows than folds. Those are
+        # left out of some folds, which is as even as they can be spread.
+        warnings.simplefilter("ignore", UserWarning)
+        cutter = kind(folds, shuffle=True, random_state=seed)
+        return list(cutter.split(rows, labels))
 
 
 def _indices(rows: Any) -> NDArray[Any]:
@@ -153,11 +155,11 @@ def complementary_halves(
     generator = np.random.default_rng(seed)
     labels = class_labels(arrays.y)
     half = arrays.size // 2
-    found = []
+    halves = []
     for _ in range(pairs):
         order = generator.permutation(arrays.size)
-        found += [np.sort(order[:half]), np.sort(order[half : 2 * half])]
+        halves += [np.sort(order[:half]), np.sort(order[half : 2 * half])]
     if labels is not None:
-        for rows in found:
+        for rows in halves:
             refuse_one_class("half", labels[rows], labels)
-    return found
+    return halves

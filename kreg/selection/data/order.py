@@ -75,7 +75,7 @@ class SeededStart(keras.callbacks.Callback):
 
     Args:
         seed: ints >= 0 that decide both.
-        order: the order of the rows; None where it is not known.
+        order: the order of the rows; None for an iterable of batches.
     """
 
     def __init__(self, seed: tuple[int, ...], order: Order | None) -> None:

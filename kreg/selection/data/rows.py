@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import keras
@@ -75,18 +76,18 @@ class Arrays:
         return len(keras.tree.flatten(self.x)[0])
 
     def rows(self, indices: Sequence[int] | NDArray[Any]) -> "Arrays":
-        """Some of the rows, in the given order."""
+        """Some of the rows, in the order of the indices."""
         chosen = np.asarray(indices)
         return keras_map(lambda array: array[chosen], self)
 
     def fingerprint(self) -> str:
         """A text that tells these rows from others."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for array in keras.tree.flatten((self.x, self.y, self.sample_weight)):
             if array is not None:
-                found.update(f"{array.dtype}{array.shape}".encode())
-                found.update(np.ascontiguousarray(array).tobytes())
-        return found.hexdigest()
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,10 @@ class TrainingData:
     Args:
         train: `Arrays`, or an iterable of batches as `fit` takes it.
         validation: the same; None without any.
-        sizes: the number of rows of both; None where it is not known.
     """
 
     train: Any
     validation: Any = None
-    sizes: tuple[int | None, int | None] = (None, None)
 
     def fingerprint(self) -> str:
         """A text that tells these data from others.
@@ -119,54 +118,62 @@ class TrainingData:
 
 def training_data(
     data: Any,
-    validation_data: Any = None,
-    validation_split: float = 0.0,
+    validation: Any = None,
     seed: int = 0,
+    *,
+    argument: str = "validation",
 ) -> TrainingData:
     """Check the data, and split them once.
 
     Args:
         data: `(x, y)` or `(x, y, sample_weight)` of arrays or structures of
-            them, or an iterable of batches as `fit` takes it; or a
-            `TrainingData`, which is returned as it is.
-        validation_data: the same forms. Defaults to `None`.
-        validation_split: float in [0, 1), the fraction of the rows to validate
-            on where `validation_data` is None: drawn by `seed`, in the
-            proportions of the classes where the targets are labels. Not for
-            an iterable. Defaults to `0.0`.
+            them, or an iterable of batches as `fit` takes it.
+        validation: the same forms; or a fraction in (0, 1) of the rows, drawn
+            by `seed` in the proportions of the classes where the targets are
+            labels. No fraction of an iterable. Defaults to `None`.
         seed: int, the seed of the split.
+        argument: what the user calls `validation`.
 
     Raises:
         TypeError: if the data are of no such form.
         ValueError: if they are empty, hold NaN or infinity, differ in their
             numbers of rows, or a part is left with one class alone.
     """
-    if isinstance(data, TrainingData):
-        return data
-    split = _checked_split(validation_split)
     train = checked_part("data", data)
-    validation = None
-    if validation_data is not None:
-        validation = checked_part("validation_data", validation_data)
-    elif split and not isinstance(train, Arrays):
-        raise ValueError(
-            "`validation_split` is for arrays: give the validation part of a "
-            "dataset as `validation_data`. "
-            f"Received: validation_split={validation_split}, with data of type "
-            f"{type(data).__name__}"
-        )
-    elif split:
-        train, validation = _split(train, split, seed)
+    if isinstance(validation, Real):
+        train, validation = _split(argument, train, validation, seed)
+    elif validation is not None:
+        validation = checked_part(argument, validation)
     if isinstance(train, Arrays):
         labels = class_labels(train.y)
         refuse_one_class("training", labels, labels)
         if isinstance(validation, Arrays):
-            refuse_one_class("validation", class_labels(validation.y), labels)
-    return TrainingData(train, validation, (_size(train), _size(validation)))
+            refuse_one_class(argument, class_labels(validation.y), labels)
+    return TrainingData(train, validation)
+
+
+def row_arrays(data: Any, reason: str) -> Arrays:
+    """The data, whose rows can be taken apart.
+
+    Args:
+        data: as for `training_data`.
+        reason: why they must be arrays.
+
+    Raises:
+        TypeError: if they are no arrays.
+        ValueError: if the arrays do not fit together, or are not finite.
+    """
+    arrays = checked_part("data", data)
+    if not isinstance(arrays, Arrays):
+        raise TypeError(
+            "`data` must be `(x, y)` or `(x, y, sample_weight)` of arrays, "
+            f"because {reason}. Received: data of type {type(data).__name__}"
+        )
+    return arrays
 
 
 def keras_map(function: Any, arrays: Arrays) -> Arrays:
-    """`function` of every array."""
+    """Apply a function to every array."""
 
     def mapped(structure: Structure | None) -> Structure | None:
         if structure is None:
@@ -179,7 +186,7 @@ def keras_map(function: Any, arrays: Arrays) -> Arrays:
 
 
 def checked_part(name: str, data: Any) -> Any:
-    """One part of the data: `Arrays`, or the iterable as it was given.
+    """One part of the data: `Arrays`, or the iterable itself.
 
     Raises:
         TypeError: if it is neither arrays nor an iterable that starts anew.
@@ -213,44 +220,44 @@ def checked_part(name: str, data: Any) -> Any:
     return data
 
 
-def _checked_split(value: Any) -> float:
-    split = real_number("validation_split", value)
-    if not 0.0 <= split < 1.0:
-        raise ValueError(
-            "`validation_split` must be a fraction in [0, 1). "
-            f"Received: validation_split={value!r}"
-        )
-    return split
-
-
-def _split(arrays: Arrays, split: float, seed: int) -> tuple[Arrays, Arrays]:
+def _split(
+    argument: str, train: Any, value: Any, seed: int
+) -> tuple[Arrays, Arrays]:
     """Two parts: a fraction of each class, or of all rows, is the second."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(arrays.size)
-    labels = class_labels(arrays.y)
+    fraction = real_number(argument, value)
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(
+            f"`{argument}` must be data, or a fraction of them in (0, 1). "
+            f"Received: {argument}={value!r}"
+        )
+    if not isinstance(train, Arrays):
+        raise ValueError(
+            f"`{argument}` must be data where `data` is an iterable of "
+            "batches, of which no rows can be left out. "
+            f"Received: {argument}={value!r}, with data of type "
+            f"{type(train).__name__}"
+        )
+    order = np.random.default_rng(seed).permutation(train.size)
+    labels = class_labels(train.y)
     if labels is not None:
         # Rows of a class one after the other, then every so many of them.
         order = order[np.argsort(labels[order], kind="stable")]
-    number = round(split * arrays.size)
-    if not 0 < number < arrays.size:
+    number = round(fraction * train.size)
+    if not 0 < number < train.size:
         raise ValueError(
-            "`validation_split` must leave rows in both parts. Received: "
-            f"validation_split={split} of {arrays.size} rows"
+            f"`{argument}` must leave rows in both parts. Received: "
+            f"{argument}={value!r} of {train.size} rows"
         )
-    places = np.floor((np.arange(number) + 0.5) * arrays.size / number)
-    chosen = np.zeros(arrays.size, "bool")
+    places = np.floor((np.arange(number) + 0.5) * train.size / number)
+    chosen = np.zeros(train.size, "bool")
     chosen[order[places.astype("int64")]] = True
-    return arrays.rows(np.flatnonzero(~chosen)), arrays.rows(
+    return train.rows(np.flatnonzero(~chosen)), train.rows(
         np.flatnonzero(chosen)
     )
 
 
-def _size(part: Any) -> int | None:
-    return part.size if isinstance(part, Arrays) else None
-
-
-def check_arrays(name: str, arrays: "Arrays") -> None:
-    """Raise if arrays are no rows to train on.
+def check_arrays(name: str, arrays: Arrays) -> None:
+    """Raise if arrays hold no rows to train on.
 
     Args:
         name: what the user calls them.

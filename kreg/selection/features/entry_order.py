@@ -106,18 +106,18 @@ def first_features(result: PathResult, number: int) -> tuple[int, ...]:
     (0, 2)
     """
     number = positive_integer("number", number)
-    found: set[int] = set()
+    first: set[int] = set()
     for _, _, selected in _selected_by_falling_strength(result):
-        if len(found | selected) > number:
+        if len(first | selected) > number:
             break
-        found |= selected
-    return tuple(sorted(found))
+        first |= selected
+    return tuple(sorted(first))
 
 
 def _selected_by_falling_strength(
     result: PathResult,
 ) -> list[tuple[float, float | None, set[int]]]:
-    found = []
+    readings = []
     for point in result.points:
         if point.selected_inputs is None:
             raise ValueError(
@@ -127,8 +127,8 @@ def _selected_by_falling_strength(
                 f"strength={point.strength}"
             )
         selected = set(point.selected_inputs)
-        found.append((point.strength, point.fraction, selected))
-    return sorted(found, key=lambda reading: -reading[0])
+        readings.append((point.strength, point.fraction, selected))
+    return sorted(readings, key=lambda reading: -reading[0])
 
 
 def _name(feature: int, names: Sequence[str] | None) -> str:

@@ -1,8 +1,8 @@
 """Feature selection by kreg as transformers of scikit-learn."""
 
+import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
@@ -17,10 +17,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from kreg.selection.execution.execution import Execution
 from kreg.selection.features.entry_order import first_features
 from kreg.selection.features.stability import stability_selection
+from kreg.selection.moved_arguments import names_moved_arguments
 from kreg.selection.paths.path import path
+from kreg.selection.strengths.grid import Strengths
+from kreg.selection.strengths.penalty_family import PenaltyChoice
 from kreg.selection.training.inputs import input_lasso
+from kreg.selection.training.training import Training
 
 
 class InputSelector(SelectorMixin, BaseEstimator):
@@ -33,7 +38,6 @@ class InputSelector(SelectorMixin, BaseEstimator):
     _fewest_rows = 1
 
     build_model: Callable[[int], keras.Model]
-    path_options: Mapping[str, Any] | None
 
     @abstractmethod
     def _selected(
@@ -101,8 +105,8 @@ class FeatureSelector(InputSelector):
 
     - with `strength`, those that the model reads after training at it;
     - with `num_features`, those that enter a path first, so many at most;
-    - with neither, those that the best point of a path reads, by its
-      `monitor` on a fifth of the rows that is set aside.
+    - with neither, those that the best point of a path reads, by the monitor
+      of `training` on the `validation` data.
 
     Args:
         build_model: a function of the number of features, an int, that returns
@@ -111,12 +115,17 @@ class FeatureSelector(InputSelector):
             or run in other processes.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
-        epochs: int >= 1, as for `kreg.path`. Defaults to `200`.
+        training: a `kreg.selection.Training`. Defaults to `Training(200)`.
+        strengths: as for `kreg.path`, the strengths of the path; not used with
+            `strength`. Defaults to `"auto"`.
         strength: float >= 0. Defaults to `None`: a path is run.
         num_features: int >= 1, how many features to keep at most; not with
             `strength`. Defaults to `None`: as many as validate best.
-        path_options: dict of other arguments of `kreg.path`, such as
-            `{"batch_size": None}`. Defaults to `None`.
+        validation: data, or a fraction in (0, 1) of the rows, as for
+            `kreg.path`; used where features are kept that validate best.
+            Defaults to `0.2`.
+        directory: a folder for finished points, as for `kreg.path`. Defaults
+            to `None`.
         seed: int >= 0, as for `kreg.path`. Defaults to `0`.
 
     Attributes:
@@ -142,30 +151,36 @@ class FeatureSelector(InputSelector):
     ...     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
     ...     return model
     >>> selector = kreg.selection.FeatureSelector(
-    ...     build_model, strength=1.0, path_options={"batch_size": None})
+    ...     build_model, strength=1.0,
+    ...     training=kreg.selection.Training(200, batch_size=None))
     >>> selector.fit_transform(x, y).shape
     (100, 2)
     >>> selector.get_feature_names_out(["a", "b", "c", "d", "e"]).tolist()
     ['b', 'e']
     """
 
+    @names_moved_arguments
     def __init__(
         self,
         build_model: Callable[[int], keras.Model],
-        penalty: Any = input_lasso,
+        penalty: PenaltyChoice = input_lasso,
         *,
-        epochs: int = 200,
+        training: Training = Training(200),
+        strengths: Strengths = "auto",
         strength: float | None = None,
         num_features: int | None = None,
-        path_options: Mapping[str, Any] | None = None,
+        validation: Any = 0.2,
+        directory: str | os.PathLike[str] | None = None,
         seed: int = 0,
     ) -> None:
         self.build_model = build_model
         self.penalty = penalty
-        self.epochs = epochs
+        self.training = training
+        self.strengths = strengths
         self.strength = strength
         self.num_features = num_features
-        self.path_options = path_options
+        self.validation = validation
+        self.directory = directory
         self.seed = seed
 
     def _selected(
@@ -177,17 +192,17 @@ class FeatureSelector(InputSelector):
                 f"features to keep. Received: strength={self.strength}, "
                 f"num_features={self.num_features}"
             )
-        options: dict[str, Any] = {"verbose": 0, "seed": self.seed}
-        if self.strength is not None:
-            options["strengths"] = [self.strength]
-        elif self.num_features is None:
-            options["validation_split"] = 0.2
+        validates = self.strength is None and self.num_features is None
         self.path_ = path(
             build_model,
             data,
             self.penalty,
-            epochs=self.epochs,
-            **{**options, **(self.path_options or {})},
+            self.strengths if self.strength is None else [self.strength],
+            training=self.training,
+            validation=self.validation if validates else None,
+            directory=self.directory,
+            seed=self.seed,
+            verbose=0,
         )
         if self.num_features is not None:
             return first_features(self.path_, self.num_features)
@@ -219,16 +234,15 @@ class StabilitySelector(InputSelector):
             or run in other processes.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
-        epochs: int >= 1, as for `kreg.path`. Defaults to `200`.
+        training: a `kreg.selection.Training`. Defaults to `Training(200)`.
+        strengths: as for `kreg.path`. Defaults to `"auto"`.
         expected_false: float > 0, the bound on the expected number of features
             that are selected by mistake. Defaults to `1.0`.
         threshold: float in (0.5, 1], the fraction of the halves. Defaults to
             `0.75`.
         pairs: int >= 1, how many pairs of halves. Defaults to `50`.
-        executor: a `concurrent.futures.Executor`. Defaults to `None`: in this
-            process.
-        path_options: dict of other arguments of `stability_selection`, such
-            as `{"batch_size": None}`. Defaults to `None`.
+        execution: a `kreg.selection.Execution`. Defaults to
+            `Execution(verbose=0)`: in this process.
         seed: int >= 0. Defaults to `0`.
 
     Attributes:
@@ -252,36 +266,37 @@ class StabilitySelector(InputSelector):
     ...     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
     ...     return model
     >>> selector = kreg.selection.StabilitySelector(
-    ...     build_model, epochs=50, expected_false=1.6, pairs=1,
-    ...     path_options={"batch_size": None, "num_strengths": 8,
-    ...                   "ratio": 0.05})
+    ...     build_model, expected_false=1.6, pairs=1,
+    ...     training=kreg.selection.Training(50, batch_size=None),
+    ...     strengths=kreg.selection.StrengthGrid(8, ratio=0.05))
     >>> selector.fit(x, y).get_support(indices=True).tolist()
     [1, 4]
     """
 
     _fewest_rows = 4
 
+    @names_moved_arguments
     def __init__(
         self,
         build_model: Callable[[int], keras.Model],
-        penalty: Any = input_lasso,
+        penalty: PenaltyChoice = input_lasso,
         *,
-        epochs: int = 200,
+        training: Training = Training(200),
+        strengths: Strengths = "auto",
         expected_false: float = 1.0,
         threshold: float = 0.75,
         pairs: int = 50,
-        executor: Executor | None = None,
-        path_options: Mapping[str, Any] | None = None,
+        execution: Execution = Execution(verbose=0),
         seed: int = 0,
     ) -> None:
         self.build_model = build_model
         self.penalty = penalty
-        self.epochs = epochs
+        self.training = training
+        self.strengths = strengths
         self.expected_false = expected_false
         self.threshold = threshold
         self.pairs = pairs
-        self.executor = executor
-        self.path_options = path_options
+        self.execution = execution
         self.seed = seed
 
     def _selected(
@@ -291,12 +306,12 @@ class StabilitySelector(InputSelector):
             build_model,
             data,
             self.penalty,
-            epochs=self.epochs,
+            training=self.training,
+            strengths=self.strengths,
             expected_false=self.expected_false,
             threshold=self.threshold,
             pairs=self.pairs,
-            executor=self.executor,
+            execution=self.execution,
             seed=self.seed,
-            **{"verbose": 0, **(self.path_options or {})},
         )
         return self.stability_.selected

@@ -1,67 +1,58 @@
 """Which input features are selected whatever rows a model sees."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import Executor
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import keras
 
-from kreg._arguments import positive_integer, positive_number
-from kreg.selection.comparison.compare import checked_executor
-from kreg.selection.data.folds import complementary_halves
-from kreg.selection.data.rows import (
-    Arrays,
-    TrainingData,
-    checked_part,
-    training_data,
+from kreg._arguments import (
+    nonnegative_integer,
+    positive_integer,
+    positive_number,
 )
+from kreg.selection.data.folds import complementary_halves
+from kreg.selection.data.rows import TrainingData, row_arrays, training_data
+from kreg.selection.execution.execution import Execution, checked_execution
+from kreg.selection.execution.progress import shown_progress
+from kreg.selection.execution.workers import refuse_what_cannot_be_sent
 from kreg.selection.features.entry_order import first_features
 from kreg.selection.features.stability_result import (
     StabilityResult,
     checked_threshold,
     largest_number,
 )
+from kreg.selection.moved_arguments import names_moved_arguments
 from kreg.selection.paths.checkpoints import claim_directory
 from kreg.selection.paths.result import PathResult
 from kreg.selection.paths.task import PathTask, run_kept
-from kreg.selection.progress import shown_paths
-from kreg.selection.strengths.grid import checked_strengths
-from kreg.selection.strengths.penalty_family import penalty_family
+from kreg.selection.strengths.grid import Strengths, strength_grid
+from kreg.selection.strengths.penalty_family import (
+    PenaltyChoice,
+    penalty_family,
+)
 from kreg.selection.training.inputs import first_kernels, input_lasso
 from kreg.selection.training.models import (
     OneArchitecture,
     architecture,
     new_model,
 )
-from kreg.selection.workers import refuse_what_cannot_be_sent
-
-_OPTIONS = (
-    "num_strengths",
-    "ratio",
-    "direction",
-    "batch_size",
-    "tolerance",
-    "patience",
-)
+from kreg.selection.training.training import Training, checked_training
 
 
+@names_moved_arguments
 def stability_selection(
     build_model: Callable[[], keras.Model],
     data: Any,
-    penalty: Any = input_lasso,
+    penalty: PenaltyChoice = input_lasso,
     *,
-    epochs: int,
-    strengths: Any = "auto",
+    training: Training,
+    strengths: Strengths = "auto",
     expected_false: float = 1.0,
     threshold: float = 0.75,
     pairs: int = 50,
-    executor: Executor | None = None,
-    directory: str | os.PathLike[str] | None = None,
+    execution: Execution = Execution(),
     seed: int = 0,
-    verbose: int = 1,
-    **path_options: Any,
 ) -> StabilityResult:
     """Find the input features that most halves of the rows select.
 
@@ -86,7 +77,8 @@ def stability_selection(
         data: `(x, y)` or `(x, y, sample_weight)` of arrays.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
-        epochs: int >= 1, as for `kreg.path`.
+        training: a `kreg.selection.Training`, without `refit`: how a model is
+            trained at each strength.
         strengths: as for `kreg.path`. Defaults to `"auto"`: each half has a
             grid of its own.
         expected_false: float > 0, the bound on the expected number of features
@@ -95,29 +87,22 @@ def stability_selection(
             matters little: a lower one asks for fewer features of each half.
             Defaults to `0.75`.
         pairs: int >= 1, how many pairs of halves. Defaults to `50`.
-        executor: a `concurrent.futures.Executor` such as
-            `kreg.selection.LocalProcesses`, to run paths side by side.
-            Defaults to `None`: in this process, one after the other. Paths of
-            workers that are lost are run again.
-        directory: a local folder for finished paths and points, seen by all
-            workers. The same call goes on where the last one ended; with more
-            `pairs`, another bound or another threshold it runs only what is
-            new. Defaults to `None`: nothing is kept.
+        execution: a `kreg.selection.Execution`: where paths run, in which
+            folder they are kept, and whether progress is shown. With more
+            `pairs`, another bound or another threshold a call on the same
+            folder runs only what is new. Defaults to `Execution()`: in this
+            process, none, and on a terminal.
         seed: int >= 0, of the halves and the paths. Defaults to `0`.
-        verbose: 0 or 1, whether to show progress on a terminal. Defaults to
-            `1`.
-        **path_options: arguments of `kreg.path`: `num_strengths`, `ratio`,
-            `direction`, `batch_size`, `tolerance`, `patience`.
 
     Returns:
         A `kreg.selection.StabilityResult`.
 
     Raises:
-        TypeError: as `kreg.path`, and if `data` is no arrays, or `executor`
+        TypeError: as `kreg.path`, and if `data` is no arrays, or the executor
             cannot run `build_model`.
         ValueError: as `kreg.path`, and if the bound allows no feature at all,
             a half has one class alone, the model does not tell which features
-            it reads, or `directory` holds another selection. All before
+            it reads, or the folder holds another selection. All before
             training starts.
         RuntimeError: if workers are lost several times in a row.
 
@@ -132,8 +117,9 @@ def stability_selection(
     ...     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
     ...     return model
     >>> result = kreg.selection.stability_selection(build_model, (x, y),
-    ...     epochs=50, batch_size=None, pairs=2, expected_false=1.6,
-    ...     num_strengths=8, ratio=0.05)
+    ...     training=kreg.selection.Training(50, batch_size=None),
+    ...     strengths=kreg.selection.StrengthGrid(8, ratio=0.05),
+    ...     pairs=2, expected_false=1.6)
     >>> result.selected
     (1, 4)
 
@@ -145,69 +131,61 @@ def stability_selection(
       at stability selection", Journal of the Royal Statistical Society B 75
       (2013), for the complementary pairs.
     """
-    arrays = checked_part("data", data)
-    if not isinstance(arrays, Arrays):
-        raise TypeError(
-            "`data` must be `(x, y)` or `(x, y, sample_weight)` of arrays, "
-            "because its rows are split into halves. "
-            f"Received: data of type {type(data).__name__}"
-        )
-    unknown = sorted(set(path_options) - set(_OPTIONS))
-    if unknown:
-        raise TypeError(
-            "`stability_selection` takes of the arguments of `kreg.path` only "
-            f"{', '.join(_OPTIONS)}, beside those in its own list. "
-            f"Received: {', '.join(unknown)}"
-        )
+    arrays = row_arrays(data, "its rows are split into halves")
     training_data(arrays)
     pairs = positive_integer("pairs", pairs)
-    options = {**path_options, "epochs": positive_integer("epochs", epochs)}
-    given = checked_strengths(strengths)
+    seed = nonnegative_integer("seed", seed)
+    grid = strength_grid(strengths)
+    execution = checked_execution(execution)
+    if checked_training(training).refit:
+        raise ValueError(
+            "`training` must have `refit=False`: a refit keeps the zeros of a "
+            f"path, and so its selection. Received: training={training!r}"
+        )
     family = penalty_family(penalty)
     model = new_model(build_model, seed)
     num_features = _num_features(model)
-    number = _allowed_number(expected_false, num_features, threshold)
+    limit = _allowed_number(expected_false, num_features, threshold)
     halves = complementary_halves(arrays, pairs, seed)
-    executor = checked_executor(executor)
     refuse_what_cannot_be_sent(
-        executor, build_model=build_model, penalty=penalty
+        execution.executor, build_model=build_model, penalty=penalty
     )
-    known = architecture(model)
-    folder = None if directory is None else Path(directory)
+    kind = architecture(model)
+    folder = execution.folder()
     if folder is not None:
         identity = {
             "penalty": family.text,
-            "strengths": given,
-            "options": options,
+            "strengths": asdict(grid),
+            **asdict(training),
             "seed": seed,
             "data": arrays.fingerprint(),
-            "architecture": known,
+            "architecture": kind,
         }
         claim_directory(folder, "selection", identity)
     tasks = {
         i: PathTask(
-            build_model=OneArchitecture(build_model, known),
-            data=TrainingData(arrays.rows(half), sizes=(len(half), None)),
+            build_model=OneArchitecture(build_model, kind),
+            data=TrainingData(arrays.rows(half)),
             penalty=penalty,
-            strengths=strengths,
+            strengths=grid,
+            training=training,
             seed=seed + i // 2,
-            options=options,
-            directory=None if folder is None else folder / f"half_{i:04d}",
+            directory=execution.folder(f"half_{i:04d}"),
         )
         for i, half in enumerate(halves)
     }
-    found: dict[int, tuple[int, ...]] = {}
-    with shown_paths(len(tasks), verbose) as show:
+    selections: dict[int, tuple[int, ...]] = {}
+    with shown_progress("paths", len(tasks), execution.verbose) as show:
 
         def ended(half: int, result: PathResult) -> None:
-            found[half] = first_features(result, number)
-            show(f"{len(found[half])} features")
+            selections[half] = first_features(result, limit)
+            show(f"{len(selections[half])} features")
 
-        run_kept(tasks, executor, ended)
+        run_kept(tasks, execution.executor, ended)
     return StabilityResult(
-        selections=tuple(found[i] for i in range(len(halves))),
+        selections=tuple(selections[i] for i in range(len(halves))),
         num_features=num_features,
-        limit=number,
+        limit=limit,
         threshold=threshold,
         seed=seed,
     )

@@ -101,14 +101,19 @@ def checked_threshold(value: float) -> float:
     return threshold
 
 
-def _unimodal_factor(threshold: float, pairs: int, share: float) -> float:
-    """`C(threshold, pairs)` of theorem 2 of Shah and Samworth."""
-    lowest = 0.5 + min(share**2, 0.5 / pairs + 0.75 * share**2)
-    if share > 3**-0.5 or threshold <= max(lowest, 0.5 + 0.5 / pairs):
+def _unimodal_factor(threshold: float, pairs: int, fraction: float) -> float:
+    """`C(threshold, pairs)` of theorem 2 of Shah and Samworth.
+
+    Args:
+        threshold, pairs: as for `stability_bound`.
+        fraction: the fraction of the features that a half selects.
+    """
+    lowest = 0.5 + min(fraction**2, 0.5 / pairs + 0.75 * fraction**2)
+    if fraction > 3**-0.5 or threshold <= max(lowest, 0.5 + 0.5 / pairs):
         raise ValueError(
             "`threshold` must be larger, or `num_selected` smaller, for the "
             f"unimodal bound. Received: threshold={threshold}, with "
-            f"{share:.3g} of the features selected and {pairs} pairs"
+            f"{fraction:.3g} of the features selected and {pairs} pairs"
         )
     if threshold <= 0.75:
         return 1.0 / (2.0 * (2.0 * threshold - 1.0 - 0.5 / pairs))

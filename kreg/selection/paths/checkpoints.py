@@ -20,7 +20,7 @@ _LONGEST = 120
 def claim_directory(
     directory: Path, work: str, identity: Mapping[str, Any]
 ) -> None:
-    """Write into a folder what it is for, or see that it is for the same.
+    """Write into a folder what it is for, or check that it is for the same.
 
     Args:
         directory: the folder, created if it is not there.
@@ -133,9 +133,9 @@ class Checkpoints:
         )
 
     def _read(self, name: str) -> tuple[Header, list[NDArray[Any]]]:
-        with np.load(self._path(name)) as found:
-            arrays = [found[str(i)] for i in range(len(found.files) - 1)]
-            return json.loads(str(found["header"])), arrays
+        with np.load(self._path(name)) as file:
+            arrays = [file[str(i)] for i in range(len(file.files) - 1)]
+            return json.loads(str(file["header"])), arrays
 
 
 def _state(model: keras.Model) -> list[keras.Variable]:

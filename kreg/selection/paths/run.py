@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from kreg.results.files import Weights
 from kreg.selection.data.rows import TrainingData
+from kreg.selection.execution.progress import shown_progress
 from kreg.selection.paths.checkpoints import Checkpoints, Header
 from kreg.selection.paths.result import PathResult
-from kreg.selection.progress import shown_progress
-from kreg.selection.strengths.grid import Direction, geometric_grid
+from kreg.selection.strengths.grid import (
+    Direction,
+    StrengthGrid,
+    Unpenalized,
+)
 from kreg.selection.strengths.penalty_family import PenaltyFamily
 from kreg.selection.strengths.strength_max import (
     largest_shrinking_strength,
@@ -32,8 +36,7 @@ from kreg.selection.training.models import (
 )
 from kreg.selection.training.point import (
     PathPoint,
-    Settings,
-    Training,
+    Trainer,
     iterations,
     point_of,
 )
@@ -42,6 +45,7 @@ from kreg.selection.training.stopping import (
     refuse_unknown_monitor,
     warn_of_unknown_optimality,
 )
+from kreg.selection.training.training import Training
 from kreg.surgery import freeze_support
 
 _LENGTHS = (1.0, 0.5)
@@ -63,7 +67,7 @@ def extrapolate(
 
     Args:
         variables: the weights, as they are at the last strength.
-        before: what they were at the strength before it; empty if unknown.
+        before: what they were one strength earlier; empty if there is none.
         strengths: the one before, the last, and the next.
         objective: tells the objective at the next strength.
 
@@ -105,15 +109,16 @@ _EPOCHS_TO_EXTRAPOLATE = 32
 
 
 class PathRun:
-    """The models of a path, and what is known of it so far.
+    """The models of a path, and how far it is.
 
     Args:
         model: the model of all points, as `build_model` made it.
         twin: another one for refits; None for none.
         family: the penalty.
-        settings: how to train at each strength.
+        training: how to train at each strength.
         data: the data.
         store: what is finished.
+        seed: the seed.
     """
 
     def __init__(
@@ -121,14 +126,16 @@ class PathRun:
         model: keras.Model,
         twin: keras.Model | None,
         family: PenaltyFamily,
-        settings: Settings,
+        training: Training,
         data: TrainingData,
         store: Checkpoints,
+        seed: int,
     ) -> None:
         self._model = model
         self._family = family
-        self._settings = settings
-        self._training = Training(settings, data, rows_at_once(model))
+        self._training = training
+        self._trainer = Trainer(training, data, rows_at_once(model), seed)
+        self._seed = seed
         self._train = data.train
         self._store = store
         self._penalized = _prepared(model, family)
@@ -138,91 +145,87 @@ class PathRun:
         if twin is not None:
             _prepared(twin, family)
             self._fresh = values_of(twin.optimizer.variables)
-        self._known: Header = {}
+        self._progress: Header = {}
         self._before: Values = []
 
     def prepare(
-        self,
-        given: Sequence[float] | None,
-        grid: tuple[int, float],
-        direction: Direction,
+        self, strengths: StrengthGrid | Unpenalized, direction: Direction
     ) -> None:
-        """Find the strengths and the start, or take them from the store.
+        """Choose the strengths and the start, or take them from the store.
 
         Args:
-            given: the strengths; None for a grid.
-            grid: the number of strengths of the grid, and its ratio.
+            strengths: the strengths, or how they are chosen.
             direction: whether strengths go up or down.
         """
-        found = self._store.load_state(self._model)
-        if found is None:
+        stored = self._store.load_state(self._model)
+        if stored is None:
             self._refuse_unknown_monitor()
-            self._known = self._begun(given, grid, direction)
+            self._progress = self._begun(strengths, direction)
             self._save_state()
         else:
-            self._known, self._before = found
-        self._training.optimality = self._known["optimality"]
+            self._progress, self._before = stored
+        self._trainer.optimality = self._progress["optimality"]
 
     def result(self, verbose: int) -> PathResult:
         """Run what is not finished; return all points."""
-        strengths = self._known["strengths"]
-        monitor = self._settings.monitor
+        strengths = self._progress["strengths"]
+        monitor = self._training.monitor
         done: list[tuple[PathPoint, Weights]] = []
-        with shown_progress(len(strengths), monitor, verbose) as show:
+        with shown_progress("path", len(strengths), verbose) as show:
             for number, strength in enumerate(strengths):
-                if number < self._known["finished"]:
+                if number < self._progress["finished"]:
                     done.append(self._store.load_point(number))
                 else:
                     done.append(self._finished(number, strength))
-                show(done[-1][0])
-        start = self._known["start"]
+                show(_line(done[-1][0], monitor))
+        start = self._progress["start"]
         return PathResult(
             points=tuple(point for point, _ in done),
             penalty=self._family.text,
             monitor=monitor,
-            strength_max=self._known["strength_max"],
-            seed=self._settings.seed,
+            strength_max=self._progress["strength_max"],
+            seed=self._seed,
             start=None if start is None else PathPoint.from_dict(start),
             weights=tuple(weights for _, weights in done),
         )
 
     def _refuse_unknown_monitor(self) -> None:
-        monitor, model = self._settings.monitor, self._model
+        monitor, model = self._training.monitor, self._model
         if monitor not in ALWAYS_KNOWN:
-            known = self._training.on_validation_data(model)
-            known = known or self._training.on_training_data(model)
-            refuse_unknown_monitor(monitor, known)
+            figures = self._trainer.on_validation_data(model)
+            figures = figures or self._trainer.on_training_data(model)
+            refuse_unknown_monitor(monitor, figures)
 
     def _begun(
         self,
-        given: Sequence[float] | None,
-        grid: tuple[int, float],
+        grid: StrengthGrid | Unpenalized,
         direction: Direction,
     ) -> Header:
-        """What is known before the first point; the model is at its start."""
+        """The state before the first point; the model is at its start."""
         model, family = self._model, self._family
-        train, limit = self._train, self._settings.tolerance
+        train, limit = self._train, self._training.tolerance
         if limit is not None:
-            if self._settings.patience is None:
+            if self._training.patience is None:
                 warn_of_unknown_optimality(model)
             with data_gradient(model, train) as gradient:
                 limit *= _norm(gradient())
-        self._training.optimality = limit
+        self._trainer.optimality = limit
+        strengths = grid.values
         start = None
-        if given is None and not self._linear:
+        if strengths is None and not self._linear:
             start = self._trained(model, _START, 0.0, None).to_dict()
         largest = None
-        if given is None or self._linear:
+        if strengths is None or self._linear:
             largest = largest_zeroing_strength(model, train, family)
-        if given is None:
+        if strengths is None:
             top = largest or largest_shrinking_strength(model, train, family)
-            given = geometric_grid(top, *grid)
+            strengths = grid.below(top)
         if direction == "down" and self._linear:
             for variable in self._penalized:
                 variable.assign(ops.zeros(variable.shape, variable.dtype))
         return {
             "finished": 0,
-            "strengths": sorted(given, reverse=direction == "down"),
+            "strengths": sorted(strengths, reverse=direction == "down"),
             "strength_max": largest,
             "optimality": limit,
             "start": start,
@@ -232,7 +235,7 @@ class PathRun:
         self, number: int, strength: float
     ) -> tuple[PathPoint, Weights]:
         """Run a point, and keep it."""
-        largest = self._known["strength_max"]
+        largest = self._progress["strength_max"]
         point = self._trained(self._model, number, strength, largest)
         model = self._model
         if self._twin is not None:
@@ -240,12 +243,12 @@ class PathRun:
             point = self._refitted(model, number, point)
         weights = tuple(model.get_weights())
         self._store.save_point(number, point, weights)
-        self._known = {**self._known, "finished": number + 1}
+        self._progress = {**self._progress, "finished": number + 1}
         self._save_state()
         return point, weights
 
     def _save_state(self) -> None:
-        self._store.save_state(self._known, self._model, self._before)
+        self._store.save_state(self._progress, self._model, self._before)
 
     def _trained(
         self,
@@ -259,10 +262,10 @@ class PathRun:
         frozen = model is self._twin
         if number > 0 and not frozen:
             self._begin_where_the_last_lead(number)
-        trained = self._training.train(model, number, frozen=frozen)
+        trained = self._trainer.train(model, number, frozen=frozen)
         return point_of(
             model,
-            self._training,
+            self._trainer,
             self._family.on(model),
             strength,
             strength_max,
@@ -271,15 +274,15 @@ class PathRun:
         )
 
     def _begin_where_the_last_lead(self, number: int) -> None:
-        if self._settings.epochs < _EPOCHS_TO_EXTRAPOLATE:
+        if self._training.epochs < _EPOCHS_TO_EXTRAPOLATE:
             return
-        model, training = self._model, self._training
+        model, trainer = self._model, self._trainer
         self._before = extrapolate(
             model.trainable_variables,
             self._before,
-            self._known["strengths"][max(0, number - 2) : number + 1],
+            self._progress["strengths"][max(0, number - 2) : number + 1],
             # A test step of the user's own may not tell the loss.
-            lambda: training.on_training_data(model).get("loss", math.nan),
+            lambda: trainer.on_training_data(model).get("loss", math.nan),
         )
 
     def _refitted(
@@ -290,7 +293,7 @@ class PathRun:
         assign_values(twin.optimizer.variables, self._fresh)
         freeze_support(twin, self._family.on(twin))
         again = self._trained(
-            twin, number, point.strength, self._known["strength_max"]
+            twin, number, point.strength, self._progress["strength_max"]
         )
         return replace(
             again,
@@ -310,6 +313,13 @@ def _prepared(
     make_proximal(model)
     model.optimizer.build(model.trainable_variables)
     return penalized
+
+
+def _line(point: PathPoint, monitor: str) -> str:
+    """A point in a line."""
+    line = f"strength {point.strength:.3g}, sparsity {point.sparsity:.1%}"
+    figure = point.validation.get(monitor, point.train.get(monitor))
+    return line if figure is None else f"{line}, {monitor} {figure:.4g}"
 
 
 def _norm(arrays: Sequence[Any]) -> float:

@@ -1,17 +1,35 @@
-"""Running paths whose results are kept in folders."""
+"""A path with all that it is run on, here or in a worker."""
 
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import keras
 
 from kreg.selection.data.rows import TrainingData
-from kreg.selection.paths.path import path
+from kreg.selection.execution.workers import run_tasks
+from kreg.selection.paths.checkpoints import Checkpoints
 from kreg.selection.paths.result import PathResult
-from kreg.selection.workers import run_tasks
+from kreg.selection.paths.retracing import without_retracing_alarm
+from kreg.selection.paths.run import PathRun
+from kreg.selection.strengths.grid import (
+    Direction,
+    StrengthGrid,
+    Unpenalized,
+)
+from kreg.selection.strengths.penalty_family import (
+    PenaltyChoice,
+    penalty_family,
+)
+from kreg.selection.training.inputs import is_linear
+from kreg.selection.training.models import (
+    architecture,
+    new_model,
+    refuse_other_architecture,
+)
+from kreg.selection.training.training import Training
 
 
 @dataclass(frozen=True)
@@ -56,37 +74,75 @@ class PathTask:
         build_model: makes the model.
         data: what to train on, and what to judge by.
         penalty: the penalty, as of `kreg.path`.
-        strengths: the strengths, as of `kreg.path`.
+        strengths: the strengths, or what stands in place of them.
+        training: how a model is trained at each.
         seed: the seed.
-        options: further arguments of `kreg.path`.
         directory: the folder of the path's points; None for none.
-        keeps_weights: whether to bring the weights of all points back.
-        settings: what Keras is to be set to.
+        keeps_weights: whether a call brings the weights of all points back.
+        keras_settings: what Keras is to be set to where it is called.
     """
 
     build_model: Callable[[], keras.Model]
     data: TrainingData
-    penalty: Any
-    strengths: Any
+    penalty: PenaltyChoice
+    strengths: StrengthGrid | Unpenalized
+    training: Training
     seed: int
-    options: Mapping[str, Any]
     directory: Path | None = None
     keeps_weights: bool = False
-    settings: KerasSettings = field(default_factory=KerasSettings)
+    keras_settings: KerasSettings = field(default_factory=KerasSettings)
 
     def __call__(self) -> PathResult:
-        self.settings.apply()
-        result = path(
-            self.build_model,
-            self.data,
-            self.penalty,
-            self.strengths,
-            directory=self.directory,
-            seed=self.seed,
-            verbose=0,
-            **self.options,
-        )
+        self.keras_settings.apply()
+        result = self.run(verbose=0)
         return result if self.keeps_weights else replace(result, weights=None)
+
+    def run(self, verbose: int) -> PathResult:
+        """Run what is not finished of the path.
+
+        Args:
+            verbose: whether to show progress.
+        """
+        family = penalty_family(self.penalty)
+        model = new_model(self.build_model, self.seed)
+        kind = architecture(model)
+        direction = self._direction(is_linear(model))
+        identity = {
+            "penalty": family.text,
+            "strengths": asdict(self.strengths),
+            "direction": direction,
+            **asdict(self.training),
+            "seed": self.seed,
+            "data": self.data.fingerprint(),
+            "architecture": kind,
+        }
+        store = Checkpoints(self.directory, identity)
+        twin = None
+        if self.training.refit:
+            twin = new_model(self.build_model, self.seed)
+            refuse_other_architecture(kind, twin)
+        with without_retracing_alarm():
+            path_run = PathRun(
+                model, twin, family, self.training, self.data, store, self.seed
+            )
+            path_run.prepare(self.strengths, direction)
+            return path_run.result(verbose)
+
+    def _direction(self, linear: bool) -> Direction:
+        """Which way the strengths are gone through."""
+        if self.strengths.direction == "auto":
+            return "down" if linear else "up"
+        if (
+            self.strengths.direction == "down"
+            and self.strengths.values is None
+            and not linear
+        ):
+            raise ValueError(
+                '`direction` must be "up" or "auto" for a model with hidden '
+                "layers whose strengths kreg chooses: from zero its inner "
+                "weights never leave. Received: direction='down'"
+            )
+        return self.strengths.direction
 
 
 Key = TypeVar("Key", bound=Hashable)
@@ -107,13 +163,13 @@ def run_kept(
     Returns:
         The results, in the order of the tasks.
     """
-    found: dict[Key, PathResult] = {}
+    results: dict[Key, PathResult] = {}
     left = []
     for key, task in tasks.items():
         file = _result_file(task)
         if file is not None and file.exists():
-            found[key] = PathResult.load(file)
-            ended(key, found[key])
+            results[key] = PathResult.load(file)
+            ended(key, results[key])
         else:
             left.append(key)
 
@@ -123,11 +179,11 @@ def run_kept(
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             result.save(file)
-        found[key] = result
+        results[key] = result
         ended(key, result)
 
     run_tasks([tasks[key] for key in left], executor, finished)
-    return {key: found[key] for key in tasks}
+    return {key: results[key] for key in tasks}
 
 
 def _result_file(task: PathTask) -> Path | None:

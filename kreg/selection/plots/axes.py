@@ -99,10 +99,10 @@ def label_ends(
         labels: the height of the end of each line, its text, its colour.
         at_left: whether they are left of the axes, and not right.
     """
-    known = [label for label in labels if math.isfinite(label[0])]
+    finite = [label for label in labels if math.isfinite(label[0])]
     low, high = ax.get_ylim()
-    heights = [(y - low) / (high - low) for y, _, _ in known]
-    for height, (_, text, colour) in zip(_spread(heights), known, strict=True):
+    heights = [(y - low) / (high - low) for y, _, _ in finite]
+    for height, (_, text, colour) in zip(_spread(heights), finite, strict=True):
         ax.text(
             -0.01 if at_left else 1.01,
             height,
@@ -124,11 +124,11 @@ def label_points(
         ax: the axes, with their final limits.
         labels: x and y of each point, its text, its colour.
     """
-    known = [label for label in labels if math.isfinite(label[1])]
+    finite = [label for label in labels if math.isfinite(label[1])]
     left, right = ax.get_xlim()
     low, high = ax.get_ylim()
     written: list[tuple[float, float]] = []
-    for x, y, text, colour in sorted(known, key=lambda label: label[1]):
+    for x, y, text, colour in sorted(finite, key=lambda label: label[1]):
         place = (x - left) / (right - left)
         height = (y - low) / (high - low) + _APART
         beside = [h for at, h in written if abs(at - place) < _BESIDE]

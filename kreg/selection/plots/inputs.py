@@ -119,10 +119,10 @@ def _lines(
             "`result` must hold the weights of its points. "
             "Received: result with weights=None"
         )
-    found = [result.weights[i] for i in order]
-    arrays = [w[weight] for w in found if 0 <= weight < len(w)]
-    if len(arrays) < len(found) or arrays[0].ndim != 2:
-        shapes = [array.shape for array in found[0]]
+    points = [result.weights[i] for i in order]
+    arrays = [w[weight] for w in points if 0 <= weight < len(w)]
+    if len(arrays) < len(points) or arrays[0].ndim != 2:
+        shapes = [array.shape for array in points[0]]
         raise ValueError(
             "`weight` must be the place of a kernel with two axes among the "
             f"weights. Received: weight={weight}, of the shapes {shapes}"

@@ -1,66 +1,174 @@
 """The strengths of a path."""
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from kreg._arguments import positive_integer, positive_number, real_number
 
-Direction = Literal["auto", "up", "down"]
+Direction: TypeAlias = Literal["auto", "up", "down"]
+_NUM, _RATIO = 30, 1e-3
 
 
-def geometric_grid(largest: float, number: int, ratio: float) -> list[float]:
-    """Strengths from `largest` down to `ratio * largest`, evenly in the log."""
-    if number == 1:
-        return [largest]
-    return [float(s) for s in np.geomspace(largest, ratio * largest, number)]
+@dataclass(frozen=True)
+class StrengthGrid:
+    """The strengths to train at: how many and how far apart, or which.
 
+    For `strengths` of `kreg.path`, `kreg.compare`,
+    `kreg.selection.stability_selection` and the selectors, where `"auto"` is
+    `StrengthGrid()` and an iterable of numbers is
+    `StrengthGrid(values=numbers)`.
 
-def checked_grid(num_strengths: Any, ratio: Any) -> tuple[int, float]:
-    """The two numbers of a geometric grid.
+    Without `values` it is a geometric grid from the largest strength, above
+    which everything is zero as `kreg.strength_max` tells, down to `ratio`
+    times that. For a penalty that makes nothing zero the largest one leaves
+    about 10 % of what the data want of a weight, or half of it in a network.
 
-    Raises:
-        ValueError: if there is no strength, or the ratio is not in (0, 1).
-    """
-    number = positive_integer("num_strengths", num_strengths)
-    checked = positive_number("ratio", ratio)
-    if checked >= 1.0:
-        raise ValueError(
-            "`ratio` must be below 1: it is the smallest strength over the "
-            f"largest. Received: ratio={ratio!r}"
-        )
-    return number, checked
-
-
-def checked_strengths(strengths: Any) -> list[float] | None:
-    """The strengths that a user gave; None for `"auto"`.
+    Args:
+        num: int >= 1, the number of strengths of the grid. Defaults to `30`.
+        ratio: float in (0, 1), the smallest strength of the grid over the
+            largest. Defaults to `1e-3`.
+        values: an iterable of different numbers >= 0, the strengths
+            themselves; leave out `num` and `ratio` then. Defaults to `None`.
+        direction: `"up"`, from weak to strong, `"down"`, or `"auto"`, the
+            default: down if one kernel is all there is, else up.
 
     Raises:
-        TypeError: if they are no numbers.
-        ValueError: if there are none, or one is negative or there twice.
+        TypeError: if an argument is of another type.
+        ValueError: if one is out of its range, or `values` are given beside
+            `num` or `ratio`.
+
+    Example:
+
+    >>> import kreg
+    >>> kreg.selection.StrengthGrid(3, ratio=0.01).below(2.0)
+    [2.0, 0.2, 0.02]
+    >>> kreg.selection.StrengthGrid(values=[0.2, 0.1], direction="up").values
+    (0.2, 0.1)
     """
+
+    num: int = _NUM
+    _: KW_ONLY
+    ratio: float = _RATIO
+    values: Sequence[float] | None = None
+    direction: Direction = "auto"
+
+    def __post_init__(self) -> None:
+        positive_integer("num", self.num)
+        if positive_number("ratio", self.ratio) >= 1.0:
+            raise ValueError(
+                "`ratio` must be below 1: it is the smallest strength over the "
+                f"largest. Received: ratio={self.ratio!r}"
+            )
+        if self.direction not in ("auto", "up", "down"):
+            raise ValueError(
+                '`direction` must be "auto", "up" or "down". '
+                f"Received: direction={self.direction!r}"
+            )
+        if self.values is None:
+            return
+        if (self.num, self.ratio) != (_NUM, _RATIO):
+            raise ValueError(
+                "`values` must stand without `num` and `ratio`, which are for "
+                "a grid that kreg chooses. "
+                f"Received: num={self.num}, ratio={self.ratio}, "
+                f"values={self.values!r}"
+            )
+        values = _checked_values("values", self.values)
+        object.__setattr__(self, "values", values)
+
+    def below(self, largest: float) -> list[float]:
+        """The strengths of the grid from `largest` down, evenly in the log."""
+        if self.num == 1:
+            return [largest]
+        smallest = self.ratio * largest
+        return [float(s) for s in np.geomspace(largest, smallest, self.num)]
+
+    def resolved(self, largest: float) -> "StrengthGrid":
+        """The grid with the strengths below `largest` as its values."""
+        values = tuple(self.below(largest))
+        return StrengthGrid(values=values, direction=self.direction)
+
+    def top(self) -> "StrengthGrid":
+        """The grid with its largest strength alone."""
+        return replace(self, num=1)
+
+
+Strengths: TypeAlias = Literal["auto"] | Iterable[float] | StrengthGrid
+
+
+@dataclass(frozen=True)
+class Unpenalized:
+    """In place of a grid: training without a penalty, as long as with one.
+
+    A linear model is trained to the minimum, with as many passes at most as a
+    path makes at all its points. Of a network the minimum may fit noise, so it
+    is trained in portions, each of which is a point of its own.
+
+    Args:
+        portions: int, how many points there are.
+        length: int, how many times the passes of a path's point a portion may
+            have at most. Defaults to `1`.
+    """
+
+    portions: int
+    length: int = 1
+
+    @classmethod
+    def beside(cls, points: int, linear: bool) -> "Unpenalized":
+        """What stands beside paths of so many points.
+
+        Args:
+            points: the points of the longest path.
+            linear: whether the model is linear.
+        """
+        return cls(1, points) if linear else cls(points)
+
+    @property
+    def values(self) -> Sequence[float]:
+        """The strength of each portion."""
+        return (0.0,) * self.portions
+
+    @property
+    def direction(self) -> Direction:
+        """No strength is above another."""
+        return "auto"
+
+    def below(self, largest: float) -> list[float]:
+        """The strength of each portion, whatever the largest is."""
+        return list(self.values)
+
+
+def strength_grid(strengths: Any) -> StrengthGrid:
+    """Read what a user gives as strengths.
+
+    Args:
+        strengths: `"auto"`, an iterable of numbers, or a `StrengthGrid`.
+
+    Raises:
+        TypeError: if it is none of these.
+        ValueError: if there are no numbers, or one is negative or there twice.
+    """
+    if isinstance(strengths, StrengthGrid):
+        return strengths
     if isinstance(strengths, str) and strengths == "auto":
-        return None
-    if isinstance(strengths, str) or not isinstance(strengths, Iterable):
+        return StrengthGrid()
+    return StrengthGrid(values=_checked_values("strengths", strengths))
+
+
+def _checked_values(name: str, values: Any) -> tuple[float, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        auto = '"auto" or ' if name == "strengths" else ""
         raise TypeError(
-            '`strengths` must be "auto" or an iterable of numbers. '
-            f"Received: strengths={strengths!r}"
+            f"`{name}` must be {auto}an iterable of numbers. "
+            f"Received: {name}={values!r}"
         )
-    given = [real_number("strengths", strength) for strength in strengths]
-    if not given or min(given) < 0.0 or len(set(given)) < len(given):
+    numbers = tuple(real_number(name, value) for value in values)
+    if not numbers or min(numbers) < 0.0 or len(set(numbers)) < len(numbers):
         raise ValueError(
-            "`strengths` must hold different non-negative numbers, one at "
-            f"least. Received: strengths={given}"
+            f"`{name}` must hold different non-negative numbers, one at "
+            f"least. Received: {name}={list(numbers)}"
         )
-    return given
-
-
-def checked_direction(direction: Any) -> Direction:
-    """`direction`, if it is one."""
-    if direction not in ("auto", "up", "down"):
-        raise ValueError(
-            '`direction` must be "auto", "up" or "down". '
-            f"Received: direction={direction!r}"
-        )
-    return direction
+    return numbers

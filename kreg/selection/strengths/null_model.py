@@ -44,9 +44,9 @@ def fit_unpenalized(
             stop = start + int(np.prod(shape))
             variables[i].assign(values[start:stop].reshape(shape))
             start = stop
-        found = gradient()
-        rest = [g for i, g in enumerate(found) if i not in free]
-        return _flat([found[i] for i in free]), float(
+        slopes = gradient()
+        rest = [g for i, g in enumerate(slopes) if i not in free]
+        return _flat([slopes[i] for i in free]), float(
             np.linalg.norm(_flat(rest))
         )
 
@@ -110,7 +110,7 @@ def strength_at_zero(
     Returns:
         A float, or None if no weight has a strength.
     """
-    found, linear = [], is_linear(model)
+    needed, linear = [], is_linear(model)
     if not linear:
         train = some_rows(train, _ROWS)
     with data_gradient(model, train) as gradient:
@@ -120,10 +120,10 @@ def strength_at_zero(
             loss = gradient.loss
             strength = strength_of(gradient, variable, slope)
             if strength is not None:
-                found.append((strength, loss - trained))
-    if not found:
+                needed.append((strength, loss - trained))
+    if not needed:
         return None
-    strengths, rises = map(np.array, zip(*found, strict=True))
+    strengths, rises = map(np.array, zip(*needed, strict=True))
     if linear:
         return float(strengths.max())
     # Before training weights may be of no use, and a loss may not be known.
@@ -135,8 +135,8 @@ def strength_at_zero(
 def by_variable(gradient: DataGradient) -> dict[int, NDArray[Any]]:
     """The gradient now, by the identities of the trainable variables."""
     variables = gradient.model.trainable_variables
-    found = gradient()
-    return {id(v): value for v, value in zip(variables, found, strict=True)}
+    slopes = gradient()
+    return {id(v): slope for v, slope in zip(variables, slopes, strict=True)}
 
 
 def _slopes_at_zero(
@@ -150,9 +150,9 @@ def _slopes_at_zero(
         for variable in penalized:
             variable.assign(np.zeros(variable.shape))
         fit_unpenalized(gradient, penalized)
-        found = by_variable(gradient)
+        slopes = by_variable(gradient)
         for variable in penalized:
-            yield variable, found[id(variable)]
+            yield variable, slopes[id(variable)]
         return
     for variable in penalized:
         before = np.array(ops.convert_to_numpy(variable))

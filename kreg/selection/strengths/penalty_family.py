@@ -34,8 +34,8 @@ class PenaltyFamily:
 
     def strengths(self, strength: float) -> dict[str, float]:
         """The strengths of the penalty, by name."""
-        found = self.penalty.strengths(0, float(strength))
-        return {name: float(value) for name, value in found.items()}
+        values = self.penalty.strengths(0, float(strength))
+        return {name: float(value) for name, value in values.items()}
 
     def attach(self, model: keras.Model) -> list[keras.Variable]:
         """Put the penalty on a model; return the weights that it acts on."""

@@ -16,6 +16,7 @@ from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.rows import training_data
 from kreg.selection.strengths.null_model import by_variable, strength_at_zero
 from kreg.selection.strengths.penalty_family import (
+    PenaltyChoice,
     PenaltyFamily,
     penalty_family,
 )
@@ -32,7 +33,9 @@ _HALVINGS = 40
 _LEFT_IF_LINEAR, _LEFT_IN_NETWORKS = 0.1, 0.5
 
 
-def strength_max(model: keras.Model, data: Any, penalty: Any = L1) -> float:
+def strength_max(
+    model: keras.Model, data: Any, penalty: PenaltyChoice = L1
+) -> float:
     """The smallest strength at which a penalty keeps everything at zero.
 
     The natural upper end of a grid of strengths: data sets and losses differ by
@@ -100,13 +103,13 @@ def strength_max(model: keras.Model, data: Any, penalty: Any = L1) -> float:
             f"Received: model={model!r}"
         )
     family = penalty_family(penalty)
-    found = largest_zeroing_strength(model, training_data(data).train, family)
-    if found is None:
+    largest = largest_zeroing_strength(model, training_data(data).train, family)
+    if largest is None:
         raise ValueError(
             "`penalty` must make weights zero at some strength, as `kreg.L1` "
             f"and `kreg.GroupLasso` do. Received: {family.text}"
         )
-    return found
+    return largest
 
 
 def largest_zeroing_strength(
@@ -197,7 +200,7 @@ def _zeroing_strength(
     size = float(np.abs(pull).max()) if pull.size else 0.0
     if size == 0.0 or not math.isfinite(size):
         return None
-    # In the first place whatever no strength makes zero does not count.
+    # First drop the entries that no strength can zero (factor 0).
     pull = np.where(left(1e6 * size / step) == 0.0, pull, 0.0)
     size = float(np.abs(pull).max())
     if size == 0.0:

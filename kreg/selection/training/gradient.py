@@ -22,9 +22,10 @@ _NUMBERS = 2**24
 
 
 def rows_at_once(model: keras.Model) -> int:
-    """So many that all layers together put out 64 MB; from 32 to 4096.
+    """On how many rows a model is evaluated at once: from 32 to 4096.
 
-    A model that does not tell what its layers put out gets 32.
+    As many as all layers together need 64 MB for, to hold their outputs; 32
+    where the shapes of the outputs are not known.
     """
     if getattr(model, "outputs", None) is None:
         return _FEWEST
@@ -51,11 +52,11 @@ class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
         self.inner_optimizer = keras.optimizers.SGD(0.0)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Create the sums and the share that a batch has in them."""
+        """Create the sums and the weight of a batch in them."""
         if self.built:
             return
         super().build(variables)
-        self.share = self.add_variable((), "ones", name="share")
+        self.batch_weight = self.add_variable((), "ones", name="batch_weight")
         self.sums = self.add_optimizer_variables(variables, "sum")
 
     def update_step(
@@ -63,8 +64,8 @@ class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
     ) -> None:
         """Add the gradient of a batch to the sum."""
         total = self.sums[self._get_variable_index(variable)]
-        share = ops.cast(self.share, total.dtype)
-        self.assign_add(total, share * ops.cast(gradient, total.dtype))
+        weight = ops.cast(self.batch_weight, total.dtype)
+        self.assign_add(total, weight * ops.cast(gradient, total.dtype))
 
 
 class DataGradient:
@@ -103,7 +104,7 @@ class DataGradient:
                     variable.assign(value)
             begin_random_numbers(0)
             first = first or size
-            self._recorder.share.assign(size / first)
+            self._recorder.batch_weight.assign(size / first)
             logs = self._step(batch, size)
             loss += size * float(logs.get("data_loss", math.nan))
             rows += size

@@ -117,13 +117,18 @@ def architecture(model: keras.Model) -> str:
     )
 
 
-def refuse_other_architecture(known: str, model: keras.Model) -> None:
-    """Raise if a model is not of the architecture that is known."""
-    found = architecture(model)
-    if found != known:
+def refuse_other_architecture(expected: str, model: keras.Model) -> None:
+    """Raise if a model is not of the expected architecture.
+
+    Args:
+        expected: what `architecture` tells of an earlier model.
+        model: the model.
+    """
+    received = architecture(model)
+    if received != expected:
         raise ValueError(
             "`build_model` must return models of one architecture. "
-            f"Received: {known} and then {found}"
+            f"Received: {expected} and then {received}"
         )
 
 
@@ -150,11 +155,11 @@ class OneArchitecture:
 
     Args:
         build_model: makes the models.
-        known: what tells their architecture from others.
+        architecture: what `architecture` tells of the first of them.
     """
 
     build_model: Callable[[], keras.Model]
-    known: str
+    architecture: str
 
     def __call__(self) -> keras.Model:
         """A new model.
@@ -164,5 +169,5 @@ class OneArchitecture:
         """
         model = self.build_model()
         if model.built and model.compiled:
-            refuse_other_architecture(self.known, model)
+            refuse_other_architecture(self.architecture, model)
         return model

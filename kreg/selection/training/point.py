@@ -17,6 +17,7 @@ from kreg.selection.data.order import Order, SeededStart
 from kreg.selection.data.rows import Arrays, TrainingData
 from kreg.selection.training.inputs import first_kernels, selected_inputs
 from kreg.selection.training.stopping import Stopping
+from kreg.selection.training.training import Training
 from kreg.statistics import read
 from kreg.statistics.rows import rows_of
 from kreg.surgery.support import KeepSupport
@@ -120,50 +121,38 @@ def _gradient_norm(model: keras.Model, variable: keras.Variable) -> float:
 _LOOK_STEPS = 32
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a model is trained at each strength.
-
-    Args:
-        epochs: how many passes at most.
-        batch_size: the rows of a batch; None for all.
-        tolerance: the residual at which to stop, as a fraction of the norm of
-            the first gradient; None for none.
-        patience: how many looks without improvement; None for any number.
-        monitor: the metric that is to improve.
-        seed: decides the order of the rows.
-    """
-
-    epochs: int
-    batch_size: int | None
-    tolerance: float | None
-    patience: int | None
-    monitor: str
-    seed: int
-
-
-class Training:
+class Trainer:
     """Trains models on data, and evaluates them.
 
     Args:
-        settings: how.
+        training: how a model is trained.
         data: the data.
         rows_at_once: on how many rows at least a model is evaluated at once.
+        seed: decides the order of the rows.
+
+    Attributes:
+        optimality: the optimality residual that counts as a minimum; None for
+            none.
     """
 
     def __init__(
-        self, settings: Settings, data: TrainingData, rows_at_once: int
+        self,
+        training: Training,
+        data: TrainingData,
+        rows_at_once: int,
+        seed: int,
     ) -> None:
-        self.settings = settings
+        self._training = training
         self._rows_at_once = rows_at_once
+        self._seed = seed
         self.optimality: float | None = None
         train = data.train
         self._order: Order | None = None
         self._train = self._seen = train
         if isinstance(train, Arrays):
-            size = min(settings.batch_size or train.size, train.size)
+            size = min(training.batch_size or train.size, train.size)
             passes = max(1, _LOOK_STEPS // math.ceil(train.size / size))
-            passes = min(passes, settings.epochs)
+            passes = min(passes, training.epochs)
             self._order = Order(train.size, size, passes)
             self._train = ordered_batches(train, self._order)
             self._seen = self._evaluated(train)
@@ -179,23 +168,23 @@ class Training:
             number: the number of the point, which decides the order.
             frozen: whether the support of the model is frozen.
         """
-        settings, passes = self.settings, 1
+        training, passes = self._training, 1
         if self._order is not None:
             passes = self._order.passes
             _run_several_steps_at_once(model, self._order.per_epoch)
-        validation = None if settings.patience is None else self._validation
-        monitor = "loss" if validation is None else f"val_{settings.monitor}"
+        validation = None if training.patience is None else self._validation
+        monitor = "loss" if validation is None else f"val_{training.monitor}"
         stopping = Stopping(
             self.optimality,
-            settings.patience,
+            training.patience,
             monitor,
             support_optimality if frozen else _optimality,
         )
         # A negative number is no seed.
-        start = SeededStart((settings.seed, number + 1), self._order)
+        start = SeededStart((self._seed, number + 1), self._order)
         model.fit(
             self._train,
-            epochs=max(1, settings.epochs // passes),
+            epochs=max(1, training.epochs // passes),
             verbose=0,
             callbacks=[start, stopping],
             shuffle=False,
@@ -216,13 +205,13 @@ class Training:
     def _evaluated(self, part: Any) -> Any:
         if not isinstance(part, Arrays):
             return part
-        size = max(self.settings.batch_size or part.size, self._rows_at_once)
+        size = max(self._training.batch_size or part.size, self._rows_at_once)
         return evaluation_batches(part, size)
 
 
 def point_of(
     model: keras.Model,
-    training: Training,
+    trainer: Trainer,
     penalized: list[keras.Variable],
     strength: float,
     strength_max: float | None,
@@ -233,10 +222,11 @@ def point_of(
 
     Args:
         model: the model.
-        training: how it was trained.
+        trainer: what trained it.
         penalized: the weights with the penalty.
         strength: the strength.
-        strength_max: above which everything is zero, if it is known.
+        strength_max: the strength above which everything is zero; None where
+            it was not computed.
         before: the optimizer's iterations and the clock before training.
         trained: the passes, and whether it converged.
     """
@@ -253,8 +243,8 @@ def point_of(
         dead_units=reading.dead_units,
         dead_inputs=reading.dead_inputs,
         selected_inputs=selected_inputs(first_kernels(model)),
-        train=training.on_training_data(model),
-        validation=training.on_validation_data(model),
+        train=trainer.on_training_data(model),
+        validation=trainer.on_validation_data(model),
         epochs=trained[0],
         steps=steps,
         optimality=reading.optimality,
@@ -273,8 +263,8 @@ def _optimality(model: keras.Model) -> float | None:
 
 
 def _metrics(model: keras.Model, part: Any) -> dict[str, float]:
-    found = model.evaluate(part, verbose=0, return_dict=True)
-    return {name: float(value) for name, value in found.items()}
+    figures = model.evaluate(part, verbose=0, return_dict=True)
+    return {name: float(value) for name, value in figures.items()}
 
 
 def _run_several_steps_at_once(model: keras.Model, batches: int) -> None:

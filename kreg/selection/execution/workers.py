@@ -69,7 +69,7 @@ def run_tasks(
                     "did. Either they run out of memory: use fewer. Or they "
                     "cannot start: put the program's own lines below "
                     '`if __name__ == "__main__":`, and `build_model` into a '
-                    "module. With `executor=None` the error shows."
+                    "module. Without an executor the error shows."
                 ) from error
     for index, task in list(left.items()):
         end(index, task())
@@ -118,18 +118,13 @@ def _run_once(
         raise lost
 
 
-def executor_text(executor: Any) -> str:
-    """What an executor is called in a table."""
-    return "this process" if executor is None else type(executor).__name__
-
-
 class LocalProcesses(Executor):
     """Runs paths in processes of this machine, side by side.
 
-    An `executor` for `kreg.compare`. Choose it for small models on a machine
-    with many cores. Leave `executor` out where a GPU does the work, which one
-    process fills, and in a notebook, because what another process runs must
-    stand in a module that it can import.
+    An `executor` for `kreg.selection.Execution`. Choose it for small models on
+    a machine with many cores. Leave `executor` out where a GPU does the work,
+    which one process fills, and in a notebook, because what another process
+    runs must stand in a module that it can import.
 
     Processes are spawned, and each has its share of the cores. Where one ends
     before its work is done, such as for want of memory, new ones are started.
@@ -148,7 +143,8 @@ class LocalProcesses(Executor):
 
     >>> import kreg
     >>> with kreg.selection.LocalProcesses(2) as executor:
-    ...     executor.workers  # of kreg.compare(..., executor=executor)
+    ...     execution = kreg.selection.Execution(executor)
+    >>> execution.executor.workers  # of kreg.compare(..., execution=execution)
     2
     """
 
@@ -230,7 +226,7 @@ def _is_interactive(value: Any) -> bool:
 def _start_worker(backend: str, threads: int) -> None:
     """Give a new process its share of the machine."""
     if backend == "tensorflow":
-        from kreg.selection._tensorflow import take_share
+        from kreg.selection.execution._tensorflow import take_share
 
         take_share(threads)
     elif backend == "torch":

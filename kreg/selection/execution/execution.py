@@ -1,0 +1,100 @@
+"""Where the paths of a selection run, and what is kept and shown of them."""
+
+import os
+from concurrent.futures import Executor
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where the paths of a selection run, and what is kept and shown of them.
+
+    For `kreg.compare`, `kreg.selection.stability_selection` and
+    `kreg.selection.StabilitySelector`, which run many paths. It changes how
+    long they take, never what they come to.
+
+    Args:
+        executor: a `concurrent.futures.Executor` that runs paths side by side:
+            `kreg.selection.LocalProcesses()`, or that of a cluster, such as
+            `Client(...).get_executor()` of dask.distributed. Paths of workers
+            that are lost are run again. Defaults to `None`: in this process,
+            one after the other, which suits a GPU and notebooks. The result
+            is the same, up to rounding where machines or threads differ.
+        directory: str or path of a local folder for finished paths and points,
+            which all workers can reach. The same call goes on where the last
+            one ended. Defaults to `None`: nothing is kept.
+        verbose: 0 or 1, whether to show progress on a terminal. Defaults to
+            `1`.
+
+    Raises:
+        TypeError: if an argument is of no allowed kind.
+        ValueError: if `verbose` is neither 0 nor 1.
+
+    Example:
+
+    >>> import kreg
+    >>> kreg.selection.Execution(directory="finished", verbose=0)
+    Execution(executor=None, directory='finished', verbose=0)
+    """
+
+    executor: Executor | None = None
+    _: KW_ONLY
+    directory: str | os.PathLike[str] | None = None
+    verbose: int = 1
+
+    def __post_init__(self) -> None:
+        if self.executor is not None and not isinstance(
+            self.executor, Executor
+        ):
+            raise TypeError(
+                "`executor` must be a `concurrent.futures.Executor`, such as "
+                "`kreg.selection.LocalProcesses()`; of a dask client it is "
+                f"`client.get_executor()`. Received: executor={self.executor!r}"
+                f" (of type {type(self.executor).__name__})"
+            )
+        checked_directory(self.directory)
+        checked_verbose(self.verbose)
+
+    def folder(self, name: str = "") -> Path | None:
+        """The folder, or one of that name in it; None keeps nothing."""
+        return None if self.directory is None else Path(self.directory, name)
+
+    def __deepcopy__(self, memo: Any) -> "Execution":
+        """The same object: the processes of an executor cannot be copied."""
+        return self
+
+
+def checked_execution(execution: object) -> Execution:
+    """Return `execution` if it is an `Execution`."""
+    if not isinstance(execution, Execution):
+        raise TypeError(
+            "`execution` must be a `kreg.selection.Execution`, such as "
+            "`kreg.selection.Execution(verbose=0)`. "
+            f"Received: execution={execution!r} (of type "
+            f"{type(execution).__name__})"
+        )
+    return execution
+
+
+def checked_directory(directory: Any) -> Path | None:
+    """Return `directory` as a path; None keeps nothing."""
+    if directory is None:
+        return None
+    if not isinstance(directory, (str, os.PathLike)):
+        raise TypeError(
+            "`directory` must be the path of a local folder, or None. "
+            f"Received: directory={directory!r} (of type "
+            f"{type(directory).__name__})"
+        )
+    return Path(directory)
+
+
+def checked_verbose(verbose: Any) -> None:
+    """Raise if `verbose` is neither 0 nor 1."""
+    if verbose not in (0, 1):
+        raise ValueError(
+            "`verbose` must be 1, to show progress on a terminal, or 0. "
+            f"Received: verbose={verbose!r}"
+        )

@@ -1,0 +1,49 @@
+"""A bar on a terminal that shows how far some work is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+
+@contextmanager
+def shown_progress(
+    work: str, number: int, verbose: int
+) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, with a line about the last step beside it.
+
+    Args:
+        work: what is done, in a word, before the bar.
+        number: how many steps there will be.
+        verbose: 0 shows nothing.
+
+    Yields:
+        What to call after each step, with a line about it.
+    """
+    console = Console()
+    if not verbose or not console.is_terminal:
+        yield lambda line: None
+        return
+    columns = (
+        TextColumn(work, markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        # It gives way where the terminal is narrow.
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, ratio=1),
+        ),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        task = progress.add_task("", total=number)
+        yield lambda line: progress.update(task, advance=1, description=line)

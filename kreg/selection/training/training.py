@@ -1,0 +1,89 @@
+"""How a model is trained at each strength."""
+
+from dataclasses import KW_ONLY, dataclass
+
+from kreg._arguments import boolean, nonnegative_number, positive_integer
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained at each strength, and what it is judged by.
+
+    For `kreg.path`, `kreg.compare`, `kreg.selection.stability_selection` and
+    the selectors. At each strength training goes on until a minimum, as
+    `tolerance` tells, or until `patience` is spent, or for `epochs` passes.
+    kreg looks whether to stop after each pass, or about every 32 updates where
+    passes are shorter.
+
+    A minimum can be told only with an optimizer that keeps an average of
+    gradients (SGD with momentum, Adam, AdamW, Nadam, Adamax), and with batches
+    as large as the data, or nearly: the noise of smaller ones stays above the
+    tolerance. For linear models, SGD with momentum and all rows in a batch
+    comes closest to exact solutions.
+
+    Args:
+        epochs: int >= 1, how many passes over the data are made at each
+            strength at most.
+        batch_size: int >= 1, the rows of a batch; None for all. Not used for
+            an iterable of batches. Defaults to `32`.
+        tolerance: float >= 0, at which optimality residual to stop, as a
+            fraction of the norm of the gradient at the first weights; None for
+            none. Defaults to `1e-4`.
+        patience: int >= 1, after how many looks in a row without a better
+            `monitor` on the validation data (without any, a lower loss)
+            training stops. Defaults to `None`: any number.
+        monitor: str, the metric by which strengths are compared: one of those
+            that the model is compiled with, `"loss"` or `"data_loss"`.
+            Defaults to `"data_loss"`.
+        refit: bool, whether the figures and weights at a strength are those
+            after training on without the penalty, its zeros fixed, until a
+            minimum or for `epochs` passes. The next strength goes on from the
+            weights before. Defaults to `False`.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if one is out of its range.
+
+    Example:
+
+    >>> import kreg
+    >>> training = kreg.selection.Training(20, batch_size=None)
+    >>> training.epochs, training.batch_size, training.monitor
+    (20, None, 'data_loss')
+    """
+
+    epochs: int
+    _: KW_ONLY
+    batch_size: int | None = 32
+    tolerance: float | None = 1e-4
+    patience: int | None = None
+    monitor: str = "data_loss"
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        positive_integer("epochs", self.epochs)
+        if self.batch_size is not None:
+            positive_integer("batch_size", self.batch_size)
+        if self.tolerance is not None:
+            nonnegative_number("tolerance", self.tolerance)
+        if self.patience is not None:
+            positive_integer("patience", self.patience)
+        if not isinstance(self.monitor, str):
+            raise TypeError(
+                "`monitor` must be the name of a metric. "
+                f"Received: monitor={self.monitor!r} (of type "
+                f"{type(self.monitor).__name__})"
+            )
+        boolean("refit", self.refit)
+
+
+def checked_training(training: object) -> Training:
+    """Return `training` if it is a `Training`."""
+    if not isinstance(training, Training):
+        raise TypeError(
+            "`training` must be a `kreg.selection.Training`, such as "
+            "`kreg.selection.Training(epochs=20)`. "
+            f"Received: training={training!r} (of type "
+            f"{type(training).__name__})"
+        )
+    return training
