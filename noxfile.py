@@ -8,6 +8,7 @@ kreg is installed with its extra `test`. The others make their own.
 """
 
 import configparser
+import re
 import sys
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def without_tensorflow(*extras: str) -> list[str]:
     requirements = listed("options", "install_requires")
     for extra in extras:
         requirements += listed("options.extras_require", extra)
+    for requirement in list(requirements):
+        if inner := re.fullmatch(r"kreg\[(.*)\]", requirement):
+            requirements.remove(requirement)
+            for extra in inner[1].split(","):
+                requirements += listed("options.extras_require", extra)
     return [r for r in requirements if not r.startswith("tensorflow")]
 
 
@@ -60,8 +66,8 @@ def fast(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def slow(session: nox.Session) -> None:
-    """The tests that take longer: more cases, and whole trainings."""
-    pytest(session, "-m", "slow")
+    """The tests that take longer: whole trainings, and more cases."""
+    pytest(session, "-m", "slow or thorough")
 
 
 @nox.session(python=False)
@@ -75,21 +81,27 @@ def docs(session: nox.Session) -> None:
 
 
 def on_backend(session: nox.Session, backend: str) -> None:
-    """The fast tests that carry over, where TensorFlow is not installed."""
+    """The tests that carry over, without those that are marked slow.
+
+    TensorFlow is not installed there.
+    """
     session.install(*without_tensorflow(backend, "test-any-backend"))
     session.install("--no-deps", ".")
-    session.run("pytest", *session.posargs, env={"KERAS_BACKEND": backend})
+    session.run(
+        *("pytest", "-m", "not slow", *session.posargs),
+        env={"KERAS_BACKEND": backend},
+    )
 
 
 @nox.session
 def torch(session: nox.Session) -> None:
-    """The fast tests on the torch backend."""
+    """The tests but for the slow ones, on the torch backend."""
     on_backend(session, "torch")
 
 
 @nox.session
 def jax(session: nox.Session) -> None:
-    """The fast tests on the JAX backend."""
+    """The tests but for the slow ones, on the JAX backend."""
     on_backend(session, "jax")
 
 
