@@ -4,6 +4,9 @@ import os
 import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes run at once, so each takes one core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import keras
 import pytest
@@ -18,6 +21,18 @@ if BACKEND == "tensorflow":
     tf.config.set_logical_device_configuration(
         _CPU, [tf.config.LogicalDeviceConfiguration()] * 2
     )
+
+
+def pytest_xdist_auto_num_workers(config):
+    """The number of workers where setup.cfg leaves it to this function.
+
+    0, the process of pytest itself, where files or tests are named or picked:
+    a worker starts TensorFlow anew, which takes longer than most tests. None
+    for whole folders: pytest-xdist then starts one for each core.
+    """
+    named = any(os.path.isfile(name.split("::")[0]) for name in config.args)
+    picked = config.getoption("keyword") or config.getoption("lf", False)
+    return 0 if named or picked else None
 
 
 @pytest.fixture(autouse=True)

@@ -65,7 +65,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     >>> adam = keras.optimizers.Adam(0.05)
     >>> model.compile(kreg.ProximalOptimizer(adam), "mse")
     >>> binding = kreg.bind(model)
-    >>> history = model.fit(x, y, batch_size=64, epochs=300, verbose=0)
+    >>> history = model.fit(x, y, batch_size=64, epochs=100, verbose=0)
     >>> (model.get_weights()[0].ravel() == 0.0).tolist()
     [False, False, True, True, True]
 

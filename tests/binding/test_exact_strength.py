@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from thorough import few_of
 
 import kreg
 
@@ -82,7 +83,10 @@ MODES = {
 UNSUPPORTED = {"torch": {"steps_per_execution", "unrolled"}}
 
 
-@pytest.fixture(params=MODES, name="mode")
+@pytest.fixture(
+    params=few_of(MODES, "graph", "jit_compile", "steps_per_execution"),
+    name="mode",
+)
 def _mode(request):
     if request.param in UNSUPPORTED.get(BACKEND, ()):
         pytest.skip(f"Keras has no {request.param} on {BACKEND}")

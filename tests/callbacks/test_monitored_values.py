@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from event_files import events
 from keras import layers, ops
+from thorough import few_of
 
 import kreg
 
@@ -94,7 +95,7 @@ def embedding():
     return model, RNG.integers(0, 9, size=(40, 3)), RNG.normal(size=(40, 1))
 
 
-MODELS = [dense, convolutional, recurrent, embedding]
+MODELS = few_of([dense, convolutional, recurrent, embedding], dense, recurrent)
 
 
 def monitored(folder, build, optimizer=None, **settings):

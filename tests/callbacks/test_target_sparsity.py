@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from thorough import few_of
 
 import kreg
 from kreg.callbacks._target.multiplier_backup import MultiplierBackup
@@ -65,7 +66,7 @@ class Strengths(keras.callbacks.Callback):
         return max(late) / min(late) - 1.0
 
 
-@pytest.mark.parametrize("strength", [1e-5, 1e-2, 10.0])
+@pytest.mark.parametrize("strength", few_of([1e-5, 1e-2, 10.0], 10.0))
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -80,6 +81,7 @@ def test_ends_at_the_target(optimizer, strength):
     assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
 
 
+@pytest.mark.thorough
 def test_strength_rests_over_the_last_tenth():
     penalty = kreg.L1(1e-3)
     strengths = Strengths(penalty)
@@ -161,8 +163,8 @@ def test_logs_its_figures():
 
 def test_verbose_prints_them(capsys):
     model = regression(dense(kreg.L1(1e-3)))
-    fit(model, kreg.TargetSparsity(0.9, verbose=1))
-    assert "Epoch 60: steered_sparsity: 0." in capsys.readouterr().out
+    fit(model, kreg.TargetSparsity(0.9, verbose=1), epochs=5)
+    assert "Epoch 5: steered_sparsity: 0." in capsys.readouterr().out
 
 
 def test_steers_chosen_weights_alone():
@@ -263,7 +265,7 @@ def test_data_of_unknown_length():
 @pytest.mark.parametrize(
     "steps",
     [
-        1,
+        pytest.param(1, marks=pytest.mark.thorough),
         pytest.param(
             4,
             marks=pytest.mark.skipif(
@@ -273,7 +275,9 @@ def test_data_of_unknown_length():
     ],
 )
 @pytest.mark.parametrize(
-    "jit_compile", [False, True], ids=lambda jit: f"jit_compile={jit}"
+    "jit_compile",
+    few_of([False, True], True),
+    ids=lambda jit: f"jit_compile={jit}",
 )
 def test_compiled_in_every_way(steps, jit_compile):
     model = regression(
@@ -381,6 +385,7 @@ def test_upper_bound_is_told_during_training():
     assert late.startswith("TargetSparsity(0.9) was not reached in")
 
 
+@pytest.mark.thorough
 def test_lower_bound_is_told():
     model = regression(dense(kreg.L1(10.0)))
     with pytest.warns(UserWarning, match="lower bound"):
@@ -436,12 +441,17 @@ def test_penalty_that_makes_no_zeros_is_refused(penalty):
 @pytest.mark.parametrize(
     "penalty",
     [
-        kreg.L1L2(1e-3, 1e-3),
-        kreg.MCP(1e-3, gamma=0.1),
-        kreg.SparseGroupLasso(1e-3, 1e-3),
-        kreg.GroupLasso(1e-3, "inputs"),
+        pytest.param(
+            kreg.L1L2(1e-3, 1e-3), id="l1l2", marks=pytest.mark.thorough
+        ),
+        pytest.param(kreg.MCP(1e-3, gamma=0.1), id="mcp"),
+        pytest.param(
+            kreg.SparseGroupLasso(1e-3, 1e-3),
+            id="sparse group",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(kreg.GroupLasso(1e-3, "inputs"), id="group"),
     ],
-    ids=["l1l2", "mcp", "sparse group", "group"],
 )
 def test_penalties_that_make_zeros(penalty):
     model = regression(dense(penalty, 3))

@@ -11,6 +11,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 OF_TENSORFLOW = ("ship_it",)
 # A chapter, and not a page; it takes a minute.
 LONG = ("textbook",)
+# What they show, README shows too.
+THOROUGH = ("exact_zeros", "ship_it", "watch_it")
 
 
 def marks(stem):
@@ -18,6 +20,8 @@ def marks(stem):
         yield pytest.mark.tensorflow
     if stem in LONG:
         yield pytest.mark.slow
+    if stem in THOROUGH:
+        yield pytest.mark.thorough
 
 
 @pytest.mark.parametrize(

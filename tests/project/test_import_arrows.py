@@ -1,14 +1,10 @@
 """Who may import whom: the layers, private modules, and no circles."""
 
-import ast
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
+from project.house import ROOT, imports_of, modules_of
 
-import kreg
-
-PACKAGE = Path(kreg.__file__).parent
 LAYERS = [
     "files",
     "results",
@@ -26,30 +22,8 @@ LAYERS = [
 ]
 
 
-def module_name(file):
-    parts = ("kreg", *file.relative_to(PACKAGE).with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imported_modules(file):
-    """The modules that a file imports, inside functions and for types too."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: write imports in full"
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield whole if whole in MODULES else node.module
-
-
-IMPORTS = {
-    name: sorted({m for m in imported_modules(file) if m != name})
-    for name, file in MODULES.items()
-}
+MODULES = modules_of(ROOT / "kreg")
+IMPORTS = imports_of(MODULES)
 
 
 def folder(name):

@@ -18,6 +18,7 @@ from surgery.random_weights import (
     randomize,
     some_inputs,
 )
+from thorough import few_of
 
 import kreg
 
@@ -199,7 +200,10 @@ def trained(name):
     return model, x
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name",
+    few_of(TRAINED, "dense", "conv_bn_pool_dense", "gru", "nested_twice"),
+)
 def test_attach_fit_strip_compact(name):
     model, x = trained(name)
     kreg.strip(model)

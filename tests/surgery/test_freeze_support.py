@@ -73,6 +73,7 @@ def test_zeros_move_again_after_the_inverse(optimizer):
     assert (kernel(model) != 0.0).all()
 
 
+@pytest.mark.thorough
 def test_the_rest_ends_at_least_squares_on_the_support():
     noisy = Y + RNG.normal(size=Y.shape).astype("float32")
     model = network("momentum")
