@@ -155,9 +155,9 @@ class MultiplyAdds:
     """Multiply-adds for one example.
 
     Args:
-        by_layer: how many, from the path of each layer that has some.
-        uncounted: the paths of layers with matrices of which kreg does not
-            know how they are used.
+        by_layer: the number of each layer that has any, by its path.
+        uncounted: the paths of layers that hold matrices and are not in the
+            table of layers, so that their number is not known.
     """
 
     by_layer: dict[str, int] = field(default_factory=dict)
@@ -178,8 +178,8 @@ def multiply_adds(model: keras.Model, sample: Structure) -> MultiplyAdds:
     pooling and lookups count nothing, and zeros in a kernel count like any
     other number. A layer that is called twice counts twice.
 
-    The model is run on one example; what each layer does is told by the shapes
-    that it gets and gives.
+    The model is run on one example, and each call counted by the shapes of its
+    inputs and outputs.
     """
     counts = MultiplyAdds()
     with ExitStack() as stack:
@@ -192,7 +192,7 @@ def multiply_adds(model: keras.Model, sample: Structure) -> MultiplyAdds:
 
 @dataclass
 class _Inside:
-    """How many layers that are counted as a whole are running."""
+    """How many recurrent layers are running, whose cells do not count."""
 
     depth: int = 0
 
@@ -201,7 +201,7 @@ class _Inside:
 def _watched(
     layer: keras.layers.Layer, counts: MultiplyAdds, inside: _Inside
 ) -> Iterator[None]:
-    """Let the calls of `layer` count, by an attribute over its method."""
+    """Count the calls of `layer`: an attribute of it hides its `call`."""
     call = layer.call
     watched = _counting(layer, call, counts, inside)
     replaced = vars(layer).get("call")

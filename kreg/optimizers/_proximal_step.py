@@ -92,14 +92,14 @@ def _aftermath() -> str:
 
 @dataclass(frozen=True)
 class PendingStep:
-    """What a proximal step must know from before the update it follows.
+    """A proximal step to be taken after an update.
 
     Args:
         term: the penalty and its weight.
         optimizer: the optimizer that updates the weight.
-        rule: its effective step.
-        rate: its learning rate.
-        updates: how many updates it has made.
+        rule: the rule of its effective step.
+        rate: the learning rate of the update.
+        updates: the number of updates before it.
     """
 
     term: Term
@@ -147,8 +147,8 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
     Args:
         step: the step.
         variable: its variable, or the copy of it on one device.
-        fused: calls a function that returns tensors and reads some variables,
-            in the fastest way.
+        fused: `fused(function, variables)` calls a function that reads these
+            variables and returns tensors, compiled where that is faster.
     """
     targets, optimizer = [variable], step.optimizer
 
@@ -178,7 +178,7 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
 
 
 def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
-    """Average the weight after its proximal step, not the one before."""
+    """Put the weight after its proximal step into the moving average."""
     average = slot(step.optimizer, "_model_variables_moving_average", variable)
     momentum = ops.where(step.updates == 0, 0.0, step.optimizer.ema_momentum)
     change = new - ops.convert_to_tensor(variable)

@@ -201,9 +201,9 @@ def _solution_norms(
     norms = ops.sqrt(groups.total(ops.square(w)))
 
     def improved(_: int, nu: Tensor) -> Tensor:
-        shares = ops.square(w / (nu + shift))
-        phi = groups.total(shares)
-        curvature = groups.total(shares / (nu + shift))
+        terms = ops.square(w / (nu + shift))
+        phi = groups.total(terms)
+        curvature = groups.total(terms / (nu + shift))
         nu = nu + phi * (ops.sqrt(phi) - 1.0) / ops.maximum(curvature, tiny)
         return ops.maximum(nu, tiny)
 

@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -124,9 +125,12 @@ class SeparablePenalty(Penalty):
         groups: Grouping | None = None,
     ) -> Tensor:
         factors = self._factors_like(w)
-        return sum(
-            times(coefficient, partial(entries.total, factors))
-            for coefficient, entries in self.entries_value(w, strengths)
+        return reduce(
+            add,
+            (
+                times(coefficient, partial(entries.total, factors))
+                for coefficient, entries in self.entries_value(w, strengths)
+            ),
         )
 
     def proximal_step(

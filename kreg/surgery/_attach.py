@@ -136,7 +136,7 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
 
 
 def _assign(assignment: Assignment, undo: ExitStack) -> Change:
-    """Set what acts, and what its own layer saves."""
+    """Set the regularizer of a weight, and the attribute that saves it."""
     weight, after = assignment.weight, assignment.regularizer
     before: Any = own_regularizer(weight.variable)
     attribute = attribute_for(weight)

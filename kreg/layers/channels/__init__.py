@@ -1,3 +1,3 @@
-"""How channels run through layers, one family of layers a file."""
+"""The channels of a model, and what a call does to them."""
 
 __all__: list[str] = []
