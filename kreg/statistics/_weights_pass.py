@@ -325,13 +325,13 @@ def _kind(
     penalty = row.penalty if row.is_penalized else None
     of_data = memory is not None and (memory.of_data or not row.is_penalized)
     return WeightKind(
-        penalty,
-        penalty.grouping(row.shape, row.layout) if penalty else None,
-        row.units,
-        row.inputs,
-        threshold,
-        has_before,
-        None if memory is None else "data" if of_data else "total",
+        penalty=penalty,
+        groups=penalty.grouping(row.shape, row.layout) if penalty else None,
+        units=row.units,
+        inputs=row.inputs,
+        threshold=threshold,
+        has_before=has_before,
+        gradient=None if memory is None else "data" if of_data else "total",
     )
 
 

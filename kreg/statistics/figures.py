@@ -62,7 +62,7 @@ def largest(values: Sequence[float]) -> float:
     return max(values, default=0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredWeight:
     """What the figures of one weight are made of.
 

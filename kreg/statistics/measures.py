@@ -13,7 +13,7 @@ from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightKind:
     """What must be equal for weights to be measured by the same function.
 

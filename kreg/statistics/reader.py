@@ -161,7 +161,14 @@ def _reading(
     weights = tuple(
         _weight(
             path,
-            MeasuredWeight(row, measured, penalty, loss, has_before, gradient),
+            MeasuredWeight(
+                row=row,
+                measured=measured,
+                penalty=penalty,
+                loss=loss,
+                has_before=has_before,
+                gradient=gradient,
+            ),
             strengths,
         )
         for path, row, measured, penalty, gradient, strengths in zip(

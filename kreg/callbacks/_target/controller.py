@@ -22,6 +22,7 @@ def first_log_factor(
     variables: Sequence[keras.Variable],
     strengths: Sequence[dict[str, Tensor | float]],
     optimizer: keras.optimizers.Optimizer,
+    *,
     updates: float,
     sparsity: Callable[[Sequence[Tensor]], float],
     target: float,

@@ -245,7 +245,7 @@ class Steering:
             chosen,
             [strengths[v.regularizer.penalty] for v in chosen],
             optimizer,
-            max(RAMP_END * updates, 1.0),
-            sparsity,
-            self.target,
+            updates=max(RAMP_END * updates, 1.0),
+            sparsity=sparsity,
+            target=self.target,
         )
