@@ -150,7 +150,11 @@ def _assign(assignment: Assignment, undo: ExitStack) -> Change:
 def _saved(
     model: keras.Model, assignments: Sequence[Assignment], undo: ExitStack
 ) -> set[str]:
-    """Set what other layers save; return the weights whose is saved."""
+    """Set attributes that layers save for the weights of inner layers.
+
+    Returns:
+        The paths of the weights whose regularizers are saved with the model.
+    """
     layers = saved_layers(model)
     chosen = {id(assignment.weight.variable) for assignment in assignments}
     shared: dict[int, bool] = {}
