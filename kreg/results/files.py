@@ -13,21 +13,31 @@ from kreg.files.atomic import write_whole
 Weights: TypeAlias = tuple[NDArray[Any], ...]
 
 
+def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Write plain values as JSON; a file that is there is replaced."""
+    text = json.dumps(record, indent=1)
+    write_whole(Path(path), lambda file: file.write(text.encode()))
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read what `write_record` wrote."""
+    record: dict[str, Any] = json.loads(Path(path).read_text())
+    return record
+
+
 def save_result(
     path: str | Path,
     record: Mapping[str, Any],
     weights: Sequence[Weights] | None,
 ) -> None:
-    """Write a result.
+    """Write a result and the weights that belong to it.
 
     Args:
         path: the JSON file; replaced if it is there.
         record: plain values.
-        weights: lists of arrays for the file beside, which is removed where
-            there are none.
+        weights: lists of arrays for the `.npz` beside it; None removes that.
     """
-    path = Path(path)
-    beside = path.with_suffix(".npz")
+    beside = Path(path).with_suffix(".npz")
     if weights is not None:
         arrays: dict[str, Any] = {
             f"{i}/{k}": array
@@ -35,8 +45,7 @@ def save_result(
             for k, array in enumerate(part)
         }
         write_whole(beside, lambda file: np.savez(file, **arrays))
-    text = json.dumps(record, indent=1)
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_record(path, record)
     if weights is None:
         beside.unlink(missing_ok=True)
 
@@ -44,19 +53,19 @@ def save_result(
 def load_result(
     path: str | Path,
 ) -> tuple[dict[str, Any], tuple[Weights, ...] | None]:
-    """Read what `save_result` wrote."""
-    path = Path(path)
-    values = json.loads(path.read_text())
-    beside = path.with_suffix(".npz")
+    """Read what `save_result` wrote: the values and the weights, if any."""
+    record = read_record(path)
+    beside = Path(path).with_suffix(".npz")
     if not beside.exists():
-        return values, None
-    found: dict[int, dict[int, NDArray[Any]]] = {}
+        return record, None
+    weights: dict[int, dict[int, NDArray[Any]]] = {}
     with np.load(beside) as arrays:
         for name in arrays.files:
             i, k = map(int, name.split("/"))
-            found.setdefault(i, {})[k] = arrays[name]
-    return values, tuple(
-        tuple(found[i][k] for k in sorted(found[i])) for i in sorted(found)
+            weights.setdefault(i, {})[k] = arrays[name]
+    return record, tuple(
+        tuple(part[k] for k in sorted(part))
+        for _, part in sorted(weights.items())
     )
 
 

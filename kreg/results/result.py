@@ -1,7 +1,6 @@
 """What every result of kreg can do: be shown, saved and taken apart."""
 
 import dataclasses
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kreg.files.atomic import write_whole
-from kreg.results.files import data_frame
+from kreg.results.files import data_frame, read_record, write_record
 from kreg.results.table import Column, Table
 
 _LONGEST = 40  # characters of a text in a `repr`
@@ -93,13 +91,12 @@ class SavedResult(Result):
         Args:
             path: str or path of the file; replaced if it is there.
         """
-        text = json.dumps(self.to_dict(), indent=1)
-        write_whole(Path(path), lambda file: file.write(text.encode()))
+        write_record(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        return cls.from_dict(read_record(path))
 
 
 def plain(value: Any) -> Any:

@@ -247,7 +247,7 @@ def test_report_of_two_models(saved, tmp_path, capsys):
     words = ("report", path, tmp_path / "small.keras", "--runs", 1)
     status, out, err = run(capsys, *words)
     assert (status, err) == (0, "")
-    (row,) = [line for line in out.splitlines() if " parameters " in line]
+    (row,) = [r for r in out.splitlines() if r.startswith("parameters ")]
     assert row.split()[1:3] == ["195", "99"]
 
 
