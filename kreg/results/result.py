@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from kreg.results.files import data_frame, read_record, write_record
-from kreg.results.table import Column, Table
+from kreg.results.table import Column, Table, terminal_width
 
 _LONGEST = 40  # characters of a text in a `repr`
 
@@ -17,8 +17,9 @@ _LONGEST = 40  # characters of a text in a `repr`
 class Result(ABC):
     """A frozen dataclass, declared with `repr=False`, that a user may print.
 
-    `repr` is one short line, `str` a table in plain text; a notebook shows
-    the table in HTML, and a `rich` console fits it into its width.
+    `repr` is one short line, `str` a table in plain text, which fits into the
+    terminal if there is one; a notebook shows the table in HTML, and a `rich`
+    console fits it into its width.
     """
 
     @abstractmethod
@@ -52,7 +53,8 @@ class Result(ABC):
         return f"{type(self).__name__}({figures})"
 
     def __str__(self) -> str:
-        return self.table().to_text()
+        # `print` asks for this text, so it must fit where it is shown.
+        return self.table().to_text(terminal_width())
 
     def __rich__(self) -> Table:
         return self.table()

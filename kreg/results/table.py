@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -238,7 +239,14 @@ def output_console() -> Console:
 
     As wide as the terminal; where output is piped, as wide as it takes.
     """
-    return Console(width=None if sys.stdout.isatty() else _UNLIMITED)
+    return Console(width=terminal_width() or _UNLIMITED)
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that is standard output; None without one."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 # An underscore between letters or digits is no markup.

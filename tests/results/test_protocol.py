@@ -61,12 +61,24 @@ def test_repr_is_one_short_line(name):
 @every_result
 def test_text_has_no_escape_codes(name, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert "\x1b" not in str(shown(name)[0])
+
+
+@every_result
+def test_text_that_is_piped_names_everything_in_full(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
     result, offers = shown(name)
-    text = str(result)
-    assert "\x1b" not in text
-    assert (ODD in text) == offers.has_name
+    assert (ODD in str(result)) == offers.has_name
+
+
+@every_result
+def test_text_fits_into_the_terminal(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    result, _ = shown(name)
+    if name != "finding":  # a sentence
+        assert max(map(len, str(result).splitlines())) <= 60
 
 
 @every_result
