@@ -70,7 +70,8 @@ class Scheduled(StrengthRegularizer):
     >>> import keras, kreg, numpy
     >>> orthogonal = keras.regularizers.OrthogonalRegularizer(factor=1.0)
     >>> penalty = kreg.Scheduled(orthogonal, 0.5)
-    >>> float(penalty(numpy.array([[1.0, 1.0], [0.0, 0.0]])))
+    >>> w = numpy.array([[1.0, 0.0], [2.0, 0.0]], "float32")
+    >>> round(float(penalty(w)), 4)  # the rows are parallel
     0.5
     >>> ramp = kreg.schedules.LinearRamp(0.0, 1e-2, steps=1000)
     >>> layer = keras.layers.Dense(

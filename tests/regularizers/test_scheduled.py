@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from event_files import events
 from instances import fourth_powers
 from keras import ops
 from regularizers.battery import number, weights
@@ -189,6 +190,23 @@ def test_figures(strength, bound):
         value, rel=1e-5
     )
     kreg.summary(model)
+
+
+def test_monitor_logs_its_strength_and_penalty(tmp_path):
+    model = two_layers(kreg.Scheduled(fourth_powers, RAMP))
+    monitor = kreg.RegularizationMonitor(tmp_path)
+    model.fit(X, Y, batch_size=4, epochs=2, verbose=0, callbacks=[monitor])
+    logged = events(tmp_path / "train")
+    # Four steps an epoch; the ramp ends after six.
+    assert dict(logged["kreg_strength/y/kernel"]) == {
+        0: pytest.approx(0.1),
+        4: pytest.approx(0.3),
+        8: pytest.approx(0.4),
+    }
+    value = float(np.sum(model.layers[1].get_weights()[0] ** 4))
+    assert dict(logged["kreg_penalty/y/kernel"])[8] == pytest.approx(
+        0.4 * value, rel=1e-5
+    )
 
 
 def test_linter_does_not_promise_zeros_but_sees_a_strength_of_zero():
