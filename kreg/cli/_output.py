@@ -18,7 +18,7 @@ import kreg.selection
 from kreg.cli._process import CommandError, busy, in_one_line
 from kreg.files.atomic import staged
 
-# Of what is not read on a terminal: tables fold no path.
+# The width of what does not go to a terminal, so that no path is folded.
 _WIDTH = 1000
 
 

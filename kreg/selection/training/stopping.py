@@ -8,7 +8,7 @@ import keras
 
 
 class Stopping(keras.callbacks.Callback):
-    """Ends training at a minimum, or where a figure stops to improve.
+    """Ends training at a minimum, or when a figure stops improving.
 
     Args:
         optimality: float, the optimality residual that counts as a minimum;
