@@ -30,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `kreg` command.
 
     Args:
-        arguments: the words after `kreg`. Defaults to those of the process.
+        arguments: what follows `kreg`. Defaults to what the process was given.
 
     Returns:
-        The exit status: 0; 1 if the work failed; 2 if the words are wrong; 130
+        The exit status: 0; 1 if the work failed; 2 if arguments are wrong; 130
         after Ctrl-C; 141 if nobody reads what is printed.
     """
     options = _parser().parse_args(arguments)
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=(
             "Models are read from .keras files in Keras's safe mode: no code "
             "in such a file is run. The exit status is 0; or 1 if the work "
-            "failed and 2 if the words are wrong, and then nothing is written."
+            "failed and 2 if arguments are wrong, and then nothing is written."
         ),
     )
     parser.add_argument(

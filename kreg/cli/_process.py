@@ -18,14 +18,15 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """The words after `kreg` do not go together."""
+    """The arguments after `kreg` do not go together."""
 
 
 def in_one_line(error: BaseException) -> str:
     """What an error says, fit for a terminal whatever a file brought in.
 
     Args:
-        error: of any kind. Ours speak for themselves; others are named.
+        error: of any kind. Where its message alone may not be understood, the
+            name of its class comes first.
     """
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
@@ -40,7 +41,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _telling_line(text: str) -> str:
-    """Keras prints whole configs before the error that it has met."""
+    """The line that tells what failed; Keras prints whole configs before."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:
         if line.startswith(_MET):

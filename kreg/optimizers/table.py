@@ -1,6 +1,7 @@
 """The table of optimizers: Keras's rows, and those that users register."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import keras
 
@@ -18,8 +19,11 @@ def register_optimizer(
     optimizer_class: type[keras.optimizers.Optimizer],
     *,
     gradient_memory: (
-        GradientMemory | type[keras.optimizers.Optimizer] | None
-    ) = None,
+        GradientMemory
+        | type[keras.optimizers.Optimizer]
+        | Literal["inherited"]
+        | None
+    ) = "inherited",
 ) -> Callable[[EffectiveStepRule], EffectiveStepRule]:
     """Tell kreg how an optimizer moves weights.
 
@@ -32,8 +36,11 @@ def register_optimizer(
         gradient_memory: the average of past gradients that it keeps: a
             `GradientMemory`, or the class of an optimizer that kreg knows and
             whose averages it keeps under the same names with the same
-            arguments. Defaults to `None`: it keeps none, so that `optimality`
-            is not known.
+            arguments; or None if it keeps none, so that `optimality` is not
+            known. Defaults to `"inherited"`: the memory of the class it
+            derives from. Pass another one if it fills that class's slots in
+            another way, such as momentum that is not multiplied by the
+            learning rate.
 
     Returns:
         A decorator of a function
@@ -56,8 +63,7 @@ def register_optimizer(
     ...         m = self.momentums[self._get_variable_index(variable)]
     ...         self.assign(m, self.momentum * m - learning_rate * gradient)
     ...         self.assign_add(variable, m)
-    >>> @kreg.optimizers.register_optimizer(
-    ...     HeavyBall, gradient_memory=keras.optimizers.SGD)
+    >>> @kreg.optimizers.register_optimizer(HeavyBall)
     ... def heavy_ball(optimizer, variable, learning_rate):
     ...     step = learning_rate / (1.0 - optimizer.momentum)
     ...     return kreg.optimizers.EffectiveStep(step)
@@ -68,7 +74,11 @@ def register_optimizer(
             "`keras.optimizers.Optimizer`. "
             f"Received: optimizer_class={optimizer_class!r}"
         )
-    memory = _memory_of(gradient_memory)
+    memory = (
+        _inherited_memory(optimizer_class)
+        if gradient_memory == "inherited"
+        else _memory_of(gradient_memory)
+    )
 
     def register(effective_step: EffectiveStepRule) -> EffectiveStepRule:
         _table[optimizer_class] = OptimizerRow(effective_step, memory)
@@ -119,15 +129,20 @@ def _is_optimizer_class(value: object) -> bool:
     )
 
 
+def _inherited_memory(optimizer_class: type) -> GradientMemory | None:
+    rows = (_table.get(base) for base in optimizer_class.__mro__[1:])
+    return next((r.gradient_memory for r in rows if r is not None), None)
+
+
 def _memory_of(
-    source: GradientMemory | type[keras.optimizers.Optimizer] | None,
+    source: GradientMemory | type[keras.optimizers.Optimizer] | str | None,
 ) -> GradientMemory | None:
     if source is None or isinstance(source, GradientMemory):
         return source
     if not _is_optimizer_class(source):
         raise TypeError(
             "`gradient_memory` must be a `kreg.optimizers.GradientMemory`, a "
-            "subclass of `keras.optimizers.Optimizer`, or None. "
+            'subclass of `keras.optimizers.Optimizer`, "inherited" or None. '
             f"Received: gradient_memory={source!r} "
             f"(of type {type(source).__name__})"
         )

@@ -29,6 +29,13 @@ class Forgetful(HeavyBall):
         super().update_step(gradient, variable, learning_rate)
 
 
+class NamedMemory(HeavyBall):
+    """The same, registered with the class whose memory it keeps."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate)
+
+
 class OwnAverage(keras.optimizers.Optimizer):
     """Momentum whose list has another name and another scale."""
 
@@ -64,8 +71,9 @@ def sum_scale(optimizer):
 
 
 register = kreg.optimizers.register_optimizer
-register(HeavyBall, gradient_memory=keras.optimizers.SGD)(momentum_step)
-register(Forgetful)(momentum_step)
+register(HeavyBall)(momentum_step)
+register(NamedMemory, gradient_memory=keras.optimizers.SGD)(momentum_step)
+register(Forgetful, gradient_memory=None)(momentum_step)
 register(
     OwnAverage,
     gradient_memory=kreg.optimizers.GradientMemory("averages", sum_scale),
@@ -83,19 +91,20 @@ def path_with(optimizer_class, **settings):
         model.compile(optimizer_class(0.05, momentum=0.9), "mse")
         return model
 
-    settings = {"epochs": 320, **settings}
+    settings = {"epochs": 320, "batch_size": None, **settings}
     return kreg.path(
         build_model,
         (x, y),
         kreg.L1,
         [1.0, 0.5],
-        batch_size=None,
+        training=kreg.selection.Training(**settings),
         verbose=0,
-        **settings,
     ).points
 
 
-@pytest.mark.parametrize("optimizer_class", [HeavyBall, OwnAverage])
+@pytest.mark.parametrize(
+    "optimizer_class", [HeavyBall, NamedMemory, OwnAverage]
+)
 def test_a_path_converges_as_with_keras_own_optimizer(optimizer_class):
     own, keras_own = path_with(optimizer_class), path_with(keras.optimizers.SGD)
     for point, expected in zip(own, keras_own, strict=True):

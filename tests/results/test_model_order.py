@@ -141,7 +141,7 @@ def test_compaction(make, order):
 @MODELS
 def test_deploy_report(make, order, monkeypatch):
     monkeypatch.setattr(
-        "kreg.deployment._costs.products_of", lambda *args: None
+        "kreg.deployment._costs.multiply_adds_of", lambda *args: None
     )
     monkeypatch.setattr("kreg.deployment._costs.can_write", lambda kind: False)
     model = make()

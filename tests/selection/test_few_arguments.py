@@ -1,7 +1,10 @@
 """Public functions take few arguments, and tell where moved ones are."""
 
 import inspect
+import json
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 import kreg
@@ -59,3 +62,11 @@ def test_an_unknown_keyword_is_refused_by_python(name):
     function = {**FUNCTIONS, **SELECTORS}[name]
     with pytest.raises(TypeError, match="unexpected keyword argument 'fold'"):
         function(None, None, None, fold=3)
+
+
+def test_numbers_of_numpy_become_pythons_own():
+    training = kreg.selection.Training(
+        np.int64(3), batch_size=np.int32(4), tolerance=np.float32(0.5)
+    )
+    grid = kreg.selection.StrengthGrid(values=np.array([0.5, 0.25]))
+    assert json.loads(json.dumps([asdict(training), asdict(grid)]))

@@ -89,8 +89,8 @@ def held_out_scores(
 ) -> NDArray[Any]:
     """The score of every fold at the strength that the other folds choose.
 
-    So a penalty with many strengths to choose from has no advantage over one
-    with few: no fold has a say in the strength that it judges.
+    No fold takes part in choosing the strength that it judges. So a penalty
+    with many strengths to choose from has no advantage over one with few.
 
     Args:
         scores: array of shape `(seeds, folds, strengths)`, more is better.

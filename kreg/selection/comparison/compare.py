@@ -66,7 +66,7 @@ def compare(
     | None = None,
     *,
     training: Training,
-    strengths: Strengths | Mapping[str, Strengths] = "auto",
+    strengths: Strengths | Mapping[str, Any] = "auto",
     folds: int | Iterable[tuple[Any, Any]] = 5,
     seeds: Iterable[int] = (0,),
     test: Any = None,

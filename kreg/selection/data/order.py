@@ -54,8 +54,9 @@ class Order:
 def begin_random_numbers(*seed: int) -> None:
     """Begin anew what layers without a seed of their own draw in training.
 
-    On torch they draw from a generator of torch's, so that what came before
-    would decide it. Elsewhere a model keeps the state of all its layers.
+    On torch, layers draw from torch's global generator, so what was drawn
+    before would decide their numbers. On the other backends each layer has a
+    state of its own among the variables of the model.
 
     Args:
         *seed: ints >= 0 that decide the numbers.
@@ -70,8 +71,8 @@ def begin_random_numbers(*seed: int) -> None:
 class SeededStart(keras.callbacks.Callback):
     """Begins the order of the rows and the random numbers of a training.
 
-    When training begins and no sooner: for a model's first training Keras
-    draws a batch before, to build what is missing.
+    It does so when training begins, not before `fit`: for a model's first
+    training Keras draws a batch beforehand, to build what is missing.
 
     Args:
         seed: ints >= 0 that decide both.

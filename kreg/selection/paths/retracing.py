@@ -9,10 +9,11 @@ _ALARM = "triggered tf.function retracing"
 
 @contextmanager
 def without_retracing_alarm() -> Iterator[None]:
-    """Silence it: each path has a model of its own, which is traced once.
+    """Silence TensorFlow's alarm about retracing.
 
-    TensorFlow counts by the place in the code where a function was made, and
-    so takes the train steps of many models for one.
+    Each path has a model of its own, whose train step is traced once. But
+    TensorFlow counts traces by the line that makes a function, and so takes
+    the train steps of many models for one that is traced many times.
     """
     logger = logging.getLogger("tensorflow")
     logger.addFilter(_is_no_alarm)

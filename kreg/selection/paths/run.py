@@ -261,7 +261,7 @@ class PathRun:
         before = iterations(model), time.perf_counter()
         frozen = model is self._twin
         if number > 0 and not frozen:
-            self._begin_where_the_last_lead(number)
+            self._move_to_extrapolated_start(number)
         trained = self._trainer.train(model, number, frozen=frozen)
         return point_of(
             model,
@@ -273,7 +273,7 @@ class PathRun:
             trained,
         )
 
-    def _begin_where_the_last_lead(self, number: int) -> None:
+    def _move_to_extrapolated_start(self, number: int) -> None:
         if self._training.epochs < _EPOCHS_TO_EXTRAPOLATE:
             return
         model, trainer = self._model, self._trainer

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from matplotlib.axes import Axes
+# `matplotlib.axes.Axes`; matplotlib is imported when something is drawn.
+Axes: TypeAlias = Any
 
 # Okabe and Ito's, told apart by colour-blind people too, and in grey.
 COLOURS = (
@@ -22,7 +23,7 @@ _BESIDE = 0.2  # of their width, within which labels could touch
 _ROW = 0.2  # inches, of a row with a name
 
 
-def axes_for(ax: "Axes | None", rows: int = 0) -> "Axes":
+def axes_for(ax: Axes | None, rows: int = 0) -> Axes:
     """The axes to draw into, new ones for None.
 
     Args:
@@ -34,7 +35,7 @@ def axes_for(ax: "Axes | None", rows: int = 0) -> "Axes":
         TypeError: if `ax` is no axes.
     """
     try:
-        from matplotlib.axes import Axes
+        import matplotlib.axes
     except ImportError as error:
         raise ImportError(
             "plots need matplotlib, which is not installed: "
@@ -45,7 +46,7 @@ def axes_for(ax: "Axes | None", rows: int = 0) -> "Axes":
 
         height = max(4.0, _ROW * rows + 0.8)
         _, ax = pyplot.subplots(figsize=(6.4, height), layout="constrained")
-    elif not isinstance(ax, Axes):
+    elif not isinstance(ax, matplotlib.axes.Axes):
         raise TypeError(
             "`ax` must be the axes of matplotlib to draw into, or None for "
             f"new ones. Received: ax={ax!r} (of type {type(ax).__name__})"
@@ -54,7 +55,7 @@ def axes_for(ax: "Axes | None", rows: int = 0) -> "Axes":
     return ax
 
 
-def strength_axis(ax: "Axes", strengths: Iterable[float]) -> list[float]:
+def strength_axis(ax: Axes, strengths: Iterable[float]) -> list[float]:
     """Make x the strength, on a logarithmic scale if there are several.
 
     Returns:
@@ -87,7 +88,7 @@ def strength_axis(ax: "Axes", strengths: Iterable[float]) -> list[float]:
 
 
 def label_ends(
-    ax: "Axes",
+    ax: Axes,
     labels: Sequence[tuple[float, str, str]],
     *,
     at_left: bool = False,
@@ -116,7 +117,7 @@ def label_ends(
 
 
 def label_points(
-    ax: "Axes", labels: Sequence[tuple[float, float, str, str]]
+    ax: Axes, labels: Sequence[tuple[float, float, str, str]]
 ) -> None:
     """Write labels above points, moved up where they would touch.
 
@@ -148,7 +149,7 @@ def label_points(
         )
 
 
-def name_rows(ax: "Axes", names: Sequence[str], number: int) -> None:
+def name_rows(ax: Axes, names: Sequence[str], number: int) -> None:
     """Name rows from the top down, as large as they have room.
 
     Args:
@@ -166,7 +167,7 @@ def name_rows(ax: "Axes", names: Sequence[str], number: int) -> None:
         ax.set_ylabel(f"the first {len(names)} of {number} features")
 
 
-def mark_chosen(ax: "Axes", place: float, strength: float) -> None:
+def mark_chosen(ax: Axes, place: float, strength: float) -> None:
     """A vertical line where the chosen strength is drawn, and its value."""
     ax.axvline(place, color="black", linewidth=0.8, linestyle="--", zorder=0)
     ax.text(

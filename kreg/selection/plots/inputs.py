@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from kreg._arguments import positive_integer
@@ -13,6 +12,7 @@ from kreg.selection.paths.result import PathResult
 from kreg.selection.plots.axes import (
     COLOURS,
     GREY,
+    Axes,
     axes_for,
     label_ends,
     mark_chosen,
@@ -24,11 +24,11 @@ from kreg.selection.plots.axes import (
 def plot_coefficients(
     result: PathResult,
     feature_names: Sequence[str] | None = None,
-    ax: "Axes | None" = None,
+    ax: Axes | None = None,
     *,
     weight: int = 0,
     max_labels: int = 7,
-) -> "Axes":
+) -> Axes:
     """Plot a weight along a path, a line for each input feature.
 
     Of a kernel with one output, as of a linear model, the lines are its
@@ -136,10 +136,10 @@ def _lines(
 def plot_entry(
     result: PathResult,
     feature_names: Sequence[str] | None = None,
-    ax: "Axes | None" = None,
+    ax: Axes | None = None,
     *,
     max_features: int = 30,
-) -> "Axes":
+) -> Axes:
     """Plot at which strengths the model reads each input feature.
 
     A row for each feature, those that last longest on top; a bar where it is

@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-
 from kreg._arguments import positive_integer
 from kreg.selection.features.stability_result import StabilityResult
-from kreg.selection.plots.axes import COLOURS, GREY, axes_for, name_rows
+from kreg.selection.plots.axes import (
+    COLOURS,
+    GREY,
+    Axes,
+    axes_for,
+    name_rows,
+)
 
 
 def plot_stability(
     result: StabilityResult,
     feature_names: Sequence[str] | None = None,
-    ax: "Axes | None" = None,
+    ax: Axes | None = None,
     *,
     max_features: int = 30,
-) -> "Axes":
+) -> Axes:
     """Plot how often halves of the rows select each input feature.
 
     A row for each feature that any half selects, the most frequent on top. The

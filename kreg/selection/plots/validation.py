@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from kreg.selection.comparison.result import CompareResult
 from kreg.selection.paths.result import PathResult
 from kreg.selection.plots.axes import (
     COLOURS,
+    Axes,
     axes_for,
     label_ends,
     label_points,
@@ -89,8 +89,8 @@ def _curve_of_penalty(result: CompareResult, name: str) -> Curve:
 
 
 def plot_validation(
-    result: PathResult | CompareResult, ax: "Axes | None" = None
-) -> "Axes":
+    result: PathResult | CompareResult, ax: Axes | None = None
+) -> Axes:
     """Plot the validation figure against the strength, penalty by penalty.
 
     Bars are one standard error of the mean over the folds, where there are
@@ -182,8 +182,8 @@ def _is_constant(curve: Curve) -> bool:
 
 
 def plot_sparsity(
-    result: PathResult | CompareResult, ax: "Axes | None" = None
-) -> "Axes":
+    result: PathResult | CompareResult, ax: Axes | None = None
+) -> Axes:
     """Plot the validation figure against the sparsity, penalty by penalty.
 
     It tells what a smaller model costs. Each point is a strength; bars are

@@ -56,8 +56,9 @@ class StrengthGrid:
     direction: Direction = "auto"
 
     def __post_init__(self) -> None:
-        positive_integer("num", self.num)
-        if positive_number("ratio", self.ratio) >= 1.0:
+        object.__setattr__(self, "num", positive_integer("num", self.num))
+        object.__setattr__(self, "ratio", positive_number("ratio", self.ratio))
+        if self.ratio >= 1.0:
             raise ValueError(
                 "`ratio` must be below 1: it is the smallest strength over the "
                 f"largest. Received: ratio={self.ratio!r}"

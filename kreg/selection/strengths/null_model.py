@@ -79,7 +79,7 @@ def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(flat) if flat else np.zeros(0)
 
 
-# Which part of the largest rise of the loss tells that a weight is needed.
+# A weight is needed if its rise of the loss is this part of the largest.
 _NEEDED = 0.5
 # How many rows tell the scale of a network.
 _ROWS = 4096
@@ -93,11 +93,12 @@ def strength_at_zero(
     penalized: Sequence[keras.Variable],
     strength_of: StrengthOf,
 ) -> float | None:
-    """The strength that zero has for a whole model.
+    """The strength of a whole model at zero, from the strengths of its weights.
 
-    A linear model needs the largest that its weights have. A network is gone
-    with the first weight that it cannot do without: those that cost at least
-    half as much as the dearest one, if they alone are zero.
+    For a linear model it is the largest of them. A network is lost as soon as
+    one weight that it needs is zero. So it is the smallest among the needed
+    weights: each of them alone, set to zero, raises the data loss by at least
+    half of the largest rise.
 
     Args:
         model: a compiled model.

@@ -29,8 +29,8 @@ def assign_values(variables: Sequence[keras.Variable], values: Values) -> None:
         variable.assign(value)
 
 
-# What earlier models are and have, as long as they live. Variables cannot be
-# compared, so they go by their identities.
+# Earlier models, their optimizers and their trainable weights, while they are
+# alive. Weights are found by their identities: variables cannot be compared.
 _models: WeakSet[keras.Model] = WeakSet()
 _optimizers: WeakSet[keras.optimizers.Optimizer] = WeakSet()
 _weights: WeakValueDictionary[int, Any] = WeakValueDictionary()

@@ -12,7 +12,7 @@ from kreg.optimizers.gradient_memory import gradient_memory
 
 
 class Stopping(keras.callbacks.Callback):
-    """Ends training at a minimum, or where a figure stops to improve.
+    """Ends training at a minimum, or when a figure stops improving.
 
     Args:
         optimality: float, the optimality residual that counts as a minimum;

@@ -1,6 +1,8 @@
 """How a model is trained at each strength."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 from kreg._arguments import boolean, nonnegative_number, positive_integer
 
@@ -61,20 +63,23 @@ class Training:
     refit: bool = False
 
     def __post_init__(self) -> None:
-        positive_integer("epochs", self.epochs)
-        if self.batch_size is not None:
-            positive_integer("batch_size", self.batch_size)
-        if self.tolerance is not None:
-            nonnegative_number("tolerance", self.tolerance)
-        if self.patience is not None:
-            positive_integer("patience", self.patience)
+        checks: dict[str, Callable[[str, Any], Any]] = {
+            "epochs": positive_integer,
+            "batch_size": positive_integer,
+            "tolerance": nonnegative_number,
+            "patience": positive_integer,
+            "refit": boolean,
+        }
+        for name, check in checks.items():
+            value = getattr(self, name)
+            if value is not None or name in ("epochs", "refit"):
+                object.__setattr__(self, name, check(name, value))
         if not isinstance(self.monitor, str):
             raise TypeError(
                 "`monitor` must be the name of a metric. "
                 f"Received: monitor={self.monitor!r} (of type "
                 f"{type(self.monitor).__name__})"
             )
-        boolean("refit", self.refit)
 
 
 def checked_training(training: object) -> Training:
