@@ -157,7 +157,7 @@ class TargetSparsity(keras.callbacks.Callback):
     ...     1, kernel_regularizer=kreg.L1(1e-6))])
     >>> adam = keras.optimizers.Adam(0.01)
     >>> model.compile(kreg.ProximalOptimizer(adam), "mse")
-    >>> history = model.fit(x, y, batch_size=64, epochs=100, verbose=0,
+    >>> history = model.fit(x, y, batch_size=64, epochs=60, verbose=0,
     ...     callbacks=[kreg.TargetSparsity(0.9)])
     >>> round(history.history["steered_sparsity"][-1], 2)
     0.9

@@ -22,6 +22,14 @@ def _unbroken():
     return run(None)
 
 
+@pytest.fixture(scope="module", name="finished")
+def _finished(tmp_path_factory):
+    """The directory of a path that came to its end."""
+    directory = tmp_path_factory.mktemp("finished")
+    run(directory)
+    return directory
+
+
 def assert_same(first, second):
     for ours, theirs in zip(first.weights, second.weights, strict=True):
         for a, b in zip(ours, theirs, strict=True):
@@ -91,7 +99,6 @@ def test_points_without_their_state_are_run_again(tmp_path, unbroken):
         ({"refit": True}, "refit"),
     ],
 )
-def test_folder_of_another_path_is_refused(change, told, tmp_path, unbroken):
-    run(tmp_path)
+def test_folder_of_another_path_is_refused(change, told, finished):
     with pytest.raises(ValueError, match=f"`directory` must be.*{told}"):
-        run(tmp_path, **change)
+        run(finished, **change)

@@ -6,6 +6,7 @@ those stay.
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -204,6 +205,7 @@ def assert_same_outputs(small, model, x):
         assert np.abs(found - expected).max() <= TOLERANCE * size
 
 
+@pytest.mark.thorough  # after the table of test_compact.py
 @examples(120)
 @given(st.data(), st.sampled_from([(4,), (4, 4, 2)]), st.integers(2, 8))
 def test_outputs_of_random_graphs_are_the_same(data, shape, steps):
