@@ -1,7 +1,7 @@
 """The table of optimizers: Keras's rows, and those that users register."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import keras
 
@@ -123,7 +123,7 @@ def effective_step_rule(
     )
 
 
-def _is_optimizer_class(value: object) -> bool:
+def _is_optimizer_class(value: object) -> TypeGuard[type]:
     return isinstance(value, type) and issubclass(
         value, keras.optimizers.Optimizer
     )
