@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from custom_steps import CustomStep, OwnLoss
 from keras import ops
+from thorough import few_of
 
 import kreg
 
@@ -124,7 +125,7 @@ MODES = {
 UNSUPPORTED = {"torch": {"steps_per_execution"}}
 
 
-@pytest.fixture(params=MODES, name="mode")
+@pytest.fixture(params=few_of(MODES, "graph", "jit_compile"), name="mode")
 def _mode(request):
     if request.param in UNSUPPORTED.get(BACKEND, ()):
         pytest.skip(f"Keras has no {request.param} on {BACKEND}")

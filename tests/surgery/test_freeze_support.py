@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
+from thorough import few_of
 
 import kreg
 from kreg._keras_private import slots
@@ -52,7 +53,9 @@ def kernel(model):
     return model.get_weights()[0]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", few_of(OPTIMIZERS, "proximal", "schedule_free")
+)
 def test_zeros_stay_and_the_rest_moves(optimizer):
     model = network(optimizer)
     kreg.freeze_support(model)
@@ -62,7 +65,9 @@ def test_zeros_stay_and_the_rest_moves(optimizer):
     assert (kernel(model) != W)[~ZERO].all()
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", few_of(OPTIMIZERS, "proximal", "schedule_free")
+)
 def test_zeros_move_again_after_the_inverse(optimizer):
     # Without a strength, or a proximal step would make them zero again.
     model = network(optimizer, penalty=kreg.L1(0.0))
