@@ -27,6 +27,10 @@ from kreg.selection.strengths.penalty_family import PenaltyChoice
 from kreg.selection.training.inputs import input_lasso
 from kreg.selection.training.training import Training
 
+# Of scikit-learn's estimators, defaults are None or plain values.
+_TRAINING = Training(200)
+_EXECUTION = Execution(verbose=0)
+
 
 class InputSelector(SelectorMixin, BaseEstimator):
     """Base of the selectors: checks the data, keeps what is selected.
@@ -115,7 +119,8 @@ class FeatureSelector(InputSelector):
             or run in other processes.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
-        training: a `kreg.selection.Training`. Defaults to `Training(200)`.
+        training: a `kreg.selection.Training`. Defaults to `None`:
+            `Training(200)`.
         strengths: as for `kreg.path`, the strengths of the path; not used with
             `strength`. Defaults to `"auto"`.
         strength: float >= 0. Defaults to `None`: a path is run.
@@ -165,7 +170,7 @@ class FeatureSelector(InputSelector):
         build_model: Callable[[int], keras.Model],
         penalty: PenaltyChoice = input_lasso,
         *,
-        training: Training = Training(200),
+        training: Training | None = None,
         strengths: Strengths = "auto",
         strength: float | None = None,
         num_features: int | None = None,
@@ -198,7 +203,7 @@ class FeatureSelector(InputSelector):
             data,
             self.penalty,
             self.strengths if self.strength is None else [self.strength],
-            training=self.training,
+            training=self.training or _TRAINING,
             validation=self.validation if validates else None,
             directory=self.directory,
             seed=self.seed,
@@ -234,15 +239,16 @@ class StabilitySelector(InputSelector):
             or run in other processes.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
-        training: a `kreg.selection.Training`. Defaults to `Training(200)`.
+        training: a `kreg.selection.Training`. Defaults to `None`:
+            `Training(200)`.
         strengths: as for `kreg.path`. Defaults to `"auto"`.
         expected_false: float > 0, the bound on the expected number of features
             that are selected by mistake. Defaults to `1.0`.
         threshold: float in (0.5, 1], the fraction of the halves. Defaults to
             `0.75`.
         pairs: int >= 1, how many pairs of halves. Defaults to `50`.
-        execution: a `kreg.selection.Execution`. Defaults to
-            `Execution(verbose=0)`: in this process.
+        execution: a `kreg.selection.Execution`. Defaults to `None`:
+            `Execution(verbose=0)`, in this process.
         seed: int >= 0. Defaults to `0`.
 
     Attributes:
@@ -281,12 +287,12 @@ class StabilitySelector(InputSelector):
         build_model: Callable[[int], keras.Model],
         penalty: PenaltyChoice = input_lasso,
         *,
-        training: Training = Training(200),
+        training: Training | None = None,
         strengths: Strengths = "auto",
         expected_false: float = 1.0,
         threshold: float = 0.75,
         pairs: int = 50,
-        execution: Execution = Execution(verbose=0),
+        execution: Execution | None = None,
         seed: int = 0,
     ) -> None:
         self.build_model = build_model
@@ -306,12 +312,12 @@ class StabilitySelector(InputSelector):
             build_model,
             data,
             self.penalty,
-            training=self.training,
+            training=self.training or _TRAINING,
             strengths=self.strengths,
             expected_false=self.expected_false,
             threshold=self.threshold,
             pairs=self.pairs,
-            execution=self.execution,
+            execution=self.execution or _EXECUTION,
             seed=self.seed,
         )
         return self.stability_.selected
