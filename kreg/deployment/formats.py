@@ -161,8 +161,8 @@ def cause_of(error: BaseException) -> str:
             "it has operations of TensorFlow that LiteRT lacks "
             f"({', '.join(unsupported)}). A recurrent layer needs a fixed "
             "batch, as in `batch_size=1`, or `unroll=True`; a layer that "
-            "computes in half or double precision needs float32; for others choose "
-            "another format"
+            "computes in half or double precision needs float32; for others "
+            "choose another format"
         )
     unsupported = sorted(set(re.findall(r"No Op registered for (\w+)", text)))
     if unsupported:

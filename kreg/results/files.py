@@ -1,4 +1,4 @@
-"""Saving results: values as JSON, and weights in an `.npz` file beside."""
+"""Saving results: values as JSON, weights in an `.npz` file beside it."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Facts about a model and its weights, which the rules of `check` need."""
+"""What `kreg.check` needs of a model: facts about it and its weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

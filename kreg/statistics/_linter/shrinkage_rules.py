@@ -1,4 +1,4 @@
-"""Rules about L2 penalties that BatchNormalization or weight decay meets."""
+"""Rules about L2 that BatchNormalization undoes or weight decay doubles."""
 
 from collections.abc import Iterator
 from functools import partial
