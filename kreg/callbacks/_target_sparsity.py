@@ -241,8 +241,8 @@ class TargetSparsity(keras.callbacks.Callback):
     ) -> None:
         self._progress.begin_epoch(epoch)
         if not self._steerings:
-            # Not in `on_train_begin`, where another callback may still restore
-            # weights.
+            # `on_train_begin` is too early: another callback may restore
+            # weights there.
             self._start_steering()
 
     def on_train_batch_end(

@@ -198,9 +198,9 @@ class Table:
     def _column_widths(self, width: int) -> tuple[dict[int, int], int]:
         """The widths of the columns that fit into `width`, and their gap.
 
-        What does not fit at full width loses, in this order: a space between
-        columns, the middle of names and the line length of texts, columns of
-        high rank, and at last the readability of names and texts.
+        A table that is too wide first gets a narrower gap. Then its names are
+        shortened and its texts wrapped. Then columns of high rank are dropped.
+        At last names and texts are cut further than is readable.
         """
         cells = self._cells()
         full_widths = [

@@ -155,8 +155,8 @@ def freeze_support(
 def unfreeze_support(model: keras.Model) -> list[str]:
     """Undo `freeze_support`: zeros may move and penalties act again.
 
-    What the optimizer remembers at the zeros is cleared once more, so that
-    they start from rest.
+    The optimizer's momenta and second moments are cleared at the zeros once
+    more, so that these entries start from rest.
 
     Args:
         model: a `keras.Model`.

@@ -43,7 +43,7 @@ def test_sample_has_the_structure_of_the_inputs():
     }
 
 
-def test_given_sample_takes_the_type_of_the_input():
+def test_checked_sample_takes_the_type_of_the_input():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     sample = checked_sample(model, np.arange(4).reshape(2, 2))
     assert sample.dtype == "float32"
