@@ -162,7 +162,7 @@ def unfreeze_support(model: keras.Model) -> list[str]:
         model: a `keras.Model`.
 
     Returns:
-        The paths of the weights that were frozen; none is no error.
+        The paths of the weights that were frozen; empty if there were none.
 
     Example:
 
