@@ -1,9 +1,8 @@
-"""kreg's tab in TensorBoard.
+"""kreg's tab in TensorBoard: the entry point that loads it.
 
-TensorBoard loads what is named in this file whenever it starts, whatever it
-shows: an error here would keep it from starting. So this file imports nothing
-that TensorBoard has not imported itself; whatever fails further in leaves out
-the tab, and nothing else.
+TensorBoard imports this file whenever it starts, so an error here would keep
+TensorBoard from starting. This file therefore imports only what TensorBoard has
+imported already. An error in the other files only leaves out the tab.
 """
 
 import logging
@@ -15,7 +14,7 @@ __all__ = ["KregPlugin"]
 
 
 class KregPlugin(base_plugin.TBLoader):
-    """Loads kreg's tab, or leaves it out where that fails."""
+    """Loads kreg's tab; if that fails, TensorBoard starts without it."""
 
     def load(self, context: Any) -> Any:
         try:

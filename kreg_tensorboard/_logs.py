@@ -1,4 +1,4 @@
-"""What kreg has written to event files, as TensorBoard has read them."""
+"""kreg's figures in event files, read through TensorBoard's data provider."""
 
 import json
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ SCALARS = "scalars"
 
 @dataclass(frozen=True)
 class Logs:
-    """The logs of one request: its context and its experiment.
+    """kreg's logs in the experiment of one request.
 
     A tag is `group/name`, as in `kreg_sparsity/dense/kernel`. The groups of
     kreg are `kreg`, for the whole model, and those that begin with `kreg_`.
@@ -40,7 +40,7 @@ class Logs:
         }
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run of kreg: its weights, its tags, and how far it is."""
+        """Every run of kreg: its weights, its tags, its last step and time."""
         models = self.models()
         scalars = self._scalars()
         runs = []
@@ -68,35 +68,37 @@ class Logs:
         tags: Iterable[str],
         points: int | None,
     ) -> dict[str, dict[str, dict[str, list[Any]]]]:
-        """Steps and values of the tags that are named or in a named group.
+        """Steps and values of all given tags, and of all tags in given groups.
 
-        A tag that a run lacks is left out. `None` points are as many as a
-        screen can show, fewer if there are many tags.
+        A tag that a run lacks is left out. `points` is the largest number of
+        points of a tag; None for as many as a screen can show, which are
+        fewer if there are many tags.
         """
         runs = list(runs)
-        listed = self._scalars(runs)
+        tags_by_run = self._scalars(runs)
         for run in runs:
-            if run not in listed and run not in self.models():
+            if run not in tags_by_run and run not in self.models():
                 raise errors.NotFoundError(
                     "`run` must be a run with kreg's figures. "
                     f"Received: {run!r}"
                 )
         wanted = set(tags)
         wanted_groups = set(groups)
-        found = {
+        matching_tags = {
             tag
-            for of_run in listed.values()
-            for tag in of_run
+            for run_tags in tags_by_run.values()
+            for tag in run_tags
             if tag in wanted or tag.partition("/")[0] in wanted_groups
         }
-        if not found:
+        if not matching_tags:
             return {run: {} for run in runs}
         read = self.provider.read_scalars(
             self.context,
             experiment_id=self.experiment,
             plugin_name=SCALARS,
-            downsample=points or _points_for(len(found) * len(runs)),
-            run_tag_filter=RunTagFilter(runs=runs, tags=list(found)),
+            downsample=points
+            or _default_points(len(matching_tags) * len(runs)),
+            run_tag_filter=RunTagFilter(runs=runs, tags=list(matching_tags)),
         )
         return {
             run: {
@@ -110,21 +112,21 @@ class Logs:
         }
 
     def _scalars(self, runs: list[str] | None = None) -> dict[str, Any]:
-        listed = self.provider.list_scalars(
+        tags_by_run = self.provider.list_scalars(
             self.context,
             experiment_id=self.experiment,
             plugin_name=SCALARS,
             run_tag_filter=RunTagFilter(runs=runs),
         )
-        ours = {
-            run: {tag: s for tag, s in tags.items() if is_ours(tag)}
-            for run, tags in listed.items()
+        kreg_tags = {
+            run: {tag: s for tag, s in tags.items() if is_kreg_tag(tag)}
+            for run, tags in tags_by_run.items()
         }
-        return {run: tags for run, tags in ours.items() if tags}
+        return {run: tags for run, tags in kreg_tags.items() if tags}
 
 
-def is_ours(tag: str) -> bool:
-    """Whether a tag, or a group of tags, is one of kreg's."""
+def is_kreg_tag(tag: str) -> bool:
+    """Whether a tag, or a group of tags, belongs to kreg."""
     group = tag.partition("/")[0]
     return group == "kreg" or group.startswith("kreg_")
 
@@ -133,12 +135,12 @@ def _largest(values: Iterable[float | None]) -> float:
     return max((v for v in values if v is not None), default=0)
 
 
-def _points_for(lines: int) -> int:
-    return max(100, min(1000, 60_000 // lines))
+def _default_points(curves: int) -> int:
+    return max(100, min(1000, 60_000 // curves))
 
 
 def _weights(marker: Any) -> list[dict[str, Any]]:
-    """The weights that a marker lists; what cannot be read is left out."""
+    """The weights that a marker lists, without any that cannot be read."""
     try:
         weights = json.loads(marker.item())["weights"]
         return [

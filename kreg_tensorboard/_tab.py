@@ -1,4 +1,4 @@
-"""The tab: the files of its page, and the two answers that it asks for."""
+"""The tab: its page, and the routes `/runs` and `/series` with its data."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
-from kreg_tensorboard._logs import Logs, is_ours
+from kreg_tensorboard._logs import Logs, is_kreg_tag
 
 PAGE = Path(__file__).parent / "page"
 CONTENT_TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -17,10 +17,10 @@ MOST_POINTS = 10_000
 
 
 class KregTab(base_plugin.TBPlugin):
-    """Shown if a run has kreg's marker.
+    """kreg's tab, which TensorBoard shows if a run has kreg's marker.
 
-    Its files are read when it is made, so that a damaged installation shows
-    then, and not as a tab that does not work.
+    The files of the page are read in the constructor. So a damaged installation
+    fails there, and not later in a tab that does not work.
     """
 
     plugin_name = "kreg"
@@ -51,14 +51,14 @@ class KregTab(base_plugin.TBPlugin):
         return bool(logs.models())
 
     def get_plugin_apps(self) -> dict[str, Any]:
-        answers: dict[str, Any] = {
+        handlers: dict[str, Any] = {
             "/runs": self._runs,
             "/series": self._series,
             **self._files,
         }
         return {
-            route: wrappers.Request.application(answer)
-            for route, answer in answers.items()
+            route: wrappers.Request.application(handler)
+            for route, handler in handlers.items()
         }
 
     def _runs(self, request: wrappers.Request) -> Any:
@@ -68,8 +68,8 @@ class KregTab(base_plugin.TBPlugin):
     def _series(self, request: wrappers.Request) -> Any:
         series = self._logs(request).series(
             runs=_required(request, "run"),
-            groups=_of_kreg(request, "group"),
-            tags=_of_kreg(request, "tag"),
+            groups=_kreg_names(request, "group"),
+            tags=_kreg_names(request, "tag"),
             points=_points(request),
         )
         return http_util.Respond(request, series, "application/json")
@@ -90,10 +90,10 @@ def _required(request: wrappers.Request, name: str) -> list[str]:
     return values
 
 
-def _of_kreg(request: wrappers.Request, name: str) -> list[str]:
+def _kreg_names(request: wrappers.Request, name: str) -> list[str]:
     values = request.args.getlist(name)
     for value in values:
-        if not is_ours(value):
+        if not is_kreg_tag(value):
             raise errors.InvalidArgumentError(
                 f"`{name}` must be one of kreg's. Received: {value!r}"
             )

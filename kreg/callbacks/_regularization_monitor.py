@@ -1,4 +1,4 @@
-"""The callback that logs what regularization does, for TensorBoard."""
+"""`RegularizationMonitor`: the callback that logs for TensorBoard."""
 
 import os
 import warnings
@@ -30,7 +30,7 @@ def frequency(name: str, value: Any) -> int:
 def checked_hparams(
     hparams: Any,
 ) -> dict[str, float | bool | str] | None:
-    """Return `hparams` as a dict of what TensorBoard can show, or None."""
+    """Return `hparams` as a dict, checked to be what TensorBoard can show."""
     if hparams is None:
         return None
     if not isinstance(hparams, Mapping) or not all(
@@ -45,7 +45,7 @@ def checked_hparams(
 
 
 def is_chief(model: keras.Model) -> bool:
-    """Whether this process is the one that writes logs.
+    """Whether this process writes logs, among the workers of a training.
 
     Args:
         model: the model that is being trained.
@@ -71,45 +71,48 @@ _monitors: WeakSet["RegularizationMonitor"] = WeakSet()
 class RegularizationMonitor(keras.callbacks.Callback):
     """Logs what regularization does to every weight, for TensorBoard.
 
-    Norms, sparsity, dead units, strength, penalty, their totals, the data loss
-    beside the penalty, and the generalization gap: at the end of every epoch,
-    or every few steps too, with the optimizer's iteration as step. Whatever
-    regularizers the weights have: kreg's, Keras's, plain callables or none.
-    It only reads; if the log cannot be written, it warns once and training
-    goes on.
+    It logs norms, sparsity, dead units, strength and penalty, their totals,
+    the data loss and the generalization gap. It does so at the end of every
+    epoch, and every few steps if you ask for it; the step of the log is the
+    optimizer's iteration. The weights may have any regularizers: kreg's,
+    Keras's, plain callables or none. The monitor only reads. If the log cannot
+    be written, it warns once and training goes on.
 
     In TensorBoard see the tab kreg, or Custom Scalars for all weights in one
     chart, or Time Series. The tags are `kreg/<figure>` for the whole model,
-    `kreg_<figure>/<weight>` for a weight and `kreg_layer_<figure>/<layer>`
-    for a layer's weights together; weights are named by their path without
-    the model's name. The data loss of a step is the mean since the last
-    reading, that of an epoch's end the epoch's; the gap is the validation data
-    loss minus the training data loss of the epoch.
+    `kreg_<figure>/<weight>` for a weight, and `kreg_layer_<figure>/<layer>`
+    for the weights of a layer together. A weight is named by its path without
+    the model's name. The data loss at a step is the mean since the last
+    reading; at the end of an epoch it is the mean over the epoch. The
+    generalization gap is the validation data loss minus the training data loss
+    of the epoch.
 
-    The last reading is of the weights that `fit` leaves, in whatever order
-    the callbacks are: it is taken when all others are done, such as
-    `EarlyStopping` with `restore_best_weights`.
+    The last reading is of the weights that `fit` leaves. It is taken after all
+    other callbacks have ended, whatever their order, because one such as
+    `EarlyStopping` with `restore_best_weights` may change weights at the end.
 
     Args:
         log_dir: path of a local directory, such as `"logs/run1"`. The events
             go to its folder `train`, where `keras.callbacks.TensorBoard`
             writes too, so both can have the same `log_dir`.
-        update_freq: `"epoch"`, the default, or an int N >= 1: every N batches
-            too. Each reading takes about as long as two or three reads of the
-            weights' memory, and one more for the update ratio.
+        update_freq: `"epoch"`, or an int N >= 1 to read every N batches, too.
+            Each reading takes about as long as two or three reads of the
+            weights' memory, and one more for the update ratio. Defaults to
+            `"epoch"`.
         histogram_freq: int >= 0, every how many epochs to write histograms of
             all weights. Defaults to `0`: never.
         image_freq: int >= 0, every how many epochs to write kernels as
             pictures, black where they are zero. Defaults to `0`: never.
         add_to_logs: bool, whether to add the figures of the whole model to the
-            logs of each epoch, by their names, such as `sparsity`, for other
-            callbacks after this one and for the history. Defaults to `False`.
-        hparams: dict of numbers, bools and strings by name, what tells this
+            logs of each epoch, by their names, such as `sparsity`. The history
+            and the callbacks after this one then see them. Defaults to
+            `False`.
+        hparams: dict of numbers, bools and strings by name, which tell this
             run from others on TensorBoard's HParams page. Defaults to `None`.
         threshold: float >= 0, the largest size of an entry that counts as near
             zero. Defaults to `1e-3`.
-        check: bool, whether to warn at the start of what `kreg.check` finds.
-            It is in the log's text in any case. Defaults to `True`.
+        check: bool, whether to warn of the findings of `kreg.check` at the
+            start. They are in the log's text in any case. Defaults to `True`.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -155,7 +158,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self.image_freq = frequency("image_freq", image_freq)
         self.add_to_logs = add_to_logs
         self.hparams = checked_hparams(hparams)
-        # Kept over calls of `fit`, so that its pass is compiled once.
+        # Kept between calls of `fit`, so that its pass is compiled once.
         self._reader = Reader(nonnegative_number("threshold", threshold))
         self.check = check
         self._run: MonitoredRun | None = None
@@ -176,11 +179,11 @@ class RegularizationMonitor(keras.callbacks.Callback):
             log, every, self.params or {}, self._reader, self.check
         )
         _monitors.add(self)
-        self._end_last()
+        self._delay_last_reading()
         self._run.begin(self.model)
 
     def _check_directory(self) -> None:
-        """Raise or warn where series of two monitors or runs would mix."""
+        """Raise or warn if curves of two monitors or two runs would mix."""
         for other in _monitors:
             if (
                 other is not self
@@ -203,15 +206,17 @@ class RegularizationMonitor(keras.callbacks.Callback):
                 stacklevel=2,
             )
 
-    def _end_last(self) -> None:
-        """Put the last reading off until all callbacks have ended.
+    def _delay_last_reading(self) -> None:
+        """Delay the last reading until all callbacks have ended.
 
         Keras calls its own `History` after all other callbacks, so the reading
-        is taken when that one ends.
+        is taken at the end of `History`. Where the model has none of this
+        `fit`, it is taken in `on_train_end`.
         """
         history: Any = getattr(self.model, "history", None)
-        self._is_last = getattr(history, "params", None) is not self.params
-        if self._is_last:
+        is_of_this_fit = getattr(history, "params", None) is self.params
+        self._ends_in_own_hook = not is_of_this_fit
+        if self._ends_in_own_hook:
             return
         end = history.on_train_end
 
@@ -231,8 +236,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        # Asking for `self.model` brings the state of a step on JAX home, so
-        # it is asked only when something is to be read.
+        # On JAX, access to `self.model` copies the state of the step into the
+        # model, so it is accessed only when weights are to be read.
         if self._run is not None:
             batches_at_once = self._model.steps_per_execution or 1
             if self._run.is_before_reading(batch, batches_at_once):
@@ -264,7 +269,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
             )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._run is not None and self._is_last:
+        if self._run is not None and self._ends_in_own_hook:
             self._end()
 
     def _end(self) -> None:

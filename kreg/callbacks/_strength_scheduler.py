@@ -1,4 +1,4 @@
-"""The callback that sets the multiplier of strengths every epoch."""
+"""`StrengthScheduler`: the callback that sets a multiplier every epoch."""
 
 import inspect
 from collections.abc import Callable
@@ -14,10 +14,11 @@ from kreg.binding.weights import Weights, chosen_penalties
 class StrengthScheduler(keras.callbacks.Callback):
     """Sets the multiplier of strengths at the start of every epoch.
 
-    What `keras.callbacks.LearningRateScheduler` is to the learning rate. The
-    train step is not traced again. The multiplier is part of each penalty's
-    config, so a saved and loaded model continues with it. Choose a schedule
-    of `kreg.schedules` instead where the strength should change every step.
+    It does for strengths what `keras.callbacks.LearningRateScheduler` does for
+    the learning rate. The train step is not traced again. The multiplier is
+    part of each penalty's config, so a saved and loaded model continues with
+    it. Where the strength should change every step, choose a schedule of
+    `kreg.schedules` instead.
 
     Formula: `strength = base(step) * function(epoch, multiplier)`.
 
@@ -26,15 +27,15 @@ class StrengthScheduler(keras.callbacks.Callback):
             second parameter, the multiplier so far (float), and returns the
             new multiplier (float >= 0).
         weights: the weights to steer: an iterable of variables and layers of
-            the model. Defaults to `None`: all with a kreg penalty. A penalty
-            that several weights share can only be steered for all of them.
+            the model. Defaults to `None`: all with a kreg penalty. Where
+            several weights share a penalty, name all of them or none.
         verbose: 0 or 1: whether to print each new multiplier. Defaults to 0.
 
     Raises:
         TypeError: if `function` is not callable, or returns no number.
-        ValueError: if `function` returns a negative or non-finite number, if
-            `weights` has no kreg penalty, or shares one with weights that are
-            not in it. Before training, but for what `function` returns.
+        ValueError: before training, if `weights` has no kreg penalty, or
+            shares one with weights that are not in it; during training, if
+            `function` returns a negative or non-finite number.
 
     Example:
 

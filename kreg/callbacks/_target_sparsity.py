@@ -1,4 +1,4 @@
-"""The callback that steers strengths to a sparsity."""
+"""`TargetSparsity`: the callback that steers strengths to a sparsity."""
 
 import os
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from kreg.binding import Binding, bind
 from kreg.binding.weights import Weights, chosen_penalties
 from kreg.callbacks._target.multiplier_backup import MultiplierBackup
 from kreg.callbacks._target.outcome import (
+    are_close_enough,
     bound_reason,
     end_reason,
-    have_arrived,
     may_end,
-    possible_reason,
+    unpenalized_reason,
     warn_missed,
     warn_out_of_reach,
 )
@@ -29,7 +29,7 @@ from kreg.callbacks._target.steered_weights import (
 )
 from kreg.callbacks._target.steering import Steering
 from kreg.callbacks._target.training_progress import TrainingProgress
-from kreg.callbacks._target.zero_counts import counter, counting
+from kreg.callbacks._target.zero_counts import current_counter, zero_counter
 from kreg.regularizers import Penalty
 
 
@@ -64,7 +64,7 @@ def interval(name: str, value: Any) -> tuple[float, float]:
 
 
 def check_model(model: keras.Model, binding: Binding) -> None:
-    """Raise if training `model` makes no exact zeros."""
+    """Raise if `model` is not built, or its training makes no exact zeros."""
     if not model.built:
         raise ValueError(
             "`model` must be built before `fit`, so that its weights are "
@@ -80,35 +80,37 @@ def check_model(model: keras.Model, binding: Binding) -> None:
         )
 
 
-# At most so many readings per training; early ones are a twentieth of the
-# batches so far apart.
-_READINGS, _SPACING = 200, 20
-_UNKNOWN_LENGTH = 2000
+# Zeros are counted at every 200th part of a training. The first counts are
+# closer together: the next comes after a twentieth of the batches so far.
+_MAX_COUNTS, _SPACING_DIVISOR = 200, 20
+# The number of batches that is assumed while that of an epoch is not known.
+_ASSUMED_BATCHES = 2000
 
 
 class TargetSparsity(keras.callbacks.Callback):
     """Steers strengths during `fit` so that it ends with a given sparsity.
 
-    Choose it where you know how many weights you can afford, and not which
-    strength gets you there: it finds the strength, from a base that may be
-    wrong by orders of magnitude. Zeros come from proximal steps alone, so the
-    model must be compiled with `kreg.ProximalOptimizer`.
+    Choose it where you know how many weights you can afford, but not which
+    strength gets you there. It finds the strength, even from a base that is
+    wrong by orders of magnitude. Only proximal steps make zeros, so the model
+    must be compiled with `kreg.ProximalOptimizer`.
 
-    For two thirds of the training the desired sparsity rises from what it
-    is to the target, fast at first; then it stays there. The strength follows,
-    and over the last tenth it moves by less than 5 %, but for what a scheduled
-    base moves between two readings. What is steered is the
-    multiplier of the penalties, so nothing is traced again, a saved and loaded
-    model continues with it, and a base that follows a schedule is made up for.
-    `fit` logs `steered_sparsity`, `target_sparsity` (what is desired at that
-    time) and `strength_multiplier`, where there is one for all.
+    The desired sparsity rises from its first value to the target during two
+    thirds of the training, fast at first, and then stays there. The strength
+    follows it. Over the last tenth of the training the strength moves by less
+    than 5 %, apart from what a scheduled base moves between two counts of
+    zeros. The callback moves the multiplier of the penalties. So nothing is
+    traced again, a saved and loaded model continues with the multiplier, and
+    the multiplier makes up for a base that follows a schedule. `fit` logs
+    `steered_sparsity`, `target_sparsity` (the one desired at that time) and,
+    where all penalties have the same, `strength_multiplier`.
 
-    Leave it at least some hundred updates. At a strength that rests, the noise
-    of training still moves the sparsity of a small network by half a point or
-    more from one moment to the next, which no strength can mend. So in the
-    last 2 % of the training, within the last epoch, it ends the training at a
-    step at which the sparsity is within 0.05 to 0.4 points of the target, the
-    less is left the more.
+    Give it at least some hundred updates. Even at a constant strength the
+    noise of training moves the sparsity of a small network by half a point or
+    more from step to step. So within the last 2 % of the training, and within
+    the last epoch, the callback ends the training at a step at which the
+    sparsity is close to the target: within 0.05 points at first, and up to 0.4
+    points at the end.
 
     Formula: `strength = base(step) * multiplier`; `log(multiplier)` moves with
     the gap between the log-odds `log(s / (1 - s))` of the desired sparsity and
@@ -118,22 +120,24 @@ class TargetSparsity(keras.callbacks.Callback):
         target: float in [0, 1), the fraction of exact zeros to end with.
         weights: what to steer: an iterable of variables and layers of the
             model. Defaults to `None`: all weights with a kreg penalty that
-            makes zeros. A penalty that several weights share can only be
-            steered for all of them.
+            makes zeros. Where several weights share a penalty, name all of
+            them or none.
         units: bool, whether the target is the fraction of dead units (output
-            channels whose incoming weights are all zero) in place of zeros.
-            Defaults to `False`.
+            channels whose incoming weights are all zero) instead of that of
+            zeros. Defaults to `False`.
         per_layer: bool, whether each penalty object is steered on its own, so
-            that what it acts on ends at the target. Defaults to `False`: all
-            strengths move by one factor, and the weights together end there.
+            that the weights of each end at the target. Defaults to `False`:
+            all strengths move by one factor, and all weights together end
+            there.
         bounds: two floats > 0, the lowest and the highest multiplier. Defaults
             to `(1e-9, 1e9)`.
         stop_at_target: bool, whether it may end the training up to 2 % early,
-            where the target is met. Defaults to `True`.
-        backup_path: a local file, written at the end of each epoch, that holds
-            the multipliers for `keras.callbacks.BackupAndRestore`, which
-            restores weights and no more; deleted when training ends, as its
-            backup is. Defaults to `None`: none, as `.keras` files need none.
+            when the target is met. Defaults to `True`.
+        backup_path: path of a local file for the multipliers, needed beside
+            `keras.callbacks.BackupAndRestore`, which restores only weights. It
+            is written at the end of each epoch, and deleted when training
+            ends, as the backup is. Defaults to `None`: no file. `.keras` files
+            hold the multipliers themselves.
         verbose: 0 or 1: whether to print the figures of each epoch. Defaults
             to 0.
 
@@ -144,8 +148,8 @@ class TargetSparsity(keras.callbacks.Callback):
             or no chosen weight has a penalty that makes zeros.
 
     Warns:
-        UserWarning: if the target is not reached, and during training as soon
-            as that is clear, with what was reached and why.
+        UserWarning: if the target is not reached, with the sparsity reached
+            and the reason; during training as soon as this is clear.
 
     Example:
 
@@ -221,40 +225,42 @@ class TargetSparsity(keras.callbacks.Callback):
                 f"Received: weights={self.weights!r} of the model "
                 f"`{model.name}`"
             )
-        self._counts = counter(
+        self._count_zeros = zero_counter(
             [weights.countables for weights in self._steered]
         )
-        self._count = counting(self._counts, self._variables)
+        self._count_current = current_counter(
+            self._count_zeros, self._variables
+        )
         self._progress = TrainingProgress(self.params)
         self._steerings: list[Steering] = []
-        self._batches = self._next_reading = 0
-        self._told: list[Steering] = []
+        self._batches = self._next_count = 0
+        self._warned: list[Steering] = []
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         self._progress.begin_epoch(epoch)
         if not self._steerings:
-            # Not before: another callback may restore weights when training
-            # begins.
-            self._begin()
+            # `on_train_begin` is too early: another callback may restore
+            # weights there.
+            self._start_steering()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         self._batches += self._progress.end_batch(batch)
-        if self._batches >= self._next_reading:
+        if self._batches >= self._next_count:
             self._steer()
         if self.stop_at_target and may_end(self._progress):
-            self._read()
-            if have_arrived(self._steerings, self._progress.now):
+            self._update_sparsity()
+            if are_close_enough(self._steerings, self._progress.now):
                 self.model.stop_training = True
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         self._progress.end_epoch()
-        self._read()
+        self._update_sparsity()
         figures = self._figures()
         if logs is not None:
             logs.update(figures)
@@ -267,7 +273,7 @@ class TargetSparsity(keras.callbacks.Callback):
             print(f"\nEpoch {epoch + 1}: {shown}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._read()
+        self._update_sparsity()
         planned = self._progress.batches or self._batches
         for steering in self._steerings:
             if not steering.has_reached:
@@ -278,56 +284,59 @@ class TargetSparsity(keras.callbacks.Callback):
         if self._backup:
             self._backup.remove()
 
-    def _begin(self) -> None:
+    def _start_steering(self) -> None:
         step = self._step()
         restored = self._backup.read(step) if self._backup else None
         penalties = self._penalties()
         if restored is not None and len(restored) == len(penalties):
             for penalty, multiplier in zip(penalties, restored, strict=True):
                 penalty.multiplier = multiplier
-        for weights, zeros in zip(self._steered, self._count(), strict=True):
+        for weights, zeros in zip(
+            self._steered, self._count_current(), strict=True
+        ):
             steering = Steering(
                 weights, self.bounds, self._variables, self.target
             )
             steering.begin(self._progress.now, step, int(zeros))
             self._steerings.append(steering)
-        self._check_possible()
+        self._warn_if_impossible()
 
-    def _check_possible(self) -> None:
-        """Warn if too many weights are left alone by their penalties."""
+    def _warn_if_impossible(self) -> None:
+        """Warn if penalties can make too few weights zero for the target."""
+        # False stands for 0.0 here, and the counter counts it as a zero.
         values = [ops.logical_not(would_be_zero(v)) for v in self._variables]
-        counts = ops.convert_to_numpy(self._counts(values))
+        counts = ops.convert_to_numpy(self._count_zeros(values))
         for steering, zeros in zip(self._steerings, counts, strict=True):
             possible = int(zeros) / steering.weights.total
             if possible < self.target:
-                self._told.append(steering)
-                warn_out_of_reach(steering, possible_reason(possible))
+                self._warned.append(steering)
+                warn_out_of_reach(steering, unpenalized_reason(possible))
 
     def _steer(self) -> None:
         step = self._step()
-        self._read()
-        planned = self._progress.batches or _UNKNOWN_LENGTH
+        self._update_sparsity()
+        planned = self._progress.batches or _ASSUMED_BATCHES
         for i, steering in enumerate(self._steerings):
             steering.steer(
                 self._progress.now,
                 step,
                 self.model.optimizer,
                 planned,
-                partial(self._zeros_among, i),
+                partial(self._zeros_with, i),
             )
-            if steering.is_bounded and steering not in self._told:
-                self._told.append(steering)
+            if steering.is_bounded and steering not in self._warned:
+                self._warned.append(steering)
                 warn_out_of_reach(steering, bound_reason(steering))
-        spacing = min(self._batches // _SPACING, planned // _READINGS)
-        self._next_reading = self._batches + max(1, spacing)
+        spacing = min(self._batches // _SPACING_DIVISOR, planned // _MAX_COUNTS)
+        self._next_count = self._batches + max(1, spacing)
 
-    def _zeros_among(self, place: int, values: Sequence[Tensor]) -> int:
-        """How many zeros `self._steered[place]` has with other values."""
-        return int(ops.convert_to_numpy(self._counts(values)[place]))
+    def _zeros_with(self, index: int, values: Sequence[Tensor]) -> int:
+        """How many zeros `self._steered[index]` would have with `values`."""
+        return int(ops.convert_to_numpy(self._count_zeros(values)[index]))
 
-    def _read(self) -> None:
-        # On JAX, asking for the model is what makes its weights current.
-        counts = self._count() if self.model is not None else ()
+    def _update_sparsity(self) -> None:
+        # On JAX, access to `self.model` makes its weights current.
+        counts = self._count_current() if self.model is not None else ()
         for steering, zeros in zip(self._steerings, counts, strict=True):
             steering.read(int(zeros))
 
@@ -338,12 +347,14 @@ class TargetSparsity(keras.callbacks.Callback):
         return [p for weights in self._steered for p in weights.penalties]
 
     def _figures(self) -> dict[str, float]:
-        """What `fit` logs."""
+        """The figures that `fit` logs, by name."""
         total = sum(s.weights.total for s in self._steerings)
         figures = {
-            name: sum(getattr(s, of) * s.weights.total for s in self._steerings)
+            name: sum(
+                getattr(s, attribute) * s.weights.total for s in self._steerings
+            )
             / total
-            for name, of in (
+            for name, attribute in (
                 ("steered_sparsity", "sparsity"),
                 ("target_sparsity", "desired"),
             )

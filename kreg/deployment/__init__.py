@@ -1,4 +1,4 @@
-"""Models as they are shipped, and what shipping them costs."""
+"""Shipping a model: `export`, and the report of what a smaller one saves."""
 
 from kreg.deployment._costs import Latency
 from kreg.deployment._deploy_report import deploy_report

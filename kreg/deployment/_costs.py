@@ -1,4 +1,4 @@
-"""What a model costs: bytes, time and multiply-adds."""
+"""The costs of a model: bytes, latency and multiply-adds."""
 
 import functools
 import gzip
@@ -27,14 +27,14 @@ from kreg.results.result import SavedResult
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes.
+    """The size of a model in several forms, in bytes.
 
     Args:
-        raw: of the weights as they are in memory.
-        compressed: of the same, one after the other, through gzip at level 6.
-        keras: of a `.keras` file without an optimizer, None if the model
-            cannot be saved so.
-        litert: of a `.tflite` file, None if there is none.
+        raw: the weights in memory.
+        compressed: the same bytes after gzip at level 6.
+        keras: a `.keras` file without an optimizer; None if the model cannot
+            be saved like this.
+        litert: a `.tflite` file; None if it cannot be written.
     """
 
     raw: int
@@ -46,12 +46,12 @@ class Sizes:
 def sizes(
     model: keras.Model, shipped: keras.Model | None, sample: Structure
 ) -> Sizes:
-    """Measure a model.
+    """Measure the size of a model in several forms.
 
     Args:
         model: the model.
-        shipped: the same, uncompiled and without kreg, which is written; None
-            if there is none.
+        shipped: the copy without kreg, not compiled, which is written to files;
+            None if there is none.
         sample: inputs of the model.
     """
     raw = b"".join(array.tobytes() for array in model.get_weights())
@@ -78,12 +78,12 @@ def _written_bytes(
 
 
 _WARM_UPS = 5
-_SILENT_SECONDS = 2.0
+_SECONDS_WITHOUT_BAR = 2.0
 
 
 @dataclass(frozen=True, repr=False)
 class Latency(SavedResult):
-    """What a model takes for one batch.
+    """The time that a model takes for one batch.
 
     Args:
         median: in seconds.
@@ -101,7 +101,7 @@ class Latency(SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Latency":
-        """The latency that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         return cls(**values)
 
 
@@ -110,10 +110,10 @@ def latencies(
 ) -> list[Latency]:
     """Time `predict_on_batch` of each model, in turns.
 
-    Each model first runs five times untimed. Then each is timed once in every
-    round, and the order is reversed from round to round, so that what else the
-    machine does falls on all alike. A bar shows the progress on a terminal if
-    it takes more than two seconds.
+    Each model first runs five times without being timed. Then each is timed
+    once in every round. The order of the models is reversed after each round,
+    so that other work of the machine slows them all alike. If it takes more
+    than two seconds, a bar shows the progress on a terminal.
     """
     for model in models:
         for _ in range(_WARM_UPS):
@@ -132,11 +132,11 @@ def latencies(
                 seconds[index].append(_seconds(models[index], batch))
             order.reverse()
             progress.update(task, completed=done + 1)
-            if time.perf_counter() - start > _SILENT_SECONDS:
+            if time.perf_counter() - start > _SECONDS_WITHOUT_BAR:
                 progress.start()
     finally:
         progress.stop()
-    return [_figures(taken) for taken in seconds]
+    return [_latency(times) for times in seconds]
 
 
 def _seconds(model: keras.Model, batch: Structure) -> float:
@@ -145,19 +145,19 @@ def _seconds(model: keras.Model, batch: Structure) -> float:
     return time.perf_counter() - start
 
 
-def _figures(seconds: list[float]) -> Latency:
+def _latency(seconds: list[float]) -> Latency:
     lower, median, upper = np.percentile(seconds, [25, 50, 75])
     return Latency(float(median), float(lower), float(upper))
 
 
 @dataclass
 class MultiplyAdds:
-    """Multiply-adds for one example.
+    """The multiply-adds of a model for one example.
 
     Args:
-        by_layer: the number of each layer that has any, by its path.
-        uncounted: the paths of layers that hold matrices and are not in the
-            table of layers, so that their number is not known.
+        by_layer: from the path of each layer to its number, if it is not 0.
+        uncounted: the paths of layers whose number is not known: they hold
+            matrices and are not in the table of layers.
     """
 
     by_layer: dict[str, int] = field(default_factory=dict)
@@ -165,47 +165,47 @@ class MultiplyAdds:
 
     @property
     def total(self) -> int:
-        """Of all layers together."""
+        """The multiply-adds of all layers together."""
         return sum(self.by_layer.values())
 
 
 def multiply_adds(model: keras.Model, sample: Structure) -> MultiplyAdds:
     """Count the multiply-adds of products with weights, for one example.
 
-    These are the products of Dense, EinsumDense, convolutions and recurrent
+    Counted are the products of Dense, EinsumDense, convolutions and recurrent
     layers, at every position and in every time step, and both products of
     attention layers that have weights. Biases, activations, normalization,
-    pooling and lookups count nothing, and zeros in a kernel count like any
-    other number. A layer that is called twice counts twice.
+    pooling and lookups are not counted. Zeros in a kernel count like any other
+    number, and a layer that is called twice counts twice.
 
-    The model is run on one example, and each call counted by the shapes of its
-    inputs and outputs.
+    The model is run on one example. Each call of a layer is counted from the
+    shapes of its inputs and outputs.
     """
     counts = MultiplyAdds()
     with ExitStack() as stack:
-        inside = _Inside()
+        recurrent = _RecurrentDepth()
         for layer in flatten_layers(model):
-            stack.enter_context(_watched(layer, counts, inside))
+            stack.enter_context(_calls_counted(layer, counts, recurrent))
         model(examples(sample, 1), training=False)
     return counts
 
 
 @dataclass
-class _Inside:
-    """How many recurrent layers are running, whose cells do not count."""
+class _RecurrentDepth:
+    """How many recurrent layers are running; their cells are not counted."""
 
     depth: int = 0
 
 
 @contextmanager
-def _watched(
-    layer: keras.layers.Layer, counts: MultiplyAdds, inside: _Inside
+def _calls_counted(
+    layer: keras.layers.Layer, counts: MultiplyAdds, recurrent: _RecurrentDepth
 ) -> Iterator[None]:
-    """Count the calls of `layer`: an attribute of it hides its `call`."""
+    """Count the calls of `layer`, by an attribute that replaces its `call`."""
     call = layer.call
-    watched = _counting(layer, call, counts, inside)
+    counting_call = _counting_call(layer, call, counts, recurrent)
     replaced = vars(layer).get("call")
-    vars(layer)["call"] = watched
+    vars(layer)["call"] = counting_call
     try:
         yield
     finally:
@@ -214,21 +214,21 @@ def _watched(
             vars(layer)["call"] = replaced
 
 
-def _counting(
+def _counting_call(
     layer: keras.layers.Layer,
     call: Callable[..., Any],
     counts: MultiplyAdds,
-    inside: _Inside,
+    recurrent: _RecurrentDepth,
 ) -> Callable[..., Any]:
     @functools.wraps(call)
     def counting(*args: Any, **kwargs: Any) -> Any:
-        whole = isinstance(layer, layers.RNN)
-        inside.depth += whole
+        is_recurrent = isinstance(layer, layers.RNN)
+        recurrent.depth += is_recurrent
         try:
             outputs = call(*args, **kwargs)
         finally:
-            inside.depth -= whole
-        if inside.depth:
+            recurrent.depth -= is_recurrent
+        if recurrent.depth:
             return outputs
         count = multiply_adds_of(layer)
         if count is None:
@@ -237,12 +237,12 @@ def _counting(
             return outputs
         bound = inspect.signature(call).bind(*args, **kwargs)
         output = keras.tree.flatten(outputs)[0]
-        products = count(
+        layer_multiply_adds = count(
             layer, list(bound.arguments.values()), tuple(output.shape)
         )
-        if products:
+        if layer_multiply_adds:
             before = counts.by_layer.get(layer.path, 0)
-            counts.by_layer[layer.path] = before + products
+            counts.by_layer[layer.path] = before + layer_multiply_adds
         return outputs
 
     return counting

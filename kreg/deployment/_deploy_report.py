@@ -1,4 +1,4 @@
-"""What a smaller model saves, and whether it still does the same."""
+"""`kreg.deployment.deploy_report`: measure a model, or compare two."""
 
 from typing import Any
 
@@ -11,11 +11,16 @@ from kreg.deployment._outputs import largest_difference, model_outputs
 from kreg.deployment._report import DeployReport, ModelFigures
 from kreg.deployment._sample import (
     Structure,
-    drawn_sample,
+    checked_sample,
     examples,
-    given_sample,
+    random_sample,
 )
-from kreg.deployment._scores import compiled_metrics, joined, judged, scores
+from kreg.deployment._scores import (
+    compiled_metrics,
+    concatenated,
+    predict_batches,
+    scores,
+)
 from kreg.surgery.stripped_copy import stripped_copy
 
 
@@ -30,21 +35,21 @@ def deploy_report(
 ) -> DeployReport:
     """Measure what a model costs, or two models side by side.
 
-    Parameters and those that are not zero, operations, bytes in several forms,
-    latency, the largest difference of the outputs and, with `data`, the
-    metrics that `before` is compiled with. Choose it to see what
-    `kreg.compact` has saved, on the machine that the model is to run on.
+    The report has the parameters, those that are not zero, operations, bytes in
+    several forms, latency, the largest difference of the outputs and, with
+    `data`, the metrics that `before` is compiled with. Choose it to see what
+    `kreg.compact` has saved, on the machine that will run the model.
 
     Operations are twice the multiply-adds of products with weights, for one
     example, at the sizes of the sample: Dense, EinsumDense, convolutions,
     recurrent layers in every time step, and attention. Biases, activations,
-    normalization and pooling count nothing, and zeros count in full, because a
-    dense kernel multiplies by them too.
+    normalization and pooling are not counted. Zeros count in full, because a
+    dense kernel multiplies by them, too.
 
-    Latency is what `predict_on_batch` takes, in the backend's compiled form,
-    with its own threads and the copies from and to NumPy: the models take
+    Latency is the time of `predict_on_batch`, in the backend's compiled form,
+    with its own threads and the copies from and to NumPy. The models take
     turns, after five runs that are not timed. The metrics are those of
-    `before`, fed with the predictions of each model in turn; their state is
+    `before`, updated with the predictions of each model in turn; their state is
     reset.
 
     Args:
@@ -56,17 +61,18 @@ def deploy_report(
             such: a `tf.data.Dataset`, a `keras.utils.PyDataset` or another
             finite iterable. Defaults to `None`: no metrics.
         sample: examples for latency, operations and, without data, the
-            difference. Defaults to `None`: the first batch of `data`, or else
-            random ones as `kreg.export` draws them.
-        batch_size: int >= 1, how many examples the latency is of. Defaults to
-            `1`.
+            difference of outputs. Defaults to `None`: the first batch of
+            `data`, or else random examples, as `kreg.export` draws them.
+        batch_size: int >= 1, the number of examples for the latency. Defaults
+            to `1`.
         runs: int >= 1, how often each model is timed. Defaults to `50`.
 
     Returns:
         A frozen `DeployReport`.
 
     Raises:
-        TypeError: if a model is not a `keras.Model`, or a number none.
+        TypeError: if a model is not a `keras.Model`, or `batch_size` or `runs`
+            not an integer.
         ValueError: if a model is not built, `before` is not compiled with
             metrics though there is `data`, the sample does not fit, or the
             models do not have the same outputs.
@@ -101,28 +107,33 @@ def deploy_report(
     metrics: list[dict[str, float]] = [{} for _ in models]
     if data is not None:
         compiled_metrics(before)
-        result = judged(models, data)
-        outputs = [joined(of_model) for of_model in result.predictions]
+        result = predict_batches(models, data)
+        outputs = [
+            concatenated(model_predictions)
+            for model_predictions in result.predictions
+        ]
         metrics = [
-            scores(before, result.targets, of_model)
-            for of_model in result.predictions
+            scores(before, result.targets, model_predictions)
+            for model_predictions in result.predictions
         ]
         sample = result.inputs if sample is None else sample
     if sample is None:
-        sample = drawn_sample(before, batch_size)
-    sample = given_sample(before, sample)
+        sample = random_sample(before, batch_size)
+    sample = checked_sample(before, sample)
     if data is None:
         outputs = [model_outputs(model, sample) for model in models]
-    shapes = [[array.shape for array in of_model] for of_model in outputs]
+    shapes = [[array.shape for array in arrays] for arrays in outputs]
     if shapes[0] != shapes[-1]:
         raise ValueError(
             "`after` must have the outputs of `before`. Received: outputs of "
             f"shapes {shapes[-1]} where `before` gives {shapes[0]}"
         )
-    taken = latencies(models, examples(sample, batch_size), runs)
+    model_latencies = latencies(models, examples(sample, batch_size), runs)
     figures = [
-        _figures(model, sample, latency, of_model)
-        for model, latency, of_model in zip(models, taken, metrics, strict=True)
+        _figures(model, sample, latency, model_metrics)
+        for model, latency, model_metrics in zip(
+            models, model_latencies, metrics, strict=True
+        )
     ]
     both = len(models) == 2
     return DeployReport(

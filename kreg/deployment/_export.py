@@ -1,4 +1,4 @@
-"""Shipping a model without kreg, checked."""
+"""`kreg.export`: write a model that runs without kreg, and check it."""
 
 import os
 import time
@@ -12,17 +12,17 @@ import keras
 from kreg._arguments import built_model, positive_integer, positive_number
 from kreg._keras_private import flatten_layers
 from kreg.deployment._outputs import (
+    artefact_outputs,
     largest_difference,
     model_outputs,
-    outputs_of,
 )
 from kreg.deployment._sample import (
     Structure,
-    drawn_sample,
+    checked_sample,
     examples,
     flat,
-    given_sample,
     input_tensors,
+    random_sample,
 )
 from kreg.deployment.formats import cause_of, require_format, write
 from kreg.files.atomic import refuse_path, staged
@@ -33,16 +33,16 @@ from kreg.surgery.stripped_copy import stripped_copy
 
 @dataclass(frozen=True, repr=False)
 class ExportRecord(SavedResult):
-    """What `kreg.export` wrote, and how far it is from the model.
+    """What `kreg.export` wrote, and how much its outputs differ.
 
     Args:
-        path: where the artefact is, a file or the folder of a SavedModel.
+        path: the artefact, a file or the folder of a SavedModel.
         format: its format, one that `kreg.export` takes.
         bytes: the size of the file, or of all files in the folder.
         largest_difference: the largest difference between an output of the
             artefact and the model's, as a fraction of the largest size of an
             entry in that output.
-        seconds: what stripping, conversion and the check took.
+        seconds: the time of stripping, conversion and check together.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class ExportRecord(SavedResult):
     seconds: float
 
     def headline(self) -> dict[str, Any]:
-        """Where it is, its size and how far it is from the model."""
+        """The place, the size and the largest difference of outputs."""
         return {
             "path": str(self.path),
             "format": self.format,
@@ -62,7 +62,7 @@ class ExportRecord(SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ExportRecord":
-        """The record that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         return cls(**{**values, "path": Path(values["path"])})
 
 
@@ -73,6 +73,7 @@ def bytes_at(path: Path) -> int:
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
 
 
+# The default tolerances for layers that compute in these types.
 _TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
 
 
@@ -88,12 +89,12 @@ def export(
     overwrite: bool = False,
     **options: Any,
 ) -> ExportRecord:
-    """Write a model to run without kreg, and check that it gives the same.
+    """Write a model that runs without kreg, and check its outputs.
 
-    A copy of the model loses what is kreg's, and its dead units too with
-    `compact=True`; Keras writes it, by `model.export` or `model.save`; then
-    the artefact is run in its own runtime and compared with the model. Only
-    after that does it appear at `path`. The model stays as it is.
+    A copy of the model is stripped of kreg's objects and, with `compact=True`,
+    of its dead units. Keras writes the copy, by `model.export` or
+    `model.save`. The artefact is then run in its own runtime and compared with
+    the model. It appears at `path` only after that. The model does not change.
 
     Choose the format by what will run it: `"tf_saved_model"` for TensorFlow
     and TensorFlow Serving; `"litert"` for phones and small devices; `"onnx"`
@@ -106,15 +107,16 @@ def export(
 
     Args:
         model: a built `keras.Model`, compiled or not.
-        path: where to write, a folder for a SavedModel; files end in
-            `.tflite`, `.onnx` or `.keras`.
+        path: the path of the artefact: a folder for a SavedModel, or a file
+            that ends in `.tflite`, `.onnx` or `.keras`.
         format: `"tf_saved_model"`, `"litert"`, `"onnx"` or `"keras"`. Defaults
             to `"tf_saved_model"`.
         compact: bool, whether dead units are removed, see `kreg.compact`.
             Defaults to `False`.
-        sample: examples to compare on, as the model is called on them. Defaults
-            to `None`: two at random, of a normal distribution; integers that
-            every Embedding knows, or 0 and 1. Needed by subclassed models.
+        sample: inputs of the model, on which outputs are compared. Subclassed
+            models need it. Defaults to `None`: two random examples. Floats are
+            normally distributed; integers are valid for every Embedding, or 0
+            and 1 without one.
         batch_size: int >= 1, the one batch size that the artefact takes, which
             LiteRT needs for recurrent layers. Defaults to `None`: any, but 1
             for LiteRT on torch.
@@ -124,14 +126,15 @@ def export(
             computes in float16 and bfloat16.
         overwrite: bool, whether what is at `path` is replaced. Defaults to
             `False`.
-        **options: what `model.export`, or `model.save` for `"keras"`, takes
-            beside, such as `opset_version` for ONNX.
+        **options: further arguments of `model.export`, or of `model.save` for
+            `"keras"`, such as `opset_version` for ONNX.
 
     Returns:
         A frozen `ExportRecord`.
 
     Raises:
-        TypeError: if `model` is not a `keras.Model`, or a number none.
+        TypeError: if `model` is not a `keras.Model`, or `batch_size` or
+            `tolerance` not a number.
         ValueError: if the model is not built or cannot be stripped, compacted
             or converted, with the cause; if there is no such format on this
             backend; if `sample` does not fit; if the artefact does not run or
@@ -166,31 +169,31 @@ def export(
     tolerance = positive_number("tolerance", tolerance)
     sample = _sample(model, sample, batch_size)
     if format == "litert" and keras.backend.backend() == "torch":
-        batch_size = batch_size or 1  # what Keras would fix it at
+        batch_size = batch_size or 1  # as Keras fixes it there
         sample = examples(sample, batch_size)
     expected = _expected(model, sample)
     shipped = stripped_copy(model)
     if compact:
         shipped = compacted(shipped)
-    shipped(sample, training=False)  # Keras exports what has been called
+    shipped(sample, training=False)  # Keras exports only called models
     with staged(path, overwrite) as written:
         write(shipped, written, format, sample, batch_size, options)
         names = _input_names(shipped)
         try:
-            found = outputs_of(written, format, sample, names)
+            actual = artefact_outputs(written, format, sample, names)
         except Exception as error:
             raise ValueError(
                 f"`model` was written as {format!r} but does not run: "
                 f"{cause_of(error)}"
             ) from error
-        difference = largest_difference(expected, found)
+        difference = largest_difference(expected, actual)
         if difference > tolerance:
             raise ValueError(
                 f"`model` was written as {format!r} but its outputs differ by "
                 f"{difference:.3g} of the largest, more than the tolerance "
                 f"{tolerance:.3g}; nothing is kept. If the model computes so "
                 "that this is rounding, pass a larger `tolerance`. Received: "
-                f"outputs of shapes {[a.shape for a in found]} where the "
+                f"outputs of shapes {[a.shape for a in actual]} where the "
                 f"model gives {[a.shape for a in expected]}"
             )
         size = bytes_at(written)
@@ -202,8 +205,8 @@ def _sample(
     model: keras.Model, sample: Structure | None, batch_size: int | None
 ) -> Structure:
     if sample is None:
-        return drawn_sample(model, batch_size or 2)
-    sample = given_sample(model, sample)
+        return random_sample(model, batch_size or 2)
+    sample = checked_sample(model, sample)
     count = len(flat(sample)[0])
     if batch_size is not None and count != batch_size:
         raise ValueError(

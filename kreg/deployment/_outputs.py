@@ -1,4 +1,4 @@
-"""What models and artefacts compute, and how far two of them are apart."""
+"""Outputs of models and artefacts, and the largest difference of two."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,41 +22,42 @@ def model_outputs(model: keras.Model, sample: Structure) -> Arrays:
 
 
 def largest_difference(
-    expected: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]
+    expected: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]]
 ) -> float:
-    """The largest difference of two entries, relative to the output's size.
+    """The largest difference of two outputs, relative to their size.
 
-    For each output, `max |found - expected| / max |expected|`, and without the
-    division where the output is all zero; the largest over all outputs. It is
-    infinite if shapes differ or only one of two entries is not finite.
+    For each output it is `max |actual - expected| / max |expected|`, without
+    the division if the expected output is all zero. The largest over all
+    outputs is returned. It is infinite if shapes differ, or if an entry is not
+    finite in only one of the two.
     """
-    if [e.shape for e in expected] != [f.shape for f in found]:
+    if [e.shape for e in expected] != [a.shape for a in actual]:
         return float("inf")
-    return max(map(_difference, expected, found), default=0.0)
+    return max(map(_difference, expected, actual), default=0.0)
 
 
-def _difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
-    one, other = expected.astype("float64"), found.astype("float64")
-    finite = np.isfinite(one)
-    if not np.array_equal(one[~finite], other[~finite], equal_nan=True):
+def _difference(expected: NDArray[Any], actual: NDArray[Any]) -> float:
+    a, b = expected.astype("float64"), actual.astype("float64")
+    finite = np.isfinite(a)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return float("inf")
-    one, other = one[finite], other[finite]
-    if not np.all(np.isfinite(other)):
+    a, b = a[finite], b[finite]
+    if not np.all(np.isfinite(b)):
         return float("inf")
-    largest = float(np.max(np.abs(other - one), initial=0.0))
-    return largest / (float(np.max(np.abs(one), initial=0.0)) or 1.0)
+    largest = float(np.max(np.abs(b - a), initial=0.0))
+    return largest / (float(np.max(np.abs(a), initial=0.0)) or 1.0)
 
 
-def outputs_of(
+def artefact_outputs(
     path: Path, kind: str, sample: Structure, names: list[str]
 ) -> Arrays:
-    """The outputs of an artefact, flat, in the order of Keras.
+    """The outputs of an artefact in its own runtime, in the order of Keras.
 
     Args:
-        path: where it is.
+        path: the artefact.
         kind: a name in `FORMATS`.
         sample: inputs, in the structure that the model takes.
-        names: the names of the model's inputs, flat; none if not known.
+        names: the names of the model's inputs, flat; empty if not known.
     """
     return _RUNNERS[kind](path, sample, names)
 
@@ -74,10 +75,13 @@ def _litert(path: Path, sample: Structure, names: list[str]) -> Arrays:
 
     run = Interpreter(model_path=str(path)).get_signature_runner()
     inputs = _by_name(
-        sorted(run.get_input_details(), key=_order), sample, names
+        sorted(run.get_input_details(), key=_natural_order), sample, names
     )
     outputs = run(**inputs)
-    return [np.asarray(outputs[name]) for name in sorted(outputs, key=_order)]
+    return [
+        np.asarray(outputs[name])
+        for name in sorted(outputs, key=_natural_order)
+    ]
 
 
 def _onnx(path: Path, sample: Structure, names: list[str]) -> Arrays:
@@ -104,26 +108,30 @@ _RUNNERS: Mapping[str, Callable[[Path, Structure, list[str]], Arrays]] = {
 
 
 def _by_name(
-    taken: Iterable[str], sample: Structure, names: list[str]
+    artefact_names: Iterable[str], sample: Structure, names: list[str]
 ) -> dict[str, NDArray[Any]]:
-    """Each input under the name by which the artefact takes it.
+    """The arrays of a sample by the names of the artefact's inputs.
 
-    TensorFlow puts `_` for what it does not allow in names. Where an artefact
-    has names of its own, they are in the order of the model's inputs.
+    TensorFlow replaces characters that it does not allow by `_`. If an artefact
+    has other names, they are in the order of the model's inputs.
     """
-    taken = list(taken)
+    artefact_names = list(artefact_names)
     arrays = flat(sample)
-    by_name = dict(zip(map(_plain, names), arrays, strict=bool(names)))
-    if set(by_name) == set(map(_plain, taken)):
-        return {name: by_name[_plain(name)] for name in taken}
-    return dict(zip(taken, arrays, strict=True))
+    by_name = dict(
+        zip(map(_tensorflow_name, names), arrays, strict=bool(names))
+    )
+    if set(by_name) == set(map(_tensorflow_name, artefact_names)):
+        return {
+            name: by_name[_tensorflow_name(name)] for name in artefact_names
+        }
+    return dict(zip(artefact_names, arrays, strict=True))
 
 
-def _plain(name: str) -> str:
+def _tensorflow_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]", "_", name)
 
 
-def _order(name: str) -> tuple[str, int]:
+def _natural_order(name: str) -> tuple[str, int]:
     """Sorts `output_2` before `output_10`."""
     match = re.fullmatch(r"(.*?)(?:_(\d+))?", name)
     stem, number = match.groups() if match else (name, None)

@@ -1,4 +1,4 @@
-"""What a deploy report tells, and the forms it is read in."""
+"""`DeployReport`: the figures of one or two models, and their table."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,22 +11,23 @@ from kreg.results.table import Column, Table
 
 @dataclass(frozen=True, repr=False)
 class ModelFigures(SavedResult):
-    """What one model costs.
+    """The costs of one model.
 
     Args:
         name: the model's name.
-        parameters: how many numbers its weights hold, trained or not.
+        parameters: the number of entries of its weights, trained or not.
         nonzeros: how many of them are not exactly 0.0.
         flops: operations for one example: twice the multiply-adds of products
             with weights.
-        uncounted: the paths of layers that are not in `flops`, though they
-            have matrices.
-        raw_bytes: of the weights as they are in memory.
-        gzip_bytes: of the same through gzip at level 6.
-        keras_bytes: of a `.keras` file without kreg and optimizer; None if
-            there is none.
-        litert_bytes: of a `.tflite` file; None if there is none.
-        latency: of one batch, a `Latency`.
+        uncounted: the paths of layers that have matrices, but are not counted
+            in `flops`.
+        raw_bytes: the size of the weights in memory.
+        gzip_bytes: the size of the same bytes after gzip at level 6.
+        keras_bytes: the size of a `.keras` file without kreg and optimizer;
+            None if it cannot be written.
+        litert_bytes: the size of a `.tflite` file; None if it cannot be
+            written.
+        latency: the `Latency` of one batch.
         metrics: from the name of each compiled metric to its value on the data;
             empty without data.
     """
@@ -54,7 +55,7 @@ class ModelFigures(SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelFigures":
-        """The figures that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         return cls(
             **{
                 **values,
@@ -68,7 +69,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms"
 
 
-# The rows of a report: a name, the figure of a model, and how it is shown.
+# The rows of a report: its name, the figure of a model, and its format.
 _FIGURES: Sequence[
     tuple[str, Callable[[ModelFigures], Any], Callable[[Any], str]]
 ] = (
@@ -106,7 +107,7 @@ class DeployReport(ResultWithRows, SavedResult):
         largest_difference: the largest difference of their outputs, as a
             fraction of the largest size of an entry of the first's; None for
             one model.
-        batch_size: how many examples the latency is of.
+        batch_size: the number of examples for the latency.
         runs: how often each model was timed.
     """
 
@@ -133,7 +134,7 @@ class DeployReport(ResultWithRows, SavedResult):
         }
 
     def table(self) -> Table:
-        """A row for each figure; of two models with their ratio."""
+        """A row for each figure, with the ratio if there are two models."""
         headings = ("before", "after", "after / before")
         several = self.after is not None
         columns = [
@@ -173,7 +174,7 @@ class DeployReport(ResultWithRows, SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DeployReport":
-        """The report that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         after = values["after"]
         return cls(
             **{
@@ -186,7 +187,7 @@ class DeployReport(ResultWithRows, SavedResult):
         )
 
     def _rows(self) -> Iterator[tuple[str, list[Any], Callable[[Any], str]]]:
-        """The name of each figure, its value for each model, and its form."""
+        """The name of each figure, its value for each model, and its format."""
         for name, value, show in _FIGURES:
             yield name, [value(model) for model in self.models], _or_dash(show)
         for name in self.before.metrics:
@@ -194,7 +195,7 @@ class DeployReport(ResultWithRows, SavedResult):
             yield name, values, _or_dash("{:.4g}".format)
 
     def _notes(self) -> list[str]:
-        """What the figures are of."""
+        """How the figures were measured."""
         notes = [
             f"Latency: predict_on_batch, median of {self.runs} runs in turns, "
             f"batch size {self.batch_size}, the backend's own threads.",

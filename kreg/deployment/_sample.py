@@ -1,4 +1,4 @@
-"""Inputs on which a model and what was made of it are compared."""
+"""Samples: inputs on which the outputs of two models are compared."""
 
 from typing import Any
 
@@ -15,21 +15,21 @@ _UNKNOWN_SIZE = 32
 
 
 def input_tensors(model: keras.Model) -> Structure | None:
-    """The symbolic inputs of a model, in the structure that it is called on.
+    """The symbolic inputs of a model, in the structure of its argument.
 
-    None if they are not known, as of a subclassed model.
+    None if they are not known, as for a subclassed model.
     """
     if isinstance(model, keras.Sequential):
         return model.inputs[0]
     return model.input if getattr(model, "inputs", None) else None
 
 
-def drawn_sample(model: keras.Model, batch: int) -> Structure:
+def random_sample(model: keras.Model, batch: int) -> Structure:
     """Random inputs for a model.
 
-    Floats are of a normal distribution. Integers are 0 or 1, and whole numbers
-    below the smallest `input_dim` if the model has Embedding layers, for all
-    its inputs. Sizes that the model leaves open are 32.
+    Floats are normally distributed, and integers are 0 or 1. If the model has
+    Embedding layers, all inputs are integers below the smallest `input_dim`.
+    Sizes that the model leaves open are 32.
 
     Args:
         model: a built model.
@@ -46,7 +46,7 @@ def drawn_sample(model: keras.Model, batch: int) -> Structure:
             "so pass a few examples, as you would call the model on. "
             f"Received: sample=None, model={model!r}"
         )
-    words = [
+    vocabulary_sizes = [
         layer.input_dim
         for layer in flatten_layers(model)
         if isinstance(layer, keras.layers.Embedding)
@@ -55,25 +55,23 @@ def drawn_sample(model: keras.Model, batch: int) -> Structure:
 
     def draw(tensor: keras.KerasTensor) -> NDArray[Any]:
         sizes = (_UNKNOWN_SIZE if n is None else n for n in tensor.shape[1:])
-        shape, dtype = (
-            (batch, *sizes),
-            keras.backend.standardize_dtype(tensor.dtype),
-        )
+        shape = (batch, *sizes)
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
         if dtype == "string":
             raise ValueError(
                 "`sample` is needed for a model that takes strings. "
                 f"Received: sample=None, with the input {tensor!r}"
             )
-        if words or "int" in dtype or dtype == "bool":
-            limit = min(words, default=2)
+        if vocabulary_sizes or "int" in dtype or dtype == "bool":
+            limit = min(vocabulary_sizes, default=2)
             return _as_array(generator.integers(0, limit, shape), dtype)
         return _as_array(generator.normal(size=shape), dtype)
 
     return keras.tree.map_structure(draw, tensors)
 
 
-def given_sample(model: keras.Model, sample: Structure) -> Structure:
-    """The user's examples, in the types of the model's inputs.
+def checked_sample(model: keras.Model, sample: Structure) -> Structure:
+    """The user's examples, checked, in the types of the model's inputs.
 
     Raises:
         ValueError: if their structure or shapes are not those of the model's
@@ -90,7 +88,7 @@ def given_sample(model: keras.Model, sample: Structure) -> Structure:
                 f"{keras.tree.map_structure(_described, tensors)}. Received: "
                 f"sample={keras.tree.map_structure(_described, sample)}"
             ) from error
-        sample = keras.tree.map_structure(_fitting, tensors, sample)
+        sample = keras.tree.map_structure(_as_input, tensors, sample)
     else:
         sample = keras.tree.map_structure(
             lambda array: _in_precision(array, model.input_dtype), sample
@@ -111,17 +109,17 @@ def flat(structure: Structure) -> list[NDArray[Any]]:
 
 
 def examples(sample: Structure, count: int) -> Structure:
-    """`count` examples of a sample, from its first on, repeated if need be."""
+    """The first `count` examples of a sample, repeated if it has fewer."""
     size = len(flat(sample)[0])
     rows = np.arange(count) % size
     return keras.tree.map_structure(lambda array: array[rows], sample)
 
 
-def _fitting(tensor: keras.KerasTensor, array: NDArray[Any]) -> NDArray[Any]:
-    known = tensor.shape[1:]
-    if array.ndim != len(known) + 1 or any(
+def _as_input(tensor: keras.KerasTensor, array: NDArray[Any]) -> NDArray[Any]:
+    example_shape = tensor.shape[1:]
+    if array.ndim != len(example_shape) + 1 or any(
         n not in (None, size)
-        for n, size in zip(known, array.shape[1:], strict=True)
+        for n, size in zip(example_shape, array.shape[1:], strict=True)
     ):
         raise ValueError(
             f"`sample` must have the shape {tensor.shape} for the input "

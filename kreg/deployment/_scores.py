@@ -1,4 +1,4 @@
-"""Predictions on data, and the metrics that they score."""
+"""Predictions of models on data, and the metrics of the predictions."""
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ _BATCH = 32
 
 
 def batches(data: Any) -> Iterator[tuple[Structure, Any, Any]]:
-    """Triples of inputs, targets and sample weights, the last often None.
+    """The batches of data: inputs, targets, and sample weights or None.
 
     Args:
         data: a tuple `(x, y)` or `(x, y, sample_weight)` of arrays, or of
@@ -24,15 +24,17 @@ def batches(data: Any) -> Iterator[tuple[Structure, Any, Any]]:
     """
     if isinstance(data, tuple):
         arrays = keras.tree.map_structure(_array, data)
-        found: Iterable[Any] = (
+        raw_batches: Iterable[Any] = (
             keras.tree.map_structure(functools.partial(_rows, start), arrays)
             for start in range(0, len(flat(arrays)[0]), _BATCH)
         )
     elif isinstance(data, keras.utils.PyDataset):
-        found = (data[index] for index in range(data.num_batches))
+        raw_batches = (data[index] for index in range(data.num_batches))
     else:
-        found = (keras.tree.map_structure(_array, batch) for batch in data)
-    yield from map(keras.utils.unpack_x_y_sample_weight, found)
+        raw_batches = (
+            keras.tree.map_structure(_array, batch) for batch in data
+        )
+    yield from map(keras.utils.unpack_x_y_sample_weight, raw_batches)
 
 
 def _array(value: Any) -> Any:
@@ -44,13 +46,13 @@ def _rows(start: int, value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One pass of models over data.
+class BatchPredictions:
+    """The predictions of models on the same batches.
 
     Args:
         inputs: the inputs of the first batch.
-        targets: pairs of targets and sample weights, one a batch.
-        predictions: for each model its predictions, one a batch.
+        targets: the targets and sample weights of each batch.
+        predictions: for each model, its predictions on each batch.
     """
 
     inputs: Structure
@@ -58,8 +60,10 @@ class Judged:
     predictions: list[list[Structure]]
 
 
-def judged(models: Sequence[keras.Model], data: Any) -> Judged:
-    """Let each model predict on data.
+def predict_batches(
+    models: Sequence[keras.Model], data: Any
+) -> BatchPredictions:
+    """Let each model predict on all batches of data.
 
     Raises:
         ValueError: if the data hold no batch, or no targets.
@@ -75,25 +79,25 @@ def judged(models: Sequence[keras.Model], data: Any) -> Judged:
             )
         inputs = x if inputs is None else inputs
         targets.append((y, weights))
-        for model, of_model in zip(models, predictions, strict=True):
-            of_model.append(model.predict_on_batch(x))
+        for model, model_predictions in zip(models, predictions, strict=True):
+            model_predictions.append(model.predict_on_batch(x))
     if not targets:
         raise ValueError(
             f"`data` must hold at least one batch. Received: data={data!r}"
         )
-    return Judged(inputs, targets, predictions)
+    return BatchPredictions(inputs, targets, predictions)
 
 
 def scores(
-    judge: keras.Model,
+    compiled_model: keras.Model,
     targets: Iterable[tuple[Structure, Any]],
     predictions: Iterable[Structure],
 ) -> dict[str, float]:
-    """The metrics that `judge` is compiled with, of any model's predictions.
+    """The values of a model's metrics for predictions of any model.
 
-    Their state is reset, as `judge.evaluate` does it.
+    The state of the metrics is reset, as by `compiled_model.evaluate`.
     """
-    metric = compiled_metrics(judge)
+    metric = compiled_metrics(compiled_model)
     metric.reset_state()
     for (y, weights), predicted in zip(targets, predictions, strict=True):
         metric.update_state(y, predicted, weights)
@@ -102,23 +106,23 @@ def scores(
     return result
 
 
-def compiled_metrics(judge: keras.Model) -> Any:
-    """All metrics of `compile` as one, which knows targets and outputs.
+def compiled_metrics(compiled_model: keras.Model) -> Any:
+    """The one Keras metric that holds all metrics given to `compile`.
 
     Raises:
         ValueError: if the model was compiled without metrics, or not at all.
     """
-    found = [m for m in judge.metrics if m.name == "compile_metrics"]
-    if not found:
+    metrics = [m for m in compiled_model.metrics if m.name == "compile_metrics"]
+    if not metrics:
         raise ValueError(
             "`before` must be compiled with the metrics to tell of `data`, as "
             "in `before.compile(..., metrics=['accuracy'])`. "
-            f"Received: before={judge!r}"
+            f"Received: before={compiled_model!r}"
         )
-    return found[0]
+    return metrics[0]
 
 
-def joined(predicted: Sequence[Structure]) -> Arrays:
-    """Each output over all batches."""
+def concatenated(predicted: Sequence[Structure]) -> Arrays:
+    """Each output, concatenated over all batches."""
     parts = zip(*map(flat, predicted), strict=True)
     return [np.concatenate(of_output) for of_output in parts]

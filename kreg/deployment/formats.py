@@ -1,4 +1,4 @@
-"""Formats of artefacts: what each needs, and writing a model in one."""
+"""The table of export formats, and writing a model in one of them."""
 
 import importlib.util
 import re
@@ -15,12 +15,12 @@ from kreg.deployment._sample import Structure, input_tensors
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of artefact.
+    """A format of artefacts.
 
     Args:
         suffix: how its path must end.
         writers: for each backend on which Keras can write it, the modules that
-            this takes beside Keras and the backend.
+            writing needs beside Keras and the backend.
         runner: the module of its runtime; None if Keras runs it.
     """
 
@@ -49,37 +49,39 @@ FORMATS = {
     ),
     "keras": Format(".keras", {"tensorflow": (), "jax": (), "torch": ()}),
 }
-# What kreg's extra `export` holds.
+# The modules that the extra `kreg[export]` installs.
 _EXTRA = {"ai_edge_litert", "onnxruntime", "tf2onnx"}
 
 
 def require_format(name: str, path: Path) -> None:
-    """Raise if this format cannot be written to `path` and run here.
+    """Raise if a format cannot be written to `path`, or cannot be run here.
 
     Raises:
-        ValueError: if there is no such format, it is not for this backend, or
-            the path ends otherwise.
-        ImportError: if a package is not installed; tells how to install it.
+        ValueError: if there is no such format, if Keras cannot write it on this
+            backend, or if the path has another suffix.
+        ImportError: if a package is not installed, with the command to do it.
     """
     if name not in FORMATS:
         raise ValueError(
             f"`format` must be one of {list(FORMATS)}. "
             f"Received: format={name!r}"
         )
-    known, backend = FORMATS[name], keras.backend.backend()
-    if backend not in known.writers:
+    chosen_format, backend = FORMATS[name], keras.backend.backend()
+    if backend not in chosen_format.writers:
         possible = [n for n, f in FORMATS.items() if backend in f.writers]
         raise ValueError(
             f"`format` must be one of {possible} on the {backend} backend, "
             f"where Keras writes no other. Received: format={name!r}"
         )
-    if known.suffix and path.suffix != known.suffix:
+    if chosen_format.suffix and path.suffix != chosen_format.suffix:
         raise ValueError(
-            f"`path` must end in {known.suffix!r} for format={name!r}. "
+            f"`path` must end in {chosen_format.suffix!r} for format={name!r}. "
             f"Received: path={str(path)!r}"
         )
-    needed = dict.fromkeys((*known.writers[backend], known.runner))
-    missing = [m for m in needed if m and not _installed(m)]
+    needed_modules = dict.fromkeys(
+        (*chosen_format.writers[backend], chosen_format.runner)
+    )
+    missing = [m for m in needed_modules if m and not _installed(m)]
     if missing:
         raise ImportError(
             f"format={name!r} needs {' and '.join(missing)} on the {backend} "
@@ -88,7 +90,7 @@ def require_format(name: str, path: Path) -> None:
 
 
 def can_write(name: str) -> bool:
-    """Whether this format can be written here, be it run here or not."""
+    """Whether a format can be written here; it may not run here."""
     modules = FORMATS[name].writers.get(keras.backend.backend())
     return modules is not None and all(map(_installed, modules))
 
@@ -105,7 +107,7 @@ def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-_PLACES = ("in user code:", "Exception encountered when calling")
+_PLACE_LINES = ("in user code:", "Exception encountered when calling")
 
 
 def write(
@@ -116,19 +118,19 @@ def write(
     batch_size: int | None,
     options: dict[str, Any],
 ) -> None:
-    """Write a model that holds nothing of kreg.
+    """Write a model that holds no object of kreg.
 
     Args:
         model: the model.
-        path: where to write; nothing is there.
+        path: where to write; must not exist.
         kind: a name in `FORMATS`.
         sample: inputs of the model, as arrays.
         batch_size: the one batch size that the artefact takes, or None for
             any.
-        options: what `model.export` takes beside.
+        options: further arguments of `model.export` or `model.save`.
 
     Raises:
-        ValueError: if Keras or its converter cannot; tells the cause in a line.
+        ValueError: if Keras or its converter fails, with the cause in a line.
     """
     try:
         if kind == "keras":
@@ -140,7 +142,8 @@ def write(
                 **options,
             }
         with warnings.catch_warnings():
-            # Of converters, of themselves; what they write is run anyway.
+            # Converters warn of their own code. What they write is checked
+            # by running it.
             warnings.filterwarnings("ignore", module=r"(keras\.src|torch|onnx)")
             model.export(path, format=kind, verbose=False, **options)
     except Exception as error:
@@ -150,33 +153,35 @@ def write(
 
 
 def cause_of(error: BaseException) -> str:
-    """What an error says, in one line, with what helps where that is known."""
+    """The message of an error in one line, with a remedy if one is known."""
     text = re.sub(r"\x1b\[\d+m", "", str(error))  # without colours
-    lacking = sorted(set(re.findall(r"\bFlex[A-Z]\w*", text)))
-    if lacking:
+    unsupported = sorted(set(re.findall(r"\bFlex[A-Z]\w*", text)))
+    if unsupported:
         return (
             "it has operations of TensorFlow that LiteRT lacks "
-            f"({', '.join(lacking)}). A recurrent layer needs a fixed batch, "
-            "as in `batch_size=1`, or `unroll=True`; a layer that computes in "
-            "half or double precision needs float32; for others choose "
-            "another format"
+            f"({', '.join(unsupported)}). A recurrent layer needs a fixed "
+            "batch, as in `batch_size=1`, or `unroll=True`; a layer that "
+            "computes in half or double precision needs float32; for others "
+            "choose another format"
         )
-    lacking = sorted(set(re.findall(r"No Op registered for (\w+)", text)))
-    if lacking:
+    unsupported = sorted(set(re.findall(r"No Op registered for (\w+)", text)))
+    if unsupported:
         return (
-            f"it has operations that ONNX lacks ({', '.join(lacking)}); "
+            f"it has operations that ONNX lacks ({', '.join(unsupported)}); "
             "replace their layer or activation, or choose another format"
         )
-    # Keras first shows a whole config, or the arguments of a layer.
+    # Keras puts a whole config, or the arguments of a layer, before the cause.
     text = text.rpartition("Exception encountered:")[2]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # Keras and TensorFlow put where it happened before what happened.
-    lines = [line for line in lines if not line.startswith(_PLACES)] or [""]
+    # Keras and TensorFlow name the place of the error before its cause.
+    lines = [line for line in lines if not line.startswith(_PLACE_LINES)] or [
+        ""
+    ]
     return f"{type(error).__name__}: {_shortened(lines[0])}"
 
 
 def _shortened(text: str) -> str:
-    """The start and the end of a text, which says what happened last."""
+    """The start and the end of a text, whose end names the cause."""
     return text if len(text) <= 300 else f"{text[:140]} [...] {text[-150:]}"
 
 

@@ -1,3 +1,3 @@
-"""What results have in common: how they are shown and saved."""
+"""How results are shown and saved: the classes that all results share."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Results on disk: JSON, and weights in an `.npz` beside it."""
+"""Saving results: values as JSON, weights in an `.npz` file beside it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ Weights: TypeAlias = tuple[NDArray[Any], ...]
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Write plain values as JSON; a file that is there is replaced."""
+    """Write plain values as JSON, replacing any earlier file."""
     text = json.dumps(record, indent=1)
     write_whole(Path(path), lambda file: file.write(text.encode()))
 
@@ -33,33 +33,34 @@ def save_result(
     """Write a result and the weights that belong to it.
 
     Args:
-        path: the JSON file; replaced if it is there.
+        path: the JSON file, replaced if it exists.
         record: plain values.
-        weights: lists of arrays for the `.npz` beside it; None removes that.
+        weights: lists of arrays for the `.npz` file beside it. None deletes
+            an earlier one.
     """
-    beside = Path(path).with_suffix(".npz")
+    weights_path = Path(path).with_suffix(".npz")
     if weights is not None:
         arrays: dict[str, Any] = {
             f"{i}/{k}": array
             for i, part in enumerate(weights)
             for k, array in enumerate(part)
         }
-        write_whole(beside, lambda file: np.savez(file, **arrays))
+        write_whole(weights_path, lambda file: np.savez(file, **arrays))
     write_record(path, record)
     if weights is None:
-        beside.unlink(missing_ok=True)
+        weights_path.unlink(missing_ok=True)
 
 
 def load_result(
     path: str | Path,
 ) -> tuple[dict[str, Any], tuple[Weights, ...] | None]:
-    """Read what `save_result` wrote: the values and the weights, if any."""
+    """Read what `save_result` wrote: the values, and the weights or None."""
     record = read_record(path)
-    beside = Path(path).with_suffix(".npz")
-    if not beside.exists():
+    weights_path = Path(path).with_suffix(".npz")
+    if not weights_path.exists():
         return record, None
     weights: dict[int, dict[int, NDArray[Any]]] = {}
-    with np.load(beside) as arrays:
+    with np.load(weights_path) as arrays:
         for name in arrays.files:
             i, k = map(int, name.split("/"))
             weights.setdefault(i, {})[k] = arrays[name]

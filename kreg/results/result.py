@@ -1,4 +1,4 @@
-"""What every result of kreg can do: be shown, saved and taken apart."""
+"""Base classes of results: short `repr`, table, plain dict, saving."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -11,23 +11,23 @@ import numpy as np
 from kreg.results.files import data_frame, read_record, write_record
 from kreg.results.table import Column, Table, terminal_width
 
-_LONGEST = 40  # characters of a text in a `repr`
+_MAX_TEXT = 40  # the most characters of a text in a `repr`
 
 
 class Result(ABC):
-    """A frozen dataclass, declared with `repr=False`, that a user may print.
+    """The base class of what kreg returns to a user, who may print it.
 
-    `repr` is one short line, `str` a table in plain text, which fits into the
-    terminal if there is one; a notebook shows the table in HTML, and a `rich`
-    console fits it into its width.
+    Subclasses are frozen dataclasses, declared with `repr=False`. `repr` is
+    one short line. `str` is a table in plain text, no wider than the terminal.
+    A notebook shows the table in HTML, a `rich` console in its own width.
     """
 
     @abstractmethod
     def headline(self) -> Mapping[str, Any]:
-        """The few figures that matter most, as `repr` shows them."""
+        """The few figures that matter most, by name; `repr` shows them."""
 
     def table(self) -> Table:
-        """The table that `str` shows. By default a row for each field."""
+        """The table that `str` shows; unless overridden, a row a field."""
         rows = [
             (name.replace("_", " "), text)
             for field, value in self.to_dict().items()
@@ -53,7 +53,7 @@ class Result(ABC):
         return f"{type(self).__name__}({figures})"
 
     def __str__(self) -> str:
-        # `print` asks for this text, so it must fit where it is shown.
+        # `print` calls this, so the text must fit into the terminal.
         return self.table().to_text(terminal_width())
 
     def __rich__(self) -> Table:
@@ -64,11 +64,11 @@ class Result(ABC):
 
 
 class ResultWithRows(Result):
-    """A result whose table has a row for each of several records."""
+    """A result with several records, each a row of its table."""
 
     @abstractmethod
     def records(self) -> Sequence[Mapping[str, Any]]:
-        """Plain values by the names of the columns, for each row."""
+        """A dict for each row, from column names to plain values."""
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with the rows of the table.
@@ -80,18 +80,18 @@ class ResultWithRows(Result):
 
 
 class SavedResult(Result):
-    """A result that a file can hold."""
+    """A result that can be saved to a JSON file and loaded."""
 
     @classmethod
     @abstractmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The result that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
 
     def save(self, path: str | Path) -> None:
         """Write the result as JSON.
 
         Args:
-            path: str or path of the file; replaced if it is there.
+            path: str or path of the file, replaced if it exists.
         """
         write_record(path, self.to_dict())
 
@@ -102,7 +102,7 @@ class SavedResult(Result):
 
 
 def plain(value: Any) -> Any:
-    """`value` in terms that JSON has."""
+    """`value` as what JSON can hold: dicts, lists, texts and numbers."""
     if isinstance(value, Result):
         return value.to_dict()
     if isinstance(value, Mapping):
@@ -130,7 +130,7 @@ def figure(value: Any) -> str:
 
 
 def _named_texts(name: str, value: Any) -> list[tuple[str, str]]:
-    """The rows that show a plain value."""
+    """The rows of the default table for a field: its name and its text."""
     if isinstance(value, dict):
         return [
             row
@@ -145,7 +145,7 @@ def _named_texts(name: str, value: Any) -> list[tuple[str, str]]:
 def _brief(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, str) and len(value) > _LONGEST:
-        half = _LONGEST // 2
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        half = _MAX_TEXT // 2
         value = f"{value[:half]}…{value[-half:]}"
     return repr(value)

@@ -1,4 +1,4 @@
-"""Paths of weights and layers where there is little room for them."""
+"""Shortening the paths of weights and layers for narrow columns."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -6,37 +6,38 @@ from itertools import accumulate
 from rich.cells import cell_len
 
 READABLE = 16
-"""The characters that a shortened name has where there is room for them."""
+"""The width below which a name is shortened only as a last resort."""
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Names or paths that fit into a width, such as `encoder/…/kernel`.
+    """Shorten names or paths to a width, as in `encoder/…/kernel`.
 
-    Those that are too wide lose whole parts between slashes, the same in all,
-    so that as many as possible stay different and keep their beginning. Only a
-    last part that is too wide by itself loses letters.
+    Paths that are too wide lose the parts between their first and last ones.
+    All keep the same numbers of parts, chosen so that as many names as
+    possible stay different and keep their first part. Letters are cut only
+    where the last part alone is too wide.
 
     Args:
         names: the names.
-        width: the most characters of each that are left.
+        width: the most characters of each shortened name.
     """
     if max(map(cell_len, names), default=0) <= width:
         return list(names)
     return max(
         (
             [_fitted(name, first, last, width) for name in names]
-            for first, last in _ways(names)
+            for first, last in _part_counts(names)
         ),
-        key=lambda way: (
-            len(set(way)),
-            -sum(name.startswith("…") for name in way),
-            sum(map(len, way)),
+        key=lambda candidate: (
+            len(set(candidate)),
+            -sum(name.startswith("…") for name in candidate),
+            sum(map(len, candidate)),
         ),
     )
 
 
 def shortened_lines(cells: Sequence[str], width: int) -> list[str]:
-    """The same for cells of several names, one a line."""
+    """Shorten the names in table cells, each of which has one a line."""
     lines = shortened([n for cell in cells for n in cell.split("\n")], width)
     counts = [cell.count("\n") + 1 for cell in cells]
     ends = accumulate(counts)
@@ -46,41 +47,46 @@ def shortened_lines(cells: Sequence[str], width: int) -> list[str]:
     ]
 
 
-def width_that_tells_apart(cells: Sequence[str]) -> int:
-    """The least width at which shortened names stay different."""
+def narrowest_distinct_width(cells: Sequence[str]) -> int:
+    """The smallest width at which all shortened names stay different."""
     names = [name for cell in cells for name in cell.split("\n")]
     widths = [max(map(cell_len, names), default=0)]
-    for first, last in _ways(names):
-        way = [_without_middle(name, first, last) for name in names]
-        if len(set(way)) == len(set(names)):
-            widths.append(max(READABLE, *map(cell_len, way)))
+    for first, last in _part_counts(names):
+        candidate = [_without_middle(name, first, last) for name in names]
+        if len(set(candidate)) == len(set(names)):
+            widths.append(max(READABLE, *map(cell_len, candidate)))
     return min(widths)
 
 
-def _ways(names: Sequence[str]) -> list[tuple[int, int]]:
-    """How many parts to keep at the start and at the end of paths."""
-    most = max(1, *(name.count("/") for name in names))
+def _part_counts(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs: how many parts of paths to keep at the start and at the end."""
+    slashes = max(1, *(name.count("/") for name in names))
     return [
         (first, last)
-        for first in range(most)
-        for last in range(1, most + 1 - first)
+        for first in range(slashes)
+        for last in range(1, slashes + 1 - first)
     ]
 
 
 def _fitted(name: str, first: int, last: int, width: int) -> str:
+    """One name within a width: parts go first, then letters of the last."""
     if cell_len(name) <= width:
         return name
-    own = name.rpartition("/")[2]
-    for text in (_without_middle(name, first, last), f"…/{own}", own):
+    last_part = name.rpartition("/")[2]
+    for text in (
+        _without_middle(name, first, last),
+        f"…/{last_part}",
+        last_part,
+    ):
         if cell_len(text) <= width:
             return text
     start = (width - 1) // 2
     end = max(width - 1 - start, 0)
-    return f"{own[:start]}…{own[len(own) - end :]}"
+    return f"{last_part[:start]}…{last_part[len(last_part) - end :]}"
 
 
 def _without_middle(name: str, first: int, last: int) -> str:
-    """The first and last parts of a path with `…` between."""
+    """A path with `…` in place of all but its first and last parts."""
     parts = name.split("/")
     if len(parts) <= first + last:
         return name

@@ -1,4 +1,4 @@
-"""One table, as text, as Markdown and as HTML."""
+"""A table that is written as text, as Markdown or as HTML."""
 
 import html
 import io
@@ -17,12 +17,13 @@ from rich.text import Text
 
 from kreg.results.short_names import (
     READABLE,
+    narrowest_distinct_width,
     shortened_lines,
-    width_that_tells_apart,
 )
 
-_SHORTEST = 8  # of a column of names or text, however narrow the table is
-_UNLIMITED = 100_000
+# The least width of a column of names or text, however narrow the table is.
+_NARROWEST = 8
+_UNLIMITED = 100_000  # a console width that no table reaches
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Column:
     """A column of a table.
 
     Args:
-        heading: its heading; a newline starts a second line.
-        kind: `"number"` is right-aligned; `"name"`, such as a path, is
-            shortened in the middle where the table is too wide; `"text"` is
-            wrapped between words there. Defaults to `"number"`.
-        rank: which columns are left out where the table is too wide: those of
-            the highest rank first, those of rank 0 never. Defaults to `0`.
-        total: what stands below the rows. Defaults to nothing.
+        heading: the text above it; a newline starts a second line.
+        kind: `"number"` is right-aligned. In a table that is too wide a
+            `"name"`, such as a path, is shortened in the middle, and a
+            `"text"` is wrapped between words. Defaults to `"number"`.
+        rank: a table that is too wide leaves out the columns of the highest
+            rank first, and those of rank 0 never. Defaults to `0`.
+        total: the text below its rows. Defaults to nothing.
     """
 
     heading: str
@@ -47,15 +48,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text below headings; without rows, its notes alone.
+    """Rows of text below headings. Without rows only its notes are shown.
 
     `console.print(table)` fits it into the width of a `rich` console.
 
     Args:
         columns: the columns.
-        rows: a cell for each column in every row.
-        title: a line above it.
-        notes: lines below it.
+        rows: for each row, a text for each column.
+        title: a line above the table.
+        notes: lines below the table.
         chosen: the index of the row to emphasize; None for none.
     """
 
@@ -69,8 +70,7 @@ class Table:
         """The table as plain text, without escape codes.
 
         Args:
-            width: the most characters in a line. Defaults to `None`: as many
-                as it takes.
+            width: the most characters in a line. Defaults to `None`: no limit.
         """
         console = Console(
             file=io.StringIO(),
@@ -154,16 +154,20 @@ class Table:
             yield Text(_printable(self.title), style="italic")
         notes = list(self.notes)
         if self.rows:
-            widths, gap = self._widths(options.max_width)
-            yield self._in_rich(widths, gap)
-            lost = [c for i, c in enumerate(self.columns) if i not in widths]
-            if lost:
-                names = ", ".join(c.heading.replace("\n", " ") for c in lost)
+            widths, gap = self._column_widths(options.max_width)
+            yield self._rich_table(widths, gap)
+            left_out = [
+                c for i, c in enumerate(self.columns) if i not in widths
+            ]
+            if left_out:
+                names = ", ".join(
+                    c.heading.replace("\n", " ") for c in left_out
+                )
                 notes.insert(0, f"Left out for want of width: {names}.")
         for note in notes:
             yield Text(_printable(note))
 
-    def _in_rich(self, widths: dict[int, int], gap: int) -> RichTable:
+    def _rich_table(self, widths: dict[int, int], gap: int) -> RichTable:
         table = RichTable(
             box=box.SIMPLE_HEAD,
             show_edge=False,
@@ -191,42 +195,49 @@ class Table:
             )
         return table
 
-    def _widths(self, width: int) -> tuple[dict[int, int], int]:
-        """The columns that fit with their widths, and the gap between them."""
+    def _column_widths(self, width: int) -> tuple[dict[int, int], int]:
+        """The widths of the columns that fit into `width`, and their gap.
+
+        A table that is too wide first gets a narrower gap. Then its names are
+        shortened and its texts wrapped. Then columns of high rank are dropped.
+        At last names and texts are cut further than is readable.
+        """
         cells = self._cells()
-        natural = [
-            max(map(_width, [column.heading, *texts]))
+        full_widths = [
+            max(map(_text_width, [column.heading, *texts]))
             for column, texts in zip(self.columns, cells, strict=True)
         ]
-        widths = dict(enumerate(natural))
+        widths = dict(enumerate(full_widths))
         for gap in (2, 1):
-            if _total(widths, gap) <= width:
+            if _total_width(widths, gap) <= width:
                 return widths, gap
         for i, column in enumerate(self.columns):
             if column.kind == "name":
-                least = width_that_tells_apart(cells[i])
-                widths[i] = max(least, _width(column.heading))
+                least = narrowest_distinct_width(cells[i])
+                widths[i] = max(least, _text_width(column.heading))
             elif column.kind == "text":
                 texts = [column.heading, *cells[i]]
                 words = [word for text in texts for word in text.split()]
                 widths[i] = max(map(cell_len, words), default=0)
         by_rank = sorted(widths, key=lambda i: (self.columns[i].rank, i))
-        while _total(widths, gap) > width and self.columns[by_rank[-1]].rank:
+        while (
+            _total_width(widths, gap) > width and self.columns[by_rank[-1]].rank
+        ):
             del widths[by_rank.pop()]
         for kind in ("name", "text"):
             kept = [i for i in widths if self.columns[i].kind == kind]
-            _grow({i: natural[i] for i in kept}, widths, width, gap)
+            _grow({i: full_widths[i] for i in kept}, widths, width, gap)
         for kind, least in (
             ("name", READABLE),
-            ("text", _SHORTEST),
-            ("name", _SHORTEST),
+            ("text", _NARROWEST),
+            ("name", _NARROWEST),
         ):
             kept = [i for i in widths if self.columns[i].kind == kind]
             _shrink(kept, least, widths, width, gap)
         return widths, gap
 
     def _cells(self) -> list[list[str]]:
-        """The texts of each column, its total at the end."""
+        """The texts of each column, with its total at the end."""
         rows = [*self.rows, [column.total for column in self.columns]]
         return [
             [_printable(row[i]) for row in rows]
@@ -237,33 +248,33 @@ class Table:
 def output_console() -> Console:
     """A console on standard output.
 
-    As wide as the terminal; where output is piped, as wide as it takes.
+    It is as wide as the terminal, or without a limit where output is piped.
     """
     return Console(width=terminal_width() or _UNLIMITED)
 
 
 def terminal_width() -> int | None:
-    """The columns of the terminal that is standard output; None without one."""
+    """The width of the terminal; None if standard output is no terminal."""
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size().columns
 
 
-# An underscore between letters or digits is no markup.
+# Markdown takes an underscore between letters or digits literally.
 _MARKUP = re.compile(r"[\\`*{}\[\]<>|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def escaped(text: str) -> str:
-    """`text` without what Markdown would take for markup."""
+    """`text` with a backslash before what Markdown would take for markup."""
     return _MARKUP.sub(r"\\\g<0>", _printable(text.replace("\n", "; ")))
 
 
 def _grow(
-    natural: dict[int, int], widths: dict[int, int], width: int, gap: int
+    full_widths: dict[int, int], widths: dict[int, int], width: int, gap: int
 ) -> None:
-    """Spread what is left of a width over some columns, the narrowest first."""
-    for _ in range(width - _total(widths, gap)):
-        growing = [i for i in natural if widths[i] < natural[i]]
+    """Widen columns up to their full widths, always the narrowest one."""
+    for _ in range(width - _total_width(widths, gap)):
+        growing = [i for i in full_widths if widths[i] < full_widths[i]]
         if growing:
             widths[min(growing, key=lambda i: widths[i])] += 1
 
@@ -275,18 +286,21 @@ def _shrink(
     width: int,
     gap: int,
 ) -> None:
-    """Take what is too much from some columns, the widest first."""
-    for _ in range(_total(widths, gap) - width):
+    """Narrow columns until the table fits, always the widest one.
+
+    No column becomes narrower than `least`.
+    """
+    for _ in range(_total_width(widths, gap) - width):
         shrinking = [i for i in columns if widths[i] > least]
         if shrinking:
             widths[max(shrinking, key=lambda i: widths[i])] -= 1
 
 
-def _total(widths: dict[int, int], gap: int) -> int:
+def _total_width(widths: dict[int, int], gap: int) -> int:
     return sum(widths.values()) + gap * (len(widths) - 1)
 
 
-def _width(text: str) -> int:
+def _text_width(text: str) -> int:
     return max(map(cell_len, text.split("\n")))
 
 
@@ -296,7 +310,7 @@ def _padded(cell: str, width: int, column: Column) -> str:
 
 
 def _printable(text: str) -> str:
-    """`text` without control characters, which a layer's name may have."""
+    """`text` without control characters, which a layer's name may hold."""
     return "".join(
         c if c.isprintable() or c == "\n" else "\ufffd" for c in text
     )

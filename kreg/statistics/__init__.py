@@ -1,4 +1,4 @@
-"""What one reading of a model's weights says."""
+"""Reading the weights of a model: figures, penalties, `summary` and `check`."""
 
 from kreg.statistics._linter.check import Finding, Findings, check
 from kreg.statistics._penalties import Penalties, penalties

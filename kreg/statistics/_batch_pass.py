@@ -1,4 +1,4 @@
-"""One pass over weights of one shape and kind, for all rows of the table."""
+"""One pass over weights of one shape and kind that measures all figures."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,13 +16,13 @@ from kreg.statistics.measures import (
 )
 
 BLOCK = 2048
-"""How many entries at a time stay in the processor's nearest memory."""
+"""The number of entries in a block, which fits into the fastest cache."""
 
 FLOATS = tuple(f.name for f in MEASURED if f.dtype is float)
-"""The columns of the first array that `measure` returns."""
+"""The columns of the array of floats that `measure` returns."""
 
 COUNTS = tuple(f.name for f in MEASURED if f.dtype is int)
-"""The columns of the second."""
+"""The columns of the array of integers that `measure` returns."""
 
 _OF_ENTRIES = {
     f.name: f.measure for f in MEASURED if isinstance(f.measure, EntryMeasure)
@@ -47,15 +47,15 @@ def measure(
     Args:
         kind: their kind.
         arrays: the weights, as `(number of weights, *shape)`; the weights
-            before, if the kind has them; the memories of their gradients, if
-            it has a gradient.
-        scales: for each weight, what the memory must be multiplied by.
+            before the last update, if the kind has them; the optimizer's
+            averages of their gradients, if the kind has a gradient.
+        scales: for each weight, a factor that makes its average a gradient.
         strengths: for each weight, the strengths of its penalty.
         blocked: see `entry_sums`.
 
     Returns:
-        A row for each weight with the columns `FLOATS`, one with the columns
-        `COUNTS`, and which units are dead, as booleans, or None.
+        Three arrays with a row for each weight: with the columns `FLOATS`, with
+        the columns `COUNTS`, and the mask of dead units (None without units).
     """
     weights, *others = arrays
     before = others[0] if kind.has_before else None
@@ -75,7 +75,7 @@ def measure(
             sums[name] = sums[name] * entry_measure.factor(batch)
     measured = dict(sums)
     for name, weight_measure in _OF_WEIGHTS.items():
-        measured[name] = weight_measure.of(batch)
+        measured[name] = weight_measure.of_batch(batch)
     return (
         ops.stack([measured[name] for name in FLOATS], axis=1),
         ops.stack([measured[name] for name in COUNTS], axis=1),
@@ -95,18 +95,18 @@ def entry_sums(
 
     Args:
         weights: float tensor `(number of weights, *shape)`.
-        before: tensor of the same shape, what they were before the last
-            update, or None.
-        memory: tensor of the same shape, what the optimizer remembers of their
+        before: tensor of the same shape, the weights before the last update,
+            or None.
+        memory: tensor of the same shape, the optimizer's averages of their
             gradients, or None.
         threshold: the largest size that counts as near zero.
-        blocked: whether to take the entries a block at a time, with a sum for
-            each place in the block. Inside a function that XLA compiles for a
-            CPU, it is the only loop that it writes with vector instructions,
-            and reads a weight once for all the sums; elsewhere it is slow.
+        blocked: whether to add up the entries a block at a time, with a sum
+            for each place in the block. It pays only in a function that XLA
+            compiles for a CPU, because XLA vectorizes this loop, and reads the
+            weight once for all sums. Elsewhere it is slow.
 
     Returns:
-        A vector, with a number for each weight, for each figure by name.
+        For each figure by name, a vector with a number for each weight.
     """
     number = int(weights.shape[0])
     arrays = [
@@ -117,8 +117,8 @@ def entry_sums(
     rounds = size // BLOCK if blocked else 0
     rest = _part(arrays, rounds * BLOCK, size - rounds * BLOCK)
     if size == 0:
-        nothing = _contributions(rest, threshold)
-        return {name: ops.sum(part, axis=1) for name, part in nothing.items()}
+        empty = _contributions(rest, threshold)
+        return {name: ops.sum(part, axis=1) for name, part in empty.items()}
     sums = None
     if size > rounds * BLOCK:
         sums = _reduced(_contributions(rest, threshold))
@@ -131,7 +131,7 @@ def entry_sums(
 def _part(
     arrays: Sequence[Tensor | None], start: Tensor, length: int
 ) -> list[Tensor | None]:
-    """The entries of each weight from `start` on."""
+    """The `length` entries of each weight from `start` on."""
     return [
         None
         if array is None
@@ -141,13 +141,16 @@ def _part(
 
 
 def _contributions(arrays: Sequence[Tensor | None], threshold: float) -> Sums:
-    """What every entry adds to each figure."""
+    """The contribution of every entry to each figure."""
     stored, before, memory = arrays
     entries = Entries(stored, before, memory, threshold)
-    added = {name: rule.of(entries) for name, rule in _OF_ENTRIES.items()}
-    unknown = ops.zeros_like(entries.w)
+    added = {
+        name: entry_measure.of_entries(entries)
+        for name, entry_measure in _OF_ENTRIES.items()
+    }
+    zeros = ops.zeros_like(entries.w)
     return {
-        name: unknown if contribution is None else contribution
+        name: zeros if contribution is None else contribution
         for name, contribution in added.items()
     }
 
@@ -155,7 +158,7 @@ def _contributions(arrays: Sequence[Tensor | None], threshold: float) -> Sums:
 def _over_blocks(
     arrays: Sequence[Tensor | None], rounds: int, threshold: float
 ) -> Sums:
-    """What `rounds` blocks add together, at each place in a block."""
+    """The contributions of all blocks together, at each place of a block."""
 
     def contributions(i: Tensor) -> Sums:
         return _contributions(_part(arrays, i * BLOCK, BLOCK), threshold)
@@ -171,13 +174,13 @@ def _over_blocks(
 
 def _joined(sums: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Sums:
     return {
-        name: rule.joined(sums[name], others[name])
-        for name, rule in _OF_ENTRIES.items()
+        name: entry_measure.joined(sums[name], others[name])
+        for name, entry_measure in _OF_ENTRIES.items()
     }
 
 
 def _reduced(contributions: Mapping[str, Tensor]) -> Sums:
     return {
-        name: rule.reduced(contributions[name])
-        for name, rule in _OF_ENTRIES.items()
+        name: entry_measure.reduced(contributions[name])
+        for name, entry_measure in _OF_ENTRIES.items()
     }

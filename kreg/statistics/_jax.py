@@ -1,4 +1,4 @@
-"""A reading's computation on JAX: one jitted function."""
+"""Compiling a reading on JAX: one jitted function."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ def compiled(
 
 
 def blocked(function: Callable[..., Any], w: Any) -> Callable[..., Any]:
-    """`function`, in blocks on a CPU."""
+    """`function`, which takes the entries in blocks on a CPU."""
     if jax.default_backend() != "cpu":
         return function
     return lambda *arguments: function(*arguments, blocked=True)

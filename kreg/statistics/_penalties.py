@@ -1,4 +1,4 @@
-"""The penalty of every weight of a model."""
+"""`kreg.penalties`: the penalty of every weight of a model."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class Penalties(ResultWithRows, dict[str, float]):
     """
 
     def headline(self) -> dict[str, Any]:
-        """How many weights have one, and what they add up to."""
+        """The number of penalized weights, and their total penalty."""
         return {"weights": len(self), "total": sum(self.values())}
 
     def table(self) -> Table:
@@ -56,11 +56,11 @@ class Penalties(ResultWithRows, dict[str, float]):
 def penalties(model: keras.Model) -> Penalties:
     """The penalty that each weight adds to the loss now.
 
-    Schedules are read at the iteration of `model.optimizer`, whether the model
-    is bound or not, or of the optimizer that `kreg.bind` was given; at 0 for a
-    model that has none. Regularizers that
-    are not kreg's count as well. Frozen weights have no penalty and are left
-    out; penalties on activities belong to a batch and are left out too.
+    Schedules are read at the iteration of the optimizer that `kreg.bind` was
+    given, or else of `model.optimizer`; at 0 for a model without an optimizer.
+    The model need not be bound. Regularizers that are not kreg's count, too.
+    Frozen weights are left out, because they have no penalty. Penalties on
+    activities are left out, because they depend on a batch.
 
     Args:
         model: a built `keras.Model`.
@@ -104,11 +104,11 @@ def penalties(model: keras.Model) -> Penalties:
 def weight_penalty(
     variable: keras.Variable, layout: Layout | None, step: Tensor
 ) -> Tensor:
-    """What the regularizer of `variable`, bound or not, adds to the loss.
+    """The penalty of one weight, whether its regularizer is bound or not.
 
     Args:
         variable: a weight with a regularizer.
-        layout: what its axes mean in its layer.
+        layout: the meaning of its axes in its layer, or None if not known.
         step: the iteration of the model's optimizer.
     """
     regularizer = own_regularizer(variable)

@@ -1,4 +1,4 @@
-"""A reading as a table for people."""
+"""`kreg.summary`: print a reading of a model as a table."""
 
 from dataclasses import replace
 
@@ -12,13 +12,13 @@ from kreg.statistics.reader import read
 def summary(model: keras.Model, *, console: Console | None = None) -> None:
     """Print strength, norms, zeros and dead units of every weight of a model.
 
-    For the same as records call `kreg.statistics.read`.
+    To get the same figures as an object, call `kreg.statistics.read`.
 
     Args:
         model: a built `keras.Model`, whatever regularizers it has.
         console: the `rich.console.Console` to print on. Defaults to `None`:
-            a new one on standard output, as wide as the terminal; where output
-            is piped, as wide as it takes.
+            a new one on standard output, as wide as the terminal, or without a
+            limit where output is piped.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.

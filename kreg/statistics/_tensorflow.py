@@ -1,4 +1,4 @@
-"""A reading's computation on TensorFlow: one graph, XLA for large weights."""
+"""Compiling a reading on TensorFlow: one graph, and XLA for large weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import tensorflow as tf
 from kreg._types import Tensor
 from kreg.statistics._batch_pass import BLOCK
 
-_WORTH_COMPILING = 16 * BLOCK
+_SMALLEST_BLOCKED = 16 * BLOCK
 
 
 def compiled(
@@ -31,14 +31,14 @@ def as_graph(function: Callable[[], None]) -> Callable[[], None]:
 
 
 def blocked(function: Callable[..., Any], w: Tensor) -> Callable[..., Any]:
-    """`function`, in blocks where that is faster for a weight like `w`.
+    """`function` for weights like `w`: in blocks where that is faster.
 
-    A graph makes a pass over the weight for each operation; XLA makes one for
-    all, if it takes the entries by blocks. On a CPU alone: other devices do it
-    well by themselves.
+    A graph makes a pass over the weight for each operation. XLA makes one pass
+    for all of them, if it takes the entries in blocks. That is faster for large
+    weights on a CPU; a GPU is fast without it.
     """
     size = w.shape.num_elements()
-    if tf.config.list_logical_devices("GPU") or size < _WORTH_COMPILING:
+    if tf.config.list_logical_devices("GPU") or size < _SMALLEST_BLOCKED:
         return function
     jitted = tf.function(
         lambda *arguments: function(*arguments, blocked=True),

@@ -1,4 +1,4 @@
-"""One pass over all the weights of a model, from its rows to numbers."""
+"""One compiled pass that measures all weights of a model."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,12 +22,12 @@ from kreg.statistics.rows import Row
 
 @dataclass(frozen=True)
 class StrengthInputs:
-    """What the strengths of all weights are computed from in the pass.
+    """The arrays from which the pass computes the strengths of all weights.
 
     Args:
         steps: for each weight, the iteration at which its schedule is read.
         multipliers: for each weight, the multiplier of its penalty.
-        constants: for each weight, its strengths that follow no schedule.
+        constants: for each weight, the strengths that follow no schedule.
     """
 
     steps: Tensor
@@ -38,8 +38,8 @@ class StrengthInputs:
 class StrengthTable:
     """The strengths of the kreg penalty of each weight.
 
-    Strengths that are numbers are read before the pass; those that follow a
-    schedule are computed in it, so that they cost no Python.
+    Strengths that are numbers are read before the pass. Schedules are computed
+    inside the compiled pass, where they cost no Python.
 
     Args:
         rows: the weights.
@@ -62,7 +62,7 @@ class StrengthTable:
         self._width = max([1, *map(len, self._names)])
 
     def inputs(self, step: int) -> StrengthInputs:
-        """What the pass must be given, as arrays of NumPy.
+        """The inputs of the pass, as NumPy arrays.
 
         Args:
             step: the iteration of the model's optimizer.
@@ -85,7 +85,7 @@ class StrengthTable:
         return StrengthInputs(steps, multipliers, constants)
 
     def of(self, batch: Sequence[int], inputs: StrengthInputs) -> Tensor:
-        """The strengths of some weights inside the pass, a row for each."""
+        """The strengths of some weights, a row each; used inside the pass."""
         if self._scheduled.isdisjoint(batch):
             return ops.take(inputs.constants, np.array(batch, "int32"), axis=0)
         return ops.stack([self._row(i, inputs) for i in batch])
@@ -93,7 +93,7 @@ class StrengthTable:
     def named(
         self, constants: NDArray[Any], computed: NDArray[Any]
     ) -> list[dict[str, float]]:
-        """The strengths of each weight by name, after the pass."""
+        """The strengths of each weight by name; used after the pass."""
         return [
             dict(
                 zip(
@@ -120,19 +120,19 @@ class StrengthTable:
 
 Kernel = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
 _STACKED = 32768
-"""The largest weights that are computed together with others of their kind."""
+"""The size up to which weights of one kind are measured in one stack."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What a pass has measured, with an item for each weight.
+    """The results of a pass; each list has an item for each weight.
 
     Args:
-        measured: what was measured of each, by the names of figures.
-        strengths: those of each kreg penalty by name.
-        gradients: what is known of each gradient; see `WeightKind`.
-        dead_units: for each layer with units, by its number, how many of them
-            have no weight but zeros in all of its kernels.
+        measured: the measured numbers, by the names of figures.
+        strengths: the strengths of the kreg penalty, by name.
+        gradients: whose gradient is known; see `WeightKind`.
+        dead_units: from the number of each layer with units to how many of
+            them are dead in all of its kernels.
     """
 
     measured: list[dict[str, Any]]
@@ -142,14 +142,14 @@ class Measurements:
 
 
 class WeightsPass:
-    """The measuring of some weights, to be run many times.
+    """Measures some weights, as often as it is called.
 
     Args:
         rows: the weights, one at least.
         optimizer: the optimizer that updates them, or None.
         threshold: the largest size that counts as near zero.
-        before: for each weight, a variable that holds what it was before its
-            last update. Defaults to none.
+        before: for each weight, a variable with its value before the last
+            update. Defaults to `()`: not known.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class WeightsPass:
         self._rows = rows
         self._memories = [gradient_memory(optimizer, r.variable) for r in rows]
         self._kinds = [
-            _kind(row, memory, threshold, has_before=bool(before))
+            _weight_kind(row, memory, threshold, has_before=bool(before))
             for row, memory in zip(rows, self._memories, strict=True)
         ]
         self._variables = [
@@ -188,8 +188,9 @@ class WeightsPass:
 
         Args:
             step: the iteration of the model's optimizer.
-            repeated: whether it will be done again, so that it pays to compile
-                the pass: seconds for a large model, many times faster then.
+            repeated: whether it will be called again, so that compiling pays.
+                Compiling takes seconds for a large model, and makes the pass
+                many times faster.
         """
         scales = _scales(self._memories)
         inputs = self._strengths.inputs(step)
@@ -214,20 +215,20 @@ class WeightsPass:
                 None if scale is None else kind.gradient
                 for kind, scale in zip(self._kinds, scales, strict=True)
             ],
-            self._by_layer(measured, dead),
+            self._dead_units_by_layer(measured, dead),
         )
 
-    def _function(self, wanted: bool) -> Callable[..., Any]:
-        """The pass, compiled if that is wanted or was done before."""
+    def _function(self, repeated: bool) -> Callable[..., Any]:
+        """The pass as a function, compiled if `repeated` or compiled before."""
         variables = [v for several in self._variables for v in several]
-        # JAX compiles every operation by itself where it does not all at once.
+        # Without this, JAX would compile every operation on its own.
         if keras.backend.backend() == "jax":
-            wanted = True
-        if self._compiled is None and not wanted:
+            repeated = True
+        if self._compiled is None and not repeated:
             compute = partial(self._compute, _uncompiled)
             return evaluated(compute, variables)
         if self._compiled is None:
-            compute = partial(self._compute, _kernels())
+            compute = partial(self._compute, _compiled_kernels())
             self._compiled = compiled(compute, variables)
         return self._compiled
 
@@ -240,9 +241,11 @@ class WeightsPass:
         constants: Tensor,
         scales: Tensor,
     ) -> tuple[Tensor, ...]:
-        """All weights, batch by batch: floats, counts, strengths, dead units.
+        """Measure all weights, batch by batch, inside the compiled pass.
 
-        Dead units are those of layers in which several kernels share them.
+        Returns:
+            Floats and counts as `measure` returns them, the strengths, and the
+            numbers of dead units where several kernels share their units.
         """
         inputs = StrengthInputs(steps, multipliers, constants)
         rest = iter(values)
@@ -272,25 +275,27 @@ class WeightsPass:
             ops.concatenate([ops.cast(f, dtype) for f in floats]),
             ops.concatenate(counts),
             ops.concatenate(strengths),
-            # No empty array, over which XLA stumbles.
+            # The leading 0 is there because XLA fails on an empty array.
             ops.stack(
                 [ops.zeros((), "int32")]
-                + [_number_dead_in_all(masks) for masks in dead.values()]
+                + [_count_dead_in_all(masks) for masks in dead.values()]
             ),
         )
 
-    def _by_layer(
+    def _dead_units_by_layer(
         self, measured: Sequence[dict[str, Any]], dead: NDArray[Any]
     ) -> dict[int, int]:
-        """How many units of each layer are dead."""
-        dead_of: dict[Any, int] = {
+        """The number of dead units of each layer."""
+        dead_by_kernel: dict[Any, int] = {
             _kernel_key(row): numbers["dead_units"]
             for row, numbers in zip(self._rows, measured, strict=True)
             if row.units is not None
         }
-        dead_of.update(zip(self._shared_units, dead[1:].tolist(), strict=True))
+        dead_by_kernel.update(
+            zip(self._shared_units, dead[1:].tolist(), strict=True)
+        )
         by_layer: dict[int, int] = {}
-        for (layer, _), number in dead_of.items():
+        for (layer, _), number in dead_by_kernel.items():
             by_layer[layer] = by_layer.get(layer, 0) + number
         return by_layer
 
@@ -299,8 +304,8 @@ def _uncompiled(kind: WeightKind, w: Tensor) -> Kernel:
     return partial(measure, kind)
 
 
-def _kernels() -> Callable[[WeightKind, Tensor], Kernel]:
-    """What measures weights of a kind, compiled once for all of them."""
+def _compiled_kernels() -> Callable[[WeightKind, Tensor], Kernel]:
+    """A function from a kind of weights to its compiled `measure`."""
     module = compiler()
     if module is None:
         return _uncompiled
@@ -315,7 +320,7 @@ def _kernels() -> Callable[[WeightKind, Tensor], Kernel]:
     return kernel_for
 
 
-def _kind(
+def _weight_kind(
     row: Row,
     memory: RememberedGradient | None,
     threshold: float,
@@ -338,7 +343,10 @@ def _kind(
 def _batches(
     rows: Sequence[Row], kinds: Sequence[WeightKind]
 ) -> list[list[int]]:
-    """Weights that are measured together: small ones of one kind."""
+    """The indices of the weights that are measured together.
+
+    These are small weights of one kind and shape; a large weight is alone.
+    """
     batches: dict[Any, list[int]] = {}
     for i, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
         alone = i if row.size > _STACKED else None
@@ -348,11 +356,11 @@ def _batches(
 
 
 def _kernel_key(row: Row) -> tuple[int, int] | None:
-    """Equal for kernels that may feed the same units."""
+    """A key that is equal for kernels which may feed the same units."""
     return None if row.units is None else (row.layer, row.units.count)
 
 
-def _number_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
+def _count_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
     dead = masks[0]
     for mask in masks[1:]:
         dead = ops.logical_and(dead, mask)
@@ -362,7 +370,10 @@ def _number_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
 def _scales(
     memories: Sequence[RememberedGradient | None],
 ) -> list[float | None]:
-    """What each memory must be multiplied by, asked once an optimizer."""
+    """The factor that makes each memory a gradient, or None.
+
+    It is computed once for each optimizer.
+    """
     optimizers = {id(m.optimizer): m for m in memories if m is not None}
     scales = {key: m.scale(m.optimizer) for key, m in optimizers.items()}
     return [None if m is None else scales[id(m.optimizer)] for m in memories]

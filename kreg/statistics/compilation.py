@@ -1,4 +1,4 @@
-"""Functions of variables, compiled where the backend compiles."""
+"""Compiling functions of variables, on the backends that can."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from keras import ops
 
 
 def compiler() -> ModuleType | None:
-    """The module that compiles on the backend in use; None on torch."""
+    """The kreg module that compiles on the present backend; None on torch."""
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         return None
@@ -20,9 +20,10 @@ def compiler() -> ModuleType | None:
 def compiled(
     function: Callable[..., Any], variables: Sequence[keras.Variable]
 ) -> Callable[..., Any]:
-    """`function(values of variables, *numbers)` as a function of the numbers.
+    """Compile `function(values of variables, *numbers)`.
 
-    The variables are read each time, as they are then.
+    Returns:
+        A function of the numbers, which reads the variables at each call.
     """
     module = compiler()
     return (module.compiled if module else evaluated)(function, variables)
@@ -31,7 +32,7 @@ def compiled(
 def evaluated(
     function: Callable[..., Any], variables: Sequence[keras.Variable]
 ) -> Callable[..., Any]:
-    """As `compiled`, but with every operation run by itself."""
+    """The same as `compiled`, but without compiling anything."""
 
     def run(*numbers: Any) -> Any:
         values = [variable.value for variable in variables]

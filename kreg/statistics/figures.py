@@ -1,8 +1,8 @@
-"""The table of figures: what a reading tells of a weight, a layer, a model.
+"""The table of figures that a reading has of a weight, a layer and a model.
 
-A row says how a figure is measured, how those of several weights come to one,
-what it is called and where it is logged. A new row is a new attribute of all
-readings, a column of `to_dict` and a curve in TensorBoard.
+A row says how a figure is measured, how the figures of several weights are
+combined, what the figure is called and where it is logged. A new row is a new
+attribute of all readings, a column of `to_dict` and a curve in TensorBoard.
 """
 
 import math
@@ -33,12 +33,12 @@ EVERYWHERE: frozenset[Place] = frozenset(("model", "layer", "weight"))
 
 
 def added(values: Sequence[Any]) -> Any:
-    """The sum; None counts as nothing."""
+    """The sum of the values that are not None."""
     return sum(value for value in values if value is not None)
 
 
 def added_if_all_known(values: Sequence[Any]) -> Any:
-    """The sum; None if one is None."""
+    """The sum; None if any value is None."""
     return None if None in values else sum(values)
 
 
@@ -48,7 +48,7 @@ def root_of_squares(values: Sequence[float]) -> float:
 
 
 def root_if_all_known(values: Sequence[float | None]) -> float | None:
-    """The same; None if there are no values or one is None."""
+    """`root_of_squares`; None if there are no values or any is None."""
     numbers = [value for value in values if value is not None]
     if not numbers or len(numbers) < len(values):
         return None
@@ -56,7 +56,7 @@ def root_if_all_known(values: Sequence[float | None]) -> float | None:
 
 
 def largest(values: Sequence[float]) -> float:
-    """The largest; NaN if one is NaN, 0 without any."""
+    """The largest value; NaN if any is NaN, 0 if there are none."""
     if any(math.isnan(value) for value in values):
         return math.nan
     return max(values, default=0.0)
@@ -64,16 +64,16 @@ def largest(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredWeight:
-    """What the figures of one weight are made of.
+    """What is known of one weight after the pass; its figures follow from it.
 
     Args:
         row: the weight.
-        measured: what the pass has measured, by the names of figures.
-        penalty: what its regularizer, of whatever kind, adds to the loss.
+        measured: the numbers from the pass, by the names of figures.
+        penalty: what its regularizer, of any kind, adds to the loss.
         loss: the data loss plus all penalties; None if it is not known.
         has_before: whether the weight before its last update was known.
-        gradient: what its gradient is known of: `"data"`, `"total"` or None;
-            see `WeightKind`.
+        gradient: whose gradient is known: `"data"`, `"total"` or None; see
+            `WeightKind`.
     """
 
     row: Row
@@ -88,27 +88,30 @@ class MeasuredWeight:
 class Figure(Generic[T]):
     """A row of the table, and the attribute of readings that it makes.
 
-    Either a `formula` of other figures, the same for a weight, a layer and a
-    model; or a number of each weight, of which several come to one.
+    There are two kinds. A figure with a `formula` follows from other figures,
+    in the same way for a weight, a layer and a model. Any other figure is a
+    number for each weight, and `together` combines several weights.
 
     Args:
-        title: what TensorBoard calls it.
-        meaning: one line.
+        title: its name in TensorBoard.
+        meaning: its documentation, one line.
         unit: `"norm"`, `"count"`, `"fraction"` or `"loss"`.
         formula: computes it from the other figures of a reading.
-        measure: what the pass over the memory measures of a weight.
-        of_weight: gives the figure of one weight. Defaults to what was
-            measured.
-        together: makes the figure of a layer or model from those of its
-            weights. Defaults to their sum.
-        of_trained: whether frozen weights are left out of that.
-        by_layer: whether a layer's is measured too and is not that of its
-            weights together; a model's is then that of its layers together.
-        dtype: `float` or `int`: what is measured.
+        measure: measures it in the pass over the weights.
+        of_weight: computes the figure of one weight. Defaults to `None`: the
+            figure is the measured number.
+        together: computes the figure of a layer or model from the figures of
+            its weights. Defaults to their sum.
+        trained_only: whether `together` leaves out frozen weights.
+        by_layer: whether a layer's figure is measured, too, and not computed
+            from those of its weights. A model's figure is then computed from
+            those of its layers.
+        dtype: `float` or `int`, the type of the measured number.
         logged: where a monitor logs it. Defaults to nowhere.
-        logged_for: a trait that a weight, or one weight of a layer, must have:
-            `"regularizer"` or `"units"`. Defaults to none.
-        has_chart: whether Custom Scalars shows all weights in one chart.
+        logged_for: `"regularizer"` or `"units"`: a monitor logs the figure only
+            for weights that have it, and for layers with such a weight.
+            Defaults to `None`: for all.
+        has_chart: whether Custom Scalars shows it for all weights in one chart.
     """
 
     title: str
@@ -118,7 +121,7 @@ class Figure(Generic[T]):
     measure: EntryMeasure | WeightMeasure | None = None
     of_weight: Callable[[MeasuredWeight], T] | None = None
     together: Callable[[Sequence[Any]], Any] = added
-    of_trained: bool = False
+    trained_only: bool = False
     by_layer: bool = False
     dtype: type[float] | type[int] = float
     logged: frozenset[Place] = frozenset()
@@ -152,7 +155,7 @@ class Figure(Generic[T]):
 
 
 def ratio(part: float, whole: float) -> float:
-    """`part / whole`; 0 for nothing of nothing."""
+    """`part / whole`; 0 if both are 0, infinite if only `whole` is."""
     if whole == 0.0:
         return 0.0 if part == 0.0 else math.inf
     return part / whole
@@ -332,7 +335,7 @@ class Figures(ABC):
             else None
         ),
         together=root_if_all_known,
-        of_trained=True,
+        trained_only=True,
         logged=frozenset(("weight",)),
     )
     optimality = Figure[float | None](
@@ -348,7 +351,7 @@ class Figures(ABC):
             else None
         ),
         together=root_if_all_known,
-        of_trained=True,
+        trained_only=True,
         logged=EVERYWHERE,
         has_chart=True,
     )
@@ -360,16 +363,16 @@ FIGURES: tuple[Figure[Any], ...] = tuple(
 """All rows, in the order of the table."""
 
 MEASURED = tuple(figure for figure in FIGURES if figure.measure is not None)
-"""Those that the pass over the memory measures."""
+"""The rows that the pass over the weights measures."""
 
 
 def logged_figures(place: Place) -> list[Figure[Any]]:
-    """The figures that a monitor logs of a model, a layer or a weight."""
+    """The figures that a monitor logs for a model, a layer or a weight."""
     return [figure for figure in FIGURES if place in figure.logged]
 
 
 def with_figures(cls: type[C]) -> type[C]:
-    """Add the table to the documentation of a class of readings."""
+    """A class decorator that adds the table to the class's docstring."""
     lines = [
         textwrap.fill(
             f"{figure.name}: {figure.meaning}",

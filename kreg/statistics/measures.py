@@ -1,4 +1,4 @@
-"""What a pass over the memory measures of weights: tensors, no host."""
+"""Measures of weights, as functions of tensors: sums, norms, dead groups."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,20 @@ from kreg.regularizers.norms import summable
 
 @dataclass(frozen=True, kw_only=True)
 class WeightKind:
-    """What must be equal for weights to be measured by the same function.
+    """The traits of a weight that decide how it is measured.
+
+    Weights of equal kind and shape are measured by the same function.
 
     Args:
-        penalty: the kreg `Penalty`, if that acts now; else None.
-        groups: which entries the penalty takes together.
+        penalty: the kreg `Penalty` that acts on the weight now, or None.
+        groups: the entries that the penalty treats together.
         units: the incoming weights of each output channel; None without any.
-        inputs: the outgoing weights of each input channel.
+        inputs: the outgoing weights of each input channel; None without any.
         threshold: the largest size that counts as near zero.
-        has_before: whether the weight before its last update is at hand.
-        gradient: what the optimizer remembers gradients of: `"data"`, the data
-            loss alone; `"total"`, the data loss and the penalties; None if it
-            remembers none.
+        has_before: whether there is a copy from before the last update.
+        gradient: whose gradients the optimizer averages: `"data"` for the data
+            loss alone, `"total"` for the data loss and the penalties, None if
+            it keeps no average.
     """
 
     penalty: Any
@@ -39,7 +41,7 @@ class WeightKind:
 
     @property
     def key(self) -> Any:
-        """Equal for equal kinds; penalties may differ in their strengths."""
+        """Equal for kinds that differ in nothing but strengths of penalties."""
         config: dict[str, Any] = {}
         if self.penalty is not None:
             config = self.penalty.get_config()
@@ -62,14 +64,14 @@ class Entries:
 
     Args:
         stored: the entries in the dtype of the weights.
-        before: what they were before the last update, or None.
-        memory: what the optimizer remembers of their gradients, or None.
+        before: the entries before the last update, or None.
+        memory: the optimizer's average of their gradients, or None.
         threshold: the largest size that counts as near zero.
 
     Attributes:
         w: the entries in single precision at least.
         size: `abs(w)`.
-        moved: `w` minus what it was before, or None.
+        moved: `w` minus the entries before the last update, or None.
     """
 
     def __init__(
@@ -94,11 +96,11 @@ class Batch:
     Args:
         kind: their kind.
         weights: tensor `(number of weights, *shape)`.
-        memory: tensor of the same shape, what the optimizer remembers of their
+        memory: tensor of the same shape, the optimizer's averages of their
             gradients, or None.
-        scales: for each weight, what its memory must be multiplied by.
+        scales: for each weight, a factor that makes its memory a gradient.
         strengths: for each weight, the strengths of its penalty.
-        sums: what `EntryMeasure`s have come to, a vector for each figure.
+        sums: the results of all `EntryMeasure`s, a vector for each figure.
     """
 
     kind: WeightKind
@@ -110,7 +112,7 @@ class Batch:
 
     @cached_property
     def dead(self) -> tuple[Tensor | None, Tensor | None]:
-        """Which units of each weight are dead, and which inputs: booleans."""
+        """Masks of the dead units and of the dead inputs of each weight."""
         groupings = [
             groups
             for groups in (self.kind.units, self.kind.inputs)
@@ -120,16 +122,17 @@ class Batch:
             return None, None
         number = int(self.weights.shape[0])
 
-        def looked_for() -> list[Tensor]:
+        def masks_of_groups() -> list[Tensor]:
             return [dead_groups(self.weights, groups) for groups in groupings]
 
-        def none() -> list[Tensor]:
+        def masks_of_false() -> list[Tensor]:
             return [ops.zeros((number, g.count), "bool") for g in groupings]
 
-        # Too few zeros for any group: spare the pass over the weight.
+        # With fewer zeros than the smallest group has entries no group is dead.
+        # Then the pass over the weight is spared.
         smallest = min(groups.size for groups in groupings)
-        are_enough = ops.any(self.sums["zeros"] >= smallest)
-        masks = list(ops.cond(are_enough, looked_for, none))
+        may_be_dead = ops.any(self.sums["zeros"] >= smallest)
+        masks = list(ops.cond(may_be_dead, masks_of_groups, masks_of_false))
         units = None if self.kind.units is None else masks.pop(0)
         inputs = None if self.kind.inputs is None else masks.pop(0)
         return units, inputs
@@ -142,48 +145,48 @@ class Batch:
 
 @dataclass(frozen=True)
 class EntryMeasure:
-    """A sum over the entries of a weight; all are taken in one pass.
+    """A sum over the entries of a weight; one pass computes all sums.
 
     Args:
-        of: what each entry contributes; None where that is not known, for
-            which the sum is 0.
-        is_maximum: whether the largest is taken in place of the sum.
-        factor: what the sum of each weight is multiplied by. Defaults to
-            nothing.
+        of_entries: returns the contribution of each entry. It returns None
+            where contributions are not known, and the sum is then 0.
+        is_maximum: whether to take the largest contribution, not the sum.
+        factor: returns a factor for the sum of each weight. Defaults to `None`:
+            no factor.
     """
 
-    of: Callable[[Entries], Tensor | None]
+    of_entries: Callable[[Entries], Tensor | None]
     is_maximum: bool = False
     factor: Callable[[Batch], Tensor] | None = None
 
     def reduced(self, contributions: Tensor) -> Tensor:
-        """Over the entries of each weight."""
+        """The sum, or the maximum, over the entries of each weight."""
         reduce = ops.max if self.is_maximum else ops.sum
         return reduce(contributions, axis=1)
 
     def joined(self, left: Tensor, right: Tensor) -> Tensor:
-        """Over two parts of the entries."""
+        """The sum, or the maximum, of the results for two parts of entries."""
         return ops.maximum(left, right) if self.is_maximum else left + right
 
 
 @dataclass(frozen=True)
 class WeightMeasure:
-    """What is measured of weights as a whole.
+    """A measure of whole weights that is no sum over entries.
 
     Args:
-        of: gives a number for each weight of a batch.
+        of_batch: returns a number for each weight of a batch.
     """
 
-    of: Callable[[Batch], Tensor]
+    of_batch: Callable[[Batch], Tensor]
 
 
 def squared_scales(batch: Batch) -> Tensor:
-    """What turns squares of the optimizer's memory into those of gradients."""
+    """Factors that make squares of the memory squares of gradients."""
     return ops.square(batch.scales)
 
 
 def penalty_values(batch: Batch) -> Tensor:
-    """The kreg penalty of each weight; 0 without any."""
+    """The value of the kreg penalty of each weight; 0 without a penalty."""
     if batch.kind.penalty is None:
         return ops.zeros_like(batch.sums["l2_norm"])
 
@@ -192,16 +195,16 @@ def penalty_values(batch: Batch) -> Tensor:
         penalty = batch.kind.penalty.value(w, named, batch.kind.groups)
         return ops.zeros((), w.dtype) + penalty
 
-    return _of_each(value, [summable(batch.weights), batch.strengths])
+    return _for_each_weight(value, [summable(batch.weights), batch.strengths])
 
 
 def squared_residuals(batch: Batch) -> Tensor:
     """`sum(((w - p) / t) ** 2)`, p the proximal step of `w - t * gradient`.
 
-    Zero where the weight is a minimum of the data loss plus the penalty.
-    The step t is 1, or shorter where the penalty is not convex. Where the
-    gradient holds the penalty too, or there is none, it is the gradient's
-    square.
+    It is zero where the weight is a minimum of the data loss plus the penalty.
+    The step t is 1, or shorter where the penalty is not convex. Without a kreg
+    penalty, and where the gradient includes that of the penalty, it is the
+    square of the gradient.
     """
     kind = batch.kind
     if kind.penalty is None or kind.gradient != "data":
@@ -219,7 +222,7 @@ def squared_residuals(batch: Batch) -> Tensor:
         )
         return ops.sum(ops.square((w - after) / step))
 
-    return _of_each(
+    return _for_each_weight(
         residual,
         [
             summable(batch.weights),
@@ -231,43 +234,43 @@ def squared_residuals(batch: Batch) -> Tensor:
 
 
 def dead_units(batch: Batch) -> Tensor:
-    """How many output channels have no incoming weight but zeros."""
-    return _number_of(batch.dead[0], batch)
+    """The number of output channels whose incoming weights are all zero."""
+    return _count_in_mask(batch.dead[0], batch)
 
 
 def dead_inputs(batch: Batch) -> Tensor:
-    """How many input channels have no outgoing weight but zeros."""
-    return _number_of(batch.dead[1], batch)
+    """The number of input channels whose outgoing weights are all zero."""
+    return _count_in_mask(batch.dead[1], batch)
 
 
-def _number_of(mask: Tensor | None, batch: Batch) -> Tensor:
+def _count_in_mask(mask: Tensor | None, batch: Batch) -> Tensor:
     if mask is None:
         return ops.zeros_like(batch.sums["zeros"])
     return ops.sum(ops.cast(mask, "int32"), axis=1)
 
 
-def _of_each(
+def _for_each_weight(
     function: Callable[..., Tensor], arrays: Sequence[Tensor]
 ) -> Tensor:
-    """`function` of each weight, as a vector."""
+    """Apply `function` to each weight of a batch; returns a vector."""
     if arrays[0].shape[0] == 1:
         return ops.expand_dims(function(*(array[0] for array in arrays)), 0)
     return ops.vectorized_map(lambda each: function(*each), tuple(arrays))
 
 
 def dead_groups(weights: Tensor, groups: Grouping) -> Tensor:
-    """Which groups of each weight hold nothing but zeros.
+    """Which groups of each weight hold only zeros.
 
     Args:
         weights: tensor `(number of weights, *shape)`.
-        groups: which entries of such a weight belong together.
+        groups: the groups of entries of a weight of this shape.
 
     Returns:
         Booleans `(number of weights, number of groups)`.
     """
     number = int(weights.shape[0])
-    several = Grouping(
+    batch_groups = Grouping(
         (number, *groups.view), tuple(axis + 1 for axis in groups.axes)
     )
-    alive = ops.cast(ops.not_equal(several.grouped(weights), 0), "int32")
-    return ops.reshape(ops.equal(several.total(alive), 0), (number, -1))
+    alive = ops.cast(ops.not_equal(batch_groups.grouped(weights), 0), "int32")
+    return ops.reshape(ops.equal(batch_groups.total(alive), 0), (number, -1))

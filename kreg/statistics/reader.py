@@ -1,4 +1,4 @@
-"""Reading the weights of a model, once or many times."""
+"""`kreg.statistics.read`, and the reader that keeps its compiled pass."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ from kreg.statistics.rows import Row, distinct_paths, keras_strengths, rows_of
 
 
 class WeightsBefore:
-    """Copies of weights before an update, to measure the update by.
+    """Copies of weights before an update, from which the update is measured.
 
     Args:
         weights: the weights.
 
     Attributes:
         copies: a variable for each weight.
-        is_fresh: whether they were taken before the last update. Whoever uses
-            the copies sets it to False.
+        is_fresh: whether the copies are from just before the last update. A
+            reading that uses the copies sets it to False.
     """
 
     def __init__(self, weights: Sequence[keras.Variable]) -> None:
@@ -44,11 +44,11 @@ class WeightsBefore:
         self._copy = _as_graph(self._copy_all)
         self.is_fresh = False
 
-    def are_of(self, weights: Sequence[keras.Variable]) -> bool:
+    def are_copies_of(self, weights: Sequence[keras.Variable]) -> bool:
         """Whether these are copies of exactly `weights`."""
         pairs = zip(self._weights, weights, strict=False)
         return len(weights) == len(self._weights) and all(
-            own is other for own, other in pairs
+            copied is weight for copied, weight in pairs
         )
 
     def take(self) -> None:
@@ -64,7 +64,8 @@ class WeightsBefore:
 def _detached(weight: keras.Variable) -> object:
     """A value of `weight` that a training step cannot overwrite."""
     value = ops.convert_to_tensor(weight)
-    # JAX assigns by reference, to an array that a training step may reuse.
+    # On JAX the variable holds a reference to an array whose memory a training
+    # step may reuse.
     return ops.copy(value) if keras.backend.backend() == "jax" else value
 
 
@@ -77,9 +78,10 @@ def _as_graph(function: Callable[[], None]) -> Callable[[], None]:
 
 
 class Reader:
-    """Reads the weights of a model, and keeps the compiled pass for the next.
+    """Reads the weights of a model, and keeps the compiled pass.
 
-    The pass is made anew when weights, regularizers or the optimizer change.
+    The pass is compiled anew when weights, regularizers or the optimizer
+    change.
 
     Args:
         threshold: the largest size that counts as near zero.
@@ -93,9 +95,9 @@ class Reader:
         self.has_read = False
 
     def weights_before(self, model: keras.Model) -> WeightsBefore:
-        """What readings of `model` compare its weights with from now on."""
+        """The copies with which readings compare the weights from now on."""
         weights = [row.variable for row in rows_of(model)]
-        if self._before is None or not self._before.are_of(weights):
+        if self._before is None or not self._before.are_copies_of(weights):
             self._before = WeightsBefore(weights)
         return self._before
 
@@ -115,7 +117,7 @@ class Reader:
         """
         rows = list(rows_of(model))
         before = self._before
-        if before and not before.are_of([row.variable for row in rows]):
+        if before and not before.are_copies_of([row.variable for row in rows]):
             before = None
         has_before = before is not None and before.is_fresh
         if before is not None:
@@ -186,11 +188,11 @@ def _reading(
         by_layer.setdefault(row.layer, []).append(weight)
     layers = tuple(
         LayerReading(
-            own[0].layer,
-            tuple(own),
+            layer_weights[0].layer,
+            tuple(layer_weights),
             {"dead_units": measurements.dead_units.get(layer, 0)},
         )
-        for layer, own in by_layer.items()
+        for layer, layer_weights in by_layer.items()
     )
     return Reading(step, data_loss, weights, layers)
 
@@ -206,8 +208,8 @@ def _weight(
         weight=name,
         shape=row.shape,
         trainable=bool(row.variable.trainable),
-        regularizer=_name(row.regularizer),
-        strengths=strengths or _named_in_config(row.regularizer),
+        regularizer=_regularizer_name(row.regularizer),
+        strengths=strengths or _config_strengths(row.regularizer),
         units=row.units.count if row.units else None,
         inputs=row.inputs.count if row.inputs else None,
         values={
@@ -219,7 +221,11 @@ def _weight(
 
 
 def _penalty(row: Row, measured: Mapping[str, float], step: int) -> float:
-    """From the pass where that can tell, else from the regularizer itself."""
+    """The penalty of a weight.
+
+    It follows from what the pass measured for kreg's penalties and Keras's
+    norms; other regularizers are called.
+    """
     if not row.is_penalized:
         return 0.0
     regularizer = row.regularizer
@@ -227,7 +233,7 @@ def _penalty(row: Row, measured: Mapping[str, float], step: int) -> float:
         return measured["penalty"]
     norms = keras_strengths(regularizer)
     if norms:
-        # Before its root is taken, the L2 norm is measured as a sum of squares.
+        # The pass measures `l2_norm` as a sum of squares, without the root.
         return (
             norms.get("l1", 0.0) * measured["l1_norm"]
             + norms.get("l2", 0.0) * measured["l2_norm"]
@@ -236,20 +242,20 @@ def _penalty(row: Row, measured: Mapping[str, float], step: int) -> float:
     return float(np.sum(ops.convert_to_numpy(value)))
 
 
-def _named_in_config(regularizer: Any) -> dict[str, float]:
+def _config_strengths(regularizer: Any) -> dict[str, float]:
     """The numbers in the config of a regularizer that is not kreg's."""
     if not isinstance(regularizer, keras.regularizers.Regularizer):
         return {}
     try:
         config = regularizer.get_config()
-    except Exception:  # of a class that is not ours
+    except Exception:  # `get_config` may be anybody's
         return {}
     return {
         name: value for name, value in config.items() if type(value) is float
     }
 
 
-def _name(regularizer: Any) -> str | None:
+def _regularizer_name(regularizer: Any) -> str | None:
     if regularizer is None:
         return None
     return getattr(regularizer, "__name__", type(regularizer).__name__)
@@ -268,23 +274,24 @@ def read(
 ) -> Reading:
     """Read norms, zeros, penalties and strengths of every weight of a model.
 
-    Whatever regularizers it has: kreg's, Keras's, plain callables or none.
-    Frozen weights are read too, with a penalty of 0; what is never trained,
-    such as the moving mean of a BatchNormalization, is not. Sums are taken in
-    at least single precision. From the second reading of a model on, one
-    compiled pass computes all figures.
+    The weights may have any regularizers: kreg's, Keras's, plain callables or
+    none. Frozen weights are read with a penalty of 0. Variables that are never
+    trained, such as the moving mean of a BatchNormalization, are not read. Sums
+    are taken in at least single precision. From the second reading of a model
+    on, one compiled pass computes all figures.
 
-    Where the optimizer keeps an average of gradients (SGD with momentum, Adam,
-    AdamW, Nadam, Adamax), the reading tells the norm of the gradient and the
-    optimality residual, which is 0 at a minimum of the data loss plus the
-    penalties: small beside the gradient's norm in early training, it says
-    "converged", otherwise "stopped early". Decoupled weight decay is not in it.
+    Some optimizers keep an average of gradients (SGD with momentum, Adam,
+    AdamW, Nadam, Adamax). With these, the reading has the norm of the gradient
+    and the optimality residual, which is 0 at a minimum of the data loss plus
+    the penalties. Training has converged if the residual is small beside the
+    gradient's norm in early training; otherwise it stopped early. The residual
+    leaves out decoupled weight decay.
 
     Args:
         model: a built `keras.Model`, compiled or not, bound or not. Strengths
             are those of `model.optimizer`'s iteration.
-        data_loss: float, the loss without penalties, from which shares of the
-            loss are computed. Defaults to `None`: shares are None too.
+        data_loss: float, the loss without penalties, for the `penalty_share`
+            of each weight. Defaults to `None`: `penalty_share` is None.
         threshold: float >= 0, the largest size of an entry that counts as near
             zero. Defaults to `1e-3`.
 
@@ -293,7 +300,8 @@ def read(
         `WeightReading` for each weight.
 
     Raises:
-        TypeError: if `model` is not a `keras.Model`, or a number none.
+        TypeError: if `model` is not a `keras.Model`, or `data_loss` or
+            `threshold` not a number.
         ValueError: if it is not built, or `threshold` is negative.
 
     Example:
@@ -311,7 +319,7 @@ def read(
 
     References:
         Beck, "First-Order Methods in Optimization", SIAM 2017, section 10.3,
-        for the optimality residual, there the gradient mapping.
+        for the optimality residual, which it calls the gradient mapping.
     """
     built_model(model)
     threshold = nonnegative_number("threshold", threshold)

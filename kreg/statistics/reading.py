@@ -1,4 +1,4 @@
-"""What one reading of a model's weights says, as a frozen table."""
+"""The classes of readings: of a weight, of a layer, of a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,19 +12,19 @@ from kreg.statistics.figures import FIGURES, Figure, Figures, with_figures
 @with_figures
 @dataclass(frozen=True, repr=False)
 class WeightReading(Figures, SavedResult):
-    """One weight at one moment.
+    """The figures of one weight at one moment.
 
-    A figure that does not apply, or cannot be told, is None.
+    A figure that does not apply to the weight, or is not known, is None.
 
     Args:
         path: the weight's path, such as `"dense/kernel"`.
         layer: the path of its layer.
         weight: its own name, the last part of its path.
         shape: its shape.
-        trainable: whether it is.
-        regularizer: the class of its regularizer; None without one.
-        strengths: the strengths of that now, by name; empty for a regularizer
-            that names none.
+        trainable: whether it can be trained.
+        regularizer: the class name of its regularizer; None without one.
+        strengths: the present strengths of its regularizer, by name; empty if
+            none are known.
         units: the number of output channels; None where there are none.
         inputs: the number of input channels; None where there are none.
         values: the figures without a formula, by name.
@@ -71,7 +71,7 @@ class WeightReading(Figures, SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WeightReading":
-        """The reading that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         named = {
             field.name: values[field.name]
             for field in fields(cls)
@@ -134,7 +134,7 @@ class Totals(Figures, ResultWithRows):
         """The figures of each weight."""
         return [weight.to_dict() for weight in self.weights]
 
-    # Of several weights these are counts in any case, 0 where none has any.
+    # For several weights these are never None: they are 0 without units.
     dead_units: int
     dead_inputs: int
 
@@ -144,7 +144,7 @@ class Totals(Figures, ResultWithRows):
             [
                 weight.value_of(figure)
                 for weight in self.weights
-                if weight.trainable or not figure.of_trained
+                if weight.trainable or not figure.trained_only
             ]
         )
 
@@ -152,14 +152,14 @@ class Totals(Figures, ResultWithRows):
 @with_figures
 @dataclass(frozen=True, repr=False)
 class LayerReading(Totals):
-    """The weights that one layer made, together.
+    """The figures of all weights that one layer made, together.
 
     Args:
         path: the path of the layer.
         weights: one reading for each of its weights.
         values: the figures that are measured of the layer as a whole, by name:
-            `dead_units`, of the output channels without an incoming weight
-            that is not 0 in any of its kernels.
+            `dead_units`, the number of output channels whose incoming weights
+            are zero in all of the layer's kernels.
     """
 
     path: str
@@ -185,13 +185,13 @@ class LayerReading(Totals):
 @with_figures
 @dataclass(frozen=True, repr=False)
 class Reading(Totals, SavedResult):
-    """All weights of a model at one moment.
+    """The figures of all weights of a model at one moment.
 
     Args:
         step: the optimizer iteration; 0 for a model that is not compiled.
-        data_loss: the loss without penalties, where it was given.
+        data_loss: the loss without penalties; None if it was not given.
         weights: one reading for each weight, in the order of the layers.
-        layers: one for each layer with weights, of its weights together.
+        layers: one reading for each layer with weights.
     """
 
     step: int
@@ -237,7 +237,7 @@ class Reading(Totals, SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Reading":
-        """The reading that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         weights = {
             weight["path"]: WeightReading.from_dict(weight)
             for weight in values["weights"]

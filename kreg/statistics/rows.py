@@ -18,13 +18,13 @@ from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
 def distinct_paths(variables: Iterable[keras.Variable]) -> list[str]:
-    """The path of each variable; `path#2`, `path#3` where it is not the first.
+    """The path of each variable, made distinct: the second is `path#2`, ...
 
     Args:
         variables: the variables, in order.
 
     Returns:
-        As many different strings.
+        A different string for each variable.
     """
     seen: dict[str, int] = {}
     names = []
@@ -39,7 +39,7 @@ _NORMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
 
 
 def keras_strengths(regularizer: Any) -> dict[str, float]:
-    """`l1` and `l2` of one of Keras's own norms; nothing for anything else."""
+    """`l1` and `l2` of Keras's own L1, L2 or L1L2; empty for anything else."""
     for norm in _NORMS:
         if isinstance(regularizer, norm) and (
             type(regularizer).__call__ is norm.__call__
@@ -59,10 +59,10 @@ class Row:
     Args:
         variable: the weight.
         shape: its shape.
-        layer: a number, the same for all weights of the layer that made it.
-        layout: what its axes mean there.
-        regularizer: the user's own object, bound or not; None without one.
-        suspended: whether its penalty counts as having strength 0.
+        layer: a number that identifies the layer that made the weight.
+        layout: the meaning of its axes in that layer.
+        regularizer: the object that the user set, bound or not, or None.
+        suspended: whether `kreg.freeze_support` has switched its penalty off.
     """
 
     variable: keras.Variable
@@ -79,20 +79,21 @@ class Row:
 
     @property
     def units(self) -> Grouping | None:
-        """The incoming weights of each output channel; None but for kernels.
+        """The incoming weights of each output channel of a kernel.
 
-        A bias belongs to units too, but is no incoming weight.
+        None for other weights: a bias belongs to units, but is no incoming
+        weight.
         """
         return self.layout.units if self.layout.inputs else None
 
     @property
     def inputs(self) -> Grouping | None:
-        """The outgoing weights of each input channel; None but for kernels."""
+        """The outgoing weights of each input channel of a kernel, or None."""
         return self.layout.inputs
 
     @property
     def strength_regularizer(self) -> StrengthRegularizer | None:
-        """The regularizer, if it is kreg's, with a proximal step or without."""
+        """The regularizer if it is kreg's, else None."""
         regularizer = self.regularizer
         return (
             regularizer
@@ -102,7 +103,7 @@ class Row:
 
     @property
     def penalty(self) -> Penalty | None:
-        """The regularizer, if it is a kreg penalty with a proximal step."""
+        """The regularizer if it is a kreg penalty, with a proximal step."""
         regularizer = self.regularizer
         return regularizer if isinstance(regularizer, Penalty) else None
 
@@ -117,7 +118,10 @@ class Row:
 
 
 def rows_of(model: keras.Model) -> Iterator[Row]:
-    """Every weight of `model` that can be trained, each once, by layer."""
+    """A row for every weight of `model` that can be trained, by layer.
+
+    A weight that several layers share has one row.
+    """
     seen: set[int] = set()
     for layer in flatten_layers(model):
         for variable in own_trainable_variables(layer):

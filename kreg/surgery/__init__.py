@@ -1,4 +1,4 @@
-"""Changing what a trained model is made of."""
+"""Changing built models: attach, strip, compact, and freezing supports."""
 
 from kreg.surgery._attach import attach
 from kreg.surgery._changes import Change, Changes

@@ -1,4 +1,4 @@
-"""Putting regularizers on a model that is already built."""
+"""`kreg.attach`: put regularizers on a model that is already built."""
 
 import dataclasses
 import warnings
@@ -27,49 +27,52 @@ from kreg.surgery.support import KeepSupport
 def attach(model: keras.Model, rules: Rules) -> Changes:
     """Put regularizers on the weights of a model that is already built.
 
-    For pretrained and loaded models, where setting `layer.kernel_regularizer`
-    does nothing, because a layer reads it only when it is built. In place: no
-    layer is wrapped or renamed. The regularizers act from the next `fit` on,
-    with no need to compile again, and are saved with the model.
+    It is for pretrained and loaded models. On these, setting
+    `layer.kernel_regularizer` does nothing, because a layer reads it only when
+    it is built. The model is changed in place: no layer is wrapped or renamed.
+    The regularizers act from the next `fit` on, without compiling again, and
+    are saved with the model.
 
     A regularizer alone goes on all kernels. For more choice, give pairs of a
     selector and a regularizer; where several select a weight, **the last one
     counts**, so put the exceptions last. A selector is one of:
 
-    - a layer, or a type of layers: the kernels in it, however deep (a model or
-      a wrapper stands for all that it holds);
-    - a pattern, as of `fnmatch.fnmatchcase`, whose `*` matches `/` too. It is
-      compared with the names and paths of layers, and stands for the kernels
-      of those that match. If none does, it is compared with the paths of
-      weights (`"*/bias"`) and stands for these weights themselves;
+    - a layer, or a type of layers: selects their kernels, however deep (a
+      model or a wrapper stands for all that it holds);
+    - a pattern, as for `fnmatch.fnmatchcase`, whose `*` matches `/` too. It is
+      compared with the names and paths of layers, and selects the kernels of
+      those that match. If no layer matches, it is compared with the paths of
+      weights (`"*/bias"`) and selects those that match;
     - a variable of the model;
-    - a function that takes a variable and tells whether to take it.
+    - a function that takes a variable and returns whether to select it.
 
-    A kernel is a weight whose name ends in `kernel`: those of dense layers,
-    convolutions and recurrent cells are, embeddings are not. Layers, types and
-    patterns of layers leave frozen kernels alone; variables, patterns of
-    weights and functions take whatever training could change, so this is how
-    to name biases, embeddings and normalization weights.
+    A kernel is a weight whose name ends in `kernel`. Dense layers,
+    convolutions and recurrent cells have kernels; embeddings have none.
+    Layers, types and patterns of layers never select frozen kernels.
+    Variables, patterns of weights and functions select any weight that
+    training could change, so use these for biases, embeddings and
+    normalization weights.
 
     The model is bound, as by `kreg.bind`. One object on several weights is one
-    penalty: they share its multiplier. Where the layer of a weight cannot save
-    a regularizer, as in most custom layers, it acts but a warning says that it
-    will not be saved. Attach to the model that you train: a model around it
-    that is already compiled goes on as before until it is compiled again.
+    penalty, and its multiplier holds for all of them. Some layers cannot save
+    a regularizer, such as most custom layers. There it acts, and a warning
+    says that it will not be saved. Attach to the model that you train: a
+    compiled model around it goes on as before until it is compiled again.
 
     Args:
         model: a built `keras.Model`, compiled or not.
         rules: a regularizer (kreg's, Keras's, its name, or a function), or an
             iterable or mapping of pairs `(selector, regularizer)`. Variables
-            cannot be keys of a mapping. With None for a regularizer, what the
-            selector names is left without one, whatever it had.
+            cannot be keys of a mapping. None for a regularizer takes off the
+            one that a selected weight has.
 
     Returns:
-        A `kreg.surgery.Changes`: every weight whose regularizer was replaced,
-        with what it had before. Print it for a table.
+        A `kreg.surgery.Changes` with every weight whose regularizer was
+        replaced, and the regularizer before. Print it for a table.
 
     Raises:
-        TypeError: if `model`, a selector or a regularizer is none.
+        TypeError: if `model` is not a `keras.Model`, or `rules` hold something
+            other than selectors and regularizers.
         ValueError: if the model is not built, a rule selects nothing, or a
             penalty does not fit a weight. Nothing is changed then.
 
@@ -99,7 +102,7 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     assignments = assignments_of(rules, model, owned_weights(model))
     with ExitStack() as undo:
         changes = [_assign(assignment, undo) for assignment in assignments]
-        saved = _saved(model, assignments, undo)
+        saved = _set_shared_attributes(model, assignments, undo)
         if not is_bound(model):
             undo.callback(unbind, model)
         bind(model)
@@ -111,15 +114,15 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
         ):
             variable.regularizer.suspended = True
     renew_models_of(variables)
-    lost = [
+    unsaved = [
         change.path
         for change in changes
         if change.path not in saved
         and (change.after is not None or change.before is not None)
     ]
-    if lost:
+    if unsaved:
         warnings.warn(
-            f"What is attached to {', '.join(lost)} acts, but will not be "
+            f"What is attached to {', '.join(unsaved)} acts, but will not be "
             "saved with the model, because nothing that is saved holds it. "
             "Attach it again to the loaded model.",
             stacklevel=2,
@@ -147,10 +150,10 @@ def _assign(assignment: Assignment, undo: ExitStack) -> Change:
     return Change(weight.path, weight.layer_path, attribute, before, after)
 
 
-def _saved(
+def _set_shared_attributes(
     model: keras.Model, assignments: Sequence[Assignment], undo: ExitStack
 ) -> set[str]:
-    """Set attributes that layers save for the weights of inner layers.
+    """Set the attributes in which a layer saves regularizers of inner layers.
 
     Returns:
         The paths of the weights whose regularizers are saved with the model.

@@ -1,4 +1,4 @@
-"""What surgery changed in a model, and undoing it."""
+"""`Changes`, the record of what surgery replaced; and undoing a change."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,23 +12,23 @@ from kreg.results.table import Column, Table
 
 
 def replace(owner: Any, attribute: str, value: Any, undo: ExitStack) -> None:
-    """Set an attribute, and have `undo` set it back."""
+    """Set an attribute; closing `undo` sets it back."""
     undo.callback(setattr, owner, attribute, getattr(owner, attribute))
     setattr(owner, attribute, value)
 
 
 @dataclass(frozen=True, repr=False)
 class Change(Result):
-    """One object of a model that was replaced.
+    """The replacement of one object of a model.
 
     Args:
-        path: where: the path of a weight; of a layer, for what is not on a
-            weight; the name of a model, for its optimizer.
-        layer: the path of the weight's layer; the same as `path` otherwise.
+        path: the path of the weight; the path of the layer, for an object that
+            is on no weight; the name of the model, for its optimizer.
+        layer: the path of the weight's layer; otherwise the same as `path`.
         attribute: the attribute of the layer or optimizer that was set, which
-            is what Keras saves; None where only the weight has changed.
-        before: what was there, itself; None for nothing.
-        after: what is there now.
+            Keras saves; None if only the weight has changed.
+        before: the object before, or None.
+        after: the object now, or None.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Change(Result):
     after: Any
 
     def headline(self) -> dict[str, Any]:
-        """Where, and what was and is there."""
+        """The place, and the objects before and after."""
         return {
             "path": self.path,
             "before": described(self.before),
@@ -60,7 +60,7 @@ class Change(Result):
 class Changes(ResultWithRows, Sequence[Change]):
     """All that a call of `kreg.attach` or `kreg.strip` changed.
 
-    A sequence of `Change`. `str` gives a table, `to_dict` plain values.
+    It is a sequence of `Change`. `str` returns a table, `to_dict` plain values.
 
     Args:
         changes: one for each object that was replaced, in the model's order.
@@ -75,7 +75,7 @@ class Changes(ResultWithRows, Sequence[Change]):
         return self.changes[index]
 
     def headline(self) -> dict[str, Any]:
-        """How many there are."""
+        """The number of changes."""
         return {"changes": len(self)}
 
     def table(self) -> Table:
@@ -113,18 +113,18 @@ def described(value: Any) -> str | None:
         return str(name)
     if isinstance(value, keras.optimizers.Optimizer):
         return type(value).__name__
-    own: Any = type(value).__repr__
-    if own is not object.__repr__:
+    class_repr: Any = type(value).__repr__
+    if class_repr is not object.__repr__:
         return repr(value)
     return _configured(value)
 
 
 def _configured(value: Any) -> str:
-    """`L2(l2=0.01)` for an object of Keras, which has no such `repr`."""
+    """A text such as `L2(l2=0.01)`, for a Keras object without a `repr`."""
     name = type(value).__name__
     try:
         config = value.get_config()
-    except Exception:  # of a class that is not ours
+    except Exception:  # `get_config` may be anybody's
         return name
     arguments = ", ".join(
         f"{key}={number:.6g}"

@@ -1,4 +1,4 @@
-"""Taking everything of kreg off a model."""
+"""`kreg.strip`: take everything of kreg off a model."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ from kreg.binding.hooks import strategy_scope
 from kreg.surgery._changes import Change, Changes, replace
 from kreg.surgery.owned_weights import attribute_for, owned_weights, path_of
 from kreg.surgery.stripped_copy import (
-    PLACES,
+    ATTRIBUTE_ENDINGS,
     compile_config_of,
     config_of,
     is_of_kreg,
@@ -34,11 +34,11 @@ from kreg.surgery.support import KeepSupport
 
 
 def strip_optimizer(model: keras.Model, undo: ExitStack) -> Iterator[Change]:
-    """Give `model` the optimizer inside kreg's, and a rate for a schedule.
+    """Replace kreg's optimizer by its inner one, and kreg's schedules by rates.
 
     Args:
         model: a model, compiled or not.
-        undo: gets what sets everything back.
+        undo: closing it sets everything back.
     """
     before = getattr(model, "optimizer", None)
     if before is None:
@@ -88,38 +88,39 @@ def _change(
 def strip(model: keras.Model) -> Changes:
     """Take everything of kreg off a model, so that Keras alone can load it.
 
-    The inverse of `kreg.attach`, `kreg.bind`, `kreg.freeze_support` and of
-    kreg's objects in constructors. In place, and for the models inside too:
+    It undoes `kreg.attach`, `kreg.bind` and `kreg.freeze_support`, and takes
+    off kreg's objects that were given to constructors. The model is changed in
+    place, and so are the models inside it:
 
-    - regularizers of kreg, on weights and on activities, are taken off;
-    - frozen supports are given free: zeros may move again, under the
-      constraints that the weights had;
-    - of a `kreg.ProximalOptimizer` the inner optimizer is left, with its
-      momenta and iterations; inside a `LossScaleOptimizer` too;
-    - a schedule of kreg as a learning rate becomes the rate of the current
-      step;
+    - kreg's regularizers are taken off weights and activities;
+    - frozen supports are released: zeros may move again, and the weights have
+      the constraints that they had before;
+    - a `kreg.ProximalOptimizer` is replaced by its inner optimizer, which keeps
+      its momenta and iterations, also inside a `LossScaleOptimizer`;
+    - a schedule of kreg as a learning rate is replaced by the rate of the
+      current step;
     - the model is no longer bound: `fit` logs no `penalty`.
 
-    The weights stay as they are, Keras's own regularizers and plain functions
-    too. What `kreg.attach` once replaced does not come back. Train on without
+    Weights, Keras's own regularizers and plain functions stay. Regularizers
+    that `kreg.attach` once replaced do not come back. Train on without
     compiling again, or save: the file loads where kreg is not installed.
 
-    What a class keeps for itself cannot be taken off: an attribute with
-    another name than `..._regularizer`, a list, a regularizer of your own with
-    one of kreg's inside; nor can a `kreg.ProximalOptimizer` that a
-    `MultiOptimizer` chooses. Where a config shows such an object it is an
-    error; in a subclassed model without a config it remains.
+    Some objects are out of reach: in an attribute with another name than
+    `..._regularizer`, in a list, inside a regularizer of your own, and a
+    `kreg.ProximalOptimizer` that a `MultiOptimizer` chooses. If a config shows
+    such an object, it is an error. In a subclassed model without a config the
+    object remains.
 
     Args:
         model: a `keras.Model`, compiled or not.
 
     Returns:
-        A `kreg.surgery.Changes` of what was taken off; nothing is no error.
-        Print it for a table.
+        A `kreg.surgery.Changes` with what was taken off, empty if there was
+        nothing. Print it for a table.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.
-        ValueError: if a layer holds an object of kreg out of reach; names the
+        ValueError: if an object of kreg is out of reach; the message names its
             layer. Nothing is changed then.
 
     Example:
@@ -183,17 +184,17 @@ def _strip_weights(model: keras.Model, undo: ExitStack) -> Iterator[Change]:
 def _strip_layers(
     layers: list[keras.layers.Layer], undo: ExitStack
 ) -> Iterator[Change]:
-    """Strip the attributes that belong to no weight that is there."""
+    """Strip attributes of layers without a weight, such as of activities."""
     for layer in layers:
         for attribute, value in list(vars(layer).items()):
-            if attribute.endswith(PLACES) and is_of_kreg(value):
+            if attribute.endswith(ATTRIBUTE_ENDINGS) and is_of_kreg(value):
                 replace(layer, attribute, None, undo)
                 path = path_of(layer)
                 yield Change(path, path, attribute, value, None)
 
 
 def _refuse_what_remains(layers: list[keras.layers.Layer]) -> None:
-    for layer in reversed(layers):  # those inside a layer come after it
+    for layer in reversed(layers):  # the innermost layers first
         configs = [config_of(layer)]
         if isinstance(layer, keras.Model):
             configs.append(compile_config_of(layer))

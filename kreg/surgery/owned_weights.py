@@ -1,4 +1,4 @@
-"""The weights of a model that can have a regularizer, and where it is saved."""
+"""Weights that can have a regularizer, and the attributes that save it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,12 +46,12 @@ class OwnedWeight:
 def owned_weights(model: keras.Model) -> list[OwnedWeight]:
     """The weights of `model` that training can change, in the model's order.
 
-    Frozen ones too, but not the statistics of normalizations.
+    Frozen weights are among them; the statistics of normalizations are not.
     """
     owners: dict[int, keras.layers.Layer] = {}
     for layer in flatten_layers(model):
         for variable in own_trainable_variables(layer):
-            # A layer may hold a weight of another, after which it is named.
+            # Layers may share a weight, whose path names the one that made it.
             is_maker = variable.path.rpartition("/")[0] == path_of(layer)
             if is_maker or id(variable) not in owners:
                 owners[id(variable)] = layer
@@ -64,11 +64,11 @@ def owned_weights(model: keras.Model) -> list[OwnedWeight]:
 
 
 def path_of(layer: keras.layers.Layer) -> str:
-    """The path of `layer`; its name where it has none."""
+    """The path of `layer`, or its name if it has no path."""
     return str(getattr(layer, "path", None) or layer.name)
 
 
-# Layers that make others, all with the one regularizer that they save.
+# These layers save one regularizer and give it to all layers that they make.
 _ATTENTION = {
     layers.MultiHeadAttention: "_{}_regularizer",
     layers.GroupQueryAttention: "{}_regularizer",
@@ -76,9 +76,9 @@ _ATTENTION = {
 
 
 def attribute_for(weight: OwnedWeight) -> str | None:
-    """The attribute that its layer saves as the weight's regularizer.
+    """The attribute in which its layer saves the weight's regularizer, or None.
 
-    In a layer that is not Keras's, `<name>_regularizer` if its config has it.
+    For a custom layer it is `<name>_regularizer`, if the config has this key.
     """
     layer, name = weight.layer, str(weight.variable.name)
     if is_built_by_keras(layer):
@@ -91,8 +91,8 @@ def attribute_for(weight: OwnedWeight) -> str | None:
 def saved_layers(model: keras.Model) -> set[int]:
     """The `id` of every layer that the config of `model` holds.
 
-    Other layers are made anew by the constructor or `build` of the layer that
-    holds them.
+    Any other layer is made by the constructor or `build` of its outer layer,
+    so its own attributes are not saved.
     """
     saved: set[int] = set()
     pending: list[keras.layers.Layer] = [model]
@@ -101,12 +101,12 @@ def saved_layers(model: keras.Model) -> set[int]:
         if id(layer) in saved:
             continue
         saved.add(id(layer))
-        held = own_layers(layer)
-        if held:
+        inner_layers = own_layers(layer)
+        if inner_layers:
             named = set(_layer_names(config_of(layer)))
             pending += [
                 inner
-                for inner in held
+                for inner in inner_layers
                 if inner.name in named or _saves_for(layer, inner)
             ]
     return saved
@@ -115,10 +115,10 @@ def saved_layers(model: keras.Model) -> set[int]:
 def shared_attributes(
     model: keras.Model,
 ) -> Iterator[tuple[keras.layers.Layer, str, list[keras.Variable]]]:
-    """Layers that save one regularizer for weights of several inner layers.
+    """Find the layers that save one regularizer for several inner layers.
 
     Yields:
-        The layer, its attribute, and the weights that get it on loading.
+        The layer, its attribute, and the weights that it regularizes.
     """
     for layer in flatten_layers(model):
         for kind, template in _ATTENTION.items():
@@ -129,10 +129,10 @@ def shared_attributes(
 
 
 def common_regularizer(weights: list[keras.Variable]) -> tuple[bool, Any]:
-    """Whether all weights have the same regularizer, and which."""
+    """Whether all weights have one regularizer, and this one or None."""
     regularizers = [own_regularizer(variable) for variable in weights]
-    same = all(r is regularizers[0] for r in regularizers)
-    return same, regularizers[0] if regularizers and same else None
+    is_common = all(r is regularizers[0] for r in regularizers)
+    return is_common, regularizers[0] if regularizers and is_common else None
 
 
 def _layer_names(config: Any) -> Iterator[str]:

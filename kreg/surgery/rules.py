@@ -1,4 +1,4 @@
-"""Rules that give regularizers to weights, and the weights that they name."""
+"""Rules of `kreg.attach`: which weights a selector selects."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,16 +24,16 @@ Selector: TypeAlias = (
 def selected(
     selector: Any, model: keras.Model, weights: Sequence[OwnedWeight]
 ) -> list[OwnedWeight]:
-    """The weights that `selector` names.
+    """The weights that `selector` selects.
 
     Args:
-        selector: a `Selector`, still to be checked.
+        selector: a `Selector`, which is checked here.
         model: the model.
-        weights: those of the model that can have a regularizer.
+        weights: the weights of the model that can have a regularizer.
 
     Raises:
         TypeError: if `selector` is no `Selector`.
-        ValueError: if it names nothing.
+        ValueError: if it selects nothing.
     """
     layers = flatten_layers(model)
     if isinstance(selector, keras.Variable):
@@ -138,9 +138,7 @@ class Assignment:
 def assignments_of(
     rules: Rules, model: keras.Model, weights: Sequence[OwnedWeight]
 ) -> list[Assignment]:
-    """The regularizer that the rules give to each weight they select.
-
-    In the order of the weights.
+    """The regularizer for each weight that the rules select, in their order.
 
     Raises:
         TypeError: if `rules` are no rules, or hold anything but a selector or

@@ -1,4 +1,4 @@
-"""Configs and copies of a model with nothing of kreg in them."""
+"""Copies of models and configs without any object of kreg."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,9 @@ from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
 def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
-    """The config of `layer`; empty where it has none.
+    """The config of `layer`; empty if it has none.
 
-    Without the warnings that Keras gives when a model is saved.
+    Keras's warnings about saving are suppressed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -24,32 +24,32 @@ def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
 
 
 def compile_config_of(model: keras.Model) -> dict[str, Any]:
-    """What `model` was compiled with; empty where it cannot be had."""
+    """The compile config of `model`; empty if it has none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return result_or_none(model.get_compile_config) or {}
 
 
-PLACES = ("regularizer", "constraint")
-"""How the attributes of layers end that `strip` and `without_kreg` empty."""
+ATTRIBUTE_ENDINGS = ("regularizer", "constraint")
+"""`strip` and `without_kreg` clear attributes with these endings."""
 
 
 def without_kreg(config: Any) -> Any:
-    """A deep copy of a config in which kreg regularizes nothing.
+    """A deep copy of a config without kreg's regularizers and constraints.
 
     Args:
-        config: what `get_config` of a layer or model returns, or
-            `keras.saving.serialize_keras_object` of it, or a part of either.
+        config: the config or the serialized form of a layer or a model, or a
+            part of one.
 
     Returns:
-        The copy. Where a key that ends in `regularizer` or `constraint` held
-        an object of kreg, it holds None. Any other object of kreg is still
-        there; `places_of_kreg` tells where.
+        The copy. Keys that end in `regularizer` or `constraint` hold None in
+        place of an object of kreg. Objects of kreg under other keys remain,
+        and `places_of_kreg` finds them.
     """
     if isinstance(config, Mapping):
         return {
             key: None
-            if str(key).endswith(PLACES) and is_of_kreg(value)
+            if str(key).endswith(ATTRIBUTE_ENDINGS) and is_of_kreg(value)
             else without_kreg(value)
             for key, value in config.items()
         }
@@ -62,7 +62,7 @@ def without_kreg(config: Any) -> Any:
 
 
 def places_of_kreg(config: Any, place: str = "") -> Iterator[str]:
-    """Where a config holds objects of kreg, as `layers[0].config.kernel`."""
+    """The places of kreg's objects in a config: `layers[0].config.kernel`."""
     if is_of_kreg(config):
         yield place or "the config itself"
     elif isinstance(config, Mapping):
@@ -76,7 +76,7 @@ def places_of_kreg(config: Any, place: str = "") -> Iterator[str]:
 def is_of_kreg(value: Any) -> bool:
     """Whether `value` is an object of kreg, serialized or not.
 
-    So is a regularizer that somebody else has derived from kreg's.
+    Classes that users derive from kreg's regularizers count, too.
     """
     if isinstance(value, Mapping):
         name = str(value.get("registered_name"))
@@ -92,7 +92,7 @@ def is_of_kreg(value: Any) -> bool:
 
 
 def stripped_copy(model: keras.Model) -> keras.Model:
-    """A new model with the same weights, not compiled, without kreg.
+    """A copy of a model with the same weights, without kreg, not compiled.
 
     Args:
         model: a built `keras.Model`: sequential, functional, or of a subclass
@@ -108,23 +108,23 @@ def stripped_copy(model: keras.Model) -> keras.Model:
     """
     try:
         copy = _from_config(model)
-    except Exception as error:  # of a class that is not ours
+    except Exception as error:  # `from_config` may be anybody's
         raise ValueError(
             f"`model` must be one that can be made anew from its config. "
             f"Received: `{model.name}` (of type {type(model).__name__}), "
             f"which fails with {type(error).__name__}: {error}"
         ) from error
-    theirs = [(tuple(v.shape), v.dtype) for v in model.weights]
-    ours = [(tuple(v.shape), v.dtype) for v in copy.weights]
-    if theirs != ours:
+    model_variables = [(tuple(v.shape), v.dtype) for v in model.weights]
+    copy_variables = [(tuple(v.shape), v.dtype) for v in copy.weights]
+    if model_variables != copy_variables:
         raise ValueError(
             "`model` must be one that makes the same weights anew from its "
             f"config. Received: `{model.name}` (of type "
-            f"{type(model).__name__}) with {len(theirs)} weights, of which "
-            f"the copy makes {len(ours)}"
+            f"{type(model).__name__}) with {len(model_variables)} weights, "
+            f"of which the copy makes {len(copy_variables)}"
         )
     for variable, source in zip(copy.weights, model.weights, strict=True):
-        # An array of its own: a step of JAX may give away the model's memory.
+        # A copy, because a step on JAX may reuse the memory of the array.
         variable.assign(np.array(ops.convert_to_numpy(source)))
     return copy
 
@@ -139,7 +139,7 @@ def _from_config(model: keras.Model) -> keras.Model:
         keras.saving.get_registered_name(type(layer)): type(layer)
         for layer in flatten_layers(model)
     }
-    # What its lambdas do is already part of this process.
+    # Lambdas of the model are trusted: they are in this process already.
     with keras.saving.custom_object_scope(classes), trusting():
         copy = type(model).from_config(config)
         if not copy.built:
@@ -148,7 +148,7 @@ def _from_config(model: keras.Model) -> keras.Model:
 
 
 def _drop_compile_configs(config: object) -> None:
-    """Inner models that are compiled would bring their optimizers along."""
+    """Drop compile configs, which would restore optimizers of inner models."""
     if isinstance(config, dict):
         config.pop("compile_config", None)
         for value in config.values():

@@ -1,4 +1,4 @@
-"""Training on with the zeros that a model has."""
+"""`kreg.freeze_support`: keep the zeros of a model while it trains on."""
 
 from collections.abc import Callable
 
@@ -20,11 +20,11 @@ from kreg.statistics.rows import distinct_paths
 
 
 class KeepSupport(keras.constraints.Constraint):
-    """Sets to zero whatever was zero when it was made.
+    """A constraint that keeps the entries zero that were zero at its start.
 
     Args:
         variable: the weight.
-        constraint: the weight's own constraint, which goes first, or None.
+        constraint: the weight's own constraint, applied first, or None.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class KeepSupport(keras.constraints.Constraint):
         )
 
     def renew(self, variable: keras.Variable) -> None:
-        """Keep the zeros that the weight has now instead."""
+        """Keep the zeros that the weight has now, not the earlier ones."""
         self.support.assign(_support_of(variable))
 
     def __call__(self, w: Tensor) -> Tensor:
@@ -62,21 +62,21 @@ def freeze_support(
 ) -> dict[str, int]:
     """Keep the zeros of a model while the other weights train on unpenalized.
 
-    The second half of the relaxed lasso: an L1 penalty finds which weights are
-    needed but also shrinks those, so train on with the zeros fixed and the
-    penalty off. Works with every optimizer, and on a model that was loaded.
+    This is the second half of the relaxed lasso. An L1 penalty finds which
+    weights are needed, but also shrinks them, so train on with the zeros fixed
+    and the penalty off. It works with every optimizer, and on loaded models.
 
-    From now on, for each chosen weight: what is exactly 0.0 stays so, a kreg
-    penalty on it counts as having strength 0, and what the optimizer remembers
-    (momenta, second moments) is cleared at the zeros. Regularizers that are
-    not kreg's go on acting. `unfreeze_support` undoes it.
+    From now on, for each chosen weight, entries that are exactly 0.0 stay 0.0,
+    a kreg penalty counts as having strength 0, and the optimizer's momenta and
+    second moments are cleared at the zeros. Regularizers that are not kreg's
+    go on acting. `unfreeze_support` undoes all this.
 
-    The weights hold the zeros, a saved model holds no note of the freeze: call
-    it again after loading. Calling it twice takes the zeros of the second
-    time; what is compiled stays so, but on JAX. Training steps of your own
-    that are compiled already (`tf.function`, `jax.jit`) must be made anew.
-    Choose an optimizer without moving averages, or `kreg.ProximalOptimizer`,
-    if you compile again later.
+    A saved model holds the zeros, but not the freeze: call it again after
+    loading. A second call keeps the zeros of that time. It does not compile
+    the training step again, except on JAX. Compile your own training steps
+    (`tf.function`, `jax.jit`) again after the call. If you call `compile`
+    later, choose an optimizer without moving averages, or
+    `kreg.ProximalOptimizer`.
 
     Args:
         model: a built `keras.Model`, compiled or not.
@@ -85,10 +85,10 @@ def freeze_support(
             penalty.
 
     Returns:
-        A dict from `variable.path` to how many zeros are kept there.
+        A dict from `variable.path` to the number of zeros that are kept.
 
     Raises:
-        TypeError: if `weights` holds anything else.
+        TypeError: if `weights` holds anything but variables and layers.
         ValueError: if no weight is chosen, or one that is not in the model; if
             an optimizer other than `kreg.ProximalOptimizer` will replace
             weights by their moving averages, which are not zero.
@@ -139,7 +139,8 @@ def freeze_support(
                 stale.append(variable)
             _suspend(variable, True)
             _forget_at_zeros(binding, variable)
-    # Compiled steps read the support anew, but on JAX they hold its value.
+    # A compiled step reads the support at each call, but on JAX its value is a
+    # constant in the step.
     renew_models_of(chosen if keras.backend.backend() == "jax" else stale)
     return {
         path: int(ops.convert_to_numpy(ops.sum(ops.cast(w == 0, "int32"))))
@@ -154,14 +155,14 @@ def freeze_support(
 def unfreeze_support(model: keras.Model) -> list[str]:
     """Undo `freeze_support`: zeros may move and penalties act again.
 
-    What the optimizer remembers at the zeros is cleared once more, so that
-    they start from rest.
+    The optimizer's momenta and second moments are cleared at the zeros once
+    more, so that these entries start from rest.
 
     Args:
         model: a `keras.Model`.
 
     Returns:
-        The paths of the weights that were frozen; none is no error.
+        The paths of the weights that were frozen; empty if there were none.
 
     Example:
 
@@ -194,7 +195,10 @@ def _suspend(variable: keras.Variable, suspended: bool) -> None:
 
 
 def _refuse_averages(binding: Binding) -> None:
-    """Keras takes moving averages before constraints, so they undo zeros."""
+    """Raise if Keras's moving averages would undo the zeros.
+
+    Keras computes them before it applies constraints.
+    """
     optimizer = innermost_optimizer(binding.optimizer)
     if optimizer is None or binding.applier is not None:
         return
@@ -208,7 +212,7 @@ def _refuse_averages(binding: Binding) -> None:
 
 
 def _forget_at_zeros(binding: Binding, variable: keras.Variable) -> None:
-    """Clear what the optimizer remembers where `variable` is zero."""
+    """Clear the optimizer's slots of `variable` where it is zero."""
     optimizer = innermost_optimizer(binding.optimizer)
     if optimizer is None or not optimizer.built:
         return

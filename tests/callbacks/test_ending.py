@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kreg.callbacks._target.outcome import have_arrived, may_end
+from kreg.callbacks._target.outcome import are_close_enough, may_end
 from kreg.callbacks._target.training_progress import TrainingProgress
 
 
@@ -21,17 +21,17 @@ def away(points, total=100_000):
     ("progress", "points"), [(0.98, 0.05), (0.99, 0.22), (1.0, 0.4)]
 )
 def test_less_is_asked_the_less_is_left(progress, points):
-    assert have_arrived([away(points)], progress)
-    assert have_arrived([away(-points)], progress)
-    assert not have_arrived([away(points + 0.02)], progress)
+    assert are_close_enough([away(points)], progress)
+    assert are_close_enough([away(-points)], progress)
+    assert not are_close_enough([away(points + 0.02)], progress)
 
 
 def test_every_sparsity_must_have_arrived():
-    assert not have_arrived([away(0.0), away(1.0)], 0.99)
+    assert not are_close_enough([away(0.0), away(1.0)], 0.99)
 
 
 def test_a_target_between_two_counts_can_be_met():
-    assert have_arrived([away(1.0, total=40)], 0.98)
+    assert are_close_enough([away(1.0, total=40)], 0.98)
 
 
 def at(epoch, batches, epochs=10, steps=100):

@@ -20,9 +20,11 @@ def listed(folder):
 
 def test_outputs_that_differ_are_refused_with_how_much(tmp_path, monkeypatch):
     def twice(path, kind, sample, names):
-        return [2.0 * y for y in _outputs.outputs_of(path, kind, sample, [])]
+        return [
+            2.0 * y for y in _outputs.artefact_outputs(path, kind, sample, [])
+        ]
 
-    monkeypatch.setattr(_export, "outputs_of", twice)
+    monkeypatch.setattr(_export, "artefact_outputs", twice)
     with pytest.raises(ValueError, match="differ by 1 of the largest"):
         kreg.export(perceptron(), tmp_path / "net.keras", "keras")
     assert listed(tmp_path) == []
@@ -30,9 +32,11 @@ def test_outputs_that_differ_are_refused_with_how_much(tmp_path, monkeypatch):
 
 def test_larger_tolerance_accepts(tmp_path, monkeypatch):
     def larger(path, kind, sample, names):
-        return [1.01 * y for y in _outputs.outputs_of(path, kind, sample, [])]
+        return [
+            1.01 * y for y in _outputs.artefact_outputs(path, kind, sample, [])
+        ]
 
-    monkeypatch.setattr(_export, "outputs_of", larger)
+    monkeypatch.setattr(_export, "artefact_outputs", larger)
     path = tmp_path / "net.keras"
     with pytest.raises(ValueError, match=r"tolerance 0\.0001"):
         kreg.export(perceptron(), path, "keras")
@@ -85,7 +89,7 @@ def test_a_saved_model_takes_the_place_of_a_file(tmp_path):
 def test_failed_overwrite_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "net.keras"
     path.write_text("mine")
-    monkeypatch.setattr(_export, "outputs_of", lambda *_: [])
+    monkeypatch.setattr(_export, "artefact_outputs", lambda *_: [])
     with pytest.raises(ValueError, match="differ by inf"):
         kreg.export(perceptron(), path, "keras", overwrite=True)
     assert path.read_text() == "mine"

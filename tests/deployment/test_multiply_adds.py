@@ -8,11 +8,11 @@ from keras import layers
 
 import kreg
 from kreg.deployment._costs import multiply_adds
-from kreg.deployment._sample import drawn_sample
+from kreg.deployment._sample import random_sample
 
 
 def counts_of(model):
-    return multiply_adds(model, drawn_sample(model, 1))
+    return multiply_adds(model, random_sample(model, 1))
 
 
 def test_attention_counts_projections_scores_and_values():

@@ -8,7 +8,7 @@ from surgery.random_weights import randomize
 
 import kreg
 from kreg.deployment._costs import multiply_adds
-from kreg.deployment._sample import drawn_sample
+from kreg.deployment._sample import random_sample
 from kreg.layers.table import TABLE, rows_of
 
 
@@ -24,7 +24,7 @@ def test_one_call_counts_as_by_hand(name):
     instance = LAYERS[name]
     inputs = [keras.Input(instance.shape) for _ in range(instance.num_inputs)]
     model = keras.Model(inputs, called(instance.make(), inputs))
-    counts = multiply_adds(model, drawn_sample(model, 1))
+    counts = multiply_adds(model, random_sample(model, 1))
     assert counts.total == instance.multiply_adds
     assert counts.uncounted == []
 

@@ -1,3 +1,3 @@
-"""What `RegularizationMonitor` logs, when and how."""
+"""The parts of `RegularizationMonitor`: when it reads, what it logs."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The log of one training run: what is written, and under which names."""
+"""The log of one training run: its curves, texts and pictures, and tags."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,27 +24,27 @@ CHARTS = {
     for figure in FIGURES
     if figure.has_chart
 }
-"""The charts of the Custom Scalars page, equal for all models."""
+"""The charts of the Custom Scalars page, from titles to patterns of tags."""
 
 
 def curves(reading: Reading, name: str) -> Iterator[tuple[str, float]]:
-    """Tags and values of all that a reading says.
+    """The tag and the value of every logged figure of a reading.
 
     Args:
         reading: the reading.
-        name: the name of its model, which the tags leave out: a model that was
-            loaded, and the next one of the same code, have the same tags.
+        name: the name of its model. Tags leave it out, so that a loaded model,
+            or the next one that the same code makes, has the same tags.
     """
     for figure, value in model_figures(reading).items():
         yield f"kreg/{figure}", value
     if reading.data_loss is not None:
         yield "kreg/data_loss", reading.data_loss
     for layer in reading.layers:
-        path = within(layer.path, name)
+        path = path_in_model(layer.path, name)
         for figure, value in _logged(layer, "layer", layer.weights):
             yield f"kreg_layer_{figure}/{path}", value
     for weight in reading.weights:
-        path = within(weight.path, name)
+        path = path_in_model(weight.path, name)
         for figure, value in _logged(weight, "weight", [weight]):
             yield f"kreg_{figure}/{path}", value
         several = len(weight.strengths) > 1
@@ -62,15 +62,15 @@ def model_figures(reading: Reading) -> dict[str, float]:
     }
 
 
-def within(path: str, name: str) -> str:
-    """A path in a model without the name of the model."""
+def path_in_model(path: str, name: str) -> str:
+    """The path of a weight or layer without the name of its model."""
     return path.removeprefix(f"{name}/")
 
 
 def _logged(
     reading: Figures, place: Place, weights: Sequence[WeightReading]
 ) -> Iterator[tuple[str, float]]:
-    """The figures of some weights that are logged, by name."""
+    """The logged figures of a weight, or of the weights of a layer, by name."""
     for figure in logged_figures(place):
         value = getattr(reading, figure.name)
         trait = figure.logged_for
@@ -80,15 +80,15 @@ def _logged(
             yield figure.name, value
 
 
-LARGEST = 512
+MAX_PIXELS = 512
 
 
 def picture(w: NDArray[np.floating]) -> NDArray[np.uint8]:
     """A weight in shades of grey: black where it is zero, white at its largest.
 
-    The last axis of the weight is the width of the picture, the others
-    together its height. What is larger than 512 pixels is cut into as many
-    parts, each shown by its largest entry, so that what is black is zero.
+    The last axis of the weight is the width of the picture, and the other axes
+    together are its height. A side of more than 512 entries is cut into 512
+    parts, each shown by its largest entry, so that a black part is all zero.
 
     Args:
         w: array of two or more axes.
@@ -100,8 +100,8 @@ def picture(w: NDArray[np.floating]) -> NDArray[np.uint8]:
     size = size.reshape(-1, w.shape[-1])
     for axis in (0, 1):
         length = size.shape[axis]
-        if length > LARGEST:
-            starts = np.arange(LARGEST) * length // LARGEST
+        if length > MAX_PIXELS:
+            starts = np.arange(MAX_PIXELS) * length // MAX_PIXELS
             size = np.maximum.reduceat(size, starts, axis=axis)
     largest = size.max(initial=0.0)
     shades = np.ceil(255.0 * size / largest) if largest else size
@@ -116,7 +116,7 @@ def summary_text(
     Args:
         name: the name of the model.
         reading: a reading of it.
-        findings: what is wrong with it, a line each.
+        findings: the findings of `kreg.check`, a line each.
     """
     lines = [
         f"### {escaped(name)} at step {reading.step:,}",
@@ -126,12 +126,12 @@ def summary_text(
         "",
         *(f"- {escaped(str(finding))}" for finding in findings),
         "",
-        _weights(reading).to_markdown(),
+        _weights_table(reading).to_markdown(),
     ]
     return "\n".join(lines)
 
 
-def _weights(reading: Reading) -> Table:
+def _weights_table(reading: Reading) -> Table:
     rows = []
     for weight in reading.weights:
         strengths = ", ".join(
@@ -165,7 +165,7 @@ class RunLog:
     Args:
         log_dir: the directory of the run. Curves go to its folder `train`.
         name: the name of the model.
-        hparams: what tells the run from others, or None.
+        hparams: the hyperparameters of the run, by name, or None.
 
     Raises:
         OSError: if `log_dir` cannot be written.
@@ -182,16 +182,16 @@ class RunLog:
             self._trial.write(0, [start])
 
     def introduce(self, reading: Reading, findings: Sequence[object]) -> None:
-        """Write what the model is, and how its pages are laid out.
+        """Write the model's weights, its summary and the layout of its charts.
 
         Args:
             reading: the first reading.
-            findings: what is wrong with it, a line each.
+            findings: the findings of `kreg.check`, a line each.
         """
         weights = [
             {
-                "path": within(weight.path, self._name),
-                "layer": within(weight.layer, self._name),
+                "path": path_in_model(weight.path, self._name),
+                "layer": path_in_model(weight.layer, self._name),
                 "shape": list(weight.shape),
                 "size": weight.size,
                 "regularizer": weight.regularizer,
@@ -227,7 +227,7 @@ class RunLog:
         values = []
         for row in rows:
             w = ops.convert_to_numpy(ops.cast(row.variable, "float32"))
-            path = within(row.variable.path, self._name)
+            path = path_in_model(row.variable.path, self._name)
             if histograms:
                 tag = f"kreg_histogram/{path}"
                 values.append(event_file.histogram(tag, w.ravel()))
@@ -237,6 +237,6 @@ class RunLog:
         self._file.write(step, values)
 
     def end(self, step: int) -> None:
-        """Say that the run came to its end."""
+        """Mark the run as finished on the HParams page."""
         if self._trial is not None:
             self._trial.write(step, [event_file.trial_end()])

@@ -1,4 +1,4 @@
-"""When a monitor reads the weights during one `fit`, and what it logs."""
+"""One `fit` under a monitor: when weights are read, logged and warned of."""
 
 import math
 import warnings
@@ -15,16 +15,16 @@ from kreg.statistics.reader import Reader, WeightsBefore
 
 
 class IntervalLosses:
-    """Mean data losses over the samples since the last reading.
+    """The mean data loss over the samples since the last reading.
 
-    `fit` logs means since the epoch began, in which a change shows late.
+    The means that `fit` logs begin with the epoch, so they show changes late.
     """
 
     def __init__(self) -> None:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Start anew, as the metrics of the model do."""
+        """Start anew, as the metrics of the model do at this time."""
         self._total, self._count = 0.0, 0.0
 
     def data_loss(self, model: keras.Model) -> float | None:
@@ -39,16 +39,16 @@ class IntervalLosses:
 
 
 class MonitoredRun:
-    """Reads the weights when it is time, logs them and warns of mistakes.
+    """Reads the weights when a reading is due, logs them, warns of mistakes.
 
     Args:
         log: where to write.
-        every: every how many batches to read; None for the ends of epochs
-            alone.
-        params: what Keras tells callbacks of this `fit`: how many `epochs`, and
-            how many `steps` an epoch has, or None.
-        reader: what reads the weights.
-        check: whether to warn of what `kreg.check` finds.
+        every: the number of batches from reading to reading; None to read only
+            at the ends of epochs.
+        params: the `params` of a Keras callback: the number of `epochs`, and
+            the number of `steps` in an epoch or None.
+        reader: reads the weights.
+        check: whether to warn of the findings of `kreg.check`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class MonitoredRun:
         self._epochs: int | None = params.get("epochs")
         self._reader = reader
         self._check = check
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._first_epoch = True
         self._losses = IntervalLosses()
         self._before: WeightsBefore | None = None
@@ -87,7 +87,8 @@ class MonitoredRun:
 
         Args:
             batch: its number in the epoch, from 0.
-            batches_at_once: how many follow without a call from Keras.
+            batches_at_once: the number of batches that Keras runs before it
+                calls callbacks again.
         """
         last = batch + batches_at_once - 1
         ends_epoch = self._steps is not None and last + 1 >= self._steps
@@ -110,7 +111,7 @@ class MonitoredRun:
         return due
 
     def read_step(self, model: keras.Model) -> None:
-        """Log the weights and the losses since the last time."""
+        """Log the weights, and the mean data loss since the last reading."""
         self._add(model, self._read(model, self._losses.data_loss(model)))
 
     def end_epoch(
@@ -124,14 +125,14 @@ class MonitoredRun:
         data_loss = logs.get("data_loss")
         last = self._last
         if last is None or last.step != _step(model):
-            # Where batches are read too, their losses make the curve.
+            # A curve holds losses of batches or of epochs, not both.
             epoch_loss = None if self._every else data_loss
             last = self._add(model, self._read(model, epoch_loss))
         if self._first_epoch and data_loss and math.isfinite(data_loss):
-            self._tell(check(model, data_loss=data_loss))
+            self._warn_once(check(model, data_loss=data_loss))
         self._first_epoch = False
         figures = model_figures(last)
-        # `fit` logs the penalty itself, as the mean over the epoch.
+        # `fit` itself logs `penalty`, as the mean over the epoch.
         del figures["penalty"]
         if data_loss is not None and "val_data_loss" in logs:
             gap = logs["val_data_loss"] - data_loss
@@ -142,7 +143,9 @@ class MonitoredRun:
     def end(self, model: keras.Model) -> None:
         """Log the weights that training leaves, if they were not logged yet."""
         reading = self._read(model, None)
-        if self._last is None or _state(reading) != _state(self._last):
+        if self._last is None or _reading_key(reading) != _reading_key(
+            self._last
+        ):
             self._add(model, reading)
         self.log.end(reading.step)
 
@@ -161,11 +164,11 @@ class MonitoredRun:
             self._introduce(model, reading)
         self.log.add(reading)
         self._last = reading
-        self._report_nan(reading)
+        self._warn_of_nan(reading)
         return reading
 
     def _introduce(self, model: keras.Model, reading: Reading) -> None:
-        """Log what the model is, and say what is wrong with it."""
+        """Log what the model is, and warn of the findings of `kreg.check`."""
         planned = None
         if self._steps and self._epochs:
             batches = self._steps * self._epochs
@@ -173,19 +176,20 @@ class MonitoredRun:
             planned = batches // (optimizer.gradient_accumulation_steps or 1)
         findings = check(model, steps=planned or None)
         self.log.introduce(reading, findings)
-        self._tell(findings)
+        self._warn_once(findings)
 
-    def _tell(self, findings: Sequence[Finding]) -> None:
-        """Warn of findings, of each rule once."""
-        new = [f for f in findings if f.rule not in self._told]
-        self._told.update(finding.rule for finding in new)
+    def _warn_once(self, findings: Sequence[Finding]) -> None:
+        """Warn of the findings of rules that were not warned of before."""
+        new = [f for f in findings if f.rule not in self._warned]
+        self._warned.update(finding.rule for finding in new)
         for finding in new if self._check else ():
             warnings.warn(str(finding), stacklevel=2)
 
-    def _report_nan(self, reading: Reading) -> None:
+    def _warn_of_nan(self, reading: Reading) -> None:
+        """Warn once if weights hold NaN or infinite entries."""
         bad = [w.path for w in reading.weights if not math.isfinite(w.l1_norm)]
-        if bad and "nan" not in self._told:
-            self._told.add("nan")
+        if bad and "nan" not in self._warned:
+            self._warned.add("nan")
             rest = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
             warnings.warn(
                 f"At step {reading.step} these weights hold NaN or infinite "
@@ -199,8 +203,8 @@ def _step(model: keras.Model) -> int:
     return int(ops.convert_to_numpy(model.optimizer.iterations))
 
 
-def _state(reading: Reading) -> Any:
-    """Equal for readings of one step and of equal weights, with NaN or not."""
+def _reading_key(reading: Reading) -> Any:
+    """A key that equal readings share; NaN equals NaN, as texts."""
     return reading.step, [
         (w.path, w.zeros, str(w.l1_norm), str(w.l2_norm), str(w.max_norm))
         for w in reading.weights

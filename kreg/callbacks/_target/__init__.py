@@ -1,3 +1,3 @@
-"""How `TargetSparsity` counts zeros and moves strengths."""
+"""The parts of `TargetSparsity`: how it counts zeros and moves strengths."""
 
 __all__: list[str] = []

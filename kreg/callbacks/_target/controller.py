@@ -1,4 +1,4 @@
-"""How far a strength moves towards a sparsity: at first, and then."""
+"""The controller: how far a strength moves, given the sparsity so far."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers.norms import summable
 from kreg.regularizers.strength import cast_strengths
 
-# Powers of two within which the factor is looked for.
-_WIDEST = 64
+# The factor is searched between 2**-64 and 2**64.
+_LARGEST_POWER = 64
 
 
 def first_log_factor(
@@ -27,19 +27,18 @@ def first_log_factor(
     sparsity: Callable[[Sequence[Tensor]], float],
     target: float,
 ) -> float:
-    """The factor for strengths that reaches a sparsity in some updates.
+    """A first guess of the factor for strengths that reaches a sparsity.
 
-    It is the factor with which one proximal step, as long as all updates
-    together, reaches the sparsity: as if no gradient resisted. So it is too
-    low where there are many updates, and of the right size where there are
-    few. It is a power of 2.
+    With this factor, one proximal step as long as all updates together reaches
+    the sparsity. The guess leaves out the gradients, which resist. So it is of
+    the right size for few updates, and too low for many. It is a power of 2.
 
     Args:
         variables: the weights, bound to their model.
         strengths: the strengths of each.
         optimizer: the model's optimizer, after at least one update.
         updates: the number of updates.
-        sparsity: tells the sparsity from the values of the weights.
+        sparsity: takes values of the weights, and returns their sparsity.
         target: the sparsity to reach.
 
     Returns:
@@ -62,7 +61,7 @@ def first_log_factor(
             )
         return sparsity(values) >= target
 
-    low, high = -_WIDEST, _WIDEST
+    low, high = -_LARGEST_POWER, _LARGEST_POWER
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
@@ -74,7 +73,7 @@ def _start(
     variable: keras.Variable,
     updates: float,
 ) -> tuple[Tensor, Tensor]:
-    """The weight that proximal steps act on, and how far they would go."""
+    """The tensor that proximal steps act on, and the sum of their lengths."""
     optimizer = responsible_optimizer(inner, variable)
     rate = ops.cast(optimizer.learning_rate, variable.dtype)
     effective = effective_step_rule(optimizer)(optimizer, variable, rate)
@@ -92,24 +91,24 @@ RAMP_END = 0.65
 REST_START = 0.88
 """The progress from which on the strength is nearly at rest.
 
-A training that ends up to 2 % early has its last tenth from there on.
+It is 0.88, so that a training that ends 2 % early still rests for a tenth.
 """
 
-SEEN = 0.02
-"""A sparsity below which a strength has not shown its effect yet."""
+VISIBLE_SPARSITY = 0.02
+"""Below this sparsity, the strength has not shown an effect yet."""
 
-# A strength at rest stays in a band of this width, in logarithms:
-# a little less than 5 %.
+# The logarithm of a strength at rest stays within a band of this width, a
+# little less than 5 %.
 _REST_BAND = math.log(1.045)
-# Time constants, as parts of the whole training.
+# Time constants, in parts of the whole training.
 _RESPONSE, _DRIFT_RESPONSE = 0.02, 0.08
-# How much of a drift of the strength shows in the log-odds of the sparsity.
+# The sparsity is led by this part of the strength's drift, in log-odds.
 _DRIFT_SHARE, _LARGEST_LEAD = 0.15, 0.06
 _SMOOTHING, _TREND, _LOOK, _ARRIVAL = 0.008, 0.03, 0.05, 0.45
 _PROPORTIONAL = 0.5
-# How fast the strength may rise, in factors of e per whole training: no faster
-# than a network shows what the strength does to it.
-_CLIMB = 25.0
+# The fastest rise of the logarithm of the strength per whole training. A faster
+# rise would not wait for its own effect on the sparsity.
+_FASTEST_RISE = 25.0
 _LARGEST_GAP = 0.3
 _LARGEST_FALL = 2.0
 _HASTY, _HASTE = 0.012, 3.0
@@ -118,12 +117,13 @@ _HASTY, _HASTE = 0.012, 3.0
 class StrengthController:
     """Moves a strength so that a sparsity follows a path to a target.
 
-    The path rises from the sparsity at the start as a cubic, fast at first,
-    and stays at the target from 65 % of the training on. The gap between path
-    and sparsity is that of their log-odds, so that it means as much at 2 % as
-    at 98 %. The logarithm of the strength moves with the gap, with its
-    change, and with the drift that was needed so far; from 88 % of the
-    training on it stays within a band of 5 %.
+    The path is a cubic. It rises from the sparsity at the start, fast at
+    first, and stays at the target from 65 % of the training on. The gap between
+    path and sparsity is the difference of their log-odds, so that it means the
+    same at 2 % and at 98 %. The logarithm of the strength moves in proportion
+    to the gap, to the change of the gap, and to the integral of past gaps,
+    called the drift. From 88 % of the training on it stays within a band of
+    5 %.
 
     Args:
         target: the sparsity to end with, in [0, 1).
@@ -146,13 +146,14 @@ class StrengthController:
         self._time, self._sparsity = progress, sparsity
         self._trend = self._drift = 0.0
         self._gap = self._gap_at(progress, sparsity)
-        # Where the strength has been since the rest began, from where it is.
+        # How far the largest strength since the rest began is above the present
+        # one, and how far the smallest is below it.
         self._above = self._below = 0.0
         left = (1.0 - progress) / (1.0 - REST_START)
         self._band = _REST_BAND * min(1.0, max(left, 0.0))
 
     def desired(self, progress: float) -> float:
-        """The sparsity that should be reached at some progress."""
+        """The sparsity on the path at some progress."""
         start, sparsity = self._start
         if progress >= RAMP_END or start >= RAMP_END:
             return self._target
@@ -172,33 +173,33 @@ class StrengthController:
             progress: how much of the training is done, in [0, 1].
             sparsity: the sparsity now.
             lowest: the lowest change that can be made.
-            highest: the highest. The controller does not wind up at either.
+            highest: the highest one. At neither does the integral grow.
         """
         elapsed = progress - self._time
         if elapsed <= 0.0:
             return 0.0
         before = self._gap
         self._observe(progress, elapsed, sparsity)
-        seen = self._sparsity > SEEN
+        seen = self._sparsity > VISIBLE_SPARSITY
         pull = self._pull(progress) if seen else self._gap
-        wanted = pull * min(elapsed / _RESPONSE, 1.0) + self._drift * elapsed
+        unbounded = pull * min(elapsed / _RESPONSE, 1.0) + self._drift * elapsed
         if seen:
-            wanted += _PROPORTIONAL * (self._gap - before)
-        step = max(-_LARGEST_FALL, min(_CLIMB * elapsed, wanted))
+            unbounded += _PROPORTIONAL * (self._gap - before)
+        step = max(-_LARGEST_FALL, min(_FASTEST_RISE * elapsed, unbounded))
         allowed = max(lowest, min(highest, step))
         if progress >= REST_START:
-            allowed = self._rested(allowed)
-        elif progress > RAMP_END and allowed == wanted:
+            allowed = self._within_band(allowed)
+        elif progress > RAMP_END and allowed == unbounded:
             self._drift += pull * elapsed / (_RESPONSE * _DRIFT_RESPONSE)
         return allowed
 
     def _observe(
         self, progress: float, elapsed: float, sparsity: float
     ) -> None:
-        """Smooth the sparsity, and its trend."""
+        """Update the smoothed sparsity, and its smoothed rate of change."""
         start, first = self._start
-        # Where nothing is zero yet, little was there to know before.
-        span = progress - start if first <= SEEN else 1.0
+        # A start without zeros says little, so smooth less at first.
+        span = progress - start if first <= VISIBLE_SPARSITY else 1.0
         weight = -math.expm1(-elapsed / min(_SMOOTHING, 0.1 * span))
         before = self._sparsity
         self._sparsity += weight * (sparsity - before)
@@ -209,34 +210,35 @@ class StrengthController:
         self._gap = self._gap_at(progress, self._sparsity)
 
     def _pull(self, progress: float) -> float:
-        """The gap that the strength answers to.
+        """The gap that moves the strength.
 
-        Less than there is, or 0, where the sparsity is on its way there by
-        itself: it answers late, so the strength would go too far.
+        It is smaller than the present gap, or 0, where the trend of the
+        sparsity closes the gap already. The sparsity follows the strength
+        late, so the full gap would move the strength too far.
         """
         gap = self._gap
         if gap <= 0:
-            return self._hurried(
+            return self._hastened(
                 min(max(gap, self._gap_ahead(progress, _LOOK)), 0.0)
             )
         near = self._gap_ahead(max(progress, RAMP_END), _LOOK)
         if near < 0:
-            return self._hurried(near)
+            return self._hastened(near)
         horizon = max(_ARRIVAL - progress, _LOOK)
         pull = max(min(gap, self._gap_ahead(progress + horizon, horizon)), 0.0)
         return pull if self._trend < 0 else min(pull, _LARGEST_GAP)
 
-    def _hurried(self, pull: float) -> float:
-        """A pull downwards, stronger where it is more than noise.
+    def _hastened(self, pull: float) -> float:
+        """A pull downwards, made stronger where the excess is above noise.
 
-        What is zero too much may never come back.
+        Haste is needed because a weight that is zero may never come back.
         """
         bounded = min(max(self._sparsity, self._floor), 1.0 - self._floor)
         excess = -pull * bounded * (1.0 - bounded)
         return pull * (_HASTE if excess > _HASTY else 1.0)
 
     def _gap_ahead(self, progress: float, horizon: float) -> float:
-        """The gap to what is desired at `progress` if the trend goes on."""
+        """The gap to the path at `progress`, if the trend goes on."""
         ahead = self._sparsity + self._trend * horizon
         return self._gap_at(progress, min(max(ahead, 0.0), 1.0))
 
@@ -249,18 +251,18 @@ class StrengthController:
         )
 
     def _lead(self, progress: float) -> float:
-        """How far to be ahead of the target, as it will drift from there.
+        """How far to lead the target, in log-odds, against the later drift.
 
-        Where the strength had to fall to hold the sparsity, the sparsity will
-        rise once the strength rests.
+        For example, where the strength had to fall to hold the sparsity, the
+        sparsity will rise once the strength rests. So it aims lower.
         """
-        into = 1.0 - REST_START
-        near = max(0.0, 1.0 - abs(progress - REST_START) / into)
-        lead = near * into * _DRIFT_SHARE * self._drift
+        rest_length = 1.0 - REST_START
+        near = max(0.0, 1.0 - abs(progress - REST_START) / rest_length)
+        lead = near * rest_length * _DRIFT_SHARE * self._drift
         return min(max(lead, -_LARGEST_LEAD), _LARGEST_LEAD)
 
-    def _rested(self, step: float) -> float:
-        """`step`, but within the band around where the strength has been."""
+    def _within_band(self, step: float) -> float:
+        """`step`, cut so that all strengths at rest stay within the band."""
         step = min(step, self._band - self._below)
         step = max(step, self._above - self._band)
         self._above = max(self._above - step, 0.0)

@@ -1,4 +1,4 @@
-"""A file that remembers multipliers, beside a backup of weights alone."""
+"""A backup file of multipliers, beside Keras's backup of the weights."""
 
 import json
 import os
@@ -9,35 +9,36 @@ from kreg.files.atomic import write_whole
 
 
 class MultiplierBackup:
-    """The multipliers at the end of the last epochs, by optimizer iteration.
+    """The multipliers at the ends of the last epochs, by optimizer iteration.
 
-    Whatever is restored of the weights, the entry of its iteration is there,
-    even if training was killed between the writing of one and of the other.
+    The weights may be one epoch older than the newest multipliers, if training
+    was killed between the writing of the two files. So the entries of several
+    iterations are kept, and the iteration of the weights finds its own.
 
     Args:
         path: the file.
     """
 
-    _KEPT = 3
+    _ENTRIES = 3
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
 
     def read(self, iteration: int) -> list[float] | None:
-        """The multipliers at `iteration`, or the last before it; or None."""
+        """The last multipliers up to `iteration`; None if there are none."""
         past = [m for i, m in self._entries() if i <= iteration]
         return past[-1] if past else None
 
     def write(self, iteration: int, multipliers: Sequence[float]) -> None:
-        """Add an entry, and forget the oldest and those that lie ahead."""
+        """Add an entry; drop the oldest one and those of later iterations."""
         entries = [e for e in self._entries() if e[0] < iteration]
         entries.append((iteration, list(multipliers)))
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(entries[-self._KEPT :]).encode()
+        content = json.dumps(entries[-self._ENTRIES :]).encode()
         write_whole(self._path, lambda file: file.write(content))
 
     def remove(self) -> None:
-        """Delete the file; none is no error."""
+        """Delete the file, if it exists."""
         self._path.unlink(missing_ok=True)
 
     def _entries(self) -> list[tuple[int, list[float]]]:

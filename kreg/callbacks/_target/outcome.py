@@ -1,4 +1,4 @@
-"""Whether a sparsity is near its target, and why it is not."""
+"""Whether a sparsity has reached its target, and the warnings if not."""
 
 import warnings
 from collections.abc import Iterable
@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from kreg.callbacks._target.steering import Steering
 from kreg.callbacks._target.training_progress import TrainingProgress
 
-# The last part of a training, within its last epoch, in which it may end.
+# The last part of a training in which the callback may end it.
 _WINDOW = 0.02
-# How far a sparsity may be from its target to end at once, and at the last.
-_FIRST_MISS, _LAST_MISS = 0.0005, 0.004
+# The largest distance from the target at which training ends, at the start of
+# that part and at its end.
+_FIRST_TOLERANCE, _LAST_TOLERANCE = 0.0005, 0.004
 
 
 def may_end(progress: TrainingProgress) -> bool:
-    """Whether so little is left that a training may end where it is."""
+    """Whether so little of a training is left that the callback may end it."""
     return (
         progress.batches is not None
         and progress.is_last_epoch
@@ -21,15 +22,17 @@ def may_end(progress: TrainingProgress) -> bool:
     )
 
 
-def have_arrived(steerings: Iterable[Steering], progress: float) -> bool:
-    """Whether all sparsities are near enough for what is left.
+def are_close_enough(steerings: Iterable[Steering], progress: float) -> bool:
+    """Whether all sparsities are close enough to their targets to end now.
+
+    The less of the training is left, the larger a distance is accepted.
 
     Args:
-        steerings: what steers them, with what was read last.
+        steerings: what steers them, with the sparsities counted last.
         progress: how much of the training is done, in [0, 1].
     """
     left = min(max((1.0 - progress) / _WINDOW, 0.0), 1.0)
-    allowed = _LAST_MISS + (_FIRST_MISS - _LAST_MISS) * left
+    allowed = _LAST_TOLERANCE + (_FIRST_TOLERANCE - _LAST_TOLERANCE) * left
     return all(
         abs(s.sparsity - s.target) * s.weights.total
         <= allowed * s.weights.total + 0.5
@@ -37,6 +40,7 @@ def have_arrived(steerings: Iterable[Steering], progress: float) -> bool:
     )
 
 
+# Fewer updates than this are named as the reason for a missed target.
 _FEW_UPDATES = 300
 
 
@@ -79,7 +83,7 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
 
 
 def bound_reason(steering: Steering) -> str:
-    """The reason where the multiplier is as high or as low as it may be."""
+    """The reason for a multiplier at one of its bounds."""
     lowest, highest = steering.bounds
     if steering.sparsity < steering.target:
         return (
@@ -92,8 +96,8 @@ def bound_reason(steering: Steering) -> str:
     )
 
 
-def possible_reason(possible: float) -> str:
-    """The reason where penalties leave too many weights alone.
+def unpenalized_reason(possible: float) -> str:
+    """The reason for penalties that act on too few weights.
 
     Args:
         possible: the fraction of entries or units that they act on.

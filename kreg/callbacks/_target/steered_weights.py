@@ -1,4 +1,4 @@
-"""Which weights of a model are steered to a target, and which together."""
+"""The weights that are steered to a target, alone or several together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from kreg.statistics.rows import distinct_paths
 
 @dataclass(frozen=True)
 class SteeredWeights:
-    """Weights whose sparsity together is steered, with their penalties.
+    """Weights with one target for all of them together, and their penalties.
 
     Args:
-        name: what is counted, for messages.
-        penalties: their penalties, which are moved by one factor.
-        members: the places of the weights in the list of all.
-        countables: what is counted in them.
+        name: the model or weight that messages name.
+        penalties: their penalties, whose strengths are moved by one factor.
+        members: the indices of the weights in the list of all weights.
+        countables: their entries or units, which are counted.
     """
 
     name: str
@@ -39,7 +39,7 @@ class SteeredWeights:
 
     @property
     def total(self) -> int:
-        """How many entries or units there are."""
+        """The number of their entries or units."""
         return sum(countable.count for countable in self.countables)
 
 
@@ -50,24 +50,28 @@ def steered_weights(
     units: bool,
     per_layer: bool,
 ) -> tuple[list[keras.Variable], list[SteeredWeights]]:
-    """All weights that are looked at, and which are steered together.
+    """Find the weights to steer, and which of them have a target together.
 
     Args:
         model: the model.
         owners: the penalties, with the weights that each acts on.
-        units: whether units are counted; then only weights that feed units
-            count, and only their penalties are steered.
+        units: whether units are counted. Then weights that feed no units are
+            left out, and so are penalties without other weights.
         per_layer: whether each penalty is steered on its own.
+
+    Returns:
+        All weights whose zeros are counted, and the weights to steer together,
+        whose members are indices into that list.
     """
     if units:
         owners = _feeding_units(model, owners)
     variables = [v for owned in owners.values() for v in owned]
-    places = {id(variable): i for i, variable in enumerate(variables)}
+    indices = {id(variable): i for i, variable in enumerate(variables)}
     paths = distinct_paths(variables)
-    together = [[p] for p in owners] if per_layer else [list(owners)]
+    penalty_groups = [[p] for p in owners] if per_layer else [list(owners)]
     steered = []
-    for penalties in together if owners else []:
-        members = [places[id(v)] for p in penalties for v in owners[p]]
+    for penalties in penalty_groups if owners else []:
+        members = [indices[id(v)] for p in penalties for v in owners[p]]
         countables = (
             units_of(model, variables, members)
             if units
@@ -85,6 +89,7 @@ def steered_weights(
 def _feeding_units(
     model: keras.Model, owners: dict[Penalty, list[keras.Variable]]
 ) -> dict[Penalty, list[keras.Variable]]:
+    """`owners` without the weights that feed no units."""
     feeding = {}
     for penalty, variables in owners.items():
         units = units_of(model, variables, range(len(variables)))
@@ -94,15 +99,15 @@ def _feeding_units(
     return feeding
 
 
-_TINY = 1e-6
+_TINY_WEIGHT = 1e-6
 
 
 def zeroed_variables(
     owners: Mapping[StrengthRegularizer, list[keras.Variable]],
 ) -> dict[Penalty, list[keras.Variable]]:
-    """What each penalty can make zero; penalties that cannot are left out.
+    """The weights that each penalty can make zero; only penalties with any.
 
-    Frozen weights and those under `freeze_support` are left out too.
+    Frozen weights and those under `freeze_support` are left out.
     """
     zeroed = {
         penalty: [
@@ -119,27 +124,27 @@ def zeroed_variables(
 
 
 def would_be_zero(variable: keras.Variable) -> Tensor:
-    """Whether its penalty makes each entry zero if it is strong enough.
+    """Which entries of a weight become zero under a strong enough penalty.
 
-    Asks for the proximal step of a tiny weight, where every strength that is
-    not 0 is 1: L2 shrinks it, L1 makes it zero, and a penalty factor of 0
-    leaves it alone.
+    The answer is the proximal step of a tiny weight, with 1 for every strength
+    that is not 0: L1 makes an entry zero, L2 only shrinks it, and a penalty
+    factor of 0 leaves it alone.
 
     Args:
         variable: a weight with a bound kreg penalty.
 
     Returns:
-        A boolean tensor of its shape.
+        A boolean tensor of the weight's shape.
     """
     bound: BoundPenalty = variable.regularizer
     penalty = bound.penalty
-    w = ops.full(variable.shape, _TINY, "float32")
+    w = ops.full(variable.shape, _TINY_WEIGHT, "float32")
     strengths = {
-        name: 1.0 if _may_act(getattr(penalty, name)) else 0.0
+        name: 1.0 if _may_be_positive(getattr(penalty, name)) else 0.0
         for name in penalty.strength_names()
     }
     return ops.equal(penalty.proximal_step(w, 1.0, strengths, bound.groups), 0)
 
 
-def _may_act(strength: float | LearningRateSchedule) -> bool:
+def _may_be_positive(strength: float | LearningRateSchedule) -> bool:
     return isinstance(strength, LearningRateSchedule) or strength > 0.0

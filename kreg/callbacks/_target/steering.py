@@ -1,4 +1,4 @@
-"""One sparsity that is steered to a target."""
+"""Steering one sparsity to its target, by the strengths of its penalties."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from keras import ops
 from kreg._types import Tensor
 from kreg.callbacks._target.controller import (
     RAMP_END,
-    SEEN,
+    VISIBLE_SPARSITY,
     StrengthController,
     first_log_factor,
 )
@@ -20,12 +20,13 @@ from kreg.regularizers import Penalty
 class SteeredPenalties:
     """Moves the strengths of some penalties by a common factor.
 
-    What is moved is the strength, `base(step) * multiplier`. Where the base
-    follows a schedule, the multiplier makes up for its way.
+    The factor moves the strength, `base(step) * multiplier`. Where the base
+    follows a schedule, the multiplier makes up for the change of the base.
 
     Args:
-        penalties: the penalties. Their strengths keep the proportions that
-            they have at first, as do those of one penalty at each step.
+        penalties: the penalties. Their strengths keep the proportions to each
+            other that they have at first. Several strengths of one penalty
+            keep the proportions of their schedules at each step.
         bounds: the lowest and the highest multiplier.
     """
 
@@ -35,27 +36,30 @@ class SteeredPenalties:
         self.penalties = tuple(penalties)
         self._bounds = bounds
         self._multipliers = [p.multiplier or 1.0 for p in penalties]
-        # The bases that those multipliers go with, once they are not 0.
+        # The first nonzero base of each penalty, at which its multiplier holds.
         self._first_bases = [0.0] * len(self.penalties)
         self._log_factor = 0.0
 
     @property
     def were_steered(self) -> bool:
-        """Whether the multipliers are not what they are by default."""
+        """Whether any multiplier at the start differs from its default, 1."""
         return any(m != 1.0 for m in self._multipliers)
 
-    def act(self, step: int) -> bool:
-        """Whether any strength is not 0 at `step`, whatever its multiplier."""
+    def is_any_positive(self, step: int) -> bool:
+        """Whether any base strength is above 0 at `step`."""
         return any(base > 0.0 for base in self._bases(step))
 
     def strengths(self, penalty: Penalty, step: int) -> dict[str, float]:
-        """The strengths of a penalty at `step`, as steered."""
-        multiplier = self._wanted(step)[self.penalties.index(penalty)]
-        return _numbers(penalty.strengths(step, multiplier))
+        """The strengths of a penalty at `step`, with the steered multiplier."""
+        multiplier = self._multipliers_at(step)[self.penalties.index(penalty)]
+        return _as_floats(penalty.strengths(step, multiplier))
 
-    def room(self, step: int) -> tuple[float, float]:
-        """How far the logarithm of the strengths may move, down and up."""
-        logs = [math.log(m) for m in self._wanted(step)]
+    def log_range(self, step: int) -> tuple[float, float]:
+        """How far the logarithm of the strengths may move, down and up.
+
+        The bounds of the multipliers limit it.
+        """
+        logs = [math.log(m) for m in self._multipliers_at(step)]
         lowest, highest = map(math.log, self._bounds)
         return (
             min(lowest - min(logs), 0.0),
@@ -67,33 +71,34 @@ class SteeredPenalties:
         self._log_factor += change
         lowest, highest = self._bounds
         for penalty, multiplier in zip(
-            self.penalties, self._wanted(step), strict=True
+            self.penalties, self._multipliers_at(step), strict=True
         ):
             penalty.multiplier = min(max(multiplier, lowest), highest)
 
-    def idle(self) -> None:
-        """Switch the penalties off until they are moved again."""
+    def switch_off(self) -> None:
+        """Switch the penalties off until the next `move`."""
         for penalty in self.penalties:
             penalty.multiplier = 0.0
 
-    def _wanted(self, step: int) -> list[float]:
+    def _multipliers_at(self, step: int) -> list[float]:
+        """The multipliers at `step`, before bounds."""
         factor = math.exp(self._log_factor)
-        wanted = []
+        multipliers = []
         for i, base in enumerate(self._bases(step)):
             if base > 0.0 and self._first_bases[i] == 0.0:
                 self._first_bases[i] = base
-            way = base / self._first_bases[i] if base > 0.0 else 1.0
-            wanted.append(self._multipliers[i] * factor / way)
-        return wanted
+            growth = base / self._first_bases[i] if base > 0.0 else 1.0
+            multipliers.append(self._multipliers[i] * factor / growth)
+        return multipliers
 
     def _bases(self, step: int) -> list[float]:
         return [
-            sum(_numbers(penalty.strengths(step, 1.0)).values())
+            sum(_as_floats(penalty.strengths(step, 1.0)).values())
             for penalty in self.penalties
         ]
 
 
-def _numbers(strengths: dict[str, Tensor | float]) -> dict[str, float]:
+def _as_floats(strengths: dict[str, Tensor | float]) -> dict[str, float]:
     return {
         name: value
         if isinstance(value, float)
@@ -102,10 +107,10 @@ def _numbers(strengths: dict[str, Tensor | float]) -> dict[str, float]:
     }
 
 
-# Updates without a penalty before the first strength is chosen: an adaptive
-# optimizer has to see the size of gradients.
-_LISTENING = 5
-# The part of a training after which a bound that is still in the way is told.
+# The first strength is chosen after so many updates without a penalty, in which
+# an adaptive optimizer sees the size of the gradients.
+_UNPENALIZED_UPDATES = 5
+# A bound is reported once it has been in the way for this part of a training.
 _PATIENCE = 0.05
 
 
@@ -115,7 +120,7 @@ class Steering:
     Args:
         weights: the weights, with their penalties.
         bounds: the lowest and the highest multiplier.
-        variables: all weights that are looked at, in order.
+        variables: the list of all weights, for the indices in `weights`.
         target: the sparsity to end with.
     """
 
@@ -134,19 +139,22 @@ class Steering:
         self._penalties = SteeredPenalties(weights.penalties, bounds)
         self._variables = variables
         self._controller: StrengthController | None = None
-        self._idle_since: int | None = None
+        self._switched_off_at: int | None = None
         self._bounded_since: float | None = None
         self._progress = 0.0
 
     @property
     def has_reached(self) -> bool:
-        """Whether it is within half a point, rounded to whole entries."""
+        """Whether the sparsity is within half a point of the target.
+
+        One entry or unit more is allowed, for small weights.
+        """
         away = abs(self.target - self.sparsity) * self.weights.total
         return away <= 0.005 * self.weights.total + 1.0
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a bound has kept it from the target for a while."""
+        """Whether a bound of the multiplier has kept it from the target."""
         return (
             self._bounded_since is not None
             and self._progress - self._bounded_since >= _PATIENCE
@@ -154,19 +162,25 @@ class Steering:
         )
 
     def read(self, zeros: int) -> None:
-        """Take over how many entries or units are zero."""
+        """Note how many entries or units are zero now."""
         self.sparsity = zeros / self.weights.total
 
     def begin(self, progress: float, step: int, zeros: int) -> None:
-        """Go on with strengths that were steered before, or without any."""
+        """Start at the present strengths, or without any penalty.
+
+        Strengths are kept if they were steered before, or if half of the
+        target is reached already.
+        """
         self.read(zeros)
         self.desired = self.sparsity
-        goes_on = self._penalties.were_steered and self.sparsity > SEEN
-        if goes_on or self.sparsity >= self.target / 2:
+        is_continued = (
+            self._penalties.were_steered and self.sparsity > VISIBLE_SPARSITY
+        )
+        if is_continued or self.sparsity >= self.target / 2:
             self._start(progress)
         else:
-            self._idle_since = step
-            self._penalties.idle()
+            self._switched_off_at = step
+            self._penalties.switch_off()
 
     def steer(
         self,
@@ -176,29 +190,29 @@ class Steering:
         updates: int,
         count: Callable[[Sequence[Tensor]], int],
     ) -> None:
-        """Move the strengths by what the last reading says.
+        """Move the strengths, depending on the sparsity counted last.
 
         Args:
             progress: how much of the training is done, in [0, 1].
             step: the optimizer's iteration.
             optimizer: the model's optimizer.
-            updates: how many updates the training has, or is thought to have.
-            count: tells how many entries or units would be zero with other
-                values of all weights.
+            updates: the number of updates in the training, or an estimate.
+            count: takes values of all weights, and returns how many entries
+                or units of these weights are zero.
         """
         self._progress = progress
-        if not self._penalties.act(step):
+        if not self._penalties.is_any_positive(step):
             return
         self.has_acted = True
-        lowest, highest = self._penalties.room(step)
+        lowest, highest = self._penalties.log_range(step)
         if self._controller is not None:
             self.desired = self._controller.desired(progress)
             change = self._controller.change(
                 progress, self.sparsity, lowest, highest
             )
         elif (
-            self._idle_since is not None
-            and step < self._idle_since + _LISTENING
+            self._switched_off_at is not None
+            and step < self._switched_off_at + _UNPENALIZED_UPDATES
         ):
             return
         else:
@@ -206,7 +220,7 @@ class Steering:
             change = min(max(change, lowest), highest)
             self._start(progress)
         self._penalties.move(change, step)
-        if change not in (lowest, highest) or self._wants_back(change):
+        if change not in (lowest, highest) or self._opposes_gap(change):
             self._bounded_since = None
         elif self._bounded_since is None:
             self._bounded_since = progress
@@ -216,7 +230,8 @@ class Steering:
             self.target, progress, self.sparsity, 1.0 / self.weights.total
         )
 
-    def _wants_back(self, change: float) -> bool:
+    def _opposes_gap(self, change: float) -> bool:
+        """Whether a change moves the sparsity away from the desired one."""
         return (self.desired - self.sparsity) * change < 0
 
     def _first_change(

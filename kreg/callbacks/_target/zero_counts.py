@@ -1,4 +1,4 @@
-"""Counting exact zeros: the entries of weights, or the units of layers."""
+"""Counting exact zeros among the entries of weights or the units of layers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ Counter = Callable[[Sequence[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Countable:
-    """What is counted as one thing: entries, or the units of a layer.
+    """The entries of one weight, or the units of one layer, to be counted.
 
     Args:
-        members: the places of the weights in a list of all. A unit is dead
-            if it is in every one of them.
-        groups: the entries of a unit, for each member; None for entries.
+        members: the indices of its weights in the list of all weights. A unit
+            is dead if it is dead in every one of them.
+        groups: for each member, the entries of a unit; None to count entries.
         count: how many entries or units there are.
     """
 
@@ -40,16 +40,16 @@ class Countable:
             dead_groups(ops.expand_dims(values[member], 0), groups)[0]
             for member, groups in zip(self.members, self.groups, strict=True)
         ]
-        together = dead[0]
+        dead_in_all = dead[0]
         for other in dead[1:]:
-            together = ops.logical_and(together, other)
-        return _count(together)
+            dead_in_all = ops.logical_and(dead_in_all, other)
+        return _count(dead_in_all)
 
 
 def entries_of(
     variables: Sequence[keras.Variable], members: Iterable[int]
 ) -> list[Countable]:
-    """The entries of each weight at the places `members` of `variables`."""
+    """The entries of each of the weights `variables[i] for i in members`."""
     return [
         Countable((i,), None, int(np.prod(variables[i].shape, dtype=int)))
         for i in members
@@ -61,21 +61,21 @@ def units_of(
     variables: Sequence[keras.Variable],
     members: Iterable[int],
 ) -> list[Countable]:
-    """The units that the weights at `members` feed, layer by layer.
+    """The units that `variables[i] for i in members` feed, layer by layer.
 
-    A bias belongs to units but does not feed them. A recurrent cell has two
-    kernels for the same units.
+    A bias belongs to units but does not feed them. The two kernels of a
+    recurrent cell feed the same units.
     """
-    places = {id(variables[i]): i for i in members}
+    indices = {id(variables[i]): i for i in members}
     fed: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
     for row in rows_of(model):
-        place = places.get(id(row.variable))
-        if place is not None and row.units is not None:
+        index = indices.get(id(row.variable))
+        if index is not None and row.units is not None:
             key = (row.layer, row.units.count)
-            fed.setdefault(key, []).append((place, row.units))
+            fed.setdefault(key, []).append((index, row.units))
     return [
         Countable(
-            tuple(place for place, _ in kernels),
+            tuple(index for index, _ in kernels),
             tuple(groups for _, groups in kernels),
             count,
         )
@@ -83,15 +83,15 @@ def units_of(
     ]
 
 
-def counter(parts: Sequence[Sequence[Countable]]) -> Counter:
-    """A function that counts the zeros of several parts.
+def zero_counter(parts: Sequence[Sequence[Countable]]) -> Counter:
+    """Make a function that counts the zeros in several parts of a model.
 
     Args:
         parts: for each part, what is counted in it.
 
     Returns:
-        A function of the values of all weights, in their order, that returns
-        an int32 vector.
+        A function that takes the values of all weights, in order, and returns
+        an int32 vector with a count for each part.
     """
 
     def counts(values: Sequence[Tensor]) -> Tensor:
@@ -102,10 +102,10 @@ def counter(parts: Sequence[Sequence[Countable]]) -> Counter:
     return counts
 
 
-def counting(
+def current_counter(
     count: Counter, variables: Sequence[keras.Variable]
 ) -> Callable[[], NDArray[np.int32]]:
-    """A function that counts in `variables` as they are when it is called."""
+    """Make a function that counts zeros in `variables` as they are then."""
     compute = compiled(count, variables)
     return lambda: np.asarray(ops.convert_to_numpy(compute()))
 

@@ -1,3 +1,3 @@
-"""The rules of `kreg.check`, and the facts about a model that they ask for."""
+"""`kreg.check`: its rules, and the facts about a model that they need."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""A linter for a model's regularization."""
+"""`kreg.check`: the linter for a model's regularization, and its findings."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from kreg.results.table import Column, Table
 from kreg.statistics._linter.model_facts import Fault, ModelFacts
 from kreg.statistics._linter.rules import RULES, Rule
 
-_SHOWN = 3
+_SHOWN = 3  # the most paths or rules that are named one by one
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,9 +22,9 @@ class Finding(Result):
 
     Args:
         rule: the name of the rule, such as `"no-exact-zeros"`.
-        path: the path of the weight; of the first few and how many more, where
-            many have the same.
-        message: what is wrong with it.
+        path: the path of the weight. Where many weights have the same mistake,
+            the paths of the first few, and how many more there are.
+        message: what is wrong.
         fix: what to do, with code in backticks.
 
     Example:
@@ -50,7 +50,7 @@ class Finding(Result):
 
 
 class Findings(ResultWithRows, SavedResult, tuple[Finding, ...]):
-    """What `kreg.check` finds: a tuple of `Finding` that prints as a table.
+    """What `kreg.check` returns: a tuple of `Finding` that prints as a table.
 
     Example:
 
@@ -66,7 +66,7 @@ class Findings(ResultWithRows, SavedResult, tuple[Finding, ...]):
     """
 
     def headline(self) -> dict[str, Any]:
-        """How many there are, and of which rules."""
+        """The number of findings, and their first rules."""
         rules = list(dict.fromkeys(finding.rule for finding in self))
         shown = rules[:_SHOWN] + ["..."] * (len(rules) > _SHOWN)
         return {"findings": len(self), "rules": shown}
@@ -100,7 +100,7 @@ class Findings(ResultWithRows, SavedResult, tuple[Finding, ...]):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Findings":
-        """The findings that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         return cls(Finding(**finding) for finding in values["findings"])
 
 
@@ -112,27 +112,26 @@ def check(
 ) -> Findings:
     """Find mistakes in the regularization of a model, before it is trained.
 
-    Penalties that act on nothing, on the wrong thing or twice, zeros that will
-    not come or not stay. Only what can be told with certainty from the model
-    as it is: run it after `compile` and before `fit`. Nothing is printed and
-    the model is not changed. Regularizers may be kreg's, Keras's or any
-    callable.
+    It finds penalties that act on nothing, on the wrong thing or twice, and
+    zeros that will not come or not stay. It reports only what is certain from
+    the model as it is, so run it after `compile` and before `fit`. Nothing is
+    printed and the model is not changed. Regularizers may be kreg's, Keras's or
+    any callable.
 
-    Rules, each with the weights that it is about:
+    The rules, each with the mistake that it looks for:
     {rules}
 
     Args:
-        model: a built `keras.Model`, compiled or not, bound or not. What
-            depends on the optimizer is checked only with one.
+        model: a built `keras.Model`, compiled or not, bound or not. Rules that
+            depend on the optimizer need a model with one.
         steps: int >= 1, the planned number of optimizer updates. Defaults to
-            `None`: as many as each schedule needs to come to its end.
+            `None`: as many as each schedule needs to reach its end.
         data_loss: float, the loss without penalties, as `fit` logs it for a
             bound model. Defaults to `None`: not known.
 
     Returns:
         `Findings`, a tuple of `Finding` that prints as a table; empty if
-        there is nothing to say. Weights of which a rule says the same stand
-        in one finding.
+        nothing is wrong. Weights with the same mistake share one finding.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`, `steps` not an integer or
@@ -163,17 +162,17 @@ def check(
     facts = ModelFacts(model, steps, data_loss)
     findings: list[Finding] = []
     for rule in RULES:
-        alike: dict[str, list[Fault]] = {}
+        faults_by_message: dict[str, list[Fault]] = {}
         for fault in rule.faults(facts):
-            alike.setdefault(fault.message, []).append(fault)
+            faults_by_message.setdefault(fault.message, []).append(fault)
         findings.extend(
-            _finding(rule.name, faults) for faults in alike.values()
+            _finding(rule.name, faults) for faults in faults_by_message.values()
         )
     return Findings(findings)
 
 
-def _listed(rule: Rule) -> str:
-    """A rule as a line of the list in the documentation of `check`."""
+def _rule_item(rule: Rule) -> str:
+    """A rule as an item of the list in the docstring of `check`."""
     return textwrap.fill(
         f"- `{rule.name}`: {rule.summary}",
         width=79,
@@ -183,7 +182,7 @@ def _listed(rule: Rule) -> str:
 
 
 check.__doc__ = (check.__doc__ or "").replace(
-    "    {rules}", "\n".join(map(_listed, RULES))
+    "    {rules}", "\n".join(map(_rule_item, RULES))
 )
 
 
@@ -193,6 +192,8 @@ def _finding(rule: str, faults: Sequence[Fault]) -> Finding:
     path = ", ".join(fault.path for fault in faults[:_SHOWN])
     if rest > 0:
         path = f"{path} and {rest:,} more"
-    likewise = any(fault.fix != first.fix for fault in faults)
-    fix = f"{first.fix}; likewise for the others" if likewise else first.fix
+    have_own_fixes = any(fault.fix != first.fix for fault in faults)
+    fix = (
+        f"{first.fix}; likewise for the others" if have_own_fixes else first.fix
+    )
     return Finding(rule, path, first.message, fix)

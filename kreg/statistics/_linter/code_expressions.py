@@ -1,4 +1,4 @@
-"""Code that reaches a layer or a weight of a model, for the fixes."""
+"""Python expressions for layers and weights, as the fixes show them."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ Step = tuple[str, keras.layers.Layer]
 
 
 def layer_expressions(model: keras.Model) -> dict[int, str]:
-    """Code that gives each layer, by its `id`, starting at `model`.
+    """An expression for each layer, by its `id`, such as `model.encoder`.
 
     Layers that no public attribute leads to are left out.
     """
@@ -28,15 +28,15 @@ def layer_expressions(model: keras.Model) -> dict[int, str]:
 
 
 def public_name(
-    layer: keras.layers.Layer, thing: Any, guess: str
+    layer: keras.layers.Layer, value: Any, guess: str
 ) -> str | None:
-    """The name of the public attribute of a layer that holds `thing`.
+    """The name of the public attribute of a layer that holds `value`.
 
-    `guess` is tried first; None where no attribute holds it.
+    `guess` is tried first. None if no attribute holds the value.
     """
-    if attribute_or_none(layer, guess) is thing:
+    if attribute_or_none(layer, guess) is value:
         return guess
-    names = (n for n, value in _public_attributes(layer) if value is thing)
+    names = (n for n, held in _public_attributes(layer) if held is value)
     return next(names, None)
 
 
@@ -59,6 +59,6 @@ def _children(layer: keras.layers.Layer) -> Iterator[Step]:
 def _public_attributes(
     layer: keras.layers.Layer,
 ) -> Iterator[tuple[str, object]]:
-    # On torch a layer's own layers are kept apart.
+    # On torch, a layer keeps its sublayers in `_modules`.
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}
     return ((n, v) for n, v in attributes.items() if not n.startswith("_"))

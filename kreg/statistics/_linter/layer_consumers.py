@@ -1,4 +1,4 @@
-"""Which operations use the outputs of a layer."""
+"""The operations that use the outputs of each layer of a model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +11,7 @@ from kreg._keras_private import Graph, flatten_layers, graph_of
 class LayerConsumers:
     """The operations that use the outputs of each layer of a model.
 
-    Only of `Sequential` and functional models, and of such models nested in
-    them.
+    Known for layers of `Sequential` and functional models, nested or not.
 
     Args:
         model: the model.
@@ -21,21 +20,21 @@ class LayerConsumers:
     def __init__(self, model: keras.Model) -> None:
         self._users: dict[int, list[Any]] = {}
         self._outputs: dict[int, list[Any]] = {}
-        self._onward: dict[int, list[Any]] = {}
-        self._inference: set[int] = set()
-        self._entered: set[int] = set()
+        self._same_tensors: dict[int, list[Any]] = {}
+        self._called_for_inference: set[int] = set()
+        self._seen_models: set[int] = set()
         graph = graph_of(model)
         if graph is not None:
-            self._enter(model, graph)
+            self._note_calls(model, graph)
             for tensor in graph.outputs:
                 self._users.setdefault(id(tensor), []).append(None)
 
     def of(self, layer: keras.layers.Layer) -> list[Any]:
         """The operations that use the outputs of `layer`.
 
-        None stands for a use that is no operation (the model's own outputs)
-        and for layers that are called with `training=False`. Empty for a
-        layer that is in no such graph.
+        None stands for the model's outputs, and for layers that are called
+        with `training=False`. The list is empty for a layer outside of such
+        graphs.
         """
         return [
             user
@@ -43,18 +42,20 @@ class LayerConsumers:
             for user in self._users_of(tensor)
         ]
 
-    def _enter(self, model: keras.Model, graph: Graph) -> None:
-        """Note the calls inside a model.
+    def _note_calls(self, model: keras.Model, graph: Graph) -> None:
+        """Note the calls inside a model, and in models nested in it.
 
-        What the model hands to its caller is noted where it is called.
+        The uses of its outputs are noted at the calls of the model.
         """
-        if id(model) in self._entered:
+        if id(model) in self._seen_models:
             return
-        self._entered.add(id(model))
+        self._seen_models.add(id(model))
         for node in graph.nodes:
             inner = graph_of(node.operation)
             if node.arguments.kwargs.get("training") is False:
-                self._inference.update(map(id, _layers(node.operation)))
+                self._called_for_inference.update(
+                    map(id, _layers(node.operation))
+                )
             if inner is None:
                 outputs = self._outputs.setdefault(id(node.operation), [])
                 outputs.extend(node.output_tensors)
@@ -62,14 +63,14 @@ class LayerConsumers:
                     users = self._users.setdefault(id(tensor), [])
                     users.append(node.operation)
                 continue
-            self._enter(node.operation, inner)
+            self._note_calls(node.operation, inner)
             self._connect(node.input_tensors, inner.inputs)
             self._connect(inner.outputs, node.output_tensors)
 
     def _connect(self, sources: Any, targets: Any) -> None:
-        """Note that tensors go on under other names.
+        """Note that each source is the same tensor as its target.
 
-        What becomes of them is unknown if they differ in number.
+        If their numbers differ, note an unknown use of each source.
         """
         if len(sources) != len(targets):
             for tensor in sources:
@@ -77,15 +78,15 @@ class LayerConsumers:
             return
         for source, target in zip(sources, targets, strict=True):
             if source is not target:
-                self._onward.setdefault(id(source), []).append(target)
+                self._same_tensors.setdefault(id(source), []).append(target)
 
     def _users_of(self, tensor: Any) -> Iterator[Any]:
         waiting, seen = [tensor], {id(tensor)}
         while waiting:
             tensor = waiting.pop()
             for user in self._users.get(id(tensor), ()):
-                yield None if id(user) in self._inference else user
-            for target in self._onward.get(id(tensor), ()):
+                yield None if id(user) in self._called_for_inference else user
+            for target in self._same_tensors.get(id(tensor), ()):
                 if id(target) not in seen:
                     seen.add(id(target))
                     waiting.append(target)

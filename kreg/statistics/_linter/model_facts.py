@@ -1,4 +1,4 @@
-"""The facts about a model and its weights that rules of `check` ask for."""
+"""What `kreg.check` needs of a model: facts about it and its weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ class Fault:
 
     Args:
         path: the path of the weight.
-        message: what is wrong, as a clause without the path; the same for all
-            weights that have it.
+        message: what is wrong, as a clause without the path, so that it is
+            equal for all weights with this mistake.
         fix: what to do about it.
     """
 
@@ -48,17 +48,17 @@ class Fault:
 
 @dataclass(frozen=True, eq=False)
 class WeightFacts:
-    """One weight.
+    """What the rules know of one weight.
 
     Args:
         variable: the weight.
         layer: the layer that made it.
-        path: its distinct path.
-        regularizer: the user's own; None without one.
+        path: its path, made distinct within the model.
+        regularizer: the object that the user set, or None.
         trained: whether `fit` would train it.
         suspended: whether `kreg.freeze_support` has switched its penalty off.
-        optimizer: what updates it; None without an optimizer, and where it
-            cannot be told.
+        optimizer: the optimizer that updates it; None without an optimizer, or
+            if it is not known.
     """
 
     variable: keras.Variable
@@ -83,12 +83,12 @@ class WeightFacts:
 
     @cached_property
     def zeros(self) -> Tensor | None:
-        """Which of its entries are exactly 0; None where it cannot be told."""
+        """A mask of its entries that are exactly 0; None if it is not known."""
         return result_or_none(lambda: ops.convert_to_numpy(self.variable) == 0)
 
 
 class ModelFacts:
-    """A model as the rules see it, each fact worked out once.
+    """What the rules know of a model; each fact is computed once.
 
     Args:
         model: the model.
@@ -112,11 +112,11 @@ class ModelFacts:
         return layer_expressions(self.model)
 
     def layer_code(self, layer: keras.layers.Layer) -> str | None:
-        """Code that gives a layer; None where there is none."""
+        """An expression for a layer; None if there is none."""
         return self._codes.get(id(layer))
 
     def code(self, weight: WeightFacts) -> str:
-        """Code that gives a weight."""
+        """An expression for a weight."""
         variable = weight.variable
         layer = self.layer_code(weight.layer)
         name = public_name(weight.layer, variable, variable.name)
@@ -127,7 +127,7 @@ class ModelFacts:
         return f"{layer}.{name}"
 
     def penalty_code(self, weight: WeightFacts) -> str:
-        """Code that gives the user's own regularizer of a weight."""
+        """An expression for the regularizer that the user set on a weight."""
         layer, penalty = weight.layer, weight.regularizer
         code = self.layer_code(layer)
         guess = attribute_of(layer, weight.variable.name) or ""
@@ -138,7 +138,7 @@ class ModelFacts:
         return f"{self.code(weight)}.regularizer{'.penalty' * bound}"
 
     def setting(self, weight: WeightFacts, value: str) -> str:
-        """Code that sets the regularizer of a weight, and of its layer."""
+        """An assignment to the regularizer of a weight and of its layer."""
         targets = [f"{self.code(weight)}.regularizer"]
         layer = self.layer_code(weight.layer)
         name = attribute_of(weight.layer, weight.variable.name)

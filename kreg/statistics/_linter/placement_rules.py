@@ -1,4 +1,4 @@
-"""Rules about where a regularizer is set: where it acts and is saved."""
+"""Rules about regularizers that do not act, or that are not saved."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +9,9 @@ from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
 
 
 def attribute_without_effect(model: ModelFacts) -> Iterator[Fault]:
-    """A regularizer that was set on a built layer and not on its weight."""
+    """A regularizer that was set on a built layer, but not on its weight."""
     for weight in model.weights:
-        name, of_layer = _set_on_layer(weight)
+        name, of_layer = _layer_attribute(weight)
         if name is None or of_layer is None or of_layer is weight.regularizer:
             continue
         layer, code = model.layer_code(weight.layer), model.code(weight)
@@ -26,15 +26,15 @@ def attribute_without_effect(model: ModelFacts) -> Iterator[Fault]:
 
 
 def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
-    """A regularizer that was set on a weight and not on its layer."""
+    """A regularizer that was set on a weight, but not on its layer."""
     for weight in model.weights:
         if weight.regularizer is None or not is_built_by_keras(weight.layer):
             continue
-        name, of_layer = _set_on_layer(weight)
+        name, of_layer = _layer_attribute(weight)
         if of_layer is weight.regularizer:
             continue
         if name is not None and of_layer is not None:
-            continue  # attribute_without_effect says it
+            continue  # a fault of `attribute_without_effect`
         layer = model.layer_code(weight.layer)
         if name is None:
             if type(weight.layer).__module__.split(".")[0] != "keras":
@@ -56,8 +56,8 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
         )
 
 
-def _set_on_layer(weight: WeightFacts) -> tuple[str | None, Any]:
-    """The attribute of the layer for a weight's regularizer, and its value."""
+def _layer_attribute(weight: WeightFacts) -> tuple[str | None, Any]:
+    """The layer's attribute for the regularizer of a weight, and its value."""
     name = attribute_of(weight.layer, weight.variable.name)
     return name, None if name is None else attribute_or_none(weight.layer, name)
 
@@ -65,8 +65,8 @@ def _set_on_layer(weight: WeightFacts) -> tuple[str | None, Any]:
 def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
     """A regularizer that Keras leaves out, because its weight is frozen.
 
-    Not where LoRA has frozen the weight: it moves the regularizer to its own
-    factors.
+    Weights that LoRA has frozen are no faults: LoRA moves the regularizer to
+    its own factors.
     """
     for weight in model.weights:
         if (
@@ -79,14 +79,14 @@ def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
         yield Fault(
             weight.path,
             "its regularizer acts on nothing, because the weight is frozen",
-            f"set `{_switch(model, weight)}.trainable = True` and compile "
+            f"set `{_frozen_part(model, weight)}.trainable = True` and compile "
             "again, or take it off with "
             f"`{model.setting(weight, 'None')}`",
         )
 
 
-def _switch(model: ModelFacts, weight: WeightFacts) -> str:
-    """Code of what is frozen: the model, the layer or the weight alone."""
+def _frozen_part(model: ModelFacts, weight: WeightFacts) -> str:
+    """An expression for what is frozen: the model, the layer or the weight."""
     if not attribute_or_none(model.model, "trainable"):
         return "model"
     layer = model.layer_code(weight.layer)

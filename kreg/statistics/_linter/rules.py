@@ -29,9 +29,9 @@ class Rule:
     """A mistake that `kreg.check` looks for.
 
     Args:
-        name: the name that its findings bear.
+        name: the name of the rule in its findings.
         summary: what the mistake is, for the documentation of `kreg.check`.
-        faults: yields the faults of the weights of a model.
+        faults: yields the faults in a model.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a scheduled strength will be over the steps of a training."""
+"""Scheduled strengths over a training: ever above 0, or 0 at the end."""
 
 import math
 from collections.abc import Sequence
@@ -14,18 +14,20 @@ from kreg.foreign_objects import float_or_nan, result_or_none
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.schedules.scalar_schedule import Schedule, evaluate
 
+# The steps at which schedules are evaluated.
 _NEAR = (0, *(10**exponent for exponent in range(7)))
-# Irregular, so that they do not all fall on one phase of a cycle; below 2**24,
-# so that single precision tells them apart.
+# Late steps. They are irregular, to fall on different phases of a cycle, and
+# below 2**24, to differ in single precision.
 _FAR = (
     *(8_400_013 + 2**exponent for exponent in range(23)),
     *(9_100_061, 10_000_019, 12_345_701, 13_999_981, 15_485_863),
 )
+# A smaller value that becomes 0 is taken for a rounding to 0.
 _UNDERFLOW = 1e-30
 
 
 class ScheduleCourse:
-    """Where the schedules of strengths lead; equal ones are evaluated once.
+    """Evaluates the schedules of strengths, equal ones only once.
 
     Args:
         steps: the planned number of updates, or None.
@@ -33,57 +35,60 @@ class ScheduleCourse:
 
     def __init__(self, steps: int | None) -> None:
         self.steps = steps
-        self._answers: dict[tuple[str, Any], bool] = {}
+        self._results: dict[tuple[str, Any], bool] = {}
 
     @property
     def end(self) -> str:
-        """When training ends, in words."""
+        """The end of training, in words."""
         if self.steps is None:
             return "when it has ended"
         return f"at step {self.steps}"
 
     def is_ever_positive(self, penalty: StrengthRegularizer, name: str) -> bool:
-        """Whether a strength is above 0 at any step, as far as can be told."""
+        """Whether a strength is above 0 at any of the evaluated steps."""
         if penalty.multiplier == 0.0:
             return False
         base: Schedule = getattr(penalty, name)
         if not isinstance(base, LearningRateSchedule):
             return base > 0.0
-        key = ("positive", _key(base))
-        if key not in self._answers:
-            self._answers[key] = any(v > 0.0 for v in _values(base, _NEAR))
-        return self._answers[key]
+        key = ("positive", _schedule_key(base))
+        if key not in self._results:
+            self._results[key] = any(v > 0.0 for v in _values(base, _NEAR))
+        return self._results[key]
 
     def is_zero_at_the_end(
         self, penalty: StrengthRegularizer, name: str
     ) -> bool:
         """Whether a scheduled strength is 0 after the planned updates.
 
-        Without a plan: once the schedule has come to its end.
+        Without a planned number: whether it is 0 for good from some step on.
         """
         base: Schedule = getattr(penalty, name)
         if not isinstance(base, LearningRateSchedule):
             return False
-        key = ("zero", _key(base))
-        if key not in self._answers:
-            self._answers[key] = (
+        key = ("zero", _schedule_key(base))
+        if key not in self._results:
+            self._results[key] = (
                 _ends_at_zero(base)
                 if self.steps is None
                 else _is_zero_around(base, self.steps)
             )
-        return self._answers[key]
+        return self._results[key]
 
 
 def _is_zero_around(schedule: Schedule, step: int) -> bool:
-    """Zero at `step` and beside it; a cycle is zero where it begins anew."""
+    """Whether it is 0 at `step`, and at the step before or after.
+
+    A cycle may be 0 only at the one step at which it begins anew.
+    """
     before, now, after = _values(schedule, (step - 1, step, step + 1))
     return now == 0.0 and (before == 0.0 or after == 0.0)
 
 
 def _ends_at_zero(schedule: Schedule) -> bool:
-    """Zero for good from some step on, other than by rounding.
+    """Whether it is 0 for good from some step on, other than by rounding.
 
-    An exponential decay has no end; only single precision makes it 0.
+    An exponential decay becomes 0 only by rounding to single precision.
     """
     values = _values(schedule, (*_NEAR, *_FAR))
     near, far = values[: len(_NEAR)], values[len(_NEAR) :]
@@ -94,33 +99,33 @@ def _ends_at_zero(schedule: Schedule) -> bool:
         return True
     last, zero = positive[-1], _FAR[0]
     while zero > 1.1 * last + 1:
-        middle = math.isqrt((last + 1) * zero)
-        if _values(schedule, (middle,))[0] > 0.0:
-            last = middle
+        between = math.isqrt((last + 1) * zero)
+        if _values(schedule, (between,))[0] > 0.0:
+            last = between
         else:
-            zero = middle
+            zero = between
     return _values(schedule, (last,))[0] > _UNDERFLOW
 
 
 def _values(schedule: Schedule, steps: Sequence[int]) -> list[float]:
-    """A schedule at some steps, 0 where negative; NaN where it raises.
+    """A schedule at some steps: 0 where it is negative, NaN where it raises.
 
-    Asked once for all steps, or for each where that fails.
+    It is evaluated for all steps at once, or one by one where that fails.
     """
-    together = result_or_none(
+    values = result_or_none(
         lambda: ops.convert_to_numpy(
             evaluate(schedule, np.asarray(steps, "int32"))
         )
     )
-    if together is None or together.shape != (len(steps),):
-        together = [
+    if values is None or values.shape != (len(steps),):
+        values = [
             float_or_nan(result_or_none(partial(evaluate, schedule, s)))
             for s in steps
         ]
-    return [0.0 if value < 0.0 else float(value) for value in together]
+    return [0.0 if value < 0.0 else float(value) for value in values]
 
 
-def _key(schedule: LearningRateSchedule) -> Any:
+def _schedule_key(schedule: LearningRateSchedule) -> Any:
     config = result_or_none(
         lambda: repr(keras.saving.serialize_keras_object(schedule))
     )

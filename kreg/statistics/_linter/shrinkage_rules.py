@@ -1,4 +1,4 @@
-"""Rules about L2 penalties that something else undoes or doubles."""
+"""Rules about L2 that BatchNormalization undoes or weight decay doubles."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ from kreg.statistics._linter.model_facts import Fault, ModelFacts
 def l2_before_batch_norm(model: ModelFacts) -> Iterator[Fault]:
     """L2 on a kernel whose scale a BatchNormalization takes out again.
 
-    Not L2 beside L1, whose zeros depend on the scale.
+    L2 beside L1 is no fault, because the zeros of L1 depend on the scale.
     """
     consumers: LayerConsumers | None = None
     for weight in model.weights:
@@ -44,7 +44,7 @@ def l2_before_batch_norm(model: ModelFacts) -> Iterator[Fault]:
 
 
 def _is_linear(layer: keras.layers.Layer) -> bool:
-    """Whether scaling the kernels of a layer only scales what it computes."""
+    """Whether scaling the kernels of a layer only scales its outputs."""
     module = attribute_or_none(type(layer).call, "__module__") or ""
     return (
         is_linear(layer)

@@ -1,4 +1,4 @@
-"""Rules about strengths that are too large, or 0 at the end."""
+"""Rules about strengths that are too large, or 0 at the end of training."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -40,7 +40,8 @@ def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
                 )
 
 
-_GOOD_SHARE = 0.1
+# The fix suggests penalties of this fraction of the data loss.
+_SUGGESTED_FRACTION = 0.1
 
 
 def penalty_exceeds_loss(model: ModelFacts) -> Iterator[Fault]:
@@ -52,7 +53,7 @@ def penalty_exceeds_loss(model: ModelFacts) -> Iterator[Fault]:
     if not total > data:
         return
     penalties.sort(key=lambda pair: -pair[1])
-    fix = _fix(model, penalties[0][0], _GOOD_SHARE * data / total)
+    fix = _fix(model, penalties[0][0], _SUGGESTED_FRACTION * data / total)
     for weight, _ in penalties:
         yield Fault(
             weight.path,

@@ -15,14 +15,14 @@ _WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
 
 @dataclass(frozen=True)
 class WeightOptimizer:
-    """The optimizer that updates a weight, and code that reaches it.
+    """The optimizer that updates a weight, and an expression for it.
 
     Args:
-        optimizer: what computes the updates, without any wrapper.
-        code: code that gives it; None where there is none.
+        optimizer: the optimizer that computes the updates, without wrappers.
+        code: an expression for it, such as `model.optimizer`, or None.
         applies_penalties: whether a `ProximalOptimizer` wraps it.
-        unscaled: the model's whole optimizer but for a `LossScaleOptimizer`.
-        unscaled_code: code that gives `unscaled`.
+        unscaled: the model's whole optimizer, inside any `LossScaleOptimizer`.
+        unscaled_code: an expression for `unscaled`.
     """
 
     optimizer: keras.optimizers.Optimizer
@@ -42,7 +42,7 @@ def optimizer_of_weight(
 ) -> WeightOptimizer | None:
     """The optimizer of a weight: its binding's own, else its model's.
 
-    None where there is none, or a `MultiOptimizer` does not tell.
+    None if there is no optimizer, or a `MultiOptimizer` does not tell which.
     """
     whole, code = model_optimizer, "model.optimizer"
     bound = variable.regularizer

@@ -15,7 +15,7 @@ from kreg.statistics.rows import keras_strengths
 
 
 def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
-    """A penalty that makes zeros in its proximal step, which nobody takes."""
+    """A penalty whose proximal step makes zeros, if no optimizer takes it."""
     for weight in model.weights:
         optimizer = weight.optimizer
         if optimizer is None or not weight.is_penalized:
@@ -52,7 +52,7 @@ def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
 
 
 def averages_undo_zeros(model: ModelFacts) -> Iterator[Fault]:
-    """Moving averages that replace weights with exact zeros."""
+    """Moving averages of weights that will replace their exact zeros."""
     for weight in model.weights:
         optimizer = weight.optimizer
         if (
@@ -92,18 +92,22 @@ def _keeps_zeros(weight: WeightFacts) -> bool:
 
 
 def _proximal(optimizer: WeightOptimizer) -> str:
-    """Code that wraps the optimizer, or Adam where it cannot be wrapped."""
+    """An expression that wraps the optimizer; Adam if it cannot be wrapped."""
     parts = attribute_or_none(optimizer.unscaled, "optimizers") or [
         optimizer.optimizer
     ]
     overwrites = any(
         attribute_or_none(p, "ema_overwrite_frequency") for p in parts
     )
-    takes = (
+    has_effective_step = (
         result_or_none(partial(effective_step_rule, optimizer.optimizer))
         is not None
     )
-    inner = optimizer.unscaled_code if takes and not overwrites else '"adam"'
+    inner = (
+        optimizer.unscaled_code
+        if has_effective_step and not overwrites
+        else '"adam"'
+    )
     return f"`kreg.ProximalOptimizer({inner})`"
 
 

@@ -1,3 +1,3 @@
-"""Removing the units of a model that its outputs do not depend on."""
+"""The parts of `kreg.compact`: which units can go, and the smaller model."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""A smaller model with the same outputs."""
+"""`kreg.compact`: a smaller model with the same outputs, and its record."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ from kreg.surgery._compact.walk import Walk, walk
 
 @dataclass(frozen=True, repr=False)
 class LayerCompaction(Result):
-    """What became of one layer.
+    """The size of one layer before and after.
 
     Args:
-        path: the layer, with the models that it is in.
+        path: the name of the layer, after those of the models around it.
         kind: its class.
         units_before: how many units (output channels) it had.
         units_after: how many it has.
         parameters_before: how many weights it had.
         parameters_after: how many it has.
-        kept: how many of its units stay though they are constant, by reason.
+        kept: the numbers of constant units that had to stay, by reason.
     """
 
     path: str
@@ -44,7 +44,7 @@ class LayerCompaction(Result):
         """The layer and its units."""
         return {
             "path": self.path,
-            "units": _change(self.units_before, self.units_after),
+            "units": _before_and_after(self.units_before, self.units_after),
             "constant_kept": sum(self.kept.values()),
         }
 
@@ -76,7 +76,9 @@ class Compaction(ResultWithRows, SavedResult):
 
     def table(self) -> Table:
         """A row for each layer with units of its own."""
-        change = _change(self.parameters_before, self.parameters_after)
+        change = _before_and_after(
+            self.parameters_before, self.parameters_after
+        )
         columns = (
             Column("layer", "name", total="total"),
             Column("units"),
@@ -86,8 +88,10 @@ class Compaction(ResultWithRows, SavedResult):
         rows = [
             (
                 layer.path,
-                _change(layer.units_before, layer.units_after),
-                _change(layer.parameters_before, layer.parameters_after),
+                _before_and_after(layer.units_before, layer.units_after),
+                _before_and_after(
+                    layer.parameters_before, layer.parameters_after
+                ),
                 "\n".join(
                     f"{count}: {reason}" for reason, count in layer.kept.items()
                 ),
@@ -102,7 +106,7 @@ class Compaction(ResultWithRows, SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Compaction":
-        """The compaction that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         return cls(
             **{
                 **values,
@@ -117,7 +121,7 @@ class Compaction(ResultWithRows, SavedResult):
         )
 
 
-def _change(before: int, after: int) -> str:
+def _before_and_after(before: int, after: int) -> str:
     return f"{before:,}" if before == after else f"{before:,} -> {after:,}"
 
 
@@ -146,48 +150,49 @@ def compact(
 ) -> keras.Model | tuple[keras.Model, Compaction]:
     """Return a smaller model with the same outputs.
 
-    Choose it after training with a penalty on groups (`kreg.GroupLasso`) or
-    any other that leaves units without incoming weights: zeros alone make no
-    model faster, units that are gone do. The model that comes back is an
-    ordinary Keras model, not compiled, without any object of kreg, and the one
-    given is left as it is.
+    Choose it after training with a penalty on groups (`kreg.GroupLasso`), or
+    with any other that leaves units without incoming weights. Zeros alone make
+    no model faster, but removed units do. The new model is an ordinary Keras
+    model, not compiled, without any object of kreg. The given model does not
+    change.
 
-    What goes:
+    These units (output channels) are removed:
 
-    - A unit (output channel) that is a constant, since its incoming weights
-      are zero, or the `gamma` of its BatchNormalization is. What it is worth,
-      `activation(bias)`, is followed through normalization, activations,
-      pooling, flattening and dropout and added to the bias of the layer that
-      reads it, which gets one if it has none.
-    - A unit that nothing reads: the weights of all that it goes into are zero.
-    - What only such units read, to a fixed point, also around residuals.
+    - Constant units, whose incoming weights are zero, or the `gamma` of whose
+      BatchNormalization is. Their value, `activation(bias)`, is followed
+      through normalization, activations, pooling, flattening and dropout. It
+      is then added to the bias of the layer that reads them, which gets a bias
+      if it has none.
+    - Units that nothing reads, because all their outgoing weights are zero.
+    - Units that only removed units read, repeatedly, also around residuals.
 
     Padding differs from a constant that is not zero, so a convolution with
     `padding="same"` keeps one of its constant channels, which stands for all
-    of them. Where nothing can make up for a constant (a depthwise convolution
-    with padding, a sum with a unit that varies, layer normalization, softmax,
-    attention, custom layers) the unit stays. Tensors that are added or
-    multiplied lose a channel together or not at all. Recurrent units go only
-    if their state stays at zero. One unit of every layer stays.
+    of them. A constant unit stays where nothing can make up for it: before a
+    depthwise convolution with padding, a sum with a unit that varies, layer
+    normalization, softmax, attention and custom layers. Tensors that are added
+    or multiplied lose a channel together or not at all. Recurrent units are
+    removed only if their state stays at zero. Every layer keeps one unit.
 
-    The outputs are those of inference; a moving mean or dropout that trains on
-    sees another model.
+    The outputs are the same in inference. In further training, moving means
+    and dropout differ, because units are missing.
 
     Args:
         model: a built `Sequential` or functional `keras.Model`, with such
             models nested in it as deep as you like.
-        round_to: int of at least 1: layers keep a multiple of so many units,
-            or all that they have, as some hardware likes. Defaults to 1.
-        drop_inputs: bool, whether features of the model's inputs (the last
-            axis) that nothing reads go too. The small model takes
+        round_to: int >= 1, the number of units in each layer stays a multiple
+            of it, or stays as it is. Some hardware is faster then. Defaults to
+            `1`.
+        drop_inputs: bool, whether to remove features of the model's inputs
+            (the last axis) that nothing reads, too. The small model takes
             `x[..., kept_inputs]`. Defaults to `False`.
-        return_compaction: bool, whether to return what was done, too. Defaults
-            to `False`.
+        return_compaction: bool, whether to return the record, too. Defaults to
+            `False`.
 
     Returns:
         The small model; with `return_compaction=True` a tuple of it and a
-        `kreg.surgery.Compaction`, which tells for each layer what went, why
-        what is constant had to stay, and which input features are left.
+        `kreg.surgery.Compaction`, which tells how many units each layer lost,
+        why constant units had to stay, and which input features are left.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.

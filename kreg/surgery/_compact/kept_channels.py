@@ -1,4 +1,4 @@
-"""Which channels the outputs of a model depend on."""
+"""The channels that `compact` keeps, and the reason for each."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,14 +7,14 @@ from kreg.layers.channels.network import Kept, Network, WeightedSum
 
 
 def kept_channels(network: Network, round_to: int = 1) -> Kept:
-    """The channels that stay.
+    """Find the channels that stay.
 
-    Those that must stay, and those that a unit which stays needs, until no
-    more are found. A channel that only units read which go, goes too.
+    It starts with the channels that must stay, and adds the channels that they
+    need until there are no more. All other channels are removed.
 
     Args:
         network: the channels of a model.
-        round_to: a layer keeps a multiple of so many units, or all.
+        round_to: each layer keeps a multiple of it, or all of its units.
     """
     kept = Kept(network)
     for channel, reason in network.pins:
@@ -22,18 +22,19 @@ def kept_channels(network: Network, round_to: int = 1) -> Kept:
     seen: dict[int, NDArray[np.bool_]] = {}
     growing = True
     while growing:
-        _keep_what_is_read(network, kept, seen)
+        _keep_inputs_of_kept_units(network, kept, seen)
         growing = (
             _keep_carriers(network, kept)
             or _keep_one_of_each(network, kept)
-            or _fill_up(network, kept, round_to)
+            or _round_up(network, kept, round_to)
         )
     return kept
 
 
-def _keep_what_is_read(
+def _keep_inputs_of_kept_units(
     network: Network, kept: Kept, seen: dict[int, NDArray[np.bool_]]
 ) -> None:
+    """Keep the inputs that kept units need, through all layers."""
     growing = True
     while growing:
         growing = False
@@ -49,7 +50,7 @@ def _keep_what_is_read(
 
 
 def _keep_carriers(network: Network, kept: Kept) -> bool:
-    """Keep a constant channel where others are to be merged into one."""
+    """Keep one constant channel wherever it must stand for the other ones."""
     growing = False
     for weighted in network.sums:
         carrier = weighted.missing_carrier(
@@ -67,7 +68,7 @@ def _keep_carriers(network: Network, kept: Kept) -> bool:
 def _keep_one_of_each(network: Network, kept: Kept) -> bool:
     """Keep one unit of each layer that would have none.
 
-    The one for which the fewest other channels must be kept.
+    It is the unit that needs the fewest further channels.
     """
     growing = False
     for channels in network.bundles:
@@ -84,8 +85,8 @@ def _keep_one_of_each(network: Network, kept: Kept) -> bool:
     return growing
 
 
-def _fill_up(network: Network, kept: Kept, round_to: int) -> bool:
-    """Keep more units, so that their number is a multiple of `round_to`."""
+def _round_up(network: Network, kept: Kept, round_to: int) -> bool:
+    """Keep more units until their number is a multiple of `round_to`."""
     growing = False
     for channels in network.units.values():
         while (mask := kept(channels)).sum() % round_to and not mask.all():

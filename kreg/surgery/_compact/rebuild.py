@@ -1,4 +1,4 @@
-"""A model made anew from smaller layers."""
+"""Rebuilding a model from copies of its layers that have fewer units."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from kreg.layers.channels.network import Kept, Signal
 from kreg.surgery._compact.walk import Walk
 from kreg.surgery.stripped_copy import without_kreg
 
-# Reused as they are: what they hold is in no config, and they have no size.
+# These layers are reused, not copied: their config lacks what they hold, and no
+# channel changes them.
 _REUSED = (
     layers.IntegerLookup,
     layers.Lambda,
@@ -38,7 +39,7 @@ class Rebuild:
         self._reductions: dict[int, Reduction] = {}
 
     def of(self, model: keras.Model) -> keras.Model:
-        """A new model with the weights of the channels that are kept."""
+        """The new model, with the weights of the kept channels."""
         small = self._model(model, self._walk.graph, self._walk.inputs)
         for layer, copy in list(self._copies.values()):
             if isinstance(layer, layers.Layer):
@@ -46,7 +47,7 @@ class Rebuild:
         return small
 
     def copy_of(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """The new layer in the place of `layer`."""
+        """The copy of `layer` in the new model."""
         return self._copies[id(layer)][1]
 
     def _model(
@@ -71,7 +72,7 @@ class Rebuild:
         return small
 
     def _input(self, graph: Graph, tensor: Any, signal: Signal) -> Any:
-        """A symbolic input with the channels that are kept."""
+        """A symbolic input with the kept channels."""
         shape = list(tensor.shape)
         if len(signal.channels):
             shape[signal.axis] = int(self._kept(signal.channels).sum())
@@ -97,7 +98,7 @@ class Rebuild:
             return operation
         try:
             with warnings.catch_warnings():
-                # That a lambda may not load elsewhere: it stays here.
+                # Keras warns that a lambda may not load elsewhere.
                 warnings.simplefilter("ignore")
                 config = without_kreg(operation.get_config())
             traced = self._walk.layers.get(id(operation))
@@ -139,5 +140,5 @@ def _copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
             f"{len(layer.weights)} weights, and {len(copy.weights)} in the copy"
         )
     for variable, new in zip(layer.weights, copy.weights, strict=True):
-        # An array of its own: a step of JAX may give away the model's memory.
+        # A copy, because a step on JAX may reuse the memory of the array.
         new.assign(np.array(ops.convert_to_numpy(variable)))

@@ -1,4 +1,4 @@
-"""Following the channels through a model, nested ones included."""
+"""Following the channels through a model and the models nested in it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ SharedConstants = Mapping[int, Sequence[Values]]
 def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
     """Follow the channels through a model.
 
-    An input of a layer that is called more than once counts as constant where
-    all of its calls have the same value. As a constant makes others known, the
-    walk is done again until no further one is found.
+    Where a layer is called more than once, its input is a constant only if all
+    calls have the same value. A known constant may reveal others, so the walk
+    is repeated until it finds no more.
 
     Args:
         model: a `Sequential` or functional model.
-        drop_inputs: whether features of its inputs may go.
+        drop_inputs: whether features of its inputs may be removed.
 
     Raises:
-        ValueError: if the model is of another kind.
+        ValueError: if the model is neither `Sequential` nor functional.
     """
     graph = graph_of(model)
     if graph is None:
@@ -52,20 +52,20 @@ class Walk:
 
     Args:
         graph: the model's graph.
-        drop_inputs: whether features of its inputs may go.
-        shared_constants: the constants that an earlier walk found in all calls
-            of each layer that is called more than once.
+        drop_inputs: whether features of its inputs may be removed.
+        shared_constants: the input constants that an earlier walk found equal
+            in all calls of a layer, for each layer with several calls.
 
     Attributes:
         graph: the model's graph.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
-        layers: what each layer does, by the `id` of the layer.
-        paths: each layer by its name in reports, in the order of execution.
+        layers: the effect of each layer on channels, by the `id` of the layer.
+        paths: the layers by their paths in reports, in the order of execution.
         parts: the graph of each nested model and the channels of its inputs,
             by the `id` of the model.
-        shared_constants: those that this walk found.
-        found_more: whether it found more of them than the walk before.
+        shared_constants: the same, as found by this walk.
+        found_more: whether this walk found more of them than the earlier one.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Walk:
         *,
         training: bool,
     ) -> list[Signal]:
-        """The signals that leave a graph."""
+        """Follow the signals through a graph; returns those of its outputs."""
         signals = {
             id(tensor): signal
             for tensor, signal in zip(graph.inputs, inputs, strict=True)
@@ -165,7 +165,7 @@ class Walk:
         return first.outputs
 
     def _note_shared_constants(self, call: Call) -> None:
-        """Keep the constants that this call and those before share."""
+        """Note the constants that this call shares with the earlier calls."""
         new = [signal.constants for signal in call.signals]
         before = self.shared_constants.setdefault(id(call.operation), new)
         if list(map(len, before)) == list(map(len, new)):
@@ -175,7 +175,7 @@ class Walk:
             ]
 
     def _with_shared_constants(self, call: Call) -> list[Signal]:
-        """The inputs of a first call, constant only where all calls agree."""
+        """The inputs of the first call, constant only where all calls agree."""
         shared = self._earlier.get(id(call.operation))
         if shared is None or len(shared) != len(call.signals):
             return [signal.varying() for signal in call.signals]
@@ -203,7 +203,10 @@ class Walk:
         )
 
     def _called_again(self, call: Call) -> Sequence[Signal]:
-        """Tie what goes into a shared layer to what went into it before."""
+        """Tie the inputs of a shared layer to those of its first call.
+
+        Where the calls differ in form, all their channels are kept.
+        """
         before = self._inputs_of[id(call.operation)]
         first = self.layers[id(call.operation)]
         alike = len(before) == len(call.signals) and all(
@@ -221,7 +224,7 @@ class Walk:
 
 
 def has_size(operation: Any) -> bool:
-    """Whether a layer takes inputs of one number of channels only."""
+    """Whether a layer takes only inputs with one number of channels."""
     return isinstance(operation, keras.layers.Layer) and (
         bool(operation.weights) or isinstance(operation, layers.Reshape)
     )
