@@ -1,4 +1,4 @@
-"""Asking objects that are not kreg's, which may raise anything."""
+"""Reading attributes of objects that are not kreg's and may raise anything."""
 
 from collections.abc import Callable
 from typing import Any

@@ -7,8 +7,8 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from kreg._arguments import known_keys
-from kreg._keras_private import known_variables
+from kreg._arguments import refuse_unknown_keys
+from kreg._keras_private import built_variables
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, member_optimizers
@@ -115,7 +115,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
                 when the gradient was taken, or is bound to another optimizer.
         """
         if trainable_variables is None:
-            variables = known_variables(self)
+            variables = built_variables(self)
         else:
             variables = list(trainable_variables)
         terms = terms_of(variables, self)
@@ -187,7 +187,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Any = None
     ) -> Self:
-        known_keys(cls, config)
+        refuse_unknown_keys(cls, config)
         # A copy, because Keras's optimizers change the config they are given.
         inner = keras.saving.deserialize_keras_object(
             deepcopy(config["inner_optimizer"]), custom_objects=custom_objects

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kreg._keras_private import known_variables, responsible_optimizer, slot
+from kreg._keras_private import built_variables, responsible_optimizer, slot
 from kreg.binding.binding import innermost_optimizer, penalty_applier
 from kreg.optimizers.table import row_of
 
@@ -50,7 +50,7 @@ def gradient_memory(
     if inner is None or not inner.built:
         return None
     responsible: Any = responsible_optimizer(inner, variable)
-    if all(known is not variable for known in known_variables(responsible)):
+    if all(known is not variable for known in built_variables(responsible)):
         return None
     memory = row_of(type(responsible)).gradient_memory
     if memory is None or not getattr(responsible, memory.slots):

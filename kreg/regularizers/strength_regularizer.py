@@ -11,7 +11,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kreg._arguments import known_keys, nonnegative_number
+from kreg._arguments import refuse_unknown_keys, nonnegative_number
 from kreg._keras_private import in_symbolic_scope
 from kreg._types import Tensor
 from kreg.regularizers.argument import serialized_argument
@@ -216,7 +216,7 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        known_keys(cls, config)
+        refuse_unknown_keys(cls, config)
         return cls(**config)
 
     def __reduce__(self) -> tuple[Any, ...]:
