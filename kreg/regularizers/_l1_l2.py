@@ -1,4 +1,4 @@
-"""The L1 and the squared L2 penalty, and both together."""
+"""The lasso, ridge and elastic net penalties: `L1`, `L2` and `L1L2`."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Penalties that are a sum over entries: what they have in common."""
+"""The base class of penalties that are a sum over entries; their factors."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -62,8 +62,9 @@ def _check_fit(
 class SeparablePenalty(Penalty):
     """Base of penalties that are a sum over entries.
 
-    A subclass defines them for factors that are all 1, by three members:
-    `entries_value`, `entries_step` and `entries_weak_convexity`.
+    A subclass defines the penalty without factors, by three members:
+    `entries_value`, `entries_step` and `entries_weak_convexity`. This class
+    applies the factors.
 
     Args:
         factors: array that broadcasts to the weight's shape, finite and >= 0,
@@ -105,7 +106,7 @@ class SeparablePenalty(Penalty):
     def entries_weak_convexity(self) -> float:
         """`weak_convexity` of one entry: minus its least second derivative.
 
-        Whatever the strengths are: 0.0 for a convex penalty.
+        It holds for all strengths; 0.0 for a convex penalty.
         """
 
     @property

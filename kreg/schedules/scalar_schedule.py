@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kreg._arguments import refuse_unknown_keys, nonnegative_number
+from kreg._arguments import nonnegative_number, refuse_unknown_keys
 from kreg._types import Tensor
 
 Schedule: TypeAlias = float | LearningRateSchedule
