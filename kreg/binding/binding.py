@@ -274,7 +274,7 @@ class Binding:
         return self
 
     def running_clock(self) -> Clock:
-        """The clock of the running step, if this binding follows it; else itself."""
+        """The clock of the running step if this one follows it, else self."""
         clock = current_clock()
         if clock is not None and clock.is_clock_of(self):
             return clock
