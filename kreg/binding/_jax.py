@@ -75,7 +75,7 @@ def install_clocks(
 
     @functools.wraps(make_test_function)
     def set_test_step(force: bool = False) -> Any:
-        # As a number: a training step donates the optimizer's own buffer.
+        # Copied as a number: a training step donates the buffer of the counter.
         test_step.assign(int(keras.ops.convert_to_numpy(binding.step())))
         return make_test_function(force=force)
 

@@ -33,22 +33,22 @@ def chosen_variables(
     chosen: set[int] = set()
     for entry in weights:
         if isinstance(entry, keras.layers.Layer):
-            own = [id(v) for v in entry.trainable_weights]
+            ids = [id(v) for v in entry.trainable_weights]
         elif isinstance(entry, keras.Variable):
-            own = [id(entry)]
+            ids = [id(entry)]
         else:
             raise TypeError(
                 "`weights` must hold variables and layers of the model. "
                 f"Received: weights with {entry!r} "
                 f"(of type {type(entry).__name__})"
             )
-        if not in_model.issuperset(own):
+        if not in_model.issuperset(ids):
             raise ValueError(
                 "`weights` must hold variables and layers of the model "
                 f"`{model.name}`. Received: weights with {entry!r}, which is "
                 "not in it"
             )
-        chosen.update(own)
+        chosen.update(ids)
     return [v for v in model.weights if id(v) in chosen]
 
 

@@ -44,14 +44,14 @@ def _moved_into_place(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         dir=path.parent, prefix=f".{path.name}."
     ) as folder:
-        written = Path(folder, "new", path.name)
-        written.parent.mkdir()
-        yield written
+        temporary = Path(folder, "new", path.name)
+        temporary.parent.mkdir()
+        yield temporary
         # `os.replace` puts a file in the place of a file in one step. It does
         # not replace a folder, so an old one is moved away first.
-        if os.path.lexists(path) and (path.is_dir() or written.is_dir()):
+        if os.path.lexists(path) and (path.is_dir() or temporary.is_dir()):
             os.rename(path, Path(folder, "old"))
-        os.replace(written, path)
+        os.replace(temporary, path)
 
 
 @contextmanager
@@ -70,8 +70,8 @@ def staged(path: Path, overwrite: bool) -> Iterator[Path]:
         OSError: as `refuse_path` does, before the block and again after it.
     """
     refuse_path(path, overwrite)
-    with _moved_into_place(path) as written:
-        yield written
+    with _moved_into_place(path) as temporary:
+        yield temporary
         refuse_path(path, overwrite)
 
 
@@ -89,7 +89,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
-    with _moved_into_place(path) as written, written.open("wb") as file:
+    with _moved_into_place(path) as temporary, temporary.open("wb") as file:
         write(file)
         file.flush()
         os.fsync(file.fileno())

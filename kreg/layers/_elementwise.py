@@ -77,10 +77,10 @@ def parametric_relu(call: Call, network: Network) -> Traced:
 def elementwise_operation(call: Call, network: Network) -> Traced:
     """An operation of `keras.ops` on one tensor and plain numbers."""
     arguments = call.node.arguments
-    rest = [*arguments.args, *arguments.kwargs.values()]
-    numbers = [a for a in rest if a is None or isinstance(a, (int, float))]
+    operands = [*arguments.args, *arguments.kwargs.values()]
+    numbers = [a for a in operands if a is None or isinstance(a, (int, float))]
     tensor = call.node.input_tensors[0]
-    if len(call.signals) != 1 or len(numbers) != len(rest) - 1:
+    if len(call.signals) != 1 or len(numbers) != len(operands) - 1:
         return kept_whole(call, network)
 
     def function(x: Any) -> Any:

@@ -97,8 +97,8 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
 
     def reduce(kept: Kept) -> Reduction:
         inputs, stay = kept(signal.channels), kept(units.channels)
-        gone = np.where(inputs, 0.0, np.nan_to_num(signal.constants))
-        shift = np.einsum("i,igu->gu", gone, kernel)[..., stay]
+        removed = np.where(inputs, 0.0, np.nan_to_num(signal.constants))
+        shift = np.einsum("i,igu->gu", removed, kernel)[..., stay]
         folded = None if bias is None else bias[..., stay].copy()
         if folded is None and shift.any():
             parts = 2 if getattr(cell, "reset_after", False) else 1

@@ -27,11 +27,11 @@ _LIMIT = 2.0
 _SAMPLE_SIZE = 4096
 
 
-def _read(optimizer: Any, name: str, variable: Any) -> Tensor:
+def _slot_tensor(optimizer: Any, name: str, variable: Any) -> Tensor:
     return ops.convert_to_tensor(slot(optimizer, name, variable))
 
 
-def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
+def _gradient_sizes(optimizer: Any, name: str, variable: Any) -> Tensor:
     """The size of past gradients that an optimizer remembers, above 0.
 
     An entry without a gradient so far gets the mean size over the weight, or 1
@@ -39,7 +39,7 @@ def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
     huge, and the proximal step would zero entries that no batch has reached
     yet, such as the rows of rare words.
     """
-    size = _read(optimizer, name, variable)
+    size = _slot_tensor(optimizer, name, variable)
     # The mean of a sample: the mean of all entries would cost another pass. The
     # stride has no factor in common with the number of columns, so that the
     # sample visits every column.
@@ -51,7 +51,7 @@ def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
     return ops.where(size > 0, size, typical)
 
 
-def _correction(optimizer: Any, beta: float, dtype: Any) -> Tensor:
+def _bias_correction(optimizer: Any, beta: float, dtype: Any) -> Tensor:
     """`1 - beta ** k` after k updates, Adam's bias correction."""
     k = ops.cast(optimizer.iterations, dtype)
     return 1.0 - ops.power(ops.cast(beta, dtype), k)
@@ -63,35 +63,35 @@ def _sgd(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
 
 def _adam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     name = "_velocity_hats" if optimizer.amsgrad else "_velocities"
-    v = _gradients(optimizer, name, variable)
-    first = _correction(optimizer, optimizer.beta_1, v.dtype)
-    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    v = _gradient_sizes(optimizer, name, variable)
+    first = _bias_correction(optimizer, optimizer.beta_1, v.dtype)
+    second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
     corrected = rate * ops.sqrt(second) / first
     divisor = ops.sqrt(v) + optimizer.epsilon
     return EffectiveStep(corrected / divisor, _LIMIT * rate)
 
 
 def _nadam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_velocities", variable)
-    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    v = _gradient_sizes(optimizer, "_velocities", variable)
+    second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
     divisor = ops.sqrt(v / second) + optimizer.epsilon
     return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
 def _adamax(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    u = _gradients(optimizer, "_u", variable)
-    first = _correction(optimizer, optimizer.beta_1, u.dtype)
+    u = _gradient_sizes(optimizer, "_u", variable)
+    first = _bias_correction(optimizer, optimizer.beta_1, u.dtype)
     divisor = first * (u + optimizer.epsilon)
     return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
 def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_velocities", variable)
+    v = _gradient_sizes(optimizer, "_velocities", variable)
     rate = rate / (1.0 - optimizer.momentum)
     if not optimizer.centered:
         divisor = ops.sqrt(v + optimizer.epsilon)
         return EffectiveStep(rate / divisor, _LIMIT * rate)
-    mean = _read(optimizer, "_average_gradients", variable)
+    mean = _slot_tensor(optimizer, "_average_gradients", variable)
     # An update divided by a variance has no limit, so the step has none. At
     # rest the variance is as small as rounding errors, which differ between
     # compilers. An epsilon well above them makes the step reliable.
@@ -100,14 +100,14 @@ def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
 
 
 def _adagrad(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_accumulators", variable)
+    v = _gradient_sizes(optimizer, "_accumulators", variable)
     divisor = ops.sqrt(v + optimizer.epsilon)
     return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
 def _adadelta(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_accumulated_grads", variable)
-    deltas = _read(optimizer, "_accumulated_delta_vars", variable)
+    v = _gradient_sizes(optimizer, "_accumulated_grads", variable)
+    deltas = _slot_tensor(optimizer, "_accumulated_delta_vars", variable)
     numerator = rate * ops.sqrt(deltas + optimizer.epsilon)
     divisor = ops.sqrt(v + optimizer.epsilon)
     return EffectiveStep(numerator / divisor)
@@ -122,11 +122,11 @@ def _schedule_free_adamw(
     in which the last z counts `1 / k` after k updates. Where z is zero, the
     weight becomes zero too, and the average starts anew.
     """
-    v = _gradients(optimizer, "_velocities", variable)
+    v = _gradient_sizes(optimizer, "_velocities", variable)
     k = ops.cast(optimizer.iterations, v.dtype)
     if optimizer.warmup_steps:
         rate = rate * ops.minimum(k / optimizer.warmup_steps, 1.0)
-    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
     divisor = ops.sqrt(v / second) + optimizer.epsilon
     return EffectiveStep(
         rate / divisor,

@@ -41,10 +41,10 @@ class MCP(SeparablePenalty):
             networks, whose strengths are far smaller than their weights, want
             it far larger.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by. Defaults to
-            `None`: 1 for all. Saved with the model's config.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+            which multiplies the penalty of each entry. Defaults to `None`: 1
+            for all. Saved with the model's config.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor of any shape, a scalar tensor of at least
@@ -52,8 +52,8 @@ class MCP(SeparablePenalty):
 
     Raises:
         TypeError: if `strength` is neither a number nor a schedule.
-        ValueError: if `strength` is negative or not finite, or starts so, or
-            `gamma` is not positive.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite, or `gamma` is not positive.
 
     Example:
 
@@ -138,10 +138,10 @@ class SCAD(SeparablePenalty):
             networks, whose strengths are far smaller than their weights, want
             it far larger.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by. Defaults to
-            `None`: 1 for all. Saved with the model's config.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+            which multiplies the penalty of each entry. Defaults to `None`: 1
+            for all. Saved with the model's config.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor of any shape, a scalar tensor of at least
@@ -150,8 +150,8 @@ class SCAD(SeparablePenalty):
     Raises:
         TypeError: if `strength` is neither a number nor a schedule, or `a` no
             number.
-        ValueError: if `strength` is negative or not finite, or starts so, or
-            `a` is not above 2.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite, or `a` is not above 2.
 
     Example:
 

@@ -44,7 +44,7 @@ class GroupPenalty(Penalty):
 
     Args:
         groups: `"units"`, `"inputs"`, or the axes inside a group.
-        multiplier: float >= 0, what every strength is multiplied by.
+        multiplier: float >= 0, which multiplies every strength.
     """
 
     groups = Argument(_checked_groups)
@@ -119,17 +119,18 @@ class GroupLasso(GroupPenalty):
             gates of an LSTM, the equation of an EinsumDense), so the model
             must be bound. Or a tuple of ints, the axes inside a group: `(0,)`
             for the columns of a matrix.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor, a scalar tensor of at least float32.
 
     Raises:
         TypeError: if `strength` is neither a number nor a schedule.
-        ValueError: if `strength` is negative or not finite, or starts so; if
-            `groups` is none of those, or does not fit the weight; if it is
-            `"units"` or `"inputs"` and the weight is not bound to a model.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite; if `groups` has another form, or does not fit the
+            weight; if it is `"units"` or `"inputs"` and the weight is not bound
+            to a model.
 
     Example:
 
@@ -202,17 +203,18 @@ class SparseGroupLasso(GroupPenalty):
         group: the same for groups. Defaults to `0.01`.
         groups: what a group is: `"units"`, the default, `"inputs"`, or a tuple
             of ints, the axes inside a group; see `GroupLasso`.
-        multiplier: float >= 0, what both strengths are multiplied by;
-            callbacks steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies both strengths; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor, a scalar tensor of at least float32.
 
     Raises:
         TypeError: if a strength is neither a number nor a schedule.
-        ValueError: if a strength is negative or not finite, or starts so; if
-            `groups` is none of those, or does not fit the weight; if it is
-            `"units"` or `"inputs"` and the weight is not bound to a model.
+        ValueError: if a strength, or the first value of a schedule, is negative
+            or not finite; if `groups` has another form, or does not fit the
+            weight; if it is `"units"` or `"inputs"` and the weight is not bound
+            to a model.
 
     Example:
 

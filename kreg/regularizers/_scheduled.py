@@ -53,8 +53,8 @@ class Scheduled(StrengthRegularizer):
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `1.0`.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor, a scalar tensor of at least float32.
@@ -62,8 +62,9 @@ class Scheduled(StrengthRegularizer):
     Raises:
         TypeError: if `regularizer` is not a regularizer or is one of kreg's,
             or `strength` is neither a number nor a schedule.
-        ValueError: if `strength` is negative or not finite, or starts so; when
-            saved or copied, if Keras could not load `regularizer` again.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite; when saved or copied, if Keras could not load
+            `regularizer` again.
 
     Example:
 

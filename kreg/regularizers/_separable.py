@@ -68,13 +68,13 @@ class SeparablePenalty(Penalty):
 
     Args:
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by. Defaults to
-            `None`: 1 for all.
-        multiplier: float >= 0, what every strength is multiplied by.
+            which multiplies the penalty of each entry. Defaults to `None`: 1
+            for all.
+        multiplier: float >= 0, which multiplies every strength.
     """
 
     factors = Argument(_penalty_factors)
-    """What the penalty of each entry is multiplied by; None for 1."""
+    """The multiples of the penalty of each entry; None for 1."""
 
     def __init__(self, *, factors: Any = None, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)

@@ -42,8 +42,8 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
     these declarations. A class that lacks one cannot be defined.
 
     Args:
-        multiplier: float >= 0, what every strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies every strength; callbacks steer
+            it. Defaults to `1.0`.
     """
 
     needs_layout: bool = False

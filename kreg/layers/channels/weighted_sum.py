@@ -141,12 +141,12 @@ class KernelSums:
         """The kernel and the bias of the inputs and units that are kept."""
         inputs, units = kept(self._signal.channels), kept(self.units.channels)
         constants = np.nan_to_num(self._signal.constants)
-        gone = ~inputs & (constants != 0)
+        removed = ~inputs & (constants != 0)
         kernel, bias = self._kernel, self._bias
-        if gone.any() and self._padded:
-            kernel = _merged(kernel, constants, gone, inputs)
-        elif gone.any():
-            shift = constants[gone] @ self._sums[gone]
+        if removed.any() and self._padded:
+            kernel = _merged(kernel, constants, removed, inputs)
+        elif removed.any():
+            shift = constants[removed] @ self._sums[removed]
             if bias is not None or shift[units].any():
                 bias = shift if bias is None else bias + shift
         kernel = kernel[..., inputs, :][..., units]
@@ -169,7 +169,7 @@ class KernelSums:
 def _merged(
     kernel: NDArray[Any],
     constants: Values,
-    gone: NDArray[np.bool_],
+    removed: NDArray[np.bool_],
     kept: NDArray[np.bool_],
 ) -> NDArray[Any]:
     """A kernel in which one constant input stands for those that go."""
@@ -178,9 +178,9 @@ def _merged(
     if not size[carrier]:
         return kernel  # no kept unit reads an input that goes
     kernel = kernel.copy()
-    ratios = constants[gone] / constants[carrier]
+    ratios = constants[removed] / constants[carrier]
     kernel[..., carrier, :] += np.einsum(
-        "i,...io->...o", ratios, kernel[..., gone, :]
+        "i,...io->...o", ratios, kernel[..., removed, :]
     )
     return kernel
 
