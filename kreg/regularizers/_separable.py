@@ -74,7 +74,7 @@ class SeparablePenalty(Penalty):
     """
 
     factors = Argument(_penalty_factors)
-    """The multiples of the penalty of each entry; None for 1."""
+    """The factor of the penalty of each entry; None for 1."""
 
     def __init__(self, *, factors: Any = None, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)
