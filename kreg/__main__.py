@@ -1,4 +1,4 @@
-"""`python -m kreg`."""
+"""What `python -m kreg` runs: the `kreg` command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Checks of what users pass; each error says what is needed and was given."""
+"""Checks of what users pass: numbers, integers, paths, models, configs."""
 
 import inspect
 import math
@@ -52,33 +52,25 @@ def positive_number(name: str, value: Any) -> float:
 
 def positive_integer(name: str, value: Any) -> int:
     """Return `value` as an int of at least 1."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, numbers.Integral
-    ):
-        raise TypeError(
-            f"`{name}` must be a positive integer. "
-            f"Received: {name}={value!r} (of type {type(value).__name__})"
-        )
-    if value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}"
-        )
-    return int(value)
+    return _integer_from(1, "a positive integer", name, value)
 
 
 def nonnegative_integer(name: str, value: Any) -> int:
     """Return `value` as an int of at least 0."""
+    return _integer_from(0, "a non-negative integer", name, value)
+
+
+def _integer_from(least: int, expected: str, name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, numbers.Integral
     ):
         raise TypeError(
-            f"`{name}` must be a non-negative integer. "
+            f"`{name}` must be {expected}. "
             f"Received: {name}={value!r} (of type {type(value).__name__})"
         )
-    if value < 0:
+    if value < least:
         raise ValueError(
-            f"`{name}` must be a non-negative integer. "
-            f"Received: {name}={value!r}"
+            f"`{name}` must be {expected}. Received: {name}={value!r}"
         )
     return int(value)
 
@@ -93,7 +85,7 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def known_keys(cls: type, config: Mapping[str, Any]) -> None:
+def refuse_unknown_keys(cls: type, config: Mapping[str, Any]) -> None:
     """Raise if `config` holds a key that the constructor of `cls` lacks."""
     accepted = list(inspect.signature(cls).parameters)
     unknown = sorted(set(config) - set(accepted))
@@ -130,7 +122,7 @@ def keras_model(model: object) -> None:
 
 
 def built_model(model: object) -> None:
-    """Raise if `model` is not a `keras.Model` that has its weights."""
+    """Raise if `model` is not a `keras.Model` whose weights exist."""
     keras_model(model)
     if not model.built:  # type: ignore[attr-defined]
         raise ValueError(

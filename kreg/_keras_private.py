@@ -1,6 +1,7 @@
 """Everything that kreg takes from Keras below its public names.
 
-Each has a test in `tests/test_keras_private.py` that fails when Keras moves it.
+Each function has a test in `tests/test_keras_private.py`, which fails when
+Keras changes what the function relies on.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,17 +21,17 @@ from keras.src.trainers.compile_utils import MetricsList
 def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """A layer or model and every layer in it, however deep, each once.
 
-    In the order of `layer.weights`: each layer before those inside it, and
-    these before what follows it. Keras's own list has the layers of a nested
-    model from the last to the first.
+    The order is that of `layer.weights`: a layer comes before the layers inside
+    it, and these come before the next layer. Keras's own list has the layers of
+    a nested model from the last to the first.
     """
     ordered: dict[int, keras.layers.Layer] = {}
     pending = [layer]
     while pending:
-        following = pending.pop()
-        if id(following) not in ordered:
-            ordered[id(following)] = following
-            pending += reversed(own_layers(following))
+        visited = pending.pop()
+        if id(visited) not in ordered:
+            ordered[id(visited)] = visited
+            pending += reversed(own_layers(visited))
     return list(ordered.values())
 
 
@@ -43,10 +44,10 @@ def own_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 class LoggedMeans(MetricsList):
-    """Means that `fit` logs and for which callbacks know that less is better.
+    """Means that `fit` logs; callbacks know that a smaller one is better.
 
-    `EarlyStopping` and others look for the direction of what they monitor only
-    in Keras's own lists of metrics, and there only at `_direction`.
+    `EarlyStopping` looks up the direction of what it monitors in Keras's own
+    lists of metrics alone, and reads there the attribute `_direction`.
 
     Args:
         names: the name of each mean.
@@ -66,8 +67,8 @@ class LoggedMeans(MetricsList):
 def list_metric(model: keras.Model, metric: keras.metrics.Metric) -> None:
     """List `metric` among the metrics of a model that is already built.
 
-    Setting it as an attribute would be refused then, and would save its state
-    with the weights.
+    A built model refuses a metric that is set as an attribute, and an unbuilt
+    one would save the metric's state with the weights.
     """
     model._metrics.append(metric)
 
@@ -75,13 +76,13 @@ def list_metric(model: keras.Model, metric: keras.metrics.Metric) -> None:
 def unlist_metrics(
     model: keras.Model, kind: type[keras.metrics.Metric]
 ) -> None:
-    """Undo `list_metric` for all metrics of a kind."""
+    """Undo `list_metric` for all metrics of the class `kind`."""
     model._metrics[:] = [m for m in model._metrics if not isinstance(m, kind)]
 
 
 @dataclass(frozen=True)
 class CarriedState:
-    """What Keras takes for a seed generator: it has a `state`."""
+    """An object that Keras takes for a seed generator: it has a `state`."""
 
     state: keras.Variable
 
@@ -107,8 +108,8 @@ def drop_carried_state(model: keras.Model) -> None:
 def hide_from_lists(model: keras.Model, names: Iterable[str]) -> None:
     """Leave `names` out of the lists that `evaluate` and others return.
 
-    So `loss, accuracy = model.evaluate(x, y)` goes on working; dictionaries
-    hold all.
+    `loss, accuracy = model.evaluate(x, y)` goes on working. Dictionaries hold
+    all names.
     """
     hidden = frozenset(names)
     flatten: Callable[[dict[str, Any]], Any] = model._flatten_metrics_in_order
@@ -128,21 +129,24 @@ def show_in_lists(model: keras.Model) -> None:
 def replace_optimizer(
     model: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> None:
-    """Give a compiled model another optimizer, and save that one.
+    """Give a compiled model another optimizer, which is then saved with it.
 
-    Without compiling again, which would start its metrics anew. Keras saves
-    what `compile` was given, which it may have wrapped to scale the loss.
+    The model is not compiled again, because that would start its metrics anew.
+    Keras saves the optimizer that was passed to `compile`; `model.optimizer`
+    may be a `LossScaleOptimizer` that Keras has put around it.
     """
     model.optimizer = optimizer
-    given = model._compile_config.config
-    wrapped = not isinstance(
-        given["optimizer"], keras.optimizers.LossScaleOptimizer
+    config = model._compile_config.config
+    wrapped_by_keras = not isinstance(
+        config["optimizer"], keras.optimizers.LossScaleOptimizer
     ) and isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    given["optimizer"] = optimizer.inner_optimizer if wrapped else optimizer
+    config["optimizer"] = (
+        optimizer.inner_optimizer if wrapped_by_keras else optimizer
+    )
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> Any:
-    """The learning rate that `optimizer` was given: schedule or variable."""
+    """The learning rate of `optimizer` as it keeps it: schedule or variable."""
     return optimizer._learning_rate
 
 
@@ -150,9 +154,9 @@ def set_rate(optimizer: keras.optimizers.Optimizer, rate: Any) -> None:
     """Give `optimizer` another learning rate in the place of its schedule.
 
     Args:
-        optimizer: one with a schedule, or a rate that was set here.
-        rate: float, a number to keep in a variable, where a loaded optimizer
-            expects it; or the schedule that was there before.
+        optimizer: one with a schedule, or with a rate that `set_rate` set.
+        rate: float, which is kept in a variable; or the earlier schedule, to
+            put it back.
     """
     before = optimizer._learning_rate
     if isinstance(before, keras.Variable):
@@ -173,18 +177,19 @@ def set_rate(optimizer: keras.optimizers.Optimizer, rate: Any) -> None:
     optimizer._learning_rate = variable
     if locked:
         optimizer._tracker.lock()
-    # As in a new optimizer: the iterations, the rate, and the rest.
+    # Loading expects the order of a new optimizer: the iterations, the rate,
+    # and the rest.
     optimizer._variables.insert(1, optimizer._variables.pop())
 
 
 def slot(
     optimizer: keras.optimizers.Optimizer, name: str, variable: Any
 ) -> keras.Variable:
-    """What `optimizer` remembers of `variable` in its list `name`."""
+    """The entry for `variable` in the list `name` of `optimizer`."""
     return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
 
 
-def known_variables(
+def built_variables(
     optimizer: keras.optimizers.Optimizer,
 ) -> list[keras.Variable]:
     """The variables that `optimizer` was built for."""
@@ -192,38 +197,39 @@ def known_variables(
 
 
 def own_trainable_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """The weights that `layer` made itself and can train, if frozen too."""
+    """The weights that `layer` made itself and can train, frozen or not."""
     return list(layer._trainable_variables)
 
 
 def slots(
     optimizer: keras.optimizers.Optimizer, variable: keras.Variable
 ) -> list[keras.Variable]:
-    """All that `optimizer` remembers of each entry of `variable`.
+    """The variables of `optimizer` that remember each entry of `variable`.
 
-    Nothing if it was built without it.
+    The list is empty if the optimizer was built without `variable`.
     """
-    known = [id(v) for v in optimizer._trainable_variables]
-    if id(variable) not in known:
+    built_ids = [id(v) for v in optimizer._trainable_variables]
+    if id(variable) not in built_ids:
         return []
-    index = known.index(id(variable))
-    count = len(optimizer._trainable_variables)
-    found = []
+    index = built_ids.index(id(variable))
+    count = len(built_ids)
+    remembered = []
     for name, value in vars(optimizer).items():
         if name == "_trainable_variables" or not isinstance(value, list):
             continue
         slot = value[index] if len(value) == count else None
         if isinstance(slot, keras.Variable) and slot.shape == variable.shape:
-            found.append(slot)
-    return found
+            remembered.append(slot)
+    return remembered
 
 
 def responsible_optimizer(
     optimizer: keras.optimizers.Optimizer, variable: Any
 ) -> keras.optimizers.Optimizer:
-    """The one of a `MultiOptimizer` that updates `variable`; else itself.
+    """The member of a `MultiOptimizer` that updates `variable`.
 
-    Itself too if it was built without the variable.
+    Any other optimizer is returned as it is, and so is a `MultiOptimizer` that
+    was built without the variable.
     """
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
         index = optimizer._var_to_optimizer_idx.get(
@@ -241,10 +247,10 @@ def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
 def chosen_optimizer(
     optimizer: keras.optimizers.Optimizer, variable: keras.Variable
 ) -> keras.optimizers.Optimizer:
-    """The one of a `MultiOptimizer` that updates `variable`, now or once built.
+    """The member of a `MultiOptimizer` that updates `variable`, built or not.
 
-    Itself if it is of another kind. Before it is built, its own function is
-    asked.
+    Before it is built, its function that chooses a member is called. Any other
+    optimizer is returned as it is.
     """
     if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
         return optimizer
@@ -256,9 +262,9 @@ def chosen_optimizer(
 def weight_decay_of(
     optimizer: keras.optimizers.Optimizer, variable: keras.Variable
 ) -> tuple[str, Any]:
-    """By what attribute, and how much, `optimizer` decays `variable`.
+    """The attribute by which `optimizer` decays `variable`, and its value.
 
-    Asked without its own method, which would keep the answer.
+    The optimizer's own method is not called, because it caches its result.
     """
     name = "weight_decay"
     if isinstance(optimizer, keras.optimizers.Muon) and (
@@ -267,7 +273,8 @@ def weight_decay_of(
         name = "adam_weight_decay"
     excluded = getattr(optimizer, "_exclude_from_weight_decay", ())
     pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
-    # TensorFlow's own variables, which Keras matches there, have other names.
+    # On TensorFlow Keras matches the name of the `tf.Variable`, which differs
+    # from the name of the Keras variable.
     named = variable.value if keras.backend.backend() == "tensorflow" else None
     text = getattr(named, "name", variable.name)
     if optimizer._var_key(variable) in excluded or (
@@ -279,14 +286,14 @@ def weight_decay_of(
 
 @dataclass(frozen=True)
 class Graph:
-    """What calls what inside a model.
+    """The calls of layers and operations inside a model.
 
     Args:
-        nodes: its calls in the order of execution, each with `operation`,
-            `input_tensors`, `output_tensors` and what it was called with,
-            `arguments.args` and `arguments.kwargs`.
-        inputs: the symbolic tensors that enter it.
-        outputs: those that leave it.
+        nodes: the calls in the order of execution. Each has `operation`,
+            `input_tensors`, `output_tensors`, `arguments.args` and
+            `arguments.kwargs`.
+        inputs: the symbolic tensors that enter the model.
+        outputs: the symbolic tensors that leave it.
     """
 
     nodes: tuple[Any, ...]
@@ -295,9 +302,10 @@ class Graph:
 
 
 def graph_of(layer: keras.layers.Layer) -> Graph | None:
-    """The graph of a `Sequential` or functional model; None without one.
+    """The graph of a `Sequential` or functional model.
 
-    None, too, for a subclass that computes in a `call` of its own.
+    A layer has none, and neither has a subclass that defines its own `call`:
+    None for both.
     """
     module = getattr(type(layer).call, "__module__", None) or ""
     if module.split(".")[0] != "keras":
@@ -325,18 +333,18 @@ def run_graph(
     Args:
         model: a functional model.
         inputs: its new inputs, in the structure of `model.input`.
-        operation: tells what to call in the place of an operation.
+        operation: returns what to call in the place of an operation.
     """
     return model._run_through_graph(inputs, operation_fn=operation)
 
 
 def trusting() -> AbstractContextManager[Any]:
-    """The scope in which Keras makes Python lambdas from configs."""
+    """The scope in which Keras loads Python lambdas from configs."""
     return SafeModeScope(safe_mode=False)
 
 
 def operation_kind(operation: Any) -> str | None:
-    """The name of a `keras.ops` function's operation; None for layers."""
+    """The class name of an operation of `keras.ops`; None for a layer."""
     cls = type(operation)
     if isinstance(operation, keras.layers.Layer):
         return None

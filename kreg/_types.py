@@ -1,4 +1,4 @@
-"""Names of types that Keras itself leaves open."""
+"""`Tensor`: the type of a tensor on whichever backend Keras runs."""
 
 from typing import Any, TypeAlias
 

@@ -1,4 +1,4 @@
-"""Asking objects that are not kreg's, which may raise anything."""
+"""Reading attributes of objects that are not kreg's and may raise anything."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from keras import ops
 
 
 def result_or_none(function: Callable[[], Any]) -> Any:
-    """What `function()` returns; None where it raises."""
+    """The result of `function()`; None if it raises."""
     try:
         return function()
     except Exception:  # of a class that is not ours
@@ -15,7 +15,7 @@ def result_or_none(function: Callable[[], Any]) -> Any:
 
 
 def attribute_or_none(owner: Any, name: str) -> Any:
-    """`owner.name`; None where there is none or its property raises."""
+    """`owner.name`; None if it is missing or its property raises."""
     return result_or_none(lambda: getattr(owner, name))
 
 

@@ -9,25 +9,25 @@ from tensorboard.util.tensor_util import make_ndarray
 def events(folder, pattern="*tfevents*"):
     """All values in the event files of a folder: `{tag: [(step, value)]}`.
 
-    Scalars as floats, all else as arrays.
+    Scalars are floats, all other values are arrays.
     """
-    found = {}
+    by_tag = {}
     for path in sorted(folder.glob(pattern)):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 array = make_ndarray(value.tensor)
                 if array.shape == () and array.dtype.kind == "f":
                     array = float(array)
-                found.setdefault(value.tag, []).append((event.step, array))
-    return found
+                by_tag.setdefault(value.tag, []).append((event.step, array))
+    return by_tag
 
 
 def metadata(folder):
     """What kind of data each tag holds: `{tag: name of the plugin}`."""
-    found = {}
+    by_tag = {}
     for path in sorted(folder.glob("*tfevents*")):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 name = value.metadata.plugin_data.plugin_name
-                found.setdefault(value.tag, name)
-    return found
+                by_tag.setdefault(value.tag, name)
+    return by_tag

@@ -278,9 +278,9 @@ def test_graph_is_in_the_order_of_execution():
 def test_a_graph_runs_with_other_operations():
     inputs = keras.Input((1,))
     model = keras.Model(inputs, {"out": keras.layers.ReLU()(inputs)})
-    given = keras.Input((1,))
-    outputs = private.run_graph(model, given, lambda _: lambda x: x * 3.0)
-    tripled = keras.Model(given, outputs)
+    new_inputs = keras.Input((1,))
+    outputs = private.run_graph(model, new_inputs, lambda _: lambda x: x * 3.0)
+    tripled = keras.Model(new_inputs, outputs)
     result = tripled.predict(-np.ones((1, 1)), verbose=0)
     assert result["out"].tolist() == [[-3.0]]
 

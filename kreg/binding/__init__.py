@@ -1,4 +1,4 @@
-"""Binding: penalties that know the model they belong to and its clock."""
+"""Binding: penalties that follow the clock of the model they belong to."""
 
 from kreg.binding.binding import Binding, BoundPenalty
 from kreg.binding.bound_models import at_step, bind

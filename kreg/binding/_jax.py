@@ -1,10 +1,10 @@
-"""JAX's particulars: there, state is only what Keras passes through a step.
+"""The clocks of JAX, where a step sees only the state that Keras passes in.
 
-A training step receives the optimizer's variables, a test step does not, and
-neither sees a variable that Keras does not carry. So training reads the clock
-from the optimizer variables of its arguments; test steps read it from a
-variable that Keras carries and that is set at the start of every evaluation;
-multipliers are carried too.
+Keras passes the optimizer's variables to a training step but not to a test
+step, and passes no other variable unless it is carried (`carry_state`). So a
+training step reads the clock from the optimizer's variables. A test step reads
+it from a carried variable, which is set at the start of every evaluation.
+Multipliers are carried too.
 """
 
 import functools
@@ -24,14 +24,20 @@ State = Sequence[Sequence[Tensor]]
 
 
 class ModelClock(Clock, Protocol):
-    """What a step must know of the binding of its model."""
+    """The clock of a model, as `Binding` implements it."""
 
-    def block(self, penalty: StrengthRegularizer) -> Any:
-        """The variable that holds the multiplier of `penalty`, if any."""
+    def multipliers_with(self, penalty: StrengthRegularizer) -> Any:
+        """The `Multipliers` that hold the one of `penalty`, or None."""
 
 
 class StateClock:
-    """The clock of one step, read from the state that it was given."""
+    """The clock of one step, read from the state that Keras passes to it.
+
+    Args:
+        binding: the binding of the model.
+        step: the optimizer iteration.
+        carried: the value of each carried variable, by the variable's `id`.
+    """
 
     def __init__(
         self, binding: ModelClock, step: Tensor, carried: dict[int, Tensor]
@@ -44,10 +50,11 @@ class StateClock:
         return self._step
 
     def multiplier(self, penalty: StrengthRegularizer) -> Tensor | float:
-        block = self._binding.block(penalty)
-        if block is None:
+        multipliers = self._binding.multipliers_with(penalty)
+        if multipliers is None:
             return self._binding.multiplier(penalty)
-        return block.read(penalty, self._carried[id(block.variable)])
+        vector = self._carried[id(multipliers.variable)]
+        return multipliers.read(penalty, vector)
 
     def is_clock_of(self, owner: Any) -> bool:
         return self._binding.is_clock_of(owner)
@@ -59,7 +66,7 @@ class StateClock:
 def install_clocks(
     model: keras.Model, binding: ModelClock
 ) -> tuple[Callable[..., StateClock], Callable[..., StateClock]]:
-    """Return what makes the clock of a training step and of a test step."""
+    """Return two functions that make the clocks of training and test steps."""
     test_step = keras.Variable(
         0, dtype="int32", trainable=False, name="kreg_test_step"
     )
@@ -68,7 +75,7 @@ def install_clocks(
 
     @functools.wraps(make_test_function)
     def set_test_step(force: bool = False) -> Any:
-        # A number, not the optimizer's buffer, which training steps donate.
+        # Copied as a number: a training step donates the buffer of the counter.
         test_step.assign(int(keras.ops.convert_to_numpy(binding.step())))
         return make_test_function(force=force)
 
@@ -102,10 +109,16 @@ def before_each_trace(
 ) -> None:
     """Prepare `model` whenever Keras is about to trace its steps.
 
-    `jax.jit` remembers what it traced by the function object. So each compiled
-    step needs a new one, or a model that was compiled anew would go on with
-    the loss and the optimizer of before. And state that is created inside a
-    trace is lost, so weights are bound here, where Keras has built the model.
+    `jax.jit` looks up what it has traced by the function object. So the steps
+    are wrapped in new functions: otherwise a model that is compiled again would
+    keep its former loss and optimizer. Weights are bound here, after Keras has
+    built the model and before the trace, because state that is created inside
+    a trace is lost.
+
+    Args:
+        model: the model.
+        shadow_steps: wraps the steps of the model in new functions.
+        bind_late: binds the weights that are not bound yet.
     """
 
     def prepare() -> None:
@@ -122,18 +135,18 @@ def _before_tracing(
     make = getattr(model, f"make_{kind}_function")
 
     @functools.wraps(make)
-    def made(force: bool = False) -> Any:
+    def prepare_and_make(force: bool = False) -> Any:
         if force or getattr(model, f"{kind}_function") is None:
             prepare()
         return make(force=force)
 
-    shadow(model, f"make_{kind}_function", made)
+    shadow(model, f"make_{kind}_function", prepare_and_make)
 
 
 def refuse_frozen_clock(
     penalty: StrengthRegularizer, path: str, w: Tensor
 ) -> None:
-    """Raise where a traced function would keep today's step for ever."""
+    """Raise if a traced function would keep the step of its trace for ever."""
     if penalty.is_scheduled and isinstance(w, jax.core.Tracer):
         raise ValueError(
             f"The penalty {penalty!r} of `{path}` follows a schedule, but "

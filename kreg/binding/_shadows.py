@@ -1,4 +1,4 @@
-"""Methods that kreg replaces on one model object, and puts back."""
+"""Replacing methods of one model object, and putting them back."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ def shadow(model: keras.Model, name: str, replacement: Any) -> None:
     Args:
         model: the model.
         name: the name of the method.
-        replacement: a function with `__wrapped__`, the method as it was.
+        replacement: a function whose `__wrapped__` is the original method.
     """
     setattr(replacement, _MARK, True)
     setattr(model, name, replacement)
 
 
 def lift_shadows(model: keras.Model) -> None:
-    """Put back every method of `model` that was replaced, as it was.
+    """Put back every method of `model` that `shadow` replaced.
 
-    One that had been set on this model alone is set again.
+    A method that the user had set on this object is set on it again.
     """
     for name, method in list(vars(model).items()):
         original = method

@@ -1,4 +1,4 @@
-"""What binding must know of TensorFlow's distribution strategies."""
+"""TensorFlow's distribution strategies: their scope and their replicas."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ import tensorflow as tf
 def strategy_scope(model: keras.Model) -> Iterator[None]:
     """The scope in which variables of `model` must be created.
 
-    Outside of the function that is being traced, if any: a model may create
-    weights in its first training step.
+    It leaves the function that is being traced, if any, because a model may
+    create weights in its first training step.
     """
     with tf.init_scope(), model.distribute_strategy.scope():
         yield
 
 
 def replicas() -> int:
-    """How many copies of the model share the step that is being run."""
+    """The number of copies of the model that run the current step together."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)

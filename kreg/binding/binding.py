@@ -1,4 +1,4 @@
-"""The penalty of a bound variable, and the binding of its model."""
+"""`Binding`, the clock of one model, and the penalties bound to variables."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class PenaltyApplier:
 def penalty_applier(
     optimizer: keras.optimizers.Optimizer | None,
 ) -> PenaltyApplier | None:
-    """`optimizer`, or what it scales the loss for, if it applies penalties."""
+    """`optimizer` without loss scaling, if it applies penalties; else None."""
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     return optimizer if isinstance(optimizer, PenaltyApplier) else None
@@ -51,14 +51,16 @@ def innermost_optimizer(
 def member_optimizers(
     optimizer: keras.optimizers.Optimizer,
 ) -> list[keras.optimizers.Optimizer]:
-    """The optimizers that a `MultiOptimizer` chooses from, else itself."""
+    """The members of a `MultiOptimizer`; of any other optimizer, itself."""
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
         return list(optimizer.optimizers)
     return [optimizer]
 
 
 class Multipliers:
-    """One vector variable for the penalties of one call of `bind`.
+    """One vector variable with the multipliers of several penalties.
+
+    Each call of `bind` makes one for the penalties that are new.
 
     Args:
         penalties: the penalties whose multipliers it holds, in order.
@@ -83,13 +85,19 @@ class Multipliers:
     def read(
         self, penalty: StrengthRegularizer, vector: Tensor | None = None
     ) -> Tensor:
-        """The multiplier of `penalty`, of `vector` in the variable's place."""
+        """The multiplier of `penalty`, in the variable or in `vector`.
+
+        Args:
+            penalty: one of the penalties.
+            vector: the variable's value in the running step. Defaults to
+                `None`: the variable itself.
+        """
         if vector is None:
             vector = self.variable.value
         return vector[self._index[penalty]]
 
     def update(self, penalty: StrengthRegularizer) -> None:
-        """Take over the new value of `penalty.multiplier`."""
+        """Write the new value of `penalty.multiplier` to the variable."""
         self._values[self._index[penalty]] = penalty.multiplier
         self.variable.assign(self._values)
 
@@ -103,7 +111,7 @@ class BoundRegularizer:
         penalty: the user's own object.
         variable: the weight it acts on.
         binding: the binding of the weight's model.
-        layout: what the weight's axes mean; None if no layer is known.
+        layout: the weight's units and inputs; None if its layer is unknown.
     """
 
     def __init__(
@@ -146,27 +154,27 @@ class BoundRegularizer:
         return value
 
     def passes_gradient(self, clock: Clock) -> bool:
-        """Whether it acts as a term of the loss, under any optimizer."""
+        """Whether its gradient passes: always, as it has no proximal step."""
         return True
 
 
 class BoundPenalty(BoundRegularizer):
     """A kreg penalty on one variable, evaluated at its model's step.
 
-    Under an optimizer that applies penalties by itself it reports the value
-    and lets no gradient through, so that the penalty acts once.
+    Under an optimizer that takes proximal steps it adds its value to the loss
+    but lets no gradient through, so that the penalty acts once.
 
     Args:
         penalty: the user's own object.
         variable: the weight it acts on.
         binding: the binding of the weight's model.
-        layout: what the weight's axes mean; None if no layer is known.
+        layout: the weight's units and inputs; None if its layer is unknown.
     """
 
     penalty: Penalty
 
     def passes_gradient(self, clock: Clock) -> bool:
-        """Whether its optimizer takes no proximal step for it."""
+        """Whether its gradient passes: not if its optimizer steps for it."""
         return clock.updating_binding(self.binding).applier is None
 
 
@@ -196,13 +204,13 @@ def own_regularizer(
 
 
 def is_suspended(variable: keras.Variable) -> bool:
-    """Whether the regularizer of `variable` counts as having strength 0."""
+    """Whether the regularizer of `variable` is suspended: its value is 0."""
     regularizer = variable.regularizer
     return isinstance(regularizer, BoundRegularizer) and regularizer.suspended
 
 
 def step_of_penalty(variable: keras.Variable, step: Tensor) -> Tensor:
-    """The step of the optimizer that the penalty was bound with, or `step`."""
+    """The step of the optimizer that was passed to `bind`, else `step`."""
     regularizer = variable.regularizer
     if isinstance(regularizer, BoundRegularizer) and (
         regularizer.binding.own_optimizer is not None
@@ -214,12 +222,13 @@ def step_of_penalty(variable: keras.Variable, step: Tensor) -> Tensor:
 class Binding:
     """The clock and the multipliers of the penalties of one model.
 
-    Held by the bound penalties; knows its model weakly and asks it for its
-    optimizer each time a step is traced.
+    The bound penalties hold it. It refers to its model weakly, and looks up the
+    model's optimizer each time a step is traced.
 
     Args:
         model: the model whose weights are bound.
-        optimizer: the optimizer of a custom loop, or None for the model's.
+        optimizer: the optimizer of a custom loop. Defaults to `None`: the
+            model's own.
     """
 
     def __init__(
@@ -229,7 +238,7 @@ class Binding:
     ) -> None:
         self._model = weakref.ref(model)
         self.own_optimizer = optimizer
-        self._blocks: list[Multipliers] = []
+        self._multipliers: list[Multipliers] = []
 
     @property
     def optimizer(self) -> keras.optimizers.Optimizer | None:
@@ -240,7 +249,7 @@ class Binding:
 
     @property
     def applier(self) -> PenaltyApplier | None:
-        """The optimizer, if it applies penalties by itself."""
+        """The optimizer, if it applies penalties by itself; else None."""
         return penalty_applier(self.optimizer)
 
     def step(self) -> Tensor:
@@ -249,10 +258,10 @@ class Binding:
         return 0 if optimizer is None else optimizer.iterations
 
     def multiplier(self, penalty: StrengthRegularizer) -> Tensor | float:
-        """What the strength of `penalty` is multiplied by."""
-        block = self.block(penalty)
-        if block is not None:
-            return block.read(penalty)
+        """The number that multiplies the strengths of `penalty`."""
+        multipliers = self.multipliers_with(penalty)
+        if multipliers is not None:
+            return multipliers.read(penalty)
         penalty.observe(self)
         return penalty.multiplier
 
@@ -261,18 +270,18 @@ class Binding:
         return owner is self or owner.own_optimizer is None
 
     def updating_binding(self, owner: "Binding") -> "Binding":
-        """This one: its model's optimizer updates the weight."""
+        """Return this binding: its model's optimizer updates the weight."""
         return self
 
     def running_clock(self) -> Clock:
-        """The clock of the step that is running, else this one."""
+        """The clock of the running step if this one follows it, else self."""
         clock = current_clock()
         if clock is not None and clock.is_clock_of(self):
             return clock
         return self
 
     def check_own_clock(self, bound: BoundRegularizer, w: Tensor) -> None:
-        """Warn or raise where this clock cannot tell the step for `bound`."""
+        """Warn or raise if this clock cannot know the step for `bound`."""
         if self.optimizer is None:
             if bound.penalty.is_scheduled:
                 bound.penalty.warn_unbound("its model has no optimizer")
@@ -281,26 +290,28 @@ class Binding:
 
             _jax.refuse_frozen_clock(bound.penalty, bound.path, w)
 
-    def block(self, penalty: StrengthRegularizer) -> Multipliers | None:
-        """The variable that holds the multiplier of `penalty`, if any."""
-        return next((b for b in self._blocks if penalty in b), None)
+    def multipliers_with(
+        self, penalty: StrengthRegularizer
+    ) -> Multipliers | None:
+        """The `Multipliers` that hold the one of `penalty`, or None."""
+        return next((m for m in self._multipliers if penalty in m), None)
 
     def hold_multipliers(
         self, penalties: Sequence[StrengthRegularizer]
     ) -> None:
         """Make the multipliers of `penalties` visible to a compiled step."""
-        block = Multipliers(penalties)
-        self._blocks.append(block)
+        multipliers = Multipliers(penalties)
+        self._multipliers.append(multipliers)
         if keras.backend.backend() == "jax":
-            carry_state(self._model(), block.variable)
+            carry_state(self._model(), multipliers.variable)
         for penalty in penalties:
             penalty.observe(self)
 
     def multiplier_changed(self, penalty: StrengthRegularizer) -> None:
         """Pass a new multiplier on to the compiled steps."""
-        block = self.block(penalty)
-        if block is not None:
-            block.update(penalty)
+        multipliers = self.multipliers_with(penalty)
+        if multipliers is not None:
+            multipliers.update(penalty)
             return
         model = self._model()
         if model is not None:
@@ -308,7 +319,7 @@ class Binding:
 
 
 def renew_functions(model: keras.Model) -> None:
-    """Replace the model's compiled steps, which may be stale, by fresh ones."""
+    """Compile the model's training and test steps again, if there are any."""
     if model.train_function is not None:
         model.make_train_function(force=True)
     if model.test_function is not None:

@@ -1,4 +1,4 @@
-"""Binding the penalties of a model to its clock, and undoing it."""
+"""`bind` and `unbind`: tying a model's penalties to its clock; `at_step`."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import keras
 
+from kreg._arguments import keras_model
 from kreg._types import Tensor
 from kreg.binding.binding import (
     Binding,
@@ -35,23 +36,24 @@ def bind(
 
     Once bound, schedules advance with the optimizer, multipliers can be
     changed at any time, and `fit` logs `penalty` and `data_loss` beside
-    `loss`. It holds for every later `compile`, `fit` and `evaluate` of this
-    model object, with no retrace. A model that was saved and loaded, cloned
-    or copied is a new one and not bound. Every kreg callback binds by itself.
+    `loss`. The binding holds for every later `compile`, `fit` and `evaluate`
+    of this model object, with no retrace. A model that was saved and loaded,
+    cloned or copied is a new one and not bound. Every kreg callback binds its
+    model by itself.
 
-    What Keras saves is left alone: `variable.regularizer` is replaced by an
+    What Keras saves stays as it is: `variable.regularizer` is replaced by an
     object that knows the clock, `layer.kernel_regularizer` is not. Binding
     twice does no harm. Penalties on activities and in `add_loss` follow the
     schedule inside `fit` and `evaluate`, and stay terms of the loss.
 
     Args:
-        model: a `keras.Model`, compiled or not, built or not: weights that
-            it creates later are bound in the first step of `fit`. For a custom
-            loop it must be built.
+        model: a `keras.Model`, compiled or not. Weights that it creates later
+            are bound in the first step of `fit`; for a custom loop it must be
+            built.
         optimizer: the `keras.optimizers.Optimizer` of a custom training loop
             or of an overridden `train_step` that does not use
-            `model.optimizer`. Defaults to `None`: whichever optimizer the
-            model is compiled with at the time.
+            `model.optimizer`. Defaults to `None`: the optimizer that the
+            model is compiled with whenever a step is run.
 
     Returns:
         The `Binding` of the model.
@@ -60,7 +62,7 @@ def bind(
         TypeError: if `model` is not a `keras.Model` or `optimizer` not an
             optimizer.
         ValueError: if a penalty does not fit a weight, such as groups along
-            an axis that it does not have; names the weight.
+            an axis that it does not have. The message names the weight.
 
     Example:
 
@@ -75,7 +77,8 @@ def bind(
     >>> history.history["penalty"]  # means over strengths 0 to 0.75, then 1
     [0.75, 2.0]
     """
-    _check(model, optimizer)
+    keras_model(model)
+    _refuse_other_than_optimizer(optimizer)
     binding = bindings.get(model)
     if binding is None:
         binding = bindings[model] = Binding(model, optimizer)
@@ -98,12 +101,7 @@ def renew_models_of(variables: Iterable[keras.Variable]) -> None:
             renew_functions(model)
 
 
-def _check(model: object, optimizer: object) -> None:
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a `keras.Model`. "
-            f"Received: model={model!r} (of type {type(model).__name__})"
-        )
+def _refuse_other_than_optimizer(optimizer: object) -> None:
     if optimizer is not None and not isinstance(
         optimizer, keras.optimizers.Optimizer
     ):
@@ -115,7 +113,7 @@ def _check(model: object, optimizer: object) -> None:
 
 
 def _bind_weights(model: keras.Model, binding: Binding) -> bool:
-    """Bind what is not bound yet; return whether there was any."""
+    """Bind the weights that are not bound yet; return whether any was new."""
     layouts = layouts_of(model)
     bound: list[tuple[keras.Variable, Any]] = []
     for variable in model.weights:
@@ -143,7 +141,11 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     for variable, regularizer in bound:
         variable.regularizer = regularizer
     penalties = [*weight_penalties(model), *activity_penalties(model)]
-    new = [p for p in dict.fromkeys(penalties) if binding.block(p) is None]
+    new = [
+        p
+        for p in dict.fromkeys(penalties)
+        if binding.multipliers_with(p) is None
+    ]
     if new:
         with strategy_scope(model):
             binding.hold_multipliers(new)
@@ -156,11 +158,12 @@ def is_bound(model: keras.Model) -> bool:
 
 
 def unbind(model: keras.Model) -> bool:
-    """Make a bound model one of Keras alone again.
+    """Undo `bind`: leave nothing of kreg but the user's own regularizers.
 
-    Its weights have the regularizers that the user gave them, and its training
-    step is its own: a schedule stands still at its first value, and `fit` logs
-    no `penalty`. Another bound model that shares weights keeps them bound.
+    The weights get back the regularizers that the user gave them, and the model
+    its own training step. A schedule then stands still at its first value, and
+    `fit` logs no `penalty`. Weights shared with another bound model stay bound
+    to that one.
 
     Args:
         model: a `keras.Model`, bound or not.
@@ -188,7 +191,7 @@ def unbind(model: keras.Model) -> bool:
 
 
 class FixedStep:
-    """A clock that stands still at one step."""
+    """A clock that always shows the same step."""
 
     def __init__(self, step: Tensor) -> None:
         self._step = step
@@ -210,9 +213,9 @@ class FixedStep:
 def at_step(step: Tensor) -> Iterator[None]:
     """Evaluate every penalty at the optimizer iteration `step`.
 
-    Asks what a schedule gives at some step, and tells the step where kreg
-    cannot know it: in a custom loop under `jax.jit` that carries the
-    optimizer's variables itself.
+    Use it to see the value of a penalty at some step of its schedule. It is
+    also needed where kreg cannot know the step: in a custom loop under
+    `jax.jit` that carries the optimizer's variables itself.
 
     Args:
         step: int or scalar integer tensor, the number of optimizer updates.

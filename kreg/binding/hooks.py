@@ -1,4 +1,4 @@
-"""Where a bound model's training and test steps meet kreg."""
+"""Hooks in the steps of a bound model: they set its clock and log its loss."""
 
 import functools
 import inspect
@@ -35,15 +35,15 @@ def install_hooks(
 ) -> None:
     """Run the steps of `model` under its clock, and log the parts of the loss.
 
-    The methods are shadowed on the instance, so that a subclass's own
-    `train_step`, `test_step` and `compute_loss` go on working. `remove_hooks`
-    undoes it.
+    The methods are replaced on the instance and call the originals, so that a
+    subclass's own `train_step`, `test_step` and `compute_loss` go on working.
+    `remove_hooks` undoes it.
 
     Args:
         model: the model.
         binding: its binding.
-        bind_weights: binds the weights that are not bound yet; called again
-            once the model is built, which may be as late as in its first step.
+        bind_weights: binds the weights that are not bound yet. It is called
+            again once the model is built, which may be in its first step.
     """
     train_clock: StepClock
     test_clock: StepClock
@@ -67,11 +67,11 @@ def install_hooks(
         _jax.before_each_trace(model, shadow_steps, bind_late)
     with strategy_scope(model):
         parts = LossParts(model)
-    shadow(model, "compute_loss", _split(model, parts, bind_late))
+    shadow(model, "compute_loss", _logging_parts(model, parts, bind_late))
 
 
 def remove_hooks(model: keras.Model) -> None:
-    """Take all methods, metrics and state of kreg off `model`."""
+    """Remove the methods, metrics and state that kreg added to `model`."""
     lift_shadows(model)
     unlist_metrics(model, LossParts)
     show_in_lists(model)
@@ -79,7 +79,7 @@ def remove_hooks(model: keras.Model) -> None:
 
 
 def _clocked(step: Step, clock: StepClock) -> Step:
-    """Wrap `step` to run under the clock that its arguments tell."""
+    """Wrap `step` to run under the clock that `clock(*its arguments)` makes."""
 
     @functools.wraps(step)
     def clocked(*args: Any, **kwargs: Any) -> Any:
@@ -89,19 +89,19 @@ def _clocked(step: Step, clock: StepClock) -> Step:
     return clocked
 
 
-def _split(
+def _logging_parts(
     model: keras.Model, parts: LossParts, bind_late: Callable[[], None]
 ) -> Callable[..., Tensor]:
-    """Wrap `model.compute_loss` to log the parts of what it returns."""
+    """Wrap `model.compute_loss` to log the parts of the loss it returns."""
     compute_loss = model.compute_loss
     signature = inspect.signature(compute_loss)
-    first = True
+    is_first_call = True
 
     @functools.wraps(compute_loss)
-    def split(*args: Any, **kwargs: Any) -> Tensor:
-        nonlocal first
-        if first and is_recording():
-            first = False
+    def log_parts(*args: Any, **kwargs: Any) -> Tensor:
+        nonlocal is_first_call
+        if is_first_call and is_recording():
+            is_first_call = False
             bind_late()
         loss = compute_loss(*args, **kwargs)
         if is_recording():
@@ -110,7 +110,7 @@ def _split(
             parts.add(model, loss, _replicas(), samples)
         return loss
 
-    return split
+    return log_parts
 
 
 def strategy_scope(model: keras.Model) -> AbstractContextManager[Any]:

@@ -1,4 +1,4 @@
-"""The parts of a loss that `fit` logs, and the penalties of a step."""
+"""The metrics `data_loss` and `penalty`, and the penalties of a step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ _record: ContextVar[dict[int, Tensor] | None] = ContextVar(
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """Add up the penalties that are evaluated inside, for `take_total`."""
+    """Record the penalties evaluated inside the block, for `take_total`."""
     token = _record.set({})
     try:
         yield
@@ -27,19 +27,19 @@ def recording() -> Iterator[None]:
 
 
 def record(source: object, penalty: Tensor) -> None:
-    """Note the penalty of `source`, in the place of an earlier one."""
+    """Record the penalty of `source`, which replaces an earlier one."""
     entries = _record.get()
     if entries is not None:
         entries[id(source)] = penalty
 
 
 def is_recording() -> bool:
-    """Whether a step of a bound model is being run."""
+    """Whether a step of a bound model is running."""
     return _record.get() is not None
 
 
 def take_total(dtype: str) -> Tensor:
-    """The sum of the penalties since the last call, as a scalar."""
+    """The sum of the penalties recorded since the last call, as a scalar."""
     entries = _record.get()
     total = ops.zeros((), dtype)
     if entries is not None:
@@ -52,9 +52,9 @@ def take_total(dtype: str) -> Tensor:
 class LossParts(LoggedMeans):
     """`data_loss` and `penalty` of a model, which `fit` logs beside `loss`.
 
-    Means over the samples of an epoch, like `loss`. `update_state` does
-    nothing, because custom training steps often call it with predictions for
-    every metric of the model; `add` takes its place.
+    They are means over the samples of an epoch, like `loss`. `add` updates
+    them. `update_state` does nothing, because custom training steps often call
+    it with predictions for every metric of the model.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -68,11 +68,11 @@ class LossParts(LoggedMeans):
     def add(
         self, model: keras.Model, loss: Tensor, replicas: int, samples: Tensor
     ) -> None:
-        """Split the loss of a batch and count its parts.
+        """Split the loss of a batch, and add its parts to the means.
 
         Args:
-            model: the model; one that overrides `metrics` and leaves these out
-                logs neither.
+            model: the model. If it overrides `metrics` and leaves these out,
+                nothing is logged.
             loss: scalar tensor, the loss of this replica's batch with the
                 penalties, divided by the number of replicas.
             replicas: the number of replicas.

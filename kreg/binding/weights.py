@@ -1,4 +1,4 @@
-"""The weights and penalties of a model, found and chosen."""
+"""The penalties of a model by weight, and the weights that users name."""
 
 from collections.abc import Iterable
 from typing import TypeAlias
@@ -19,8 +19,8 @@ def chosen_variables(
 
     Args:
         model: the model.
-        weights: variables and layers of it, a layer standing for all its
-            weights that can be trained.
+        weights: variables and layers of the model; a layer stands for all its
+            trainable weights.
 
     Raises:
         TypeError: if an entry is neither a variable nor a layer, or `weights`
@@ -29,26 +29,26 @@ def chosen_variables(
     """
     if isinstance(weights, (str, keras.Variable, keras.layers.Layer)):
         weights = [weights]
-    known = {id(variable) for variable in model.weights}
+    in_model = {id(variable) for variable in model.weights}
     chosen: set[int] = set()
     for entry in weights:
         if isinstance(entry, keras.layers.Layer):
-            own = [id(v) for v in entry.trainable_weights]
+            ids = [id(v) for v in entry.trainable_weights]
         elif isinstance(entry, keras.Variable):
-            own = [id(entry)]
+            ids = [id(entry)]
         else:
             raise TypeError(
                 "`weights` must hold variables and layers of the model. "
                 f"Received: weights with {entry!r} "
                 f"(of type {type(entry).__name__})"
             )
-        if not known.issuperset(own):
+        if not in_model.issuperset(ids):
             raise ValueError(
                 "`weights` must hold variables and layers of the model "
                 f"`{model.name}`. Received: weights with {entry!r}, which is "
                 "not in it"
             )
-        chosen.update(own)
+        chosen.update(ids)
     return [v for v in model.weights if id(v) in chosen]
 
 
@@ -57,8 +57,8 @@ def weight_penalties(
 ) -> dict[StrengthRegularizer, list[keras.Variable]]:
     """The regularizers of kreg on weights, each with the variables it acts on.
 
-    In layers that are not built yet, those that their attributes hold, with no
-    variables.
+    Those of a layer that is not built yet are read from its attributes, and
+    have no variables.
     """
     owners: dict[StrengthRegularizer, list[keras.Variable]] = {}
     for variable in model.weights:
@@ -91,11 +91,12 @@ def chosen_penalties(
 
     Args:
         model: the model.
-        weights: variables and layers of it; None for all with a kreg penalty.
+        weights: variables and layers of the model; None for all weights with a
+            kreg penalty.
 
     Raises:
-        ValueError: if there is none, or one that also acts on weights that
-            are not in `weights`.
+        ValueError: if none has a penalty, or if a penalty also acts on weights
+            that are not in `weights`.
     """
     owners = weight_penalties(model)
     if weights is not None:

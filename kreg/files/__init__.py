@@ -1,3 +1,3 @@
-"""Files that are written whole, and files that TensorBoard reads."""
+"""Writing files: atomically, and for TensorBoard."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Files and folders that are there as a whole, or not at all."""
+"""Writing a file or a folder so that it is there whole or not at all."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ def refuse_path(path: Path, overwrite: bool) -> None:
     """Raise if nothing may or can be written at `path`.
 
     Raises:
-        FileExistsError: if something is there and `overwrite` is False, or it
-            is a folder that is no SavedModel, whose content would be lost.
-        FileNotFoundError: if the folder that is to hold it does not exist.
+        FileExistsError: if something is there and `overwrite` is False; or if
+            it is a folder but no SavedModel, whose content would be lost.
+        FileNotFoundError: if the parent folder does not exist.
     """
     if os.path.lexists(path) and not overwrite:
         raise FileExistsError(
@@ -36,59 +36,60 @@ def refuse_path(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _moved_into_place(path: Path) -> Iterator[Path]:
-    """A path of the same name to write at, moved to `path` at the end.
+    """Yield a path to write at, whose content is moved to `path` at the end.
 
-    It lies in a new folder beside `path`, which is removed in any case. If the
-    block raises, whatever was at `path` before is still there.
+    The new path has the same name and lies in a temporary folder beside `path`,
+    which is removed in any case. If the block raises, `path` is unchanged.
     """
     with tempfile.TemporaryDirectory(
         dir=path.parent, prefix=f".{path.name}."
     ) as folder:
-        written = Path(folder, "new", path.name)
-        written.parent.mkdir()
-        yield written
-        # A file takes the place of a file at once, but no folder of anything.
-        if os.path.lexists(path) and (path.is_dir() or written.is_dir()):
+        temporary = Path(folder, "new", path.name)
+        temporary.parent.mkdir()
+        yield temporary
+        # `os.replace` puts a file in the place of a file in one step. It does
+        # not replace a folder, so an old one is moved away first.
+        if os.path.lexists(path) and (path.is_dir() or temporary.is_dir()):
             os.rename(path, Path(folder, "old"))
-        os.replace(written, path)
+        os.replace(temporary, path)
 
 
 @contextmanager
 def staged(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Where to write a file or a folder that is moved to `path` at the end.
+    """Yield a path to write a file or folder at, moved to `path` at the end.
 
     Args:
-        path: where it is to be.
-        overwrite: whether it may replace a file or a SavedModel.
+        path: the destination.
+        overwrite: whether to replace a file or a SavedModel at `path`.
 
     Yields:
         A path of the same name in a temporary folder beside `path`. If the
         block raises, nothing at `path` has changed.
 
     Raises:
-        OSError: as `refuse_path`, before the block and again after it.
+        OSError: as `refuse_path` does, before the block and again after it.
     """
     refuse_path(path, overwrite)
-    with _moved_into_place(path) as written:
-        yield written
+    with _moved_into_place(path) as temporary:
+        yield temporary
         refuse_path(path, overwrite)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file, replacing one that is there.
+    """Write a file in one step, replacing an old one.
 
-    Whenever the process ends, at `path` is the old file or the new one.
+    Even if the process is killed, `path` holds the old file or the new one.
 
     Args:
-        path: where the file is to be.
-        write: writes the content to a binary file.
+        path: the destination.
+        write: function of an open binary file that writes the content to it.
 
     Raises:
         OSError: if it cannot be written, or `path` is a folder.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
-    with _moved_into_place(path) as written, written.open("wb") as file:
+    with _moved_into_place(path) as temporary, temporary.open("wb") as file:
         write(file)
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Event files, which TensorBoard reads: what they hold, and writing them."""
+"""Event files for TensorBoard: their entries, and writing them."""
 
 import io
 import itertools
@@ -34,7 +34,7 @@ def text(tag: str, markdown: str) -> Any:
 
 
 def histogram(tag: str, entries: NDArray[Any], buckets: int = 30) -> Any:
-    """How the entries of a weight are distributed; NaN and inf are left out."""
+    """A histogram of the entries of a weight, without NaN and infinity."""
     from tensorboard.plugins.histogram import metadata
 
     finite = entries[np.isfinite(entries)].astype("float64")
@@ -48,7 +48,7 @@ def histogram(tag: str, entries: NDArray[Any], buckets: int = 30) -> Any:
 
 
 def image(tag: str, pixels: NDArray[np.uint8]) -> Any:
-    """A grey picture, given as `(height, width)`."""
+    """A grey picture of pixels of shape `(height, width)`."""
     from PIL import Image
     from tensorboard.plugins.image import metadata
 
@@ -68,7 +68,7 @@ def layout(title: str, charts: Mapping[str, Sequence[str]]) -> Any:
 
     Args:
         title: the title of the page.
-        charts: the tags of each chart, as regular expressions, by its title.
+        charts: from the title of each chart to its tags, regular expressions.
     """
     from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
@@ -130,7 +130,7 @@ def trial_end() -> Any:
 
 
 def marker(tag: str, content: Mapping[str, Any]) -> Any:
-    """What tells kreg's own page that a run is kreg's, as JSON."""
+    """An entry, as JSON, by which kreg's TensorBoard tab knows kreg's runs."""
     from tensorboard.compat.proto import summary_pb2
 
     metadata = summary_pb2.SummaryMetadata(
@@ -163,20 +163,20 @@ def _value(tag: str, array: NDArray[Any], metadata: Any) -> Any:
 
 
 _SUFFIX = ".kreg"
-_numbers = itertools.count()
+_file_numbers = itertools.count()
 
 
 class EventFile:
-    """An event file of a run, which training survives whatever happens to it.
+    """An event file of one run; if it cannot be written, training goes on.
 
-    Written with TensorBoard's own record writer, without TensorFlow, and on
-    disk once `write` returns.
+    TensorBoard's own record writer writes it, without TensorFlow. What `write`
+    was passed is on disk when it returns.
 
     Args:
-        folder: the folder of a TensorBoard run; made if it is not there.
+        folder: the folder of a TensorBoard run; created if it is missing.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be created.
         ImportError: if TensorBoard is not installed.
     """
 
@@ -186,7 +186,7 @@ class EventFile:
         self._new_writer = record_writer.RecordWriter
         self.path = folder / (
             f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
-            f".{os.getpid()}.{next(_numbers)}{_SUFFIX}"
+            f".{os.getpid()}.{next(_file_numbers)}{_SUFFIX}"
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ class EventFile:
         self._works = True
 
     def write(self, step: int, values: Sequence[Any]) -> None:
-        """Append one event; after a failure nothing is written any more.
+        """Append one event. After a failure warn, and write no more events.
 
         Args:
             step: the optimizer iteration.
@@ -213,7 +213,7 @@ class EventFile:
         event = self._new_event(step=step)
         event.summary.value.extend(values)
         try:
-            self._append(event, "r+b")  # which does not make it anew
+            self._append(event, "r+b")  # fails if the file was deleted
         except OSError as error:
             self._works = False
             warnings.warn(
@@ -230,7 +230,7 @@ class EventFile:
 
 
 def earlier_files(folder: Path) -> list[Path]:
-    """The event files that were written to a folder before."""
+    """The event files that kreg wrote to a folder before."""
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 

@@ -1,4 +1,4 @@
-"""Layers that move or rearrange what is in channels, and change no channel."""
+"""Layers that rearrange positions or channels: flatten, reshape, pool, pad."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from kreg.layers.channels.network import Kept, Network, Signal
 
 
 def flatten(call: Call, network: Network) -> Traced:
-    """All positions of all channels in one row."""
+    """A `Flatten`: all positions of all channels in one row."""
     if len(call.signals) != 1:
         return kept_whole(call, network)
     signal, shape = call.signals[0], call.node.input_tensors[0].shape[1:]
@@ -34,7 +34,7 @@ def flatten(call: Call, network: Network) -> Traced:
 
 
 def permute(call: Call, network: Network) -> Traced:
-    """The same axes in another order."""
+    """A `Permute`: the same axes in another order."""
     if len(call.signals) != 1:
         return kept_whole(call, network)
     signal = call.signals[0]
@@ -43,9 +43,10 @@ def permute(call: Call, network: Network) -> Traced:
 
 
 def reshape(call: Call, network: Network) -> Traced:
-    """A reshape whose last axis holds all channels, repeated, or parts of them.
+    """A `Reshape` whose last axis repeats the channels, or holds parts of them.
 
-    Parts that share a place in the last axis stay or go together.
+    Channels of different parts that share a place in the last axis stay or go
+    together.
     """
     if len(call.signals) != 1:
         return kept_whole(call, network)
@@ -83,14 +84,14 @@ def reshape(call: Call, network: Network) -> Traced:
 
 
 def spatial(call: Call, network: Network) -> Traced:
-    """Pooling, cropping, upsampling: a constant stays what it is."""
+    """Pooling, cropping, upsampling: constant channels keep their value."""
     layer = call.operation
     signal = along_axis(call, channel_axis(layer))
     return kept_whole(call, network) if signal is None else Traced((signal,))
 
 
 def sequence(call: Call, network: Network) -> Traced:
-    """The same along a sequence, whose channels are always last."""
+    """Cropping and upsampling of a sequence, whose channels are always last."""
     signal = along_axis(call, -1)
     return kept_whole(call, network) if signal is None else Traced((signal,))
 
@@ -106,7 +107,7 @@ def global_pooling(call: Call, network: Network) -> Traced:
 
 
 def zero_padding(call: Call, network: Network) -> Traced:
-    """Zeros around: only a constant 0 stays one."""
+    """Zero padding: only a channel that is constantly 0 stays constant."""
     layer = call.operation
     signal = along_axis(call, channel_axis(layer))
     if signal is None:
@@ -120,7 +121,7 @@ def zero_padding(call: Call, network: Network) -> Traced:
 
 
 def repeat_vector(call: Call, network: Network) -> Traced:
-    """A vector becomes a sequence."""
+    """A `RepeatVector`: a vector becomes a sequence."""
     signal = along_axis(call, -1)
     if signal is None:
         return kept_whole(call, network)

@@ -1,4 +1,4 @@
-"""Attention layers."""
+"""Attention layers: their multiply-adds."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from keras import layers
 def attention_multiply_adds(
     layer: Any, arguments: list[Any], output: tuple[int, ...]
 ) -> int:
-    """Scores and weighted values; projections are layers inside."""
+    """Those of scores and weighted values; projections are layers inside."""
     query, value = arguments[0].shape, arguments[1].shape
     pairs = math.prod(query[1:-1]) * math.prod(value[1:-1])
     if isinstance(layer, layers.GroupQueryAttention):

@@ -8,7 +8,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.layers.channels.activations import applied, is_elementwise
+from kreg.layers.channels.activations import (
+    applied_to_constants,
+    is_elementwise,
+)
 from kreg.layers.channels.call import (
     Call,
     Reduction,
@@ -28,7 +31,7 @@ from kreg.layers.channels.network import (
 from kreg.layers.channels.weighted_sum import (
     bias_of,
     is_altered,
-    layer_of_sums,
+    weighted_sum_layer,
 )
 from kreg.regularizers.grouping import (
     Grouping,
@@ -46,12 +49,13 @@ def convolution_axes(
         return each_alone(shape) if name == "bias" else None
     if layer.groups == 1:
         return all_but(shape, -1), all_but(shape, -2)
-    # Input channels are dealt out to the groups in order, and so are outputs.
+    # The layer deals its input channels out to its groups in order, and its
+    # output channels likewise.
     *window, inputs, outputs = shape
     view = (*window, inputs, layer.groups, outputs // layer.groups)
     rank = len(window)
-    ties = Grouping(view, (*range(rank), rank + 2))
-    return all_but(shape, -1), ties
+    input_grouping = Grouping(view, (*range(rank), rank + 2))
+    return all_but(shape, -1), input_grouping
 
 
 def convolution_multiply_adds(
@@ -62,14 +66,14 @@ def convolution_multiply_adds(
 
 
 def convolution_channels(call: Call, network: Network) -> Traced:
-    """A convolution without groups: units are its filters."""
+    """A convolution without groups, whose units are its filters."""
     layer = call.operation
     if layer.groups > 1:
         return kept_whole(
             call, network, "deals its channels out to groups of equal size"
         )
     axis, padded = channel_axis(layer), _is_padded(layer)
-    return layer_of_sums(
+    return weighted_sum_layer(
         call, network, axis=axis, size="filters", padded=padded
     )
 
@@ -85,7 +89,7 @@ def transposed_axes(
 def transposed_multiply_adds(
     layer: Any, arguments: list[Any], output: tuple[int, ...]
 ) -> int:
-    """Each input goes, by the whole window, to every filter."""
+    """Each input is multiplied by the whole window of every filter."""
     *window, filters, _ = layer.kernel.shape
     return math.prod(arguments[0].shape[1:]) * math.prod(window) * filters
 
@@ -93,10 +97,10 @@ def transposed_multiply_adds(
 def transposed_channels(call: Call, network: Network) -> Traced:
     """A transposed convolution, whose kernels end in (units, inputs).
 
-    Every position sees another part of the window, as if it were padded.
+    It counts as padded, because positions see different parts of the window.
     """
     axis = channel_axis(call.operation)
-    return layer_of_sums(
+    return weighted_sum_layer(
         call, network, axis=axis, size="filters", padded=True, transposed=True
     )
 
@@ -104,7 +108,7 @@ def transposed_channels(call: Call, network: Network) -> Traced:
 def depthwise_axes(
     layer: keras.layers.Layer, name: str, shape: Sequence[int]
 ) -> UnitsAndInputs | None:
-    """Kernels `(*window, inputs, multiplier)`: a channel for each pair."""
+    """Kernels `(*window, inputs, multiplier)`, with a unit for each pair."""
     if name in ("kernel", "depthwise_kernel"):
         window = tuple(range(len(shape) - 2))
         return along(shape, window), all_but(shape, -2)
@@ -119,7 +123,7 @@ def depthwise_multiply_adds(
 
 
 def depthwise_channels(call: Call, network: Network) -> Traced:
-    """A depthwise convolution: each channel becomes `depth_multiplier` ones."""
+    """A depthwise convolution: `depth_multiplier` units for each channel."""
     layer = call.operation
     signal = along_axis(call, channel_axis(layer))
     if (
@@ -135,7 +139,9 @@ def depthwise_channels(call: Call, network: Network) -> Traced:
         signal.axis,
     )
     constants = units.constants if bias is None else units.constants + bias
-    constants = applied(layer.activation, constants, layer.compute_dtype)
+    constants = applied_to_constants(
+        layer.activation, constants, layer.compute_dtype
+    )
     network.units[call.path] = units.channels
 
     def reduce(kept: Kept) -> Reduction:
@@ -164,7 +170,7 @@ def separable_multiply_adds(
 
 
 def separable_channels(call: Call, network: Network) -> Traced:
-    """A depthwise convolution, then one that mixes with a window of 1."""
+    """A depthwise convolution, then a convolution with a window of 1."""
     layer = call.operation
     signal = along_axis(call, channel_axis(layer))
     if signal is None or is_altered(layer):
@@ -198,7 +204,9 @@ def separable_channels(call: Call, network: Network) -> Traced:
     constants = shift.sum(axis=0) + (0.0 if bias is None else bias)
     constants[mixes[np.isnan(filtered)].any(axis=0)] = np.nan
     if is_elementwise(layer.activation):
-        constants = applied(layer.activation, constants, layer.compute_dtype)
+        constants = applied_to_constants(
+            layer.activation, constants, layer.compute_dtype
+        )
     else:
         network.pin(units.channels, f"the activation of `{call.path}` mixes")
         constants[:] = np.nan
@@ -224,7 +232,10 @@ def separable_channels(call: Call, network: Network) -> Traced:
 def _filtered(
     call: Call, network: Network, signal: Signal, kernel: NDArray[Any]
 ) -> Values:
-    """The constants after the window, shape (inputs * depth_multiplier,)."""
+    """The constants after a depthwise kernel, for each input and multiplier.
+
+    Shape (inputs * depth_multiplier,); NaN for a channel that varies.
+    """
     multiplier = kernel.shape[-1]
     window = tuple(range(kernel.ndim - 2))
     before = np.repeat(signal.constants, multiplier)
@@ -241,5 +252,5 @@ def _filtered(
 
 
 def _is_padded(layer: Any) -> bool:
-    """Whether a window may reach over the border of what it is moved over."""
+    """Whether the window of a layer may reach over the border of its input."""
     return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)

@@ -8,7 +8,7 @@ import keras
 
 from kreg.layers.channels.call import Call, Traced
 from kreg.layers.channels.network import Network
-from kreg.layers.channels.weighted_sum import layer_of_sums
+from kreg.layers.channels.weighted_sum import weighted_sum_layer
 from kreg.regularizers.grouping import UnitsAndInputs, along, each_alone
 
 
@@ -28,8 +28,10 @@ def dense_multiply_adds(
 
 
 def dense_channels(call: Call, network: Network) -> Traced:
-    """A `Dense` layer, on the last axis of tensors of any rank."""
-    return layer_of_sums(call, network, axis=-1, size="units", padded=False)
+    """A `Dense` layer, which acts on the last axis of a tensor of any rank."""
+    return weighted_sum_layer(
+        call, network, axis=-1, size="units", padded=False
+    )
 
 
 def einsum_axes(
@@ -39,21 +41,20 @@ def einsum_axes(
         return each_alone(shape) if name == "bias" else None
     operands, outputs = layer.equation.replace(" ", "").split("->")
     inputs, kernel = operands.split(",")
-    units = [i for i, axis in enumerate(kernel) if axis not in outputs]
-    ties = [i for i, axis in enumerate(kernel) if axis not in inputs]
-    return along(shape, units), along(shape, ties)
+    unit_axes = [i for i, axis in enumerate(kernel) if axis not in outputs]
+    input_axes = [i for i, axis in enumerate(kernel) if axis not in inputs]
+    return along(shape, unit_axes), along(shape, input_axes)
 
 
 def einsum_multiply_adds(
     layer: Any, arguments: list[Any], output: tuple[int, ...]
 ) -> int:
-    """Each output is a sum over the axes that only inputs and kernel have."""
-    equation = layer.equation.replace(" ", "")
-    left, right = equation.split("->")
-    kernel = left.split(",")[1]
+    """Each output is a sum over the kernel's axes that the output lacks."""
+    operands, outputs = layer.equation.replace(" ", "").split("->")
+    kernel = operands.split(",")[1]
     summed = [
         size
         for axis, size in zip(kernel, layer.kernel.shape, strict=True)
-        if axis not in right
+        if axis not in outputs
     ]
     return math.prod(output[1:]) * math.prod(summed)

@@ -1,4 +1,4 @@
-"""Layers and operations that treat every entry by itself."""
+"""Elementwise layers and operations: activations, dropout, rescaling."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from keras import layers
 
-from kreg.layers.channels.activations import applied, is_elementwise
+from kreg.layers.channels.activations import (
+    applied_to_constants,
+    is_elementwise,
+)
 from kreg.layers.channels.call import (
     Call,
     Reduction,
@@ -46,7 +49,7 @@ def rescaling(call: Call, network: Network) -> Traced:
 
 
 def parametric_relu(call: Call, network: Network) -> Traced:
-    """A `PReLU`, with slopes along the channels or for all of them."""
+    """A `PReLU` with a slope for each channel, or one for all channels."""
     layer = call.operation
     signal = along_axis(call, call.signals[0].axis)
     alpha = array(layer.alpha)
@@ -72,20 +75,20 @@ def parametric_relu(call: Call, network: Network) -> Traced:
 
 
 def elementwise_operation(call: Call, network: Network) -> Traced:
-    """A function of `keras.ops` of one tensor and plain numbers."""
+    """An operation of `keras.ops` on one tensor and plain numbers."""
     arguments = call.node.arguments
-    rest = [*arguments.args, *arguments.kwargs.values()]
-    numbers = [a for a in rest if a is None or isinstance(a, (int, float))]
+    operands = [*arguments.args, *arguments.kwargs.values()]
+    numbers = [a for a in operands if a is None or isinstance(a, (int, float))]
     tensor = call.node.input_tensors[0]
-    if len(call.signals) != 1 or len(numbers) != len(rest) - 1:
+    if len(call.signals) != 1 or len(numbers) != len(operands) - 1:
         return kept_whole(call, network)
 
     def function(x: Any) -> Any:
-        given = [x if a is tensor else a for a in arguments.args]
-        named = {
+        args = [x if a is tensor else a for a in arguments.args]
+        kwargs = {
             k: x if a is tensor else a for k, a in arguments.kwargs.items()
         }
-        return call.operation(*given, **named)
+        return call.operation(*args, **kwargs)
 
     return _mapped(call, function, tensor.dtype)
 
@@ -95,7 +98,7 @@ def _mapped(call: Call, function: Callable[[Any], Any], dtype: str) -> Traced:
     return Traced(
         (
             signal.with_constants(
-                applied(function, signal.constants, str(dtype))
+                applied_to_constants(function, signal.constants, str(dtype))
             ),
         )
     )

@@ -1,4 +1,4 @@
-"""Embeddings."""
+"""Embeddings: their units and inputs, and their channels."""
 
 from collections.abc import Sequence
 

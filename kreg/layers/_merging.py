@@ -1,4 +1,4 @@
-"""Layers and operations that combine tensors."""
+"""Layers and operations that add, multiply or concatenate tensors."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,11 +12,11 @@ Combine = Callable[[NDArray[np.float64]], Values]
 
 
 def _combining(combine: Combine) -> Tracer:
-    """Follow what combines the same channel of several tensors.
+    """The tracer of an operation that combines tensors channel by channel.
 
     Args:
-        combine: the values of constants of shape (tensors, channels), which
-            may be NaN.
+        combine: function of constants of shape (tensors, channels), NaN where
+            a channel varies; it returns the combined value of each channel.
     """
 
     def trace(call: Call, network: Network) -> Traced:
@@ -78,7 +78,7 @@ def concatenation(call: Call, network: Network) -> Traced:
 
 
 def _product(values: NDArray[np.float64]) -> Values:
-    """The product, which is 0 if any factor is."""
+    """The product of each channel, which is 0 if a factor is 0."""
     return np.where((values == 0).any(axis=0), 0.0, values.prod(axis=0))
 
 
@@ -88,6 +88,7 @@ def _note_mixtures(
     signals: Sequence[Signal],
     constants: Values,
 ) -> None:
+    """Note the constant channels that combining with others made vary."""
     for signal in signals:
         if len(signal.channels) == len(constants):
             lost = ~np.isnan(signal.constants) & np.isnan(constants)

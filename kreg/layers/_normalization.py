@@ -1,4 +1,4 @@
-"""Layers that scale and shift each channel."""
+"""Normalization layers, which scale and shift each channel."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,9 +26,10 @@ def normalization_axes(
 
 
 def undoes_scale(layer: keras.layers.Layer) -> bool:
-    """Whether a BatchNormalization takes out the scale of what it is given.
+    """Whether a BatchNormalization cancels the scale of its inputs.
 
-    Not where it uses averages of the past, which do not follow at once.
+    It does not if it is frozen or renormalizes: then it uses averages of past
+    batches, which follow a change of scale slowly.
     """
     return bool(
         attribute_or_none(layer, "trainable")
@@ -94,7 +95,7 @@ def feature_normalization_channels(call: Call, network: Network) -> Traced:
 def _slicer(
     channels: Any, weights: Mapping[str, Any]
 ) -> Callable[[Kept], Reduction]:
-    """Keep the entries of the channels that are kept."""
+    """A function that slices weights to the entries of kept channels."""
 
     def reduce(kept: Kept) -> Reduction:
         stay = kept(channels)

@@ -1,4 +1,4 @@
-"""How channels run through the operations of `keras.ops`."""
+"""The operations of `keras.ops`, and how each treats channels."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from kreg.layers._merging import (
 )
 from kreg.layers.channels.call import Tracer, kept_whole
 
-# By the name of the operation's class. Of several tensors:
+# Operations on several tensors, by the name of their class.
 _MERGING: Mapping[str, Tracer] = {
     "Add": total,
     "Concatenate": concatenation,
@@ -22,7 +22,7 @@ _MERGING: Mapping[str, Tracer] = {
     "Multiply": product,
     "Subtract": difference,
 }
-# Of one tensor and plain numbers:
+# Operations on one tensor and plain numbers.
 _ELEMENTWISE = frozenset(
     (
         *("Absolute", "Add", "Celu", "Clip", "Cos", "Divide", "Elu", "Exp"),
@@ -36,11 +36,11 @@ _ELEMENTWISE = frozenset(
 
 
 def operation_tracer(kind: str, tensors: int) -> Tracer:
-    """What follows channels through an operation.
+    """The tracer of an operation.
 
     Args:
         kind: the name of the operation's class.
-        tensors: of how many tensors it is.
+        tensors: the number of tensors that it is called on.
     """
     if tensors > 1:
         return _MERGING.get(kind, kept_whole)

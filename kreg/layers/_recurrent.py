@@ -1,7 +1,7 @@
 """Recurrent layers and their cells.
 
-The state of a layer starts at 0, so a unit is constant over a whole sequence
-only where it stays at 0.
+The state of a layer starts at 0. So the only units that are constant over a
+whole sequence are those that stay at 0.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from kreg.layers.channels.activations import applied
+from kreg.layers.channels.activations import applied_to_constants
 from kreg.layers.channels.call import (
     Call,
     Reduction,
@@ -27,11 +27,10 @@ from kreg.layers.channels.network import Kept, Network, WeightedSum
 from kreg.regularizers.grouping import Grouping, UnitsAndInputs, all_but
 
 Gates = NDArray[Any]
-Axes = Callable[[keras.layers.Layer, str, Sequence[int]], UnitsAndInputs | None]
 
 
-def cell_axes(gates: int) -> Axes:
-    """The axes of cells whose last axis holds `gates` blocks of all units."""
+def cell_axes(gates: int) -> Callable[..., UnitsAndInputs | None]:
+    """The axes of a cell whose weights end in `gates` blocks of all units."""
 
     def resolve(
         layer: keras.layers.Layer, name: str, shape: Sequence[int]
@@ -50,7 +49,7 @@ def cell_axes(gates: int) -> Axes:
 def recurrent_multiply_adds(
     layer: Any, arguments: list[Any], output: tuple[int, ...]
 ) -> int:
-    """Every matrix of the cell, in each step, at every position."""
+    """Every matrix of the cell is applied in each step, at every position."""
     steps = arguments[0].shape[1]
     shape = output[2:] if layer.return_sequences else output[1:]
     matrices = [
@@ -65,26 +64,24 @@ def recurrent_multiply_adds(
 
 
 def recurrent_channels(call: Call, network: Network) -> Traced:
-    """An `LSTM`, a `GRU` or a `SimpleRNN` that returns its outputs alone."""
+    """An `LSTM`, a `GRU` or a `SimpleRNN` that does not return its state."""
     layer = call.operation
     signal = along_axis(call, -1)
     if signal is None or layer.stateful or layer.return_state:
         return kept_whole(call, network)
     cell = layer.cell
     gates = _GATES[type(layer)]
-    kernel, own = (
-        _gated(matrix(cell.kernel), gates),
-        _gated(matrix(cell.recurrent_kernel), gates),
-    )
-    bias = _gated(array(cell.bias), gates) if cell.use_bias else None
+    kernel = _split_gates(matrix(cell.kernel), gates)
+    recurrent = _split_gates(matrix(cell.recurrent_kernel), gates)
+    bias = _split_gates(array(cell.bias), gates) if cell.use_bias else None
     rank = 3 if layer.return_sequences else 2
     units = network.new(layer.units, rank - 1)
     network.units[call.path] = units.channels
-    still = _stays_at_zero(layer, signal.constants, kernel, own, bias)
-    constants = np.where(still, 0.0, np.nan)
+    zero = _stays_at_zero(layer, signal.constants, kernel, recurrent, bias)
+    constants = np.where(zero, 0.0, np.nan)
     for inputs, weights, values, folds in (
         (signal.channels, kernel, signal.constants, True),
-        (units.channels, own, constants, False),
+        (units.channels, recurrent, constants, False),
     ):
         network.sums.append(
             WeightedSum(
@@ -100,8 +97,8 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
 
     def reduce(kept: Kept) -> Reduction:
         inputs, stay = kept(signal.channels), kept(units.channels)
-        gone = np.where(inputs, 0.0, np.nan_to_num(signal.constants))
-        shift = np.einsum("i,igu->gu", gone, kernel)[..., stay]
+        removed = np.where(inputs, 0.0, np.nan_to_num(signal.constants))
+        shift = np.einsum("i,igu->gu", removed, kernel)[..., stay]
         folded = None if bias is None else bias[..., stay].copy()
         if folded is None and shift.any():
             parts = 2 if getattr(cell, "reset_after", False) else 1
@@ -109,7 +106,7 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
         if folded is not None:
             folded[0] += shift
         return _reduction(
-            cell, kernel[inputs][..., stay], own[stay][..., stay], folded
+            cell, kernel[inputs][..., stay], recurrent[stay][..., stay], folded
         )
 
     return Traced((units.with_constants(constants),), reduce)
@@ -118,8 +115,8 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
 _GATES: dict[type, int] = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}
 
 
-def _gated(values: NDArray[Any], gates: int) -> Gates:
-    """Shape (rows, gates, units); a bias has a row for each of its parts."""
+def _split_gates(values: NDArray[Any], gates: int) -> Gates:
+    """Reshape to (rows, gates, units); each part of a bias is a row."""
     rows = 1 if values.ndim == 1 else values.shape[0]
     return values.reshape(rows, gates, -1)
 
@@ -128,18 +125,18 @@ def _stays_at_zero(
     layer: Any,
     constants: NDArray[np.float64],
     kernel: Gates,
-    own: Gates,
+    recurrent: Gates,
     bias: Gates | None,
 ) -> NDArray[np.bool_]:
-    """Which units are 0 from the first step on, whatever comes in.
+    """Which units are 0 in every step, for all inputs.
 
-    Those whose candidate is 0: the other gates only scale it and the state.
+    These are the units whose candidate is 0, because the other gates only scale
+    the candidate and the state.
     """
     gate = {layers.LSTM: 2, layers.GRU: 2, layers.SimpleRNN: 0}[type(layer)]
-    functions: Sequence[Callable[[Any], Any]] = [layer.activation]
-    zero = np.zeros(1)
-    if any(applied(f, zero, "float32")[0] != 0 for f in functions):
-        return np.zeros(own.shape[-1], bool)
+    at_zero = applied_to_constants(layer.activation, np.zeros(1), "float32")
+    if at_zero[0] != 0:
+        return np.zeros(recurrent.shape[-1], bool)
     varies = np.isnan(constants)
     from_inputs = kernel[:, gate, :]
     value = np.where(varies, 0.0, constants) @ from_inputs
@@ -147,22 +144,22 @@ def _stays_at_zero(
     parts = [value]
     if bias is not None:
         parts = [value + bias[0, gate], *bias[1:, gate]]
-    still = silent & np.all([p == 0 for p in parts], axis=0)
-    # A unit that others feed stays at 0 only if they all do.
-    feeds = own[:, gate, :] != 0
+    zero = silent & np.all([p == 0 for p in parts], axis=0)
+    # A unit stays at 0 only if all units that it reads do.
+    reads = recurrent[:, gate, :] != 0
     while True:
-        fed = feeds[~still].any(axis=0)
-        if not (still & fed).any():
-            return still
-        still = still & ~fed
+        reads_others = reads[~zero].any(axis=0)
+        if not (zero & reads_others).any():
+            return zero
+        zero = zero & ~reads_others
 
 
 def _reduction(
-    cell: Any, kernel: Gates, own: Gates, bias: Gates | None
+    cell: Any, kernel: Gates, recurrent: Gates, bias: Gates | None
 ) -> Reduction:
     weights = {
         "cell.kernel": kernel.reshape(len(kernel), -1),
-        "cell.recurrent_kernel": own.reshape(len(own), -1),
+        "cell.recurrent_kernel": recurrent.reshape(len(recurrent), -1),
     }
     if bias is not None:
         flat = bias.reshape(len(bias), -1)

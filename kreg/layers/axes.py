@@ -1,4 +1,4 @@
-"""Which axes of a weight are units and which are inputs."""
+"""The units and inputs of a weight in the layer that owns it."""
 
 import keras
 
@@ -25,8 +25,8 @@ def layout_of(layer: keras.layers.Layer, variable: keras.Variable) -> Layout:
         variable: one of its own variables.
 
     Returns:
-        A layout. It names neither units nor inputs where the kind of the layer
-        is not in the table, or the weight has none.
+        A layout. Its units and inputs are None if the kind of the layer is not
+        in the table, or if the weight has none.
     """
     owner = type(layer).__name__
     axes = axes_of(layer)

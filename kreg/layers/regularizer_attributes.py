@@ -1,4 +1,4 @@
-"""Which attribute of a layer holds the regularizer of which weight."""
+"""The attribute of a layer that holds the regularizer of a weight."""
 
 import inspect
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ def attribute_of(layer: keras.layers.Layer, name: str) -> str | None:
         name: the name of the weight.
 
     Returns:
-        None for layers that Keras does not build itself, and where there is
-        no such argument.
+        The name of the attribute. None if the layer builds its weights itself,
+        or if its constructor has no such argument.
     """
     if not is_built_by_keras(layer):
         return None
@@ -32,10 +32,10 @@ def attribute_of(layer: keras.layers.Layer, name: str) -> str | None:
 
 
 def is_built_by_keras(layer: keras.layers.Layer) -> bool:
-    """Whether the weights of a layer come from Keras's own code, as it left it.
+    """Whether Keras's own code built the weights of a layer.
 
-    Neither those of a subclass with its own `build`, nor what LoRA and
-    quantization have changed.
+    It did not for a subclass with its own `build`, nor for weights that LoRA or
+    quantization has changed.
     """
     module = attribute_or_none(type(layer).build, "__module__") or ""
     return (
@@ -46,16 +46,19 @@ def is_built_by_keras(layer: keras.layers.Layer) -> bool:
 
 
 def _prefixes(name: str) -> Sequence[str]:
-    """`depthwise_kernel` is regularized by `depthwise_regularizer`."""
+    """The prefixes that the regularizer of a weight may have.
+
+    `depthwise_kernel` is regularized by `depthwise_regularizer`.
+    """
     if name == "kernel":
-        # A depthwise convolution has no other kernel.
+        # In a depthwise convolution `kernel` is the depthwise kernel.
         return ("kernel", "depthwise")
     return (name.removesuffix("_kernel"),)
 
 
 @lru_cache(maxsize=256)
 def _arguments(cls: Any) -> frozenset[str]:
-    """The arguments of all of Keras's constructors of a class."""
+    """The constructor's arguments of a class and of its bases in Keras."""
     return frozenset(
         name
         for base in cls.__mro__

@@ -1,4 +1,4 @@
-"""The table of Keras's layers: what kreg knows of each kind."""
+"""The table of Keras's layers: a row for each kind."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ from kreg.regularizers.grouping import UnitsAndInputs
 Axes: TypeAlias = Callable[
     [keras.layers.Layer, str, Sequence[int]], UnitsAndInputs | None
 ]
-"""A function of a layer, and the name and the shape of one of its weights."""
+"""A function of a layer, and of the name and shape of one of its weights."""
 
 MultiplyAdds: TypeAlias = Callable[[Any, list[Any], tuple[int, ...]], int]
-"""A function of a layer, the arguments of a call and the output's shape."""
+"""A function of a layer, of a call's arguments and of the output's shape."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,20 @@ class LayerRow:
     """What kreg knows of a kind of layer.
 
     Args:
-        kinds: the classes of the kind. Subclasses are of it too, but not for
-            `channels`, since they may compute something else.
-        axes: tells the units and inputs of a weight, None for a weight that
-            has none. Defaults to `None`: not known.
-        multiply_adds: counts the products with weights of one call for one
-            example, without those of layers inside. Defaults to `None`: not
-            known.
-        channels: follows channels through a call. Defaults to `None`: all are
-            kept.
-        is_linear: bool, whether scaling its kernels scales its outputs, but
-            for bias and activation. Defaults to `False`.
-        undoes_scale: tells of a layer whether its outputs in training do not
-            depend on the scale of its inputs. Defaults to `None`: they do.
+        kinds: the classes of the kind. Its subclasses have the row too, except
+            for `channels`, because they may compute something else.
+        axes: function that returns the units and inputs of a weight, None for a
+            weight without any. Defaults to `None`: not known.
+        multiply_adds: function that counts the products with weights in one
+            call for one example, without those of layers inside. Defaults to
+            `None`: not known.
+        channels: function that follows channels through a call. Defaults to
+            `None`: all channels are kept.
+        is_linear: bool, whether scaling its kernels scales its outputs, apart
+            from bias and activation. Defaults to `False`.
+        undoes_scale: function of a layer that returns whether its outputs in
+            training are independent of the scale of its inputs. Defaults to
+            `None`: they depend on it.
     """
 
     kinds: tuple[type, ...]
@@ -63,11 +64,11 @@ class LayerRow:
 
 
 def _no_products(layer: Any, arguments: Any, output: Any) -> int:
-    """For weights that scale, shift or look up, entry by entry."""
+    """The count of a layer whose weights only scale, shift or are looked up."""
     return 0
 
 
-# Of several rows that a layer is an instance of, the first one counts.
+# If a layer is an instance of several rows, the first one counts.
 TABLE: tuple[LayerRow, ...] = (
     LayerRow(
         (layers.Dense,),
@@ -238,12 +239,12 @@ def rows_of(layer: object) -> Iterator[LayerRow]:
 
 
 def axes_of(layer: keras.layers.Layer) -> Axes | None:
-    """What tells the units and inputs of a layer's weights, if it is known."""
+    """The function that returns a weight's units and inputs, if any."""
     return next((row.axes for row in rows_of(layer) if row.axes), None)
 
 
 def multiply_adds_of(layer: keras.layers.Layer) -> MultiplyAdds | None:
-    """What counts the products of a call of a layer, if it is known."""
+    """The function that counts the products in a layer's call, if any."""
     counts = (row.multiply_adds for row in rows_of(layer) if row.multiply_adds)
     return next(counts, None)
 
@@ -251,13 +252,13 @@ def multiply_adds_of(layer: keras.layers.Layer) -> MultiplyAdds | None:
 def is_linear(layer: keras.layers.Layer) -> bool:
     """Whether scaling a layer's kernels scales its outputs.
 
-    But for its bias and its activation.
+    Bias and activation are left out of account.
     """
     return any(row.is_linear for row in rows_of(layer))
 
 
 def undoes_scale(consumer: object) -> bool:
-    """Whether a layer or operation takes out the scale of its inputs."""
+    """Whether a layer or operation cancels the scale of its inputs."""
     return any(
         row.undoes_scale(consumer)
         for row in rows_of(consumer)
@@ -266,7 +267,7 @@ def undoes_scale(consumer: object) -> bool:
 
 
 def traced(call: Call, network: Network) -> Traced:
-    """What a call does to the channels of a network."""
+    """Follow the channels of a network through a call."""
     kind = operation_kind(call.operation)
     if kind is None:
         tracer = _tracers.get(type(call.operation), kept_whole)

@@ -1,4 +1,4 @@
-"""Optimizers that take proximal steps."""
+"""`ProximalOptimizer`, and the optimizers that it can wrap."""
 
 from kreg.optimizers._proximal_optimizer import ProximalOptimizer
 from kreg.optimizers.optimizer_row import EffectiveStep, GradientMemory

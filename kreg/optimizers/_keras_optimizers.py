@@ -1,9 +1,9 @@
-"""Keras's optimizers: their effective steps and what they remember.
+"""The rows of Keras's optimizers: effective steps and gradient memories.
 
-An effective step is the mean distance that updates with a constant gradient of
-1 move a weight in the long run, for the second moments that the optimizer holds
-now. With this step a weight that rests under updates and proximal steps is at a
-minimum of the data loss plus the penalty.
+An effective step is the mean distance by which an update with a constant
+gradient of 1 moves a weight in the long run, given the second moments that the
+optimizer holds now. With this step, a weight that updates and proximal steps
+leave at rest is at a minimum of the data loss plus the penalty.
 """
 
 import math
@@ -20,27 +20,30 @@ from kreg.optimizers.optimizer_row import (
     OptimizerRow,
 )
 
-# The limit of a proximal step, in learning rates. At rest it must be able to
-# undo an update, which is at most about one learning rate.
+# The limit of a proximal step, in learning rates. At rest a proximal step must
+# be able to undo an update, which moves a weight by at most about one learning
+# rate.
 _LIMIT = 2.0
-_SAMPLE = 4096
+_SAMPLE_SIZE = 4096
 
 
-def _read(optimizer: Any, name: str, variable: Any) -> Tensor:
+def _slot_tensor(optimizer: Any, name: str, variable: Any) -> Tensor:
     return ops.convert_to_tensor(slot(optimizer, name, variable))
 
 
-def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
-    """What an optimizer remembers of the size of past gradients.
+def _gradient_sizes(optimizer: Any, name: str, variable: Any) -> Tensor:
+    """The size of past gradients that an optimizer remembers, above 0.
 
-    An entry that had no gradient yet gets the mean size over the weight, or 1
-    if no entry had one. With 0 its effective step would be huge and wipe what
-    no batch has shown yet, such as the rows of rare words.
+    An entry without a gradient so far gets the mean size over the weight, or 1
+    if no entry had a gradient. With a size of 0 its effective step would be
+    huge, and the proximal step would zero entries that no batch has reached
+    yet, such as the rows of rare words.
     """
-    size = _read(optimizer, name, variable)
-    # The mean of a sample, because reading all would cost another pass. The
-    # stride has no factor in common with the columns, so it visits them all.
-    stride = max(1, math.prod(size.shape) // _SAMPLE)
+    size = _slot_tensor(optimizer, name, variable)
+    # The mean of a sample: the mean of all entries would cost another pass. The
+    # stride has no factor in common with the number of columns, so that the
+    # sample visits every column.
+    stride = max(1, math.prod(size.shape) // _SAMPLE_SIZE)
     while size.shape and math.gcd(stride, size.shape[-1]) > 1:
         stride += 1
     mean = ops.mean(ops.reshape(size, (-1,))[::stride])
@@ -48,8 +51,8 @@ def _gradients(optimizer: Any, name: str, variable: Any) -> Tensor:
     return ops.where(size > 0, size, typical)
 
 
-def _correction(optimizer: Any, beta: float, dtype: Any) -> Tensor:
-    """`1 - beta ** k` after k updates."""
+def _bias_correction(optimizer: Any, beta: float, dtype: Any) -> Tensor:
+    """`1 - beta ** k` after k updates, Adam's bias correction."""
     k = ops.cast(optimizer.iterations, dtype)
     return 1.0 - ops.power(ops.cast(beta, dtype), k)
 
@@ -60,69 +63,70 @@ def _sgd(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
 
 def _adam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     name = "_velocity_hats" if optimizer.amsgrad else "_velocities"
-    v = _gradients(optimizer, name, variable)
-    first = _correction(optimizer, optimizer.beta_1, v.dtype)
-    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    v = _gradient_sizes(optimizer, name, variable)
+    first = _bias_correction(optimizer, optimizer.beta_1, v.dtype)
+    second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
     corrected = rate * ops.sqrt(second) / first
     divisor = ops.sqrt(v) + optimizer.epsilon
     return EffectiveStep(corrected / divisor, _LIMIT * rate)
 
 
 def _nadam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_velocities", variable)
-    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    v = _gradient_sizes(optimizer, "_velocities", variable)
+    second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
     divisor = ops.sqrt(v / second) + optimizer.epsilon
     return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
 def _adamax(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    u = _gradients(optimizer, "_u", variable)
-    first = _correction(optimizer, optimizer.beta_1, u.dtype)
+    u = _gradient_sizes(optimizer, "_u", variable)
+    first = _bias_correction(optimizer, optimizer.beta_1, u.dtype)
     divisor = first * (u + optimizer.epsilon)
     return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
 def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_velocities", variable)
+    v = _gradient_sizes(optimizer, "_velocities", variable)
     rate = rate / (1.0 - optimizer.momentum)
     if not optimizer.centered:
         divisor = ops.sqrt(v + optimizer.epsilon)
         return EffectiveStep(rate / divisor, _LIMIT * rate)
-    mean = _read(optimizer, "_average_gradients", variable)
-    # No limit, because an update divided by a variance has none. At rest the
-    # variance is a difference of rounding size, which compilers round in ways
-    # of their own: an epsilon well above it makes the step sure.
+    mean = _slot_tensor(optimizer, "_average_gradients", variable)
+    # An update divided by a variance has no limit, so the step has none. At
+    # rest the variance is as small as rounding errors, which differ between
+    # compilers. An epsilon well above them makes the step reliable.
     divisor = ops.sqrt(v - ops.square(mean) + optimizer.epsilon)
     return EffectiveStep(rate / divisor)
 
 
 def _adagrad(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_accumulators", variable)
+    v = _gradient_sizes(optimizer, "_accumulators", variable)
     divisor = ops.sqrt(v + optimizer.epsilon)
     return EffectiveStep(rate / divisor, _LIMIT * rate)
 
 
 def _adadelta(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
-    v = _gradients(optimizer, "_accumulated_grads", variable)
-    deltas = _read(optimizer, "_accumulated_delta_vars", variable)
-    reach = rate * ops.sqrt(deltas + optimizer.epsilon)
+    v = _gradient_sizes(optimizer, "_accumulated_grads", variable)
+    deltas = _slot_tensor(optimizer, "_accumulated_delta_vars", variable)
+    numerator = rate * ops.sqrt(deltas + optimizer.epsilon)
     divisor = ops.sqrt(v + optimizer.epsilon)
-    return EffectiveStep(reach / divisor)
+    return EffectiveStep(numerator / divisor)
 
 
 def _schedule_free_adamw(
     optimizer: Any, variable: Any, rate: Tensor
 ) -> EffectiveStep:
-    """The step of the iterate `z` that the weight is averaged from.
+    """The step of the iterate `z`, of which the weight holds an average.
 
-    The weight is `(1 - beta_1) * z + beta_1 * x`, and the last update put
-    `1 / k` of z into the average x. Where z is zero the average starts anew.
+    The weight is `(1 - beta_1) * z + beta_1 * x`, where x is an average of z
+    in which the last z counts `1 / k` after k updates. Where z is zero, the
+    weight becomes zero too, and the average starts anew.
     """
-    v = _gradients(optimizer, "_velocities", variable)
+    v = _gradient_sizes(optimizer, "_velocities", variable)
     k = ops.cast(optimizer.iterations, v.dtype)
     if optimizer.warmup_steps:
         rate = rate * ops.minimum(k / optimizer.warmup_steps, 1.0)
-    second = _correction(optimizer, optimizer.beta_2, v.dtype)
+    second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
     divisor = ops.sqrt(v / second) + optimizer.epsilon
     return EffectiveStep(
         rate / divisor,
@@ -133,7 +137,7 @@ def _schedule_free_adamw(
 
 
 def _momentum_scale(optimizer: Any) -> float | None:
-    """For `velocity = momentum * velocity - rate * gradient`."""
+    """The scale of `velocity = momentum * velocity - rate * gradient`."""
     correction = _inverse_weight_sum(optimizer, optimizer.momentum)
     rate = float(ops.convert_to_numpy(optimizer.learning_rate))
     if correction is None or rate == 0.0:
@@ -142,12 +146,12 @@ def _momentum_scale(optimizer: Any) -> float | None:
 
 
 def _first_moment_scale(optimizer: Any) -> float | None:
-    """For `m = beta_1 * m + (1 - beta_1) * gradient`."""
+    """The scale of `m = beta_1 * m + (1 - beta_1) * gradient`."""
     return _inverse_weight_sum(optimizer, optimizer.beta_1)
 
 
 def _inverse_weight_sum(optimizer: Any, decay: float) -> float | None:
-    """One over the sum of the weights of a moving average after k updates."""
+    """One over the sum of a moving average's coefficients after k updates."""
     k = int(ops.convert_to_numpy(optimizer.iterations))
     return 1.0 / (1.0 - float(decay) ** k) if k else None
 
@@ -158,7 +162,7 @@ _FIRST_MOMENT = GradientMemory("_momentums", _first_moment_scale)
 _ON_JAX = keras.backend.backend() == "jax"
 
 KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
-    # AdamW is an Adam with the same `update_step`.
+    # The row of Adam holds for AdamW too, a subclass with its `update_step`.
     keras.optimizers.SGD: OptimizerRow(_sgd, _VELOCITY),
     keras.optimizers.Adam: OptimizerRow(_adam, _FIRST_MOMENT),
     keras.optimizers.Nadam: OptimizerRow(_nadam, _FIRST_MOMENT),
@@ -168,7 +172,7 @@ KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
     keras.optimizers.RMSprop: OptimizerRow(_rmsprop),
     keras.optimizers.Adagrad: OptimizerRow(_adagrad),
     keras.optimizers.Adadelta: OptimizerRow(_adadelta),
-    # On the other backends Keras 3.15 reads the old iterate after it has
+    # On TensorFlow and torch Keras 3.15 reads the old iterate after it has
     # changed, so that the weights are not those of the paper.
     keras.optimizers.ScheduleFreeAdamW: OptimizerRow(
         _schedule_free_adamw if _ON_JAX else None,

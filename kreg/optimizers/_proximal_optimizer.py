@@ -1,4 +1,4 @@
-"""An optimizer whose zeros are exact."""
+"""`ProximalOptimizer`, which follows each update with proximal steps."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -7,8 +7,8 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from kreg._arguments import known_keys
-from kreg._keras_private import known_variables
+from kreg._arguments import refuse_unknown_keys
+from kreg._keras_private import built_variables
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, member_optimizers
@@ -24,11 +24,11 @@ from kreg.optimizers.table import effective_step_rule
 class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     """Takes each penalty's proximal step after an optimizer's update.
 
-    With Keras's optimizers an L1 penalty makes weights small, never zero.
-    Wrapped in this one, what is zero is exactly 0.0, and where training ends is
-    a minimum of the data loss plus the penalties. The gradient carries the
-    data loss (with penalties on activities) alone; the loss still reports the
-    penalties.
+    Under Keras's optimizers an L1 penalty makes weights small, never zero.
+    Under this optimizer zeros are exactly 0.0, and training ends at a minimum
+    of the data loss plus the penalties. The gradient is that of the data loss
+    and of penalties on activities; the reported loss still includes the
+    penalties on weights.
 
     Formula, for each weight with a kreg penalty: `w <- inner update of w`, then
     `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
@@ -36,11 +36,11 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     `learning_rate / (1 - momentum)` for SGD.
 
     Weights without a kreg penalty are updated by the inner optimizer alone;
-    Keras's own regularizers stay in the gradient. Every kreg penalty that it
-    meets must be bound, by `kreg.bind(model)` or a kreg callback, in a custom
-    loop by `kreg.bind(model, optimizer)`. Where one is not, the first step
-    raises an error before a weight changes. A model that was loaded or cloned
-    is a new one and not bound.
+    Keras's own regularizers stay in the gradient. Every kreg penalty on a
+    weight that it updates must be bound: by `kreg.bind(model)` or a kreg
+    callback, in a custom loop by `kreg.bind(model, optimizer)`. If one is not
+    bound, the first step raises an error before a weight changes. A model that
+    was loaded or cloned is a new one and not bound.
 
     Args:
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
@@ -81,7 +81,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         inner_optimizer: keras.optimizers.Optimizer | str,
         name: str = "proximal_optimizer",
     ) -> None:
-        inner = _optimizer(inner_optimizer)
+        inner = _checked_optimizer(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner
 
@@ -115,7 +115,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
                 when the gradient was taken, or is bound to another optimizer.
         """
         if trainable_variables is None:
-            variables = known_variables(self)
+            variables = built_variables(self)
         else:
             variables = list(trainable_variables)
         terms = terms_of(variables, self)
@@ -130,10 +130,12 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     ) -> None:
         """Let the inner optimizer set final values, and keep the zeros.
 
+        With `use_ema` the final values are moving averages, in which a weight
+        that is zero now is not zero. A weight with a kreg penalty keeps its
+        zeros. Constraints are applied to the averages too.
+
         Args:
-            var_list: the variables. A moving average of a weight that is zero
-                is not; it stays zero where it has a kreg penalty. Constraints
-                are applied to the averages too.
+            var_list: the variables.
         """
         if not any(o.use_ema for o in member_optimizers(self.inner_optimizer)):
             self.inner_optimizer.finalize_variable_values(var_list)
@@ -153,7 +155,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variables of the inner optimizer; it has none of its own."""
+        """The variables of the inner optimizer; the wrapper has none itself."""
         variables: list[keras.Variable] = self.inner_optimizer.variables
         return variables
 
@@ -187,15 +189,15 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Any = None
     ) -> Self:
-        known_keys(cls, config)
-        # A copy, because Keras's optimizers change the config they are given.
+        refuse_unknown_keys(cls, config)
+        # A copy, because Keras's optimizers change the config they load from.
         inner = keras.saving.deserialize_keras_object(
             deepcopy(config["inner_optimizer"]), custom_objects=custom_objects
         )
         return cls(**{**config, "inner_optimizer": inner})
 
 
-def _optimizer(identifier: Any) -> keras.optimizers.Optimizer:
+def _checked_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
     if isinstance(identifier, str):
         identifier = keras.optimizers.get(identifier)
     if not isinstance(identifier, keras.optimizers.Optimizer):
@@ -204,8 +206,8 @@ def _optimizer(identifier: Any) -> keras.optimizers.Optimizer:
             f"name of one. Received: inner_optimizer={identifier!r} "
             f"(of type {type(identifier).__name__})"
         )
-    # A member without an effective step is refused when it is to update a
-    # weight with a penalty, so that others may be of any kind.
+    # A member of a `MultiOptimizer` needs an effective step only if it updates
+    # a weight with a penalty. So it is refused in the first step, not here.
     for part in member_optimizers(identifier):
         if part.ema_overwrite_frequency:
             raise ValueError(

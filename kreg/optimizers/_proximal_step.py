@@ -22,7 +22,7 @@ from kreg.regularizers.strength import Strengths, cast_strengths
 
 @dataclass(frozen=True)
 class Term:
-    """A penalty, the variable that it acts on, and its strengths now."""
+    """A penalty on one variable, with its strengths at the running step."""
 
     penalty: Penalty
     variable: keras.Variable
@@ -43,8 +43,9 @@ def terms_of(
         One term for each variable with a kreg penalty.
 
     Raises:
-        ValueError: if a penalty was not bound when the gradient was taken, or
-            is bound to another optimizer: it would act twice, or never.
+        ValueError: if a penalty was not bound when the gradient was taken, so
+            that it would act twice; or if it is bound to another optimizer, so
+            that it would never act.
     """
     terms = []
     for variable in variables:
@@ -55,7 +56,8 @@ def terms_of(
                 "when the gradient was taken, so it would act twice. Call "
                 "`kreg.bind(model)`, or pass a kreg callback to `fit`; in a "
                 "custom loop, call `kreg.bind(model, optimizer)` before the "
-                f"first step. {_aftermath()} Received: an unbound penalty"
+                f"first step. {_state_after_error()} "
+                "Received: an unbound penalty"
             )
         if isinstance(bound, BoundPenalty):
             _check_applier(bound, applier)
@@ -77,11 +79,11 @@ def _check_applier(bound: BoundPenalty, applier: PenaltyApplier) -> None:
             "optimizer than the one that updates the weight. Call "
             "`kreg.bind(model, optimizer)` with this one; a choice of several "
             "goes inside: ProximalOptimizer(MultiOptimizer(...)). "
-            f"{_aftermath()} Received: optimizer={updating.optimizer!r}"
+            f"{_state_after_error()} Received: optimizer={updating.optimizer!r}"
         )
 
 
-def _aftermath() -> str:
+def _state_after_error() -> str:
     if keras.backend.backend() == "jax":
         return (
             "No weight was changed, but on JAX Keras's `fit` drops the weights "
@@ -92,14 +94,14 @@ def _aftermath() -> str:
 
 @dataclass(frozen=True)
 class PendingStep:
-    """A proximal step to be taken after an update.
+    """A proximal step to take after the update of the running step.
 
     Args:
         term: the penalty and its weight.
         optimizer: the optimizer that updates the weight.
         rule: the rule of its effective step.
         rate: the learning rate of the update.
-        updates: the number of updates before it.
+        updates: the number of updates before this one.
     """
 
     term: Term
@@ -112,7 +114,7 @@ class PendingStep:
 def pending_steps(
     terms: Sequence[Term], inner_optimizer: keras.optimizers.Optimizer
 ) -> list[PendingStep]:
-    """Read, before the update, what the proximal steps of `terms` need.
+    """The proximal steps of `terms`, with values read before the update.
 
     Raises:
         ValueError: if the effective step of an optimizer is not known.
@@ -128,27 +130,28 @@ def pending_steps(
 
 
 def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
-    """Take the proximal steps, after the update."""
+    """Take the proximal steps; called after the update."""
     if keras.backend.backend() == "tensorflow":
         from kreg.optimizers import _tensorflow
 
         _tensorflow.update_each(
             [step.term.variable for step in steps],
-            lambda i, copy: _take(steps[i], copy, _tensorflow.fused),
+            lambda i, copy: _take_step(steps[i], copy, _tensorflow.fused),
         )
     else:
         for step in steps:
-            _take(step, step.term.variable, lambda function, _: function())
+            _take_step(step, step.term.variable, lambda function, _: function())
 
 
-def _take(step: PendingStep, variable: Any, fused: Any) -> None:
-    """Take one step.
+def _take_step(step: PendingStep, variable: Any, fused: Any) -> None:
+    """Take one proximal step.
 
     Args:
         step: the step.
-        variable: its variable, or the copy of it on one device.
-        fused: `fused(function, variables)` calls a function that reads these
-            variables and returns tensors, compiled where that is faster.
+        variable: the variable, or its copy on one device.
+        fused: `fused(function, variables)` returns `function()`, compiled if
+            that is faster; the function reads the variables alone and returns
+            tensors.
     """
     targets, optimizer = [variable], step.optimizer
 
@@ -157,12 +160,13 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
         effective = step.rule(optimizer, variable, rate)
         w = ops.convert_to_tensor(variable)
         if effective.iterate is None:
-            return [_stepped(step.term, w, effective)]
+            return [_after_step(step.term, w, effective)]
         targets.append(effective.iterate)
         before = ops.convert_to_tensor(effective.iterate)
-        after = _stepped(step.term, before, effective)
-        moved = effective.iterate_coefficient * (after - before)
-        return [_followed(w, moved, after), after]
+        after = _after_step(step.term, before, effective)
+        change = effective.iterate_coefficient * (after - before)
+        # The weight moves with its iterate, and is zero if its iterate is.
+        return [ops.where(after == 0, ops.zeros_like(w), w + change), after]
 
     new = fused(values, [variable, *(v.value for v in optimizer.variables)])
     if optimizer.gradient_accumulation_steps:
@@ -178,7 +182,10 @@ def _take(step: PendingStep, variable: Any, fused: Any) -> None:
 
 
 def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
-    """Put the weight after its proximal step into the moving average."""
+    """Correct the moving average for the change by the proximal step.
+
+    The inner optimizer has put the weight before the proximal step into it.
+    """
     average = slot(step.optimizer, "_model_variables_moving_average", variable)
     momentum = ops.where(step.updates == 0, 0.0, step.optimizer.ema_momentum)
     change = new - ops.convert_to_tensor(variable)
@@ -188,8 +195,8 @@ def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
     )
 
 
-def _stepped(term: Term, w: Tensor, effective: EffectiveStep) -> Tensor:
-    """The proximal step of `w`, no farther than the effective step allows."""
+def _after_step(term: Term, w: Tensor, effective: EffectiveStep) -> Tensor:
+    """`w` after its proximal step, moved by at most `effective.limit`."""
     dtype = w.dtype
     w = summable(w)
     step = ops.cast(effective.step, w.dtype)
@@ -205,9 +212,3 @@ def _stepped(term: Term, w: Tensor, effective: EffectiveStep) -> Tensor:
         limit = ops.cast(effective.limit, w.dtype)
         after = ops.maximum(ops.minimum(after, w + limit), w - limit)
     return ops.cast(after, dtype)
-
-
-def _followed(w: Tensor, moved: Tensor, iterate: Tensor) -> Tensor:
-    """A weight that moves with its iterate, and is zero where that is."""
-    w = w + moved
-    return ops.where(iterate == 0, ops.zeros_like(w), w)

@@ -16,7 +16,7 @@ def update_each(
 
     Args:
         variables: the variables.
-        update: takes the place of a variable in the sequence and the
+        update: function of the index of a variable in `variables` and the
             `tf.Variable` to assign to.
     """
 
@@ -36,17 +36,20 @@ def update_each(
 def fused(
     function: Callable[[], list[Tensor]], variables: Sequence[tf.Variable]
 ) -> list[Tensor]:
-    """Call `function`, compiled by XLA where the graph around it is not.
+    """Return `function()`, compiled by XLA inside a graph that is not.
 
-    A graph runs its operations one by one, each a pass over the weights; the
-    compiled function makes one pass, in about a fourth of the time
-    (`benchmarks/proximal_step.py`), for a tenth to a third of a second at the
-    first step. On the first CPU alone, where the compiler is always there; and
-    not while operations run eagerly, which would compile anew in every step.
+    A graph runs its operations one by one, and each makes a pass over the
+    weights. The compiled function makes one pass, in about a fourth of the time
+    (`benchmarks/proximal_step.py`). Compiling takes a tenth to a third of a
+    second in the first step.
+
+    It is compiled on the first CPU alone, where XLA is always available. It is
+    not compiled while operations run eagerly, because then every step would
+    compile it again.
 
     Args:
         function: what to call.
-        variables: those that it may read, which tell the device.
+        variables: the variables that it may read; they determine the device.
     """
     if (
         tf.executing_eagerly()
@@ -55,7 +58,7 @@ def fused(
     ):
         return function()
     compiled = tf.function(function, autograph=False, jit_compile=True)
-    with tf.device("CPU:0"):  # whatever device the step is run on
+    with tf.device("CPU:0"):  # also if the step around it runs elsewhere
         return compiled()
 
 
@@ -64,7 +67,7 @@ def _devices(variables: Sequence[tf.Variable]) -> set[str]:
 
 
 def _is_on_first_cpu(device: str) -> bool:
-    if not device:  # the default, which is a GPU or a TPU if there is one
+    if not device:  # the default device: a GPU or a TPU if there is one
         return not any(
             tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")
         )

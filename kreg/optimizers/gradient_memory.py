@@ -1,4 +1,4 @@
-"""The average of past gradients that an optimizer keeps of one weight."""
+"""Reading the average of a weight's past gradients from its optimizer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kreg._keras_private import known_variables, responsible_optimizer, slot
+from kreg._keras_private import built_variables, responsible_optimizer, slot
 from kreg.binding.binding import innermost_optimizer, penalty_applier
 from kreg.optimizers.table import row_of
 
@@ -16,12 +16,12 @@ class RememberedGradient:
     """A moving average of the past gradients of a weight, up to a factor.
 
     Args:
-        slot: the variable that holds it.
+        slot: the variable that holds the average.
         optimizer: the optimizer that updates the weight.
-        scale: `scale(optimizer)` is what the slots of that optimizer must be
-            multiplied by now, or None before its first update.
-        of_data: whether the gradients are those of the data loss alone;
-            otherwise they hold the penalties' gradients too.
+        scale: `scale(optimizer)` is the factor that the slot must be multiplied
+            by now, or None before the first update.
+        of_data: whether the gradients are those of the data loss alone. If not,
+            they include the penalties' gradients.
     """
 
     slot: keras.Variable
@@ -33,13 +33,13 @@ class RememberedGradient:
 def gradient_memory(
     optimizer: keras.optimizers.Optimizer | None, variable: keras.Variable
 ) -> RememberedGradient | None:
-    """What `optimizer` remembers of the gradient of `variable`.
+    """The average of past gradients of `variable` that `optimizer` keeps.
 
-    SGD with momentum, Adam and its relatives keep an average of gradients;
-    most others keep sizes, without signs.
+    SGD with momentum, Adam and its relatives keep one. Most other optimizers
+    keep the sizes of gradients, without signs.
 
     Args:
-        optimizer: the optimizer of a model, whatever it is wrapped in.
+        optimizer: the optimizer of a model, with any wrappers.
         variable: a weight.
 
     Returns:
@@ -50,7 +50,7 @@ def gradient_memory(
     if inner is None or not inner.built:
         return None
     responsible: Any = responsible_optimizer(inner, variable)
-    if all(known is not variable for known in known_variables(responsible)):
+    if all(built is not variable for built in built_variables(responsible)):
         return None
     memory = row_of(type(responsible)).gradient_memory
     if memory is None or not getattr(responsible, memory.slots):

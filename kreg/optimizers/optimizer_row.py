@@ -1,4 +1,4 @@
-"""What kreg must know of an optimizer."""
+"""A row of the table of optimizers: effective step and gradient memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ class EffectiveStep:
     """How far an optimizer moves a weight at its fixed point.
 
     Args:
-        step: scalar or tensor of the weight's shape, the distance that one
-            unit of a constant gradient moves each entry, in one update.
+        step: scalar or tensor of the weight's shape, the distance by which an
+            update with a constant gradient of 1 moves each entry.
         limit: scalar, the farthest that a proximal step may move an entry in
             one update; None for no limit. An optimizer that divides by the
             size of past gradients moves a weight by at most about its learning
             rate, however small the gradients were. A longer proximal step
-            would wipe the weights that had hardly any gradient. Defaults to
+            would zero weights that had hardly any gradient. Defaults to
             `None`.
         iterate: the variable that takes the proximal step in the weight's
-            place, where the optimizer moves a variable of its own and derives
+            place, if the optimizer moves a variable of its own and derives
             the weight from it. Defaults to `None`: the weight itself.
         iterate_coefficient: scalar, the distance that the weight moves when
             its iterate moves by 1. Defaults to `1.0`.
@@ -45,16 +45,16 @@ class EffectiveStep:
 class GradientMemory:
     """The moving average of past gradients that an optimizer keeps.
 
-    It makes `optimality` known: the average gradient of the data loss plus a
-    subgradient of the penalty is 0 at a minimum.
+    kreg computes `optimality` from it: at a minimum, the average gradient of
+    the data loss plus a subgradient of the penalty is 0.
 
     Args:
         slots: str, the attribute of the optimizer that holds the averages, a
-            list with one variable for each weight. Where the list is empty,
-            there is no memory.
-        scale: function of the optimizer, the number that a slot must be
-            multiplied by to be an average of the past gradients; None as long
-            as there is none, such as before the first update.
+            list with one variable for each weight. An empty list means that the
+            optimizer keeps none.
+        scale: function of the optimizer that returns the number by which a
+            slot must be multiplied to be an average of the past gradients, or
+            None as long as there is no average, as before the first update.
 
     Example: Adam's first moment is too small in its first updates.
 
@@ -79,11 +79,11 @@ class OptimizerRow:
 
     Args:
         effective_step: the rule of its effective step, with the limit of a
-            proximal step; None where it has none.
-        gradient_memory: the average of past gradients that it keeps; None
-            where it keeps none.
+            proximal step; None if the optimizer has no effective step.
+        gradient_memory: the average of past gradients that it keeps; None if it
+            keeps none.
         refusal: why `ProximalOptimizer` does not take it, and what to use
-            instead; empty where it does.
+            instead; empty if it does.
     """
 
     effective_step: EffectiveStepRule | None = None

@@ -25,29 +25,28 @@ def register_optimizer(
         | None
     ) = "inherited",
 ) -> Callable[[EffectiveStepRule], EffectiveStepRule]:
-    """Tell kreg how an optimizer moves weights.
+    """Register how an optimizer moves weights.
 
-    `ProximalOptimizer` takes the optimizer then, and with a `gradient_memory`
-    kreg knows the `optimality` of its weights, at which `kreg.path` stops.
+    `ProximalOptimizer` then accepts the optimizer. With a `gradient_memory`
+    kreg also knows the `optimality` of its weights, by which `kreg.path` stops.
 
     Args:
         optimizer_class: a subclass of `keras.optimizers.Optimizer`. Its own
             subclasses are served too unless they override `update_step`.
-        gradient_memory: the average of past gradients that it keeps: a
-            `GradientMemory`, or the class of an optimizer that kreg knows and
-            whose averages it keeps under the same names with the same
-            arguments; or None if it keeps none, so that `optimality` is not
-            known. Defaults to `"inherited"`: the memory of the class it
-            derives from. Pass another one if it fills that class's slots in
-            another way, such as momentum that is not multiplied by the
-            learning rate.
+        gradient_memory: the average of past gradients that it keeps. It is a
+            `GradientMemory`; or the class of an optimizer that kreg knows, if
+            both keep the same averages under the same names; or None if it
+            keeps none, so that `optimality` is not known. Defaults to
+            `"inherited"`: the memory of the class it derives from. Pass
+            another one if it fills that class's slots in another way, such as
+            with momentum that is not multiplied by the learning rate.
 
     Returns:
         A decorator of a function
-        `(optimizer, variable, learning_rate) -> EffectiveStep`, called after
-        each update with the learning rate that it used, a scalar tensor of the
-        variable's dtype; `optimizer.iterations` counts that update. On
-        TensorFlow it must be something that XLA compiles.
+        `(optimizer, variable, learning_rate) -> EffectiveStep`. kreg calls the
+        function after each update, which `optimizer.iterations` then counts,
+        with the learning rate of that update, a scalar tensor of the variable's
+        dtype. On TensorFlow XLA must be able to compile it.
 
     Raises:
         TypeError: if `optimizer_class` is not a class of optimizers, or
@@ -77,7 +76,7 @@ def register_optimizer(
     memory = (
         _inherited_memory(optimizer_class)
         if gradient_memory == "inherited"
-        else _memory_of(gradient_memory)
+        else _explicit_memory(gradient_memory)
     )
 
     def register(effective_step: EffectiveStepRule) -> EffectiveStepRule:
@@ -88,9 +87,10 @@ def register_optimizer(
 
 
 def row_of(optimizer_class: type) -> OptimizerRow:
-    """The row of an optimizer, an empty one if there is none.
+    """The row of a class of optimizers; an empty row if there is none.
 
-    That of the nearest class it derives from whose `update_step` it has.
+    A class without a row of its own has the row of the nearest base class whose
+    `update_step` it inherits.
     """
     update = getattr(optimizer_class, "update_step", None)
     for base in optimizer_class.__mro__:
@@ -134,7 +134,7 @@ def _inherited_memory(optimizer_class: type) -> GradientMemory | None:
     return next((r.gradient_memory for r in rows if r is not None), None)
 
 
-def _memory_of(
+def _explicit_memory(
     source: GradientMemory | type[keras.optimizers.Optimizer] | str | None,
 ) -> GradientMemory | None:
     if source is None or isinstance(source, GradientMemory):

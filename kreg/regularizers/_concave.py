@@ -1,4 +1,4 @@
-"""Concave penalties: zeros as from L1, and large weights left alone."""
+"""Concave penalties, which do not shrink large weights: MCP and SCAD."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from kreg._types import Tensor
 from kreg.regularizers._proximal import clipped_threshold, firm_threshold
 from kreg.regularizers._separable import SeparablePenalty
 from kreg.regularizers.argument import Argument
-from kreg.regularizers.norms import Entries, Values, absolute, up_to
+from kreg.regularizers.norms import Entries, Values, absolute, capped
 from kreg.regularizers.strength import Strength, Strengths
 from kreg.schedules.scalar_schedule import Schedule
 
 
 @keras.saving.register_keras_serializable(package="kreg")
 class MCP(SeparablePenalty):
-    """Minimax concave penalty: zeros as from L1, but what stays is not shrunk.
+    """Minimax concave penalty: zeros as from L1, large weights not shrunk.
 
     Choose it over `L1` where the weights that are kept should be as large as
     the data wants them: the pull fades with a weight's size and is gone at
@@ -35,16 +35,16 @@ class MCP(SeparablePenalty):
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `0.01`.
-        gamma: float > 0, over what multiple of the strength a weight is left
+        gamma: float > 0; a weight beyond this multiple of the strength is left
             alone. With `strength=1e-4`, `gamma=500.0` spares weights beyond
             0.05. Defaults to `3.0`, usual for standardized linear regression;
             networks, whose strengths are far smaller than their weights, want
             it far larger.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by. Defaults to
-            `None`: 1 for all. Saved with the model's config.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+            which multiplies the penalty of each entry. Defaults to `None`: 1
+            for all. Saved with the model's config.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor of any shape, a scalar tensor of at least
@@ -52,8 +52,8 @@ class MCP(SeparablePenalty):
 
     Raises:
         TypeError: if `strength` is neither a number nor a schedule.
-        ValueError: if `strength` is negative or not finite, or starts so, or
-            `gamma` is not positive.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite, or `gamma` is not positive.
 
     Example:
 
@@ -70,7 +70,7 @@ class MCP(SeparablePenalty):
 
     strength = Strength()
     gamma = Argument(positive_number)
-    """Over what multiple of the strength a weight is left alone."""
+    """A weight beyond this multiple of the strength is left alone."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class MCP(SeparablePenalty):
         self, w: Tensor, strengths: Strengths
     ) -> Sequence[tuple[Tensor | float, Entries]]:
         strength = strengths["strength"]
-        size = up_to(absolute(w), self.gamma * strength)
+        size = capped(absolute(w), self.gamma * strength)
         return [(1.0, Values(size * (strength - size / (2.0 * self.gamma))))]
 
     def entries_step(
@@ -116,11 +116,11 @@ def _above_two(name: str, value: Any) -> float:
 class SCAD(SeparablePenalty):
     """Smoothly clipped absolute deviation: L1 for small weights alone.
 
-    Choose it as `MCP`, over `L1` where the weights that are kept should be as
-    large as the data wants them. Up to the strength it pulls as hard as `L1`;
-    then the pull fades, and is gone at `a * strength`. It is not convex, so
-    start it from trained weights or ramp it up. The smaller `a`, the closer to
-    a hard threshold; as it grows, the closer to `L1`. Under an adaptive
+    Choose it over `L1`, like `MCP`, where the weights that are kept should be
+    as large as the data wants them. Up to the strength it pulls as hard as
+    `L1`; then the pull fades, and is gone at `a * strength`. It is not convex,
+    so start it from trained weights or ramp it up. The smaller `a`, the closer
+    to a hard threshold; as it grows, the closer to `L1`. Under an adaptive
     optimizer a proximal step leaves weights beyond `a * strength` alone.
 
     Formula: with `s = multiplier * strength(step)` and `x = abs(w)`, the sum
@@ -132,16 +132,16 @@ class SCAD(SeparablePenalty):
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `0.01`.
-        a: float > 2, over what multiple of the strength a weight is left
+        a: float > 2; a weight beyond this multiple of the strength is left
             alone. With `strength=1e-4`, `a=500.0` spares weights beyond 0.05.
             Defaults to `3.7`, as in the paper, for linear regression;
             networks, whose strengths are far smaller than their weights, want
             it far larger.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by. Defaults to
-            `None`: 1 for all. Saved with the model's config.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+            which multiplies the penalty of each entry. Defaults to `None`: 1
+            for all. Saved with the model's config.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor of any shape, a scalar tensor of at least
@@ -150,8 +150,8 @@ class SCAD(SeparablePenalty):
     Raises:
         TypeError: if `strength` is neither a number nor a schedule, or `a` no
             number.
-        ValueError: if `strength` is negative or not finite, or starts so, or
-            `a` is not above 2.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite, or `a` is not above 2.
 
     Example:
 
@@ -169,7 +169,7 @@ class SCAD(SeparablePenalty):
 
     strength = Strength()
     a = Argument(_above_two)
-    """Over what multiple of the strength a weight is left alone."""
+    """A weight beyond this multiple of the strength is left alone."""
 
     def __init__(
         self,
@@ -191,11 +191,11 @@ class SCAD(SeparablePenalty):
         self, w: Tensor, strengths: Strengths
     ) -> Sequence[tuple[Tensor | float, Entries]]:
         strength = strengths["strength"]
-        size = up_to(absolute(w), self.a * strength)
-        # The part of the size on which the pull fades from `strength` to 0.
+        size = capped(absolute(w), self.a * strength)
+        # Above `strength` the pull fades to 0, so the penalty is less than L1.
         fading = ops.relu(size - strength)
-        lost = ops.square(fading) / (2.0 * (self.a - 1.0))
-        return [(1.0, Values(strength * size - lost))]
+        reduction = ops.square(fading) / (2.0 * (self.a - 1.0))
+        return [(1.0, Values(strength * size - reduction))]
 
     def entries_step(
         self, w: Tensor, effective_step: Tensor | float, strengths: Strengths

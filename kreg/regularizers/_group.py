@@ -1,4 +1,4 @@
-"""Penalties that treat the entries of a group together."""
+"""Group penalties: `GroupLasso`, `SparseGroupLasso` and their base class."""
 
 import math
 import numbers
@@ -18,7 +18,7 @@ from kreg.regularizers.strength import Strength, Strengths, times
 from kreg.schedules.scalar_schedule import Schedule
 
 Groups: TypeAlias = Literal["units", "inputs"] | tuple[int, ...]
-_FIX = (
+_NAME_AXES = (
     "Name the axes inside a group instead, such as `groups=(0,)` for the "
     "columns of a matrix. "
 )
@@ -44,7 +44,7 @@ class GroupPenalty(Penalty):
 
     Args:
         groups: `"units"`, `"inputs"`, or the axes inside a group.
-        multiplier: float >= 0, what every strength is multiplied by.
+        multiplier: float >= 0, which multiplies every strength.
     """
 
     groups = Argument(_checked_groups)
@@ -65,14 +65,15 @@ class GroupPenalty(Penalty):
                 f"`groups={self.groups!r}` has a meaning only in the layer "
                 "that owns the weight: call `kreg.bind(model)` before "
                 "training or evaluating, or pass a kreg callback to `fit`. "
-                f"{_FIX}Received: {self!r} on a weight of shape "
+                f"{_NAME_AXES}Received: {self!r} on a weight of shape "
                 f"{tuple(shape)} that is not bound to a model"
             )
         channels = layout.units if self.groups == "units" else layout.inputs
         if channels is None:
             raise ValueError(
                 f"`groups={self.groups!r}` is not defined for this weight of "
-                f"shape {tuple(shape)} in a {layout.owner} layer. {_FIX}"
+                f"shape {tuple(shape)} in a {layout.owner} layer. "
+                f"{_NAME_AXES}"
                 f"Received: {self!r}"
             )
         return channels
@@ -94,20 +95,19 @@ def _along_axes(shape: Sequence[int], groups: tuple[int, ...]) -> Grouping:
 class GroupLasso(GroupPenalty):
     """Group lasso: a group of weights is zero as a whole, or not at all.
 
-    Choose it to find out which units or which inputs of a layer are needed:
-    what goes are rows and columns, so that the layer itself can be made
-    smaller. Inside a group that stays it makes no zeros; `SparseGroupLasso`
+    Choose it to find out which units or which inputs of a layer are needed. It
+    removes whole rows and columns, so that the layer itself can be made
+    smaller. It makes no zeros inside a group that stays; `SparseGroupLasso`
     does.
 
     Formula: `multiplier * strength(step) * sqrt(group size) * sum(norms)`,
     with the Euclidean norm of every group.
 
-    Groups of different size weigh by the square root of their size, as in the
-    paper: a group of n weights of size a costs `strength * n * a`, what `L1`
-    of the same strength costs. So one strength suits layers of any width. The
-    groups of one weight all have one size; scikit-learn's `MultiTaskLasso`,
-    which has no such factor, is the case `alpha = strength * sqrt(size)` up to
-    its own scaling of the loss.
+    Each norm is multiplied by the square root of the group's size, as in the
+    paper: a group of n weights of size a costs `strength * n * a`, as under
+    `L1` of the same strength. So one strength suits layers of any width.
+    scikit-learn's `MultiTaskLasso` has no such factor: it is the case
+    `alpha = strength * sqrt(size)`, up to its own scaling of the loss.
 
     Args:
         strength: float >= 0 or a
@@ -119,17 +119,18 @@ class GroupLasso(GroupPenalty):
             gates of an LSTM, the equation of an EinsumDense), so the model
             must be bound. Or a tuple of ints, the axes inside a group: `(0,)`
             for the columns of a matrix.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor, a scalar tensor of at least float32.
 
     Raises:
         TypeError: if `strength` is neither a number nor a schedule.
-        ValueError: if `strength` is negative or not finite, or starts so; if
-            `groups` is none of those, or does not fit the weight; if it is
-            `"units"` or `"inputs"` where no layer is known.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite; if `groups` has another form, or does not fit the
+            weight; if it is `"units"` or `"inputs"` and the weight is not bound
+            to a model.
 
     Example:
 
@@ -186,14 +187,14 @@ class GroupLasso(GroupPenalty):
 
 @keras.saving.register_keras_serializable(package="kreg")
 class SparseGroupLasso(GroupPenalty):
-    """Sparse group lasso: whole groups are zero, and entries in the others.
+    """Sparse group lasso: zero groups, and zero entries in the other groups.
 
     Choose it where units or inputs should go as a whole, and those that stay
     need few of their weights.
 
     Formula: `multiplier * (l1(step) * sum(abs(w)) + group(step) *
     sqrt(group size) * sum(norms))`, with the Euclidean norm of every group.
-    Groups of different size weigh as in `GroupLasso`.
+    The factor for the size of a group is explained in `GroupLasso`.
 
     Args:
         l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
@@ -202,17 +203,18 @@ class SparseGroupLasso(GroupPenalty):
         group: the same for groups. Defaults to `0.01`.
         groups: what a group is: `"units"`, the default, `"inputs"`, or a tuple
             of ints, the axes inside a group; see `GroupLasso`.
-        multiplier: float >= 0, what both strengths are multiplied by;
-            callbacks steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies both strengths; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor, a scalar tensor of at least float32.
 
     Raises:
         TypeError: if a strength is neither a number nor a schedule.
-        ValueError: if a strength is negative or not finite, or starts so; if
-            `groups` is none of those, or does not fit the weight; if it is
-            `"units"` or `"inputs"` where no layer is known.
+        ValueError: if a strength, or the first value of a schedule, is negative
+            or not finite; if `groups` has another form, or does not fit the
+            weight; if it is `"units"` or `"inputs"` and the weight is not bound
+            to a model.
 
     Example:
 
@@ -268,9 +270,10 @@ class SparseGroupLasso(GroupPenalty):
         groups: Grouping | None = None,
     ) -> Tensor:
         groups = groups or self.grouping(w.shape)
-        # In this order the two steps make the step of the sum, also where
-        # every entry has an effective step of its own: the second one scales
-        # entries by positive numbers, which keeps their signs.
+        # The soft threshold first, then the group step, is the proximal step
+        # of the sum. This also holds if every entry has an effective step of
+        # its own: the group step scales entries by positive numbers, which
+        # keeps their signs.
         sparse = soft_threshold(w, effective_step * strengths["l1"])
         strength = strengths["group"] * math.sqrt(groups.size)
         return group_soft_threshold(sparse, effective_step, strength, groups)

@@ -1,4 +1,4 @@
-"""The L1 and the squared L2 penalty, and both together."""
+"""The lasso, ridge and elastic net penalties: `L1`, `L2` and `L1L2`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,11 +29,11 @@ class L1(SeparablePenalty):
             which also stands for `None`. Where a schedule gives a negative
             value it counts as 0; a NaN makes the loss NaN.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by: 0 leaves an entry
+            which multiplies the penalty of each entry: 0 leaves an entry
             unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
             Defaults to `None`: 1 for all. Saved with the model's config.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor of any shape, a scalar tensor of at least
@@ -41,7 +41,8 @@ class L1(SeparablePenalty):
 
     Raises:
         TypeError: if `l1` is neither a number nor a schedule.
-        ValueError: if `l1` is negative or not finite, or starts so.
+        ValueError: if `l1`, or the first value of a schedule, is negative or
+            not finite.
 
     Example:
 
@@ -95,11 +96,11 @@ class L2(SeparablePenalty):
             which also stands for `None`. Where a schedule gives a negative
             value it counts as 0; a NaN makes the loss NaN.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by: 0 leaves an entry
+            which multiplies the penalty of each entry: 0 leaves an entry
             unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
             Defaults to `None`: 1 for all. Saved with the model's config.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor of any shape, a scalar tensor of at least
@@ -107,7 +108,8 @@ class L2(SeparablePenalty):
 
     Raises:
         TypeError: if `l2` is neither a number nor a schedule.
-        ValueError: if `l2` is negative or not finite, or starts so.
+        ValueError: if `l2`, or the first value of a schedule, is negative or
+            not finite.
 
     Example:
 
@@ -163,11 +165,11 @@ class L1L2(SeparablePenalty):
             gives a negative value it counts as 0; a NaN makes the loss NaN.
         l2: the same for the L2 part. Defaults to `0.0`.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by: 0 leaves an entry
+            which multiplies the penalty of each entry: 0 leaves an entry
             unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
             Defaults to `None`: 1 for all. Saved with the model's config.
-        multiplier: float >= 0, what both strengths are multiplied by;
-            callbacks steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies both strengths; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor of any shape, a scalar tensor of at least
@@ -175,7 +177,8 @@ class L1L2(SeparablePenalty):
 
     Raises:
         TypeError: if a strength is neither a number nor a schedule.
-        ValueError: if a strength is negative or not finite, or starts so.
+        ValueError: if a strength, or the first value of a schedule, is negative
+            or not finite.
 
     Example:
 

@@ -23,7 +23,7 @@ def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:
     Returns:
         A tensor of w's shape.
     """
-    # As `w - w` where nothing is left, which is +0.0 on either side.
+    # A zero is computed as `w - w`, which is +0.0 for either sign of w.
     return w - ops.clip(w, -threshold, threshold)
 
 
@@ -54,10 +54,10 @@ def firm_threshold(
     is `strength * abs(u) - u ** 2 / (2 * gamma)` up to `gamma * strength` and
     constant beyond.
 
-    For `t < gamma`: 0 up to `t * strength`, w beyond `gamma * strength`, and
-    between them `sign(w) * (abs(w) - t * strength) / (1 - t / gamma)`. For
-    larger steps there is no between: 0 up to `strength * sqrt(gamma * t)`, and
-    w beyond.
+    For `t < gamma` the result is 0 up to `t * strength`, w beyond
+    `gamma * strength`, and between the two
+    `sign(w) * (abs(w) - t * strength) / (1 - t / gamma)`. For larger steps it
+    is 0 up to `strength * sqrt(gamma * t)`, and w beyond.
 
     Args:
         w: float tensor of any shape.
@@ -94,13 +94,14 @@ def clipped_threshold(
     slope of `scad(u)` is `strength` up to `strength`, from there falls to 0 at
     `a * strength`, and is 0 beyond.
 
-    For `t < a - 1`: the soft threshold by `t * strength` up to
-    `(1 + t) * strength`, w beyond `a * strength`, and between them
-    `sign(w) * (abs(w) - t * a * strength / (a - 1)) / (1 - t / (a - 1))`. For
-    larger steps there is no between: the soft threshold up to where w itself is
-    as good, and w beyond. With s the strength, that is at
-    `s * (a + 1 + t) / 2` for `t <= a + 1`, and at `s * sqrt((a + 1) * t)` for
-    larger steps, under which what is not left alone is zero.
+    For `t < a - 1` the result is the soft threshold by `t * strength` up to
+    `(1 + t) * strength`, w beyond `a * strength`, and between the two
+    `sign(w) * (abs(w) - t * a * strength / (a - 1)) / (1 - t / (a - 1))`.
+
+    For larger steps it is the soft threshold up to a cut, and w beyond; at the
+    cut both have the same objective. With s the strength, the cut is at
+    `s * (a + 1 + t) / 2` for `t <= a + 1`. For still larger steps it is at
+    `s * sqrt((a + 1) * t)`, and the soft threshold below it is 0.
 
     Args:
         w: float tensor of any shape.
@@ -122,19 +123,19 @@ def clipped_threshold(
     inside = ops.where(
         ops.logical_and(convex, size > (1.0 + t) * strength), between, soft
     )
-    mean = ops.where(
+    cut = ops.where(
         t <= a + 1.0,
         (a + 1.0 + t) / 2.0,
         ops.sqrt((a + 1.0) * ops.where(t <= a + 1.0, a + 1.0, t)),
     )
-    untouched = strength * ops.where(convex, a, mean)
+    untouched = strength * ops.where(convex, a, cut)
     return ops.where(size > untouched, w, inside)
 
 
-# Newton's method for the norm of a group gains digits as fast as any: from the
-# lower bound it starts at, four steps reach single precision over four decades
-# of steps in a group, and six double precision.
-_NEWTON_STEPS = 6
+# Newton's method finds the norm of a group. It starts at a lower bound. Where
+# the effective steps in a group span four decades, four iterations reach single
+# precision and six double precision.
+_NEWTON_ITERATIONS = 6
 
 
 def group_soft_threshold(
@@ -145,12 +146,14 @@ def group_soft_threshold(
 ) -> Tensor:
     """`argmin over u of strength * sum(norms(u)) + sum((u - w)**2 / (2 * t))`.
 
-    With one step for all, a group is scaled by `1 - t * strength / norm(w)`, or
-    zero. With a step for each entry a group is zero where
-    `norm(w / t) <= strength`; else it is `w * nu / (nu + strength * t)`, where
-    `nu`, its norm, solves `sum((w / (nu + strength * t)) ** 2) == 1`. That is
-    found by Newton's method on `sum(...) ** -0.5 - 1`, which is concave, from
-    below, in a fixed number of steps.
+    With one effective step for all entries, a group is scaled by
+    `max(1 - t * strength / norm(w), 0)`.
+
+    With a step for each entry, a group is zero where `norm(w / t) <= strength`.
+    Elsewhere it is `w * nu / (nu + strength * t)`, where `nu` is its new norm
+    and solves `sum((w / (nu + strength * t)) ** 2) == 1`. Newton's method on
+    `sum(...) ** -0.5 - 1`, which is concave, finds `nu` from below in a fixed
+    number of iterations.
 
     Args:
         w: float tensor of any shape.
@@ -171,10 +174,10 @@ def group_soft_threshold(
     else:
         t = groups.grouped(t)
         zero = _is_pulled_to_zero(view, t, strength, groups)
-        # Any other number in the place of zero groups, whose result is not
-        # used, keeps infinities out of the gradient.
-        rest = ops.where(zero, 1.0, view)
-        nu = _solution_norms(rest, t, strength, groups)
+        # The result of a zero group is not used. Ones in its place keep
+        # infinities out of the gradient.
+        nonzero = ops.where(zero, 1.0, view)
+        nu = _solution_norms(nonzero, t, strength, groups)
         scale = nu / (nu + strength * t)
     return ops.reshape(ops.where(zero, 0.0, view * scale), w.shape)
 
@@ -200,12 +203,12 @@ def _solution_norms(
     shift = strength * t
     norms = ops.sqrt(groups.total(ops.square(w)))
 
-    def improved(_: int, nu: Tensor) -> Tensor:
+    def newton_iteration(_: int, nu: Tensor) -> Tensor:
         terms = ops.square(w / (nu + shift))
         phi = groups.total(terms)
         curvature = groups.total(terms / (nu + shift))
         nu = nu + phi * (ops.sqrt(phi) - 1.0) / ops.maximum(curvature, tiny)
         return ops.maximum(nu, tiny)
 
-    below = ops.maximum(norms - strength * groups.largest(t), tiny)
-    return ops.fori_loop(0, _NEWTON_STEPS, improved, below)
+    start = ops.maximum(norms - strength * groups.largest(t), tiny)
+    return ops.fori_loop(0, _NEWTON_ITERATIONS, newton_iteration, start)

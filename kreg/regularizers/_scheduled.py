@@ -1,4 +1,4 @@
-"""Any regularizer, times a strength that kreg schedules and steers."""
+"""`Scheduled`: any regularizer, times a strength that kreg schedules."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from kreg.schedules.scalar_schedule import Schedule
 
 
 def _foreign_regularizer(name: str, value: Any) -> Callable[[Tensor], Tensor]:
-    """Return a regularizer that is not kreg's: given, named or serialized."""
+    """Return a regularizer from an object, name or config; refuse kreg's."""
     if isinstance(value, (str, Mapping, type)):
         value = keras.regularizers.get(value)
     if isinstance(value, StrengthRegularizer):
@@ -36,12 +36,12 @@ def _foreign_regularizer(name: str, value: Any) -> Callable[[Tensor], Tensor]:
 class Scheduled(StrengthRegularizer):
     """Any regularizer times a strength, which may follow a schedule.
 
-    Choose it for a regularizer that kreg does not have, one of Keras's such as
-    `keras.regularizers.OrthogonalRegularizer` or a function of your own: bound
-    to a model its strength advances with the optimizer, callbacks steer it,
-    and it is logged. It is a term of the loss under every optimizer: its
-    gradient passes under a `ProximalOptimizer` too, which takes no proximal
-    step for it, so it makes no exact zeros.
+    Choose it for a regularizer that kreg does not have: one of Keras's such as
+    `keras.regularizers.OrthogonalRegularizer`, or a function of your own. Once
+    it is bound to a model, its strength advances with the optimizer, callbacks
+    steer it, and it is logged. It is a term of the loss under every optimizer.
+    A `ProximalOptimizer` takes no proximal step for it, so it makes no exact
+    zeros.
 
     Formula: `multiplier * strength(step) * regularizer(w)`.
 
@@ -53,17 +53,18 @@ class Scheduled(StrengthRegularizer):
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `1.0`.
-        multiplier: float >= 0, what the strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies the strength; callbacks steer
+            it. Defaults to `1.0`.
 
     Returns:
         When called with a tensor, a scalar tensor of at least float32.
 
     Raises:
-        TypeError: if `regularizer` is none or one of kreg's, or `strength` is
-            neither a number nor a schedule.
-        ValueError: if `strength` is negative or not finite, or starts so; when
-            saved or copied, if Keras could not load `regularizer` again.
+        TypeError: if `regularizer` is not a regularizer or is one of kreg's,
+            or `strength` is neither a number nor a schedule.
+        ValueError: if `strength`, or the first value of a schedule, is negative
+            or not finite; when saved or copied, if Keras could not load
+            `regularizer` again.
 
     Example:
 
@@ -84,7 +85,7 @@ class Scheduled(StrengthRegularizer):
     """
 
     regularizer = Argument(_foreign_regularizer)
-    """What is multiplied by the strength."""
+    """The regularizer that is multiplied by the strength."""
     strength = Strength()
 
     def __init__(
@@ -109,4 +110,4 @@ class Scheduled(StrengthRegularizer):
     def grouping(
         self, shape: Sequence[int], layout: Layout | None = None
     ) -> None:
-        """No entries become zero together."""
+        """Return None: no entries become zero together."""

@@ -1,4 +1,4 @@
-"""Penalties that are a sum over entries: what they have in common."""
+"""The base class of penalties that are a sum over entries; their factors."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -62,18 +62,19 @@ def _check_fit(
 class SeparablePenalty(Penalty):
     """Base of penalties that are a sum over entries.
 
-    A subclass defines them for factors that are all 1, by three members:
-    `entries_value`, `entries_step` and `entries_weak_convexity`.
+    A subclass defines the penalty without factors, by three members:
+    `entries_value`, `entries_step` and `entries_weak_convexity`. This class
+    applies the factors.
 
     Args:
         factors: array that broadcasts to the weight's shape, finite and >= 0,
-            what the penalty of each entry is multiplied by. Defaults to
-            `None`: 1 for all.
-        multiplier: float >= 0, what every strength is multiplied by.
+            which multiplies the penalty of each entry. Defaults to `None`: 1
+            for all.
+        multiplier: float >= 0, which multiplies every strength.
     """
 
     factors = Argument(_penalty_factors)
-    """What the penalty of each entry is multiplied by; None for 1."""
+    """The factor of the penalty of each entry; None for 1."""
 
     def __init__(self, *, factors: Any = None, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)
@@ -105,7 +106,7 @@ class SeparablePenalty(Penalty):
     def entries_weak_convexity(self) -> float:
         """`weak_convexity` of one entry: minus its least second derivative.
 
-        Whatever the strengths are: 0.0 for a convex penalty.
+        It holds for all strengths; 0.0 for a convex penalty.
         """
 
     @property

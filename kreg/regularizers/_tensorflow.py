@@ -1,4 +1,4 @@
-"""What only TensorFlow can do faster."""
+"""The squared L2 norm on TensorFlow, in one kernel."""
 
 import tensorflow as tf
 
@@ -8,7 +8,8 @@ from kreg._types import Tensor
 def squared_l2_norm(w: Tensor) -> Tensor:
     """`sum(w ** 2)` in one kernel, with no array of squares in memory.
 
-    Its gradient is one multiplication where that of `sum(square(w))` is two:
-    about two thirds of the added step time (`benchmarks/penalties.py`).
+    Its gradient takes one multiplication, that of `sum(square(w))` two. The
+    penalty adds about two thirds of the step time that `sum(square(w))` would
+    add (`benchmarks/penalties.py`).
     """
     return 2.0 * tf.nn.l2_loss(w)

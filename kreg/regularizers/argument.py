@@ -1,4 +1,4 @@
-"""Arguments of a constructor as attributes: checked, read-only, saved."""
+"""`Argument`: a constructor's argument as a checked, read-only attribute."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +12,8 @@ class Argument:
     """An argument of a constructor: checked when set, then read-only.
 
     Args:
-        check: returns the value to keep of the one that is set, or raises. It
-            is called with the name of the argument and the value.
+        check: function of the argument's name and the value that is set; it
+            returns the value to keep, or raises.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The clock: it tells a regularizer the step at which it is evaluated."""
+"""The clock: the step and the multipliers at which penalties are evaluated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,24 +9,25 @@ from kreg._types import Tensor
 
 
 class Clock(Protocol):
-    """What a regularizer asks of the step that is running."""
+    """The step that is running, as a regularizer sees it."""
 
     def step(self) -> Tensor:
         """The number of optimizer updates so far."""
 
     def multiplier(self, penalty: Any) -> Tensor | float:
-        """What the strengths of `penalty` are multiplied by."""
+        """The number that multiplies the strengths of `penalty`."""
 
     def is_clock_of(self, owner: Any) -> bool:
-        """Whether the penalties that the binding `owner` has bound follow it.
+        """Whether the penalties bound by the binding `owner` follow this clock.
 
-        A binding with an optimizer of its own has a clock of its own.
+        They do not if `owner` has an optimizer of its own: then it has a clock
+        of its own too.
         """
 
     def updating_binding(self, owner: Any) -> Any:
         """The binding whose optimizer updates the weight in the running step.
 
-        Differs from `owner`, the one that has bound the weight, when another
+        It differs from `owner`, the binding that bound the weight, when another
         bound model shares the layer.
         """
 

@@ -1,4 +1,4 @@
-"""Groups of a weight's entries, and what its axes mean in a layer."""
+"""Groups of a weight's entries, and its units and inputs in a layer."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ class Grouping:
     """A partition of a weight's entries into groups of equal size.
 
     Args:
-        view: the shape in which to look at the weight; another one than its
-            own where a layer packs several parts into one axis, as an LSTM
-            does with its gates.
+        view: the shape to which the weight is reshaped. It differs from the
+            weight's own shape if a layer packs several parts into one axis, as
+            an LSTM does with its gates.
         axes: the axes of that view along which the entries of a group lie;
-            none of them if every entry is a group of its own.
+            empty if every entry is a group of its own.
     """
 
     view: tuple[int, ...]
@@ -38,7 +38,7 @@ class Grouping:
         )
 
     def grouped(self, w: Tensor) -> Tensor:
-        """`w`, or an array of its shape, in the view."""
+        """Reshape `w`, or an array of its shape, to the view."""
         return ops.reshape(w, self.view)
 
     def total(self, x: Tensor) -> Tensor:
@@ -66,11 +66,11 @@ def all_but(shape: Sequence[int], axis: int) -> Grouping:
 
 
 UnitsAndInputs: TypeAlias = tuple[Grouping, Grouping | None]
-"""The units and the inputs that the entries of a weight belong to."""
+"""The groups of a weight by unit, and by input or None."""
 
 
 def each_alone(shape: Sequence[int]) -> UnitsAndInputs:
-    """Every entry is a unit, as in a bias, and belongs to no input."""
+    """The units and inputs of a bias: every entry is a unit, without inputs."""
     return along(shape, ()), None
 
 

@@ -28,19 +28,19 @@ def summable_dtype(w: Tensor) -> str:
 
 
 def absolute(w: Tensor) -> Tensor:
-    """`abs(w)`, whose gradient at 0 is 0 on every backend; on JAX it is 1."""
+    """`abs(w)` with a gradient of 0 at 0; that of `ops.abs` is 1 on JAX."""
     return w * ops.stop_gradient(ops.sign(w))
 
 
-def up_to(x: Tensor, limit: Tensor | float) -> Tensor:
-    """`min(x, limit)`; `ops.minimum` of a number is float32 on torch."""
+def capped(x: Tensor, limit: Tensor | float) -> Tensor:
+    """`min(x, limit)`; on torch `ops.minimum` makes a number float32."""
     return x - ops.relu(x - limit)
 
 
 def l1_norm(w: Tensor) -> Tensor:
     """`sum(abs(w))`, whose gradient is `sign(w)`, 0 at 0."""
     if keras.backend.backend() == "jax":
-        # There the gradient of `abs` at 0 is 1, which would move a zero.
+        # On JAX the gradient of `abs` at 0 is 1, which would move a zero.
         return ops.sum(absolute(w))
     return ops.sum(ops.abs(w))
 
@@ -57,17 +57,21 @@ def squared_l2_norm(w: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Entries(ABC):
-    """A number for each entry of a weight, which can be weighed and summed.
+    """A number for each entry of a weight; their sum can be weighted.
 
     Args:
-        w: the weight, or the numbers themselves.
+        w: the weight, of which a subclass takes a function.
     """
 
     w: Tensor
 
     @abstractmethod
     def total(self, factors: Tensor | None) -> Tensor:
-        """The sum over entries, each multiplied by its factor if any."""
+        """The sum over entries, each multiplied by its factor.
+
+        Args:
+            factors: tensor that broadcasts to w's shape; None for 1.
+        """
 
 
 class Values(Entries):
@@ -96,7 +100,8 @@ class Squares(Entries):
 def group_norms(w: Tensor, groups: Grouping) -> Tensor:
     """The Euclidean norm of each group, whose gradient at 0 is 0.
 
-    In the view of `groups`, with axes of length 1.
+    Returns:
+        A tensor of the rank of `groups.view`, with axes of length 1.
     """
     squares = groups.total(ops.square(groups.grouped(w)))
     zero = squares == 0

@@ -1,4 +1,4 @@
-"""The contract of a penalty: a loss term that has a proximal step."""
+"""`Penalty`, the contract of a penalty: a loss term with a proximal step."""
 
 import math
 from abc import abstractmethod
@@ -21,17 +21,18 @@ class Penalty(StrengthRegularizer):
     def weak_convexity(self) -> float:
         """The least `r >= 0` that makes `value(u) + r * sum(u**2) / 2` convex.
 
-        Whatever the strengths are: 0.0 for a convex penalty. In the literature
-        the modulus of weak convexity.
+        It holds for all strengths; 0.0 for a convex penalty. The literature
+        calls it the modulus of weak convexity.
         """
 
     @property
     def longest_step(self) -> float:
         """The longest effective step that an adaptive optimizer may take.
 
-        Up to `1 / weak_convexity` what a proximal step minimizes is convex. A
-        longer step jumps, also where the optimizer has no gradient to divide
-        by. Infinite for a convex penalty.
+        Up to `1 / weak_convexity` the objective of a proximal step is convex. A
+        longer step makes weights jump to zero, also those that hardly had a
+        gradient, for which an adaptive optimizer's step is long. Infinite for a
+        convex penalty.
         """
         return 1.0 / self.weak_convexity if self.weak_convexity else math.inf
 
@@ -48,10 +49,10 @@ class Penalty(StrengthRegularizer):
         Args:
             w: float tensor of any shape.
             effective_step: t, a scalar or a tensor of w's shape, >= 0.
-            strengths: the strengths by name, as `penalty.strengths()` gives
+            strengths: the strengths by name, as `penalty.strengths()` returns
                 them.
-            groups: what `grouping` says of the weight. Defaults to `None`:
-                as it says of a weight in no layer.
+            groups: what `grouping` returns for the weight. Defaults to `None`:
+                what it returns for a weight of no layer.
 
         Returns:
             A tensor of w's shape, whose zeros are exactly +0.0.

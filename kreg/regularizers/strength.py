@@ -34,8 +34,8 @@ def strength_at(
 ) -> Tensor | float:
     """`base(step) * multiplier`: a float if both are, else a scalar tensor.
 
-    A schedule that falls below 0 counts as 0, so that rounding at its end does
-    no harm; NaN stays NaN and shows in the loss.
+    A negative value of a schedule counts as 0, so that rounding at its end does
+    no harm. NaN stays NaN and shows in the loss.
     """
     if isinstance(base, LearningRateSchedule):
         value = evaluate(base, step)
@@ -56,7 +56,7 @@ def cast_strengths(
 
 
 def times(strength: Tensor | float, norm: Callable[[], Tensor]) -> Tensor:
-    """`strength * norm()`, with nothing to compute where it is always 0."""
+    """`strength * norm()`; for a constant 0 `norm` is not called."""
     if isinstance(strength, float) and strength == 0.0:
         return 0.0
     return strength * norm()

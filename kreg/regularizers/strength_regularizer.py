@@ -1,4 +1,4 @@
-"""The contract of every regularizer of kreg: a loss term with strengths."""
+"""The base class of every kreg regularizer: a loss term with strengths."""
 
 import inspect
 import warnings
@@ -11,7 +11,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kreg._arguments import known_keys, nonnegative_number
+from kreg._arguments import nonnegative_number, refuse_unknown_keys
 from kreg._keras_private import in_symbolic_scope
 from kreg._types import Tensor
 from kreg.regularizers.argument import serialized_argument
@@ -27,7 +27,7 @@ from kreg.regularizers.strength import (
 
 
 class MultiplierObserver(Protocol):
-    """What is told of every new multiplier."""
+    """An object that is notified of every new multiplier."""
 
     def multiplier_changed(self, penalty: "StrengthRegularizer") -> None:
         """React to the new value of `penalty.multiplier`."""
@@ -37,17 +37,17 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
     """Base of kreg's regularizers: functions of a weight and of strengths.
 
     A subclass declares each argument of its constructor in its class body,
-    under the argument's name: a strength as a `Strength`, any other one as an
-    `Argument` or a property. From them come the config, copies and the `repr`.
-    A class that forgets one cannot be defined.
+    under the argument's name: a strength as a `Strength`, any other argument as
+    an `Argument` or a property. The config, copies and the `repr` are made from
+    these declarations. A class that lacks one cannot be defined.
 
     Args:
-        multiplier: float >= 0, what every strength is multiplied by; callbacks
-            steer it. Defaults to `1.0`.
+        multiplier: float >= 0, which multiplies every strength; callbacks steer
+            it. Defaults to `1.0`.
     """
 
     needs_layout: bool = False
-    """Whether its groups have a meaning only in the layer of a weight."""
+    """Whether `grouping` needs the layout of the weight in its layer."""
 
     def __init__(self, *, multiplier: float = 1.0) -> None:
         self._observers: WeakSet[MultiplierObserver] = WeakSet()
@@ -81,8 +81,8 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
         Args:
             w: float tensor of any shape.
             strengths: the strengths by name.
-            groups: what `grouping` says of the weight. Defaults to `None`:
-                as it says of a weight in no layer.
+            groups: what `grouping` returns for the weight. Defaults to `None`:
+                what it returns for a weight of no layer.
 
         Returns:
             A scalar tensor with finite gradients everywhere.
@@ -96,11 +96,11 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
 
         Args:
             shape: the shape of the weight.
-            layout: what its axes mean in the layer that owns it. Defaults to
-                `None`: not known.
+            layout: the units and inputs of the weight in the layer that owns
+                it. Defaults to `None`: the layer is unknown.
 
         Returns:
-            The groups, or None where every entry stands alone.
+            The groups, or None if every entry becomes zero by itself.
 
         Raises:
             ValueError: if the regularizer does not fit such a weight.
@@ -118,10 +118,10 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
 
     @property
     def multiplier(self) -> float:
-        """What every strength is multiplied by; saved with the config.
+        """The number that multiplies every strength; saved with the config.
 
-        May be set at any time once the regularizer is bound to a model: the
-        compiled train step sees the new value.
+        Once the regularizer is bound to a model, it may be set at any time: the
+        compiled train step reads the new value.
         """
         return self._multiplier
 
@@ -140,7 +140,7 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
         )
 
     def observe(self, observer: MultiplierObserver) -> None:
-        """Tell `observer`, held weakly, of every new multiplier."""
+        """Notify `observer` of every new multiplier; it is held weakly."""
         self._observers.add(observer)
 
     def strengths(
@@ -195,7 +195,7 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
         return self.evaluate(x, 0, self.multiplier)
 
     def warn_unbound(self, reason: str) -> None:
-        """Say once that the schedule stands still, why, and what helps."""
+        """Warn, once, that the schedule stands still; `reason` says why."""
         if self._has_warned_unbound or in_symbolic_scope():
             return
         self._has_warned_unbound = True
@@ -208,7 +208,7 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor by name, without those left None."""
+        """The constructor's arguments by name, without those that are None."""
         return {
             name: serialized_argument(name, value)
             for name, value in self._arguments().items()
@@ -216,7 +216,7 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        known_keys(cls, config)
+        refuse_unknown_keys(cls, config)
         return cls(**config)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Schedules made of schedules: later, one after the other, again and again."""
+"""Schedules made of other schedules: `Delay`, `Join` and `Cycle`."""
 
 from collections.abc import Sequence
 from itertools import pairwise

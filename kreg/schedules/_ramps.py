@@ -1,4 +1,4 @@
-"""Ramps: from one value to another in a number of steps."""
+"""Ramps from one value to another: linear, cosine and geometric."""
 
 import math
 from abc import abstractmethod
@@ -17,7 +17,7 @@ from kreg.schedules.scalar_schedule import ScalarSchedule, value_dtype
 
 
 class Ramp(ScalarSchedule):
-    """Base of the ramps: checked arguments, and ends that are exact."""
+    """Base of the ramps: it checks the arguments and makes the ends exact."""
 
     def __init__(self, start: float, end: float, steps: int) -> None:
         self.start = nonnegative_number("start", start)
@@ -26,9 +26,9 @@ class Ramp(ScalarSchedule):
 
     @abstractmethod
     def inside(self, fraction: Tensor) -> Tensor:
-        """The value where `fraction` of the ramp, above 0 and below 1, is done.
+        """The value after `fraction` of the ramp, between 0 and 1.
 
-        At the ends it may be off by rounding.
+        It may be off by rounding at 0 and 1, where `__call__` does not use it.
         """
 
     def __call__(self, step: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the schedules of this folder share: a dtype, operands, a config."""
+"""The base class of kreg's schedules; checks and values of a schedule."""
 
 from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kreg._arguments import known_keys, nonnegative_number
+from kreg._arguments import nonnegative_number, refuse_unknown_keys
 from kreg._types import Tensor
 
 Schedule: TypeAlias = float | LearningRateSchedule
@@ -20,7 +20,7 @@ def value_dtype() -> str:
 
 
 def number_or_schedule(name: str, value: Any) -> Schedule:
-    """Return a schedule as it is and a number as a non-negative float."""
+    """Return a schedule as it is, a number as a non-negative float."""
     if isinstance(value, LearningRateSchedule):
         return value
     if callable(value):
@@ -56,7 +56,7 @@ class ScalarSchedule(LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        known_keys(cls, config)
+        refuse_unknown_keys(cls, config)
         return cls(**config)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Overridden training steps and loops of one's own."""
+"""Custom training steps and custom training loops."""
 
 import keras
 import numpy as np
@@ -48,7 +48,7 @@ def test_custom_step_that_lists_its_metrics_logs_the_parts():
 
 
 class OwnMetrics(CustomStep):
-    """Lists only metrics of its own."""
+    """A model whose `metrics` lists its own metric alone."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -166,7 +166,7 @@ class TestJaxLoop:
 
 
 def test_two_optimizers_of_one_model_keep_their_clocks():
-    """As in a GAN: each part is bound with an optimizer of its own."""
+    """Each part is bound with its own optimizer, as in a GAN."""
     parts = [network(), network()]
     optimizers = [keras.optimizers.SGD(0.0) for _ in parts]
     for part, optimizer in zip(parts, optimizers, strict=True):

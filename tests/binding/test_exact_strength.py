@@ -1,7 +1,7 @@
 """The strength is exact at every step, in training and in validation.
 
-The schedule doubles each step, so that a sum over steps tells which steps it
-was read at. The data loss is 0 and the weights stand still.
+The schedule doubles each step, so a sum over steps reveals the steps at which
+it was read. The data loss is 0, and the weights do not change.
 """
 
 import subprocess
@@ -211,7 +211,7 @@ def test_recompiled_with_another_optimizer_starts_again():
 
 
 def test_recompiled_with_another_loss():
-    """Of the same shape, which a compiled step must not be mistaken for."""
+    """A step compiled for one loss must not be used for the other."""
     model = model_of()
     kreg.bind(model)
     x, y = data()

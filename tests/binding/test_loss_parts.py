@@ -111,7 +111,7 @@ def test_frozen_weights_have_no_penalty():
 
 
 def test_early_stopping_on_the_data_loss():
-    """The penalty rises for ever; the data loss of fixed weights stands."""
+    """The penalty keeps rising; the data loss of fixed weights is constant."""
     model = model_of(penalty=kreg.L1(DOUBLING))
     kreg.bind(model)
     stop = keras.callbacks.EarlyStopping(monitor="val_data_loss", patience=1)

@@ -144,15 +144,15 @@ WAYS += [through_deepcopy, through_pickle]
 
 
 def penalties(model):
-    """Type and config of the penalty of each weight."""
-    found = []
+    """The class and the config of each weight's penalty."""
+    bound_penalties = []
     for variable in model.weights:
         penalty = variable.regularizer
         penalty = getattr(penalty, "penalty", penalty)
         if penalty is not None:
             config = keras.saving.serialize_keras_object(penalty)
-            found.append((type(penalty), config["config"]))
-    return found
+            bound_penalties.append((type(penalty), config["config"]))
+    return bound_penalties
 
 
 def losses(model, step):

@@ -1,4 +1,4 @@
-"""A model that is unbound is one of Keras alone again."""
+"""`unbind` leaves a model as it was before `bind`."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def fit(model, epochs=2):
 
 
 def state_of(model):
-    """All that binding may touch, as far as Keras looks at it."""
+    """What binding may change in a model, as far as Keras reads it."""
     return {
         "attributes": sorted(vars(model)),
         "metrics": [metric.name for metric in model.metrics],

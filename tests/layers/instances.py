@@ -1,4 +1,4 @@
-"""An instance of each kind of layer in the table: the table of the tests."""
+"""`LAYERS`: an instance of each kind of layer in the table, for the tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from keras import layers
 
 @dataclass(frozen=True)
 class Instance:
-    """A layer and what a person knows of it.
+    """A layer, and facts about it that were worked out by hand.
 
     Args:
         make: makes the layer.
         shape: the shape of one input, channels last.
-        multiply_adds: the products of one call for one example, by hand.
-        kernel: the name of the weight whose units are the channels of the
-            output and whose inputs those of the input; None for no such one.
+        multiply_adds: the number of products in one call for one example.
+        kernel: the name of the weight whose units are the output's channels
+            and whose inputs are the input's channels; None if there is none.
         feeds_itself: whether units are also inputs, in the next time step.
-        num_inputs: on how many tensors it is called.
+        num_inputs: the number of tensors that the layer is called on.
         is_kept_whole: whether compaction takes no channels from it.
     """
 

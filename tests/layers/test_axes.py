@@ -1,4 +1,4 @@
-"""What a unit and an input are, layer by layer.
+"""Units and inputs of each layer.
 
 The oracle is the layer itself: an output channel depends on exactly the weights
 of its unit, an input channel acts through exactly the weights of its group.

@@ -1,4 +1,4 @@
-"""Every row of the table, with an instance: counts by hand, and compaction."""
+"""Every row of the table: counts against those by hand, and compaction."""
 
 import keras
 import numpy as np
@@ -14,9 +14,9 @@ from kreg.layers.table import TABLE, rows_of
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.kinds[0].__name__)
 def test_each_row_has_an_instance(row):
-    made = [instance.make() for instance in LAYERS.values()]
-    made += [layer.cell for layer in made if hasattr(layer, "cell")]
-    assert any(isinstance(layer, row.kinds) for layer in made)
+    covered = [instance.make() for instance in LAYERS.values()]
+    covered += [layer.cell for layer in covered if hasattr(layer, "cell")]
+    assert any(isinstance(layer, row.kinds) for layer in covered)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -31,7 +31,7 @@ def test_one_call_counts_as_by_hand(name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_compaction_follows_it_or_keeps_it_whole(name):
-    """Between dense layers of which half of the units are dead."""
+    """The layer, between dense layers with half of their units dead."""
     instance = LAYERS[name]
     *places, channels = instance.shape
     x = keras.Input((*places, channels))

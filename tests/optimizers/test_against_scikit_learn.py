@@ -22,10 +22,10 @@ STEPS, FADE = (12000, 2000) if BACKEND != "torch" else (4000, 1000)
 
 
 def decaying(rate, end=1e-2):
-    """Constant, down to where an adaptive optimizer comes to rest, constant.
+    """A rate that is constant, then falls, then is constant at `end * rate`.
 
-    Not lower: float32 cannot balance an update and a proximal step of a few
-    units in a weight's last place.
+    An adaptive optimizer comes to rest there. At a lower rate float32 could not
+    balance updates and proximal steps of a few units in a weight's last place.
     """
     fade = kreg.schedules.GeometricRamp(rate, end * rate, steps=FADE)
     return kreg.schedules.Join([rate, fade], boundaries=[STEPS - 2 * FADE])
@@ -61,10 +61,10 @@ def test_each_optimizer_of_the_table_is_tried():
 
 
 def data(correlation=0.9, scales=(1.0, 1.0)):
-    """Twenty columns, three of them causes; another follows the first.
+    """Twenty columns; three are causes, and the second follows the first.
 
     Args:
-        correlation: of the first and the second column.
+        correlation: the correlation of the first and the second column.
         scales: the smallest and the largest scale of a column.
     """
     rng = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def train(
     steps=STEPS,
     activation=None,
 ):
-    """Full-batch training of a linear model; its kernel and bias."""
+    """The kernel and bias of a linear model after full-batch training."""
     y = y.reshape(len(y), -1)
     layer = keras.layers.Dense(
         y.shape[1], activation, use_bias=intercept, kernel_regularizer=penalty
@@ -205,7 +205,7 @@ def test_logistic_regression(name):
 
 
 def squared_error(y, prediction):
-    """Not divided by the number of outputs, as scikit-learn's."""
+    """The sum over outputs, as in scikit-learn; Keras's `mse` is the mean."""
     return keras.ops.sum(keras.ops.square(y - prediction), axis=-1)
 
 
@@ -218,7 +218,7 @@ def tasks(x, y):
 
 @pytest.mark.parametrize("name", ONE)
 def test_multi_task_lasso(name, xy):
-    """Rows of the kernel: all outgoing weights of one input."""
+    """Its groups are rows of the kernel: the outgoing weights of an input."""
     x, y = xy[0], tasks(*xy)
     penalty = kreg.GroupLasso(2 * ALPHA / np.sqrt(3), "inputs")
     (kernel,) = train(name, penalty, x, y, loss=squared_error)
@@ -228,7 +228,7 @@ def test_multi_task_lasso(name, xy):
 
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 def test_penalty_factors(name):
-    """As scaled columns in scikit-learn, which has no factors."""
+    """scikit-learn has no factors; scaled columns take their place."""
     x, y = data()
     factors = np.geomspace(0.5, 2.0, 20)
     penalty = kreg.L1(2 * ALPHA, factors=factors[:, None])
@@ -239,7 +239,7 @@ def test_penalty_factors(name):
 
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 def test_entry_without_penalty(name):
-    """The solution's gradient is 0 there, and bounded elsewhere."""
+    """The gradient is 0 at entries without penalty, and bounded elsewhere."""
     x, y = data()
     factors = np.ones((20, 1))
     factors[[4, 11]] = 0.0
@@ -256,7 +256,7 @@ def test_entry_without_penalty(name):
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 @pytest.mark.parametrize("groups", ["units", "inputs"])
 def test_sparse_group_lasso_is_at_its_optimum(name, groups):
-    """Its optimality condition, group by group, with NumPy."""
+    """NumPy computes the optimality condition of each group."""
     x, y = data()
     y = tasks(x, y)
     l1, group = 0.02, 0.02
@@ -294,11 +294,11 @@ def test_mcp_keeps_the_support_and_shrinks_nothing(name):
 
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 def test_mini_batches_find_the_support(name):
-    """Of the full-batch solution, and some more.
+    """They keep the support of the full-batch solution, and some more weights.
 
-    The noise of a batch's gradient is larger than the strength, so a few
-    weights that the whole data would not keep come and go: precision was 0.75
-    with Adam and 0.21 with SGD, recall 1 with both.
+    The noise of a batch's gradient is larger than the strength, so weights that
+    the full batch would drop come and go: precision was 0.75 with Adam and 0.21
+    with SGD, recall 1 with both.
     """
     x, y = data()
     layer = keras.layers.Dense(
@@ -330,7 +330,7 @@ def test_strength_above_the_critical_one_keeps_nothing():
 
 
 def test_keras_alone_has_no_zero():
-    """What kreg is for."""
+    """This is the reason for `ProximalOptimizer`."""
     x, y = data()
     model = keras.Sequential(
         [

@@ -106,10 +106,10 @@ def first_batch(model):
 
 
 def assert_refused(model):
-    """Not bound: the first step raises, and no weight has changed.
+    """The first step of an unbound model raises, and no weight has changed.
 
-    On JAX that of a single batch, because a `fit` that raises loses all weights
-    there, which Keras took out of the model for the time of training.
+    On JAX the step is `train_on_batch`: a `fit` that raises loses all weights
+    there, because Keras takes them out of the model during training.
     """
     train = first_batch if BACKEND == "jax" else fit
     before = model.get_weights()[0]
@@ -231,7 +231,7 @@ def test_recompiled(kinds):
 
 @pytest.mark.parametrize("kinds", RECOMPILED, ids="_then_".join)
 def test_recompiled_not_bound(kinds):
-    """A refused step leaves nothing behind, and a plain optimizer is right."""
+    """A refused step changes nothing, and a plain optimizer then trains."""
     model, wanted = network(kreg.L1(0.6)), START
     for kind in kinds:
         model.compile(OPTIMIZERS[kind](), "mse")
@@ -371,12 +371,12 @@ def test_torch_loop(bound):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="a JAX loop")
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("at_step", [True, False])
 @pytest.mark.parametrize("bound", [True, False])
-def test_jax_loop(bound, told):
+def test_jax_loop(bound, at_step):
     import jax
 
-    penalty = None if told else kreg.L1(0.6)
+    penalty = None if at_step else kreg.L1(0.6)
     model, optimizer = network(penalty), sgd()
     if bound:
         kreg.bind(model, optimizer)
@@ -391,7 +391,7 @@ def test_jax_loop(bound, told):
 
     @jax.jit
     def step(tv, ov, x, y):
-        if told:
+        if at_step:
             with kreg.binding.at_step(ov[0]):
                 gradients = jax.grad(loss_of)(tv, x, y)
         else:
@@ -407,7 +407,7 @@ def test_jax_loop(bound, told):
         for i in range(0, len(X), BATCH):
             tv, ov = step(tv, ov, X[i : i + BATCH], Y[i : i + BATCH])
     model.set_weights(tv)
-    assert_weights(model, expected(ramp if told else constant))
+    assert_weights(model, expected(ramp if at_step else constant))
 
 
 @pytest.mark.parametrize("eagerly", [False, True])
@@ -436,7 +436,7 @@ def test_overridden_train_step_not_bound(cls):
 
 @pytest.mark.parametrize("mode", ["graph", "run_eagerly"], indirect=True)
 def test_mixed_precision(mode):
-    """Whose loss scale Keras wraps around the optimizer by itself."""
+    """Keras wraps a `LossScaleOptimizer` around the optimizer by itself."""
     keras.config.set_dtype_policy("mixed_float16")
     model = network(kreg.L1(0.6))
     model.compile(sgd(), "mse", **mode)
@@ -449,7 +449,7 @@ def test_mixed_precision(mode):
 
 
 def test_state_saved_in_mid_epoch_goes_on_exactly(tmp_path):
-    """A loop that stops after any batch and goes on in a loaded model."""
+    """A custom loop stops after some batches and goes on in a loaded model."""
     batches = [(X[i : i + BATCH], Y[i : i + BATCH]) for i in range(0, 16, 4)]
     whole, parts = [], []
     for trained, stops in ((whole, ()), (parts, (1, 6, 9))):
@@ -469,7 +469,7 @@ def test_state_saved_in_mid_epoch_goes_on_exactly(tmp_path):
 
 @pytest.mark.tensorflow
 def test_two_replicas_of_a_group_penalty_under_adam(mirrored_strategy):
-    """Every copy takes the same step, with its own optimizer's memory."""
+    """Every replica takes the same step, with its own optimizer state."""
     trained = []
     for scope in (nullcontext(), mirrored_strategy.scope()):
         with scope:

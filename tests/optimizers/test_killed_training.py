@@ -1,4 +1,4 @@
-"""A training killed at any time and started again ends as if it never was."""
+"""A training that is killed and restarted ends like one that never was."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def start(folder):
 
 
 def finish(process, folder):
-    """Batches that it trained, and the weights it ended with."""
+    """The number of batches trained, and the final weights."""
     out, err = process.communicate()
     assert process.returncode == 0, err
     with np.load(folder / "result.npz") as weights:

@@ -1,6 +1,6 @@
-"""What a user tells kreg of an optimizer holds everywhere.
+"""Registered optimizers work wherever Keras's own do.
 
-The oracle is the same optimizer of Keras's own.
+The oracle is Keras's optimizer with the same updates.
 """
 
 import keras
@@ -14,7 +14,7 @@ from kreg.optimizers.table import KERAS_OPTIMIZERS, row_of
 
 
 class HeavyBall(keras.optimizers.SGD):
-    """SGD with momentum, written anew."""
+    """SGD with momentum, with an `update_step` of its own."""
 
     def update_step(self, gradient, variable, learning_rate):
         m = self.momentums[self._get_variable_index(variable)]
@@ -23,7 +23,7 @@ class HeavyBall(keras.optimizers.SGD):
 
 
 class Forgetful(HeavyBall):
-    """The same, of whose memory kreg is told nothing."""
+    """The same, registered without a gradient memory."""
 
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient, variable, learning_rate)
@@ -116,11 +116,11 @@ def test_a_path_converges_as_with_keras_own_optimizer(optimizer_class):
         )
 
 
-def test_an_unknown_memory_is_told_once_where_it_prevents_the_end():
+def test_an_unknown_memory_is_warned_of_once_if_a_path_cannot_converge():
     with pytest.warns(UserWarning, match="Forgetful keeps no") as caught:
         points = path_with(Forgetful, epochs=64)
-    told = [w for w in caught if "Forgetful" in str(w.message)]
-    assert len(told) == 1
+    warned = [w for w in caught if "Forgetful" in str(w.message)]
+    assert len(warned) == 1
     assert [p.optimality for p in points] == [None, None]
     assert not any(p.converged for p in points)
 

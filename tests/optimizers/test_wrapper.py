@@ -92,7 +92,7 @@ def test_set_weights():
 
 @pytest.mark.parametrize("clip", ["clipnorm", "clipvalue", "global_clipnorm"])
 def test_clipped_gradients(clip):
-    """Of 1e-9, so that the proximal steps of 0.1 * 0.1 are all that moves."""
+    """Gradients are clipped to 1e-9, so only proximal steps move weights."""
     inner = keras.optimizers.SGD(0.1, **{clip: 1e-9})
     keras.utils.set_random_seed(1)
     before = network().get_weights()[0]
@@ -104,7 +104,7 @@ def test_clipped_gradients(clip):
 
 @pytest.mark.parametrize("penalty", [kreg.L1(0.1), kreg.L2(0.2)], ids=repr)
 def test_weight_decay_and_a_penalty_both_act(penalty):
-    """On the same weight: the inner optimizer's decay, then the penalty."""
+    """First the inner optimizer decays the weight, then the penalty acts."""
     inner = keras.optimizers.SGD(0.1, weight_decay=0.5)
     keras.utils.set_random_seed(1)
     w = network(penalty).get_weights()[0]
@@ -147,7 +147,7 @@ def test_optimizer_without_an_effective_step_is_refused_by_name(name):
 
 
 def schedule_free_distance():
-    """How far Keras's ScheduleFreeAdamW is from its paper, in 30 steps."""
+    """The distance of Keras's ScheduleFreeAdamW from its paper in 30 steps."""
     gradients = np.random.default_rng(0).normal(size=(30, 4))
     y = z = x = np.ones(4)
     v = np.zeros(4)
@@ -164,7 +164,7 @@ def schedule_free_distance():
 
 
 def test_schedule_free_is_served_where_keras_computes_it_rightly():
-    """If this fails, Keras has mended it: serve it on every backend."""
+    """If this fails, Keras has fixed it: support it on every backend."""
     if keras.backend.backend() == "jax":
         assert schedule_free_distance() < 1e-5
         fitted(kreg.ProximalOptimizer(keras.optimizers.ScheduleFreeAdamW()))
@@ -198,7 +198,7 @@ def two_layers():
 
 
 def test_each_of_several_optimizers_has_its_own_effective_step():
-    """Without a gradient all that moves a weight is its proximal steps."""
+    """Without a gradient only proximal steps move a weight."""
     for slow_first, step in ((False, 0.02), (True, 0.001)):
         slow = keras.optimizers.SGD(0.001)
         fast = keras.optimizers.SGD(0.01, momentum=0.5)
@@ -276,7 +276,7 @@ def test_subclass_with_another_update_is_refused_until_registered():
 
 
 def test_weights_without_a_gradient_are_not_wiped():
-    """Rows of an embedding that no batch holds."""
+    """These are rows of an embedding that no batch holds."""
     embedding = keras.layers.Embedding(
         1000, 8, embeddings_regularizer=kreg.L1(1e-5)
     )
@@ -296,7 +296,7 @@ def test_weights_without_a_gradient_are_not_wiped():
 
 @pytest.mark.slow
 def test_input_that_is_always_zero_is_dropped_in_the_end():
-    """As the lasso's solution demands; Adam alone would divide 0 by 0."""
+    """Its weight is 0 in the lasso's solution; Adam would divide 0 by 0."""
     model = network(kreg.L1(0.05))
     model.compile(kreg.ProximalOptimizer(keras.optimizers.Adam(0.01)), "mse")
     kreg.bind(model)
@@ -326,7 +326,7 @@ def test_frozen_layers_are_left_alone():
 
 
 def test_average_is_of_the_weights_after_their_proximal_steps():
-    """With a constant pull and no data the average can be told by hand."""
+    """With a constant pull and no data the average is computed by hand."""
     inner = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
     model = network(kreg.L1(0.2))
     w = model.get_weights()[0]
@@ -344,7 +344,7 @@ def test_average_is_of_the_weights_after_their_proximal_steps():
 
 @pytest.mark.slow
 def test_weight_that_mcp_spares_stays_under_adam():
-    """Though the gradient there vanishes, and Adam divides by it."""
+    """Its gradient vanishes there, and Adam divides by its size."""
     start = np.array([[1.0], [1.0]], "float32")
     layer = keras.layers.Dense(
         1,

@@ -1,7 +1,7 @@
-"""What every penalty must do: plain checks, which mutations of it must fail.
+"""The checks that every penalty must pass, and its mutations must fail.
 
-Each is given a function without arguments that makes an instance of a table
-in `instances.py`, which is also the oracle.
+Each check takes a function without arguments that makes an instance of a row of
+`PENALTY_TABLE` in `instances.py`. The formula in that row is the oracle.
 """
 
 import copy
@@ -17,7 +17,7 @@ from keras import ops
 import kreg
 
 BACKEND = keras.backend.backend()
-# JAX has no float64 unless told so at start.
+# JAX computes in float64 only if it is configured to at the start.
 DOUBLE = "float32" if BACKEND == "jax" else "float64"
 GRID = np.linspace(-4, 4, 801)
 POINTS = np.array([[-3.0, -0.2, -0.05, 0.0], [0.01, 0.3, 2.5, 0.9]])
@@ -82,7 +82,7 @@ def dense(penalty, w, **options):
 
 
 def check_value(make):
-    """The formula at any step, in single and in double precision."""
+    """The value is that of the formula, in single and double precision."""
     penalty = make()
     for step in (0, 1, 2, 3, 100):
         with kreg.binding.at_step(step):
@@ -93,7 +93,7 @@ def check_value(make):
     with kreg.binding.at_step(2):
         value = penalty(w)
     assert keras.backend.standardize_dtype(value.dtype) == DOUBLE
-    # Schedules are single precision where floatx is.
+    # Schedules are in single precision if floatx is.
     exact = DOUBLE == "float64" and not penalty.is_scheduled
     np.testing.assert_allclose(
         number(value),
@@ -103,7 +103,7 @@ def check_value(make):
 
 
 def check_gradient(make):
-    """The slope of the formula, by differences."""
+    """The gradient is the slope of the formula, by differences."""
     penalty, w = make(), weights()
     with kreg.binding.at_step(2):
         slope = gradient(penalty, w)
@@ -129,7 +129,7 @@ def check_value_of_a_variable(make):
 
 
 def check_compiled_value(make):
-    """As outside of a graph, by XLA or not."""
+    """Compiled, with XLA and without, the value is the same as eagerly."""
     penalty, w = make(), weights()
     with kreg.binding.at_step(2):
         outside = number(penalty(w))
@@ -157,7 +157,7 @@ def check_nan_shows(make):
 
 
 def check_strengths(make):
-    """`base(step) * multiplier`, whatever the multiplier is set to."""
+    """A strength is `base(step) * multiplier` for any multiplier."""
     penalty = make()
     penalty.multiplier = 3.0
     for name, strength in penalty.strengths(step=2).items():
@@ -168,7 +168,7 @@ def check_strengths(make):
 
 
 def check_zero(make):
-    """Zero in, zero out, with a gradient of zero."""
+    """A zero weight has a value of 0 and a gradient of 0."""
     penalty, w = make(), np.zeros((3, 4), "float32")
     with kreg.binding.at_step(1):
         assert number(penalty(w)) == 0.0
@@ -184,7 +184,7 @@ def objective(penalty, u, w, t):
 
 
 def check_step_against_a_grid(make):
-    """No entry is better anywhere else on a grid, whatever the step."""
+    """No value on a grid is better for any entry, under any step."""
     penalty = make()
     for t in STEPS:
         stepped = step_of(penalty, POINTS, t).astype("float64")
@@ -197,7 +197,7 @@ def check_step_against_a_grid(make):
 
 
 def check_step_of_each_entry(make):
-    """With a step for each entry, spread over up to four decades."""
+    """Each entry has its own step; the steps span up to four decades."""
     penalty, random = make(), np.random.default_rng(0)
     for scale in (0.02, 0.3, 3.0):
         for spread in (0.0, 1.0, 4.0):
@@ -215,7 +215,7 @@ def other_points(stepped, w, random):
     """Points near and far that might be better."""
     yield np.zeros_like(w)
     yield w
-    for k in range(w.shape[1]):  # each group gone, or as it was
+    for k in range(w.shape[1]):  # with each group zero, or as before
         for other in (np.zeros_like(w), w):
             point = stepped.copy()
             point[:, k] = other[:, k]
@@ -234,7 +234,7 @@ def check_step_of_zero_length(make):
 
 
 def check_zeros_of_a_step(make):
-    """They are +0.0, and what was zero stays so."""
+    """Zeros are +0.0, and a zero entry stays zero."""
     penalty = make()
     tiny = np.array([[0.0, 1e-9, -1e-9, 0.01], [-0.01, 0.0, 1e-9, 0.0]])
     for t in (0.0, *STEPS):
@@ -264,7 +264,7 @@ def check_equal_steps_are_one_step(make):
 
 
 def check_gradient_of_a_step(make):
-    """Finite at zero too, for those who differentiate through one."""
+    """The gradient of a proximal step is finite, also at zero."""
     penalty = make()
     w = np.array([[0.0, 0.5, 0.0, 1.0], [0.0, -2.0, 0.0, 0.0]], "float32")
     strengths = strengths_of(penalty)
@@ -282,33 +282,35 @@ def check_dtype_of_a_step(make):
 
 
 def check_longest_step(make):
-    """One over the deepest bend of the formula along an entry, by differences.
+    """It is -1 over the least second derivative of the formula, by differences.
 
-    A longer step minimizes a function that is not convex.
+    The objective of a longer step is not convex.
     """
     penalty, h = make(), 1e-3
-    bends = []
+    second_derivatives = []
     for place in np.ndindex(1, 4):
         w = np.full((len(GRID), 1, 4), 0.1)
         moved = np.zeros((1, 4))
         moved[place] = h
-        w[(slice(None), *place)] = GRID + 0.0005  # off the kinks
+        w[(slice(None), *place)] = GRID + 0.0005  # avoids the kinks
         up, middle, down = (
             expected_penalty(penalty, w + k * moved) for k in (1, 0, -1)
         )
-        bends.append((up - 2 * middle + down) / h**2)
-    deepest = -np.min(bends)
-    if deepest < 1e-6:
+        second_derivatives.append((up - 2 * middle + down) / h**2)
+    weak_convexity = -np.min(second_derivatives)
+    if weak_convexity < 1e-6:
         assert penalty.longest_step == np.inf
     else:
-        np.testing.assert_allclose(penalty.longest_step, 1 / deepest, rtol=1e-3)
+        np.testing.assert_allclose(
+            penalty.longest_step, 1 / weak_convexity, rtol=1e-3
+        )
 
 
 def check_optimality(make):
-    """A reading finds 0 where the formula and the data loss are in balance.
+    """`optimality` is 0 at a minimum of the data loss plus the penalty.
 
-    The weights are chosen, and then a data loss whose gradient makes them its
-    minimum.
+    The weights are chosen first. The data loss is then chosen so that they are
+    at the minimum.
     """
     penalty = make()
     w = np.array(
@@ -339,7 +341,7 @@ def check_optimality(make):
 
 
 def check_registration(make):
-    """So that a model loads wherever its package is imported."""
+    """A registered class loads without `custom_objects`."""
     cls = type(make())
     name = keras.saving.get_registered_name(cls)
     assert name != cls.__name__
@@ -347,7 +349,7 @@ def check_registration(make):
 
 
 def arguments(penalty):
-    """What every argument of the constructor is, in a form with `==`."""
+    """The constructor's arguments, in a form that `==` can compare."""
     return {
         name: comparable(getattr(penalty, name))
         for name in inspect.signature(type(penalty)).parameters
@@ -369,7 +371,7 @@ def check_config(make):
 
 
 def check_copies(make):
-    """Copies are equal, and steered by themselves."""
+    """Copies are equal, and their multipliers are independent."""
     penalty = make()
     for duplicate in (copy.copy, copy.deepcopy):
         copied = duplicate(penalty)

@@ -51,10 +51,10 @@ def test_bound_and_compiled(name, jit_compile):
 
 @pytest.mark.parametrize("cls", PENALTY_TABLE)
 def test_every_argument_is_off_its_default_in_the_table(cls):
-    made = [make(cls) for make in PENALTY_TABLE[cls].instances.values()]
+    instances = [make(cls) for make in PENALTY_TABLE[cls].instances.values()]
     for name, parameter in inspect.signature(cls).parameters.items():
         default = comparable(parameter.default)
-        assert any(arguments(p)[name] != default for p in made), name
+        assert any(arguments(p)[name] != default for p in instances), name
 
 
 def test_the_table_holds_every_public_regularizer():

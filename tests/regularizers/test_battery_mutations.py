@@ -19,7 +19,7 @@ ONE_PERCENT = 1.01
 
 
 def subclass(cls, fault, members, *, registered=True):
-    """A subclass with other members, which pickle finds in this module."""
+    """A subclass with other members, which pickle can find by its name."""
     name = f"{cls.__name__}_{fault}"
     mutated = type(name, (cls,), {"__module__": __name__, **members})
     globals()[name] = mutated
@@ -33,7 +33,7 @@ def rejects(check, mutated, original):
     for make in PENALTY_TABLE[original].instances.values():
         try:
             check(partial(make, mutated))
-        except Exception:  # whatever the fault leads to
+        except Exception:  # a fault may raise any error
             return True
     return False
 
@@ -44,7 +44,7 @@ def keras_file(folder):
 
 @pytest.mark.parametrize("cls", PENALTY_TABLE)
 def test_a_subclass_without_fault_passes(cls, tmp_path):
-    """Or the rejections below would show nothing."""
+    """Otherwise the rejections below would prove nothing."""
     sound = subclass(cls, "sound", {})
     checks = [*SAVED_FORMS, battery.check_value, keras_file(tmp_path)]
     if issubclass(cls, Penalty):
@@ -110,7 +110,7 @@ def test_proximal_step_off_by_one_percent(cls):
 
 @pytest.mark.parametrize("cls", PENALTIES)
 def test_effective_step_off_by_one_percent(cls):
-    """Where the factor is that of a formula, such as the half of ridge."""
+    """Such a fault is a wrong factor in a formula, as in ridge's half."""
 
     def proximal_step(self, w, effective_step, *args):
         longer = ONE_PERCENT * effective_step

@@ -23,7 +23,7 @@ def test_each_entry_has_its_own_step(name):
 
 
 def test_group_is_zero_exactly_where_the_pull_is_too_weak():
-    """`norm(w / t) <= strength * sqrt(size)`, here at its edge."""
+    """The condition is `norm(w / t) <= strength * sqrt(size)`."""
     t = 10 ** RNG.uniform(-2, 2, size=(64, 1))
     pull = RNG.normal(size=(64, 1))
     edge = np.linalg.norm(pull) / np.sqrt(64)
@@ -34,7 +34,7 @@ def test_group_is_zero_exactly_where_the_pull_is_too_weak():
 
 
 def test_many_groups_under_steps_over_four_decades():
-    """The optimality condition of 2,000 groups of 64, in single precision."""
+    """2,000 groups of 64 satisfy the optimality condition, in float32."""
     t = 10 ** RNG.uniform(-2, 2, size=(64, 2000))
     w = t * RNG.normal(size=t.shape)
     strength = 0.5
@@ -61,13 +61,13 @@ def test_mcp_between_threshold_and_hard_threshold():
 
 
 def test_scad_in_its_three_zones():
-    """Short steps shrink as L1, then less and less, then not at all."""
+    """Small weights shrink as under L1, larger ones less, large ones never."""
     stepped = step_of(kreg.SCAD(0.1, a=3.0), [0.05, 0.15, 0.25, 0.35], 1.0)
     np.testing.assert_allclose(stepped, [0.0, 0.05, 0.2, 0.35], atol=1e-7)
 
 
 def test_scad_under_long_steps_jumps():
-    """At `s * (a + 1 + t) / 2` from the soft threshold, then from zero."""
+    """It jumps at the cut from the soft threshold, or from zero, to w."""
     penalty = kreg.SCAD(0.1, a=3.0)
     soft = step_of(penalty, [0.34, 0.36], 3.0)
     np.testing.assert_allclose(soft, [0.04, 0.36], rtol=1e-6)

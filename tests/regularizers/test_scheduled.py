@@ -1,4 +1,4 @@
-"""`Scheduled`: any regularizer, wherever kreg's own ones are used."""
+"""`Scheduled` works wherever kreg's own regularizers do."""
 
 import keras
 import numpy as np
@@ -116,7 +116,7 @@ def test_compiled_step_sees_a_new_multiplier():
 
 
 def test_moving_averages_stay_where_a_weight_is_zero():
-    """Its zeros are chance: no proximal step makes or keeps them."""
+    """No proximal step makes or keeps zeros, so they do not count."""
     inner = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
     model = linear(
         kreg.Scheduled(fourth_powers, 0.2), kreg.ProximalOptimizer(inner)

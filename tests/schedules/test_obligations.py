@@ -1,4 +1,4 @@
-"""What every schedule must do."""
+"""Every schedule can be saved, compiled and shown."""
 
 import json
 

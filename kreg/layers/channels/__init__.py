@@ -1,3 +1,3 @@
-"""The channels of a model, and what a call does to them."""
+"""The channels of a model, followed through its calls."""
 
 __all__: list[str] = []

@@ -9,14 +9,16 @@ from keras import activations, ops
 
 from kreg.layers.channels.network import Values
 
-# Their outputs depend on several entries.
-_MIXING = frozenset(
+# Names in `keras.activations` that are no elementwise functions.
+_NOT_ELEMENTWISE = frozenset(
     ("glu", "log_softmax", "softmax", "sparsemax", "get", "serialize")
 )
-_FUNCTIONS = {
+_ELEMENTWISE_FUNCTIONS = {
     getattr(activations, name)
     for name in dir(activations)
-    if name not in _MIXING and name.islower() and not name.startswith("_")
+    if name not in _NOT_ELEMENTWISE
+    and name.islower()
+    and not name.startswith("_")
 } | {
     getattr(ops, name)
     for name in (
@@ -33,7 +35,7 @@ def is_elementwise(activation: Any) -> bool:
     if isinstance(activation, keras.layers.Layer):
         return type(activation) in ELEMENTWISE_LAYERS
     try:
-        return activation in _FUNCTIONS
+        return activation in _ELEMENTWISE_FUNCTIONS
     except TypeError:
         return False
 
@@ -46,7 +48,7 @@ ELEMENTWISE_LAYERS = (
 """Activation layers without weights that treat every entry by itself."""
 
 
-def applied(
+def applied_to_constants(
     function: Callable[[Any], Any], values: Values, dtype: str
 ) -> Values:
     """The values of an elementwise function at constants.
@@ -54,10 +56,11 @@ def applied(
     Args:
         function: takes and returns a tensor.
         values: the constants, NaN for a channel that varies.
-        dtype: the dtype in which it computes.
+        dtype: the dtype in which the function computes.
 
     Returns:
-        NaN for a channel that varies, or whose result is not finite.
+        The value for each channel; NaN for a channel that varies, or whose
+        value is not finite.
     """
     results = np.full(len(values), np.nan)
     is_constant = ~np.isnan(values)

@@ -1,4 +1,4 @@
-"""One call of a layer or an operation in a model's graph."""
+"""A call in a model's graph, and the channels and reduction traced for it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Call:
 
     Args:
         operation: a layer, or an operation of `keras.ops`.
-        path: how reports name it.
+        path: its name in reports.
         signals: the channels of the tensors that it is called on, in order.
         masks: the channels of the masks among its arguments.
         node: its node in the graph, with its arguments, its input tensors and
@@ -53,8 +53,8 @@ class Traced:
 
     Args:
         outputs: the channels of each output.
-        reduce: tells how the layer becomes smaller when only some channels are
-            kept; None if it stays as it is whichever are.
+        reduce: function of the channels that are kept, which returns how the
+            layer becomes smaller. None if the layer stays as it is in any case.
     """
 
     outputs: tuple[Signal, ...]
@@ -65,7 +65,14 @@ Tracer = Callable[[Call, Network], Traced]
 
 
 def kept_whole(call: Call, network: Network, why: str | None = None) -> Traced:
-    """Keep all channels that enter or leave a call."""
+    """Keep all channels that enter or leave a call.
+
+    Args:
+        call: the call.
+        network: the channels of the model.
+        why: the reason for reports, after the name of the layer. Defaults to
+            `None`: layers of its kind are kept whole.
+    """
     kind = type(call.operation).__name__
     reason = f"`{call.path}` {why or f'({kind}) is kept whole'}"
     for signal in (*call.signals, *call.masks):
@@ -81,8 +88,8 @@ def kept_whole(call: Call, network: Network, why: str | None = None) -> Traced:
 def fresh_signal(tensor: Any, network: Network) -> Signal:
     """New channels along the last axis of a tensor, if it has any."""
     shape = tensor.shape
-    known = len(shape) > 1 and shape[-1] is not None
-    return network.new(shape[-1] if known else 0, len(shape) - 1)
+    has_channels = len(shape) > 1 and shape[-1] is not None
+    return network.new(shape[-1] if has_channels else 0, len(shape) - 1)
 
 
 def along_axis(call: Call, axis: int) -> Signal | None:
@@ -106,6 +113,6 @@ def array(variable: Any) -> NDArray[np.float64]:
 
 
 def matrix(variable: Any) -> NDArray[Any]:
-    """The values of a large weight, in single precision unless it is double."""
+    """The values of a weight, in single precision unless they are double."""
     values = ops.convert_to_numpy(ops.convert_to_tensor(variable))
     return values.astype("float64" if values.dtype == "float64" else "float32")

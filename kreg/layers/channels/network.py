@@ -1,4 +1,4 @@
-"""The channels of a model: which layers sum them, tie them or keep them."""
+"""The channels of a model: constants, weighted sums, and which must stay."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,8 +18,9 @@ class Signal:
     Args:
         channels: the number of each channel. Channels of different tensors
             with the same number stay or go together.
-        constants: the value of each channel that is the same everywhere and
-            for all inputs of the model; NaN for a channel that varies.
+        constants: the value of each channel whose entries are the same at all
+            positions and for all inputs of the model; NaN for a channel that
+            varies.
         axis: the axis of the tensor along which the channels lie.
     """
 
@@ -32,7 +33,7 @@ class Signal:
         return replace(self, constants=constants)
 
     def varying(self) -> Self:
-        """The same channels, none of which is known to be constant."""
+        """The same channels, as if all of them varied."""
         return self.with_constants(np.full(len(self.channels), np.nan))
 
 
@@ -47,10 +48,10 @@ class WeightedSum:
         reads: shape (inputs, units), whether the weight of an input in a unit
             is not 0.
         constants: the values of the inputs that are constant, NaN for others.
-        folds: whether the bias can make up for any constant input. If not, it
-            can for one that is 0.
+        folds: whether the bias can make up for a constant input that goes. If
+            not, an input may still go if its constant is 0.
         merges: whether the weights of one constant input can make up for
-            another that is not 0.
+            another that goes and is not 0.
     """
 
     layer: str
@@ -62,7 +63,7 @@ class WeightedSum:
     merges: bool
 
     def needed(self, units: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The inputs that some units need: neither folded nor merged.
+        """The inputs that some units need, which cannot be folded or merged.
 
         Args:
             units: which units are kept.
@@ -83,8 +84,8 @@ class WeightedSum:
             units: which units are kept.
 
         Returns:
-            The largest of those that go; None if none goes, or a constant
-            input is kept already.
+            The largest constant input that goes; None if none goes, or if a
+            constant input is kept already.
         """
         removed = self._read_by(units) & self._mergeable & ~inputs
         if not removed.any() or (self._mergeable & inputs).any():
@@ -110,11 +111,12 @@ class WeightedSum:
 
 
 class Network:
-    """Channels, numbered, in sets that stay or go together.
+    """Numbered channels, in sets that stay or go together.
 
     Attributes:
         sums: the weighted sums, in the order of execution.
-        bundles: sets of channels made together, of which one must stay.
+        bundles: the channels that each call of `new` made, one of which must
+            stay.
         units: the channels that each layer with weights makes, by its path.
     """
 
@@ -142,17 +144,17 @@ class Network:
             self._parents[max(a, b)] = min(a, b)
 
     def pin(self, channels: Channels, reason: str) -> None:
-        """Keep channels in any case; the first reason given counts."""
+        """Keep channels in any case; the first reason of a channel counts."""
         for channel in channels.tolist():
             self._pins.setdefault(channel, reason)
 
     def note_obstacle(self, channels: Channels, reason: str) -> None:
-        """Note what made constant channels vary, for the report."""
+        """Note, for the report, why constant channels vary from here on."""
         for channel in channels.tolist():
             self._obstacles.setdefault(channel, reason)
 
     def roots(self) -> Channels:
-        """The number of the set of each channel."""
+        """The set of each channel, by the smallest channel in it."""
         return np.array(
             [self._root(i) for i in range(len(self._parents))], np.int64
         )
@@ -164,7 +166,7 @@ class Network:
 
     @property
     def obstacles(self) -> Iterable[tuple[int, str]]:
-        """The channels whose constant was lost on the way, and where."""
+        """The constant channels that a layer made vary, and why."""
         return self._obstacles.items()
 
     def _root(self, channel: int) -> int:
@@ -176,10 +178,10 @@ class Network:
 
 
 class Kept:
-    """Which channels stay, and why.
+    """The channels that stay, and why.
 
     Args:
-        network: the channels.
+        network: the channels of the model.
     """
 
     def __init__(self, network: Network) -> None:

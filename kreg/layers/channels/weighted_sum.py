@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.layers.channels.activations import applied, is_elementwise
+from kreg.layers.channels.activations import (
+    applied_to_constants,
+    is_elementwise,
+)
 from kreg.layers.channels.call import (
     Call,
     Reduction,
@@ -24,7 +27,7 @@ from kreg.layers.channels.network import (
 )
 
 
-def layer_of_sums(
+def weighted_sum_layer(
     call: Call,
     network: Network,
     *,
@@ -38,9 +41,9 @@ def layer_of_sums(
     Args:
         call: the call of the layer.
         network: the channels of the model.
-        axis: where the channels lie.
-        size: the argument of the layer that tells how many units it has.
-        padded: whether some positions see less than the whole window.
+        axis: the axis of the channels.
+        size: the name of the layer's argument for the number of units.
+        padded: whether some positions see only a part of the window.
         transposed: whether its kernel ends in (units, inputs).
     """
     layer = call.operation
@@ -55,7 +58,6 @@ def layer_of_sums(
         np.swapaxes(kernel, -1, -2) if transposed else kernel,
         bias_of(layer),
         padded=padded,
-        axis=axis,
     )
 
     def reduce(kept: Kept) -> Reduction:
@@ -77,11 +79,10 @@ class KernelSums:
     Args:
         call: the call of the layer.
         network: the channels of the model, to which the units are added.
-        signal: the channels of its input.
-        kernel: shape (..., inputs, units), the axes before being a window.
+        signal: the channels of its input. The units lie along the same axis.
+        kernel: shape (*window, inputs, units).
         bias: shape (units,), or None.
-        padded: whether some positions see less than the whole window.
-        axis: where the units lie in what the layer returns.
+        padded: whether some positions see only a part of the window.
     """
 
     def __init__(
@@ -93,21 +94,19 @@ class KernelSums:
         bias: NDArray[np.float64] | None,
         *,
         padded: bool,
-        axis: int,
     ) -> None:
         window = tuple(range(kernel.ndim - 2))
         self._kernel, self._bias = kernel, bias
         self._sums = kernel.sum(axis=window, dtype=np.float64)
         self._padded = padded
         self._signal = signal
-        self._rank = len(call.node.output_tensors[0].shape)
         reads = (kernel != 0).any(axis=window)
-        units = network.new(kernel.shape[-1], axis % self._rank)
+        units = network.new(kernel.shape[-1], signal.axis)
         network.units[call.path] = units.channels
         layer = call.operation
         constants = self._unit_constants(reads)
         if is_elementwise(layer.activation):
-            constants = applied(
+            constants = applied_to_constants(
                 layer.activation, constants, layer.compute_dtype
             )
         else:
@@ -142,12 +141,12 @@ class KernelSums:
         """The kernel and the bias of the inputs and units that are kept."""
         inputs, units = kept(self._signal.channels), kept(self.units.channels)
         constants = np.nan_to_num(self._signal.constants)
-        gone = ~inputs & (constants != 0)
+        removed = ~inputs & (constants != 0)
         kernel, bias = self._kernel, self._bias
-        if gone.any() and self._padded:
-            kernel = _merged(kernel, constants, gone, inputs)
-        elif gone.any():
-            shift = constants[gone] @ self._sums[gone]
+        if removed.any() and self._padded:
+            kernel = _merged(kernel, constants, removed, inputs)
+        elif removed.any():
+            shift = constants[removed] @ self._sums[removed]
             if bias is not None or shift[units].any():
                 bias = shift if bias is None else bias + shift
         kernel = kernel[..., inputs, :][..., units]
@@ -156,30 +155,32 @@ class KernelSums:
     def _unit_constants(self, reads: NDArray[np.bool_]) -> Values:
         """The units' values before the activation, NaN where they vary."""
         constants = self._signal.constants
-        settled = ~np.isnan(constants)
+        contributes_constant = ~np.isnan(constants)
         if self._padded:
-            settled &= constants == 0
-        values = np.where(settled, constants, 0.0) @ self._sums
+            contributes_constant &= constants == 0
+        values = np.where(contributes_constant, constants, 0.0) @ self._sums
         if self._bias is not None:
             values = values + self._bias
-        return np.where(reads[~settled].any(axis=0), np.nan, values)
+        return np.where(
+            reads[~contributes_constant].any(axis=0), np.nan, values
+        )
 
 
 def _merged(
     kernel: NDArray[Any],
     constants: Values,
-    gone: NDArray[np.bool_],
+    removed: NDArray[np.bool_],
     kept: NDArray[np.bool_],
 ) -> NDArray[Any]:
     """A kernel in which one constant input stands for those that go."""
     size = np.where(kept, np.abs(constants), 0.0)
     carrier = int(np.argmax(size))
     if not size[carrier]:
-        return kernel  # no unit that is kept reads an input that goes
+        return kernel  # no kept unit reads an input that goes
     kernel = kernel.copy()
-    ratios = constants[gone] / constants[carrier]
+    ratios = constants[removed] / constants[carrier]
     kernel[..., carrier, :] += np.einsum(
-        "i,...io->...o", ratios, kernel[..., gone, :]
+        "i,...io->...o", ratios, kernel[..., removed, :]
     )
     return kernel
 
