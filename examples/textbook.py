@@ -139,9 +139,9 @@ def is_found(figures, column, high, low):
 
 def verdict(figures, claims):
     """The verdict on a statement, from the claims that are found true."""
-    found = {text: is_found(figures, *claim) for text, claim in claims.items()}
-    right = "; ".join(text for text in found if found[text])
-    wrong = "; ".join(text for text in found if not found[text])
+    holds = {text: is_found(figures, *claim) for text, claim in claims.items()}
+    right = "; ".join(text for text in holds if holds[text])
+    wrong = "; ".join(text for text in holds if not holds[text])
     if not wrong:
         return "holds"
     if not right:

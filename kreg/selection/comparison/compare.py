@@ -155,14 +155,15 @@ def compare(
         A `kreg.selection.CompareResult`. Print it for a table.
 
     Raises:
-        TypeError: if an argument is of no allowed kind, or cannot be sent to
-            the processes of the executor.
-        ValueError: if one has no allowed value; if data are empty, hold NaN or
-            differ in their numbers of rows; if there are fewer rows than
-            folds, or a fold is trained on one class alone; if `build_model`
-            returns one model twice, or models of several architectures or
-            that share an optimizer or trainable weights; if the folder holds
-            another comparison. All before training starts.
+        TypeError: if an argument has another type, or cannot be sent to the
+            processes of the executor.
+        ValueError: if an argument is out of its range; if data are empty, hold
+            NaN or differ in their numbers of rows; if there are fewer rows
+            than folds, or a fold is trained on a single class; if
+            `build_model` returns one model twice, models of several
+            architectures, or models that share an optimizer or trainable
+            weights; if the folder belongs to another comparison. All errors
+            come before training starts.
         ImportError: if scikit-learn or SciPy is not installed.
         RuntimeError: if workers are lost several times in a row.
 

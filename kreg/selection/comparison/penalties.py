@@ -19,6 +19,7 @@ from kreg.selection.training.models import (
     new_model,
     refuse_other_architecture,
 )
+from kreg.selection.training.point import evaluated_metrics
 from kreg.selection.training.stopping import (
     METRICS_OF_ALL_MODELS,
     refuse_unknown_monitor,
@@ -183,5 +184,4 @@ def figures_of_weights(
 def _figures(model: keras.Model, part: Any) -> dict[str, float]:
     if isinstance(part, Arrays):
         part = evaluation_batches(part, rows_at_once(model))
-    figures = model.evaluate(part, verbose=0, return_dict=True)
-    return {metric: float(value) for metric, value in figures.items()}
+    return evaluated_metrics(model, part)

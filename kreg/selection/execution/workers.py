@@ -53,12 +53,12 @@ def run_tasks(
         before = len(left)
         try:
             _run_once(dict(left), executor, end)
-        except _PoolIsGoneError as gone:
+        except _PoolIsGoneError as error:
             warnings.warn(
                 "`executor` lost a worker and takes no more work, so what is "
                 "left runs in this process. "
                 "`kreg.selection.LocalProcesses` goes on with new workers. "
-                f"Received: executor={executor!r}, which says: {gone}",
+                f"Received: executor={executor!r}, which says: {error}",
                 stacklevel=2,
             )
             break

@@ -62,7 +62,7 @@ def extrapolate(
     This is the predictor of a predictor-corrector method; training is the
     corrector. Weights are extrapolated as linear in the logarithm of the
     strength. They move all of the way, half of it, or not at all, whichever
-    gives the lowest objective. A weight that would change its sign does not
+    gives the lowest objective. A weight that would lose its sign does not
     move. So no weight becomes zero here, and zeros remain.
 
     Args:

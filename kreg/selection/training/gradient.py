@@ -25,8 +25,8 @@ _MOST_ENTRIES = 2**24
 def rows_at_once(model: keras.Model) -> int:
     """How many rows a model is evaluated on at once: from 32 to 4096.
 
-    The outputs of all layers for these rows take 64 MB at most. It is 32 rows
-    where the shapes of the outputs are not known.
+    As many as fit the outputs of all layers into 64 MB; 32 if the shapes of the
+    outputs are not known.
     """
     if getattr(model, "outputs", None) is None:
         return _FEWEST_ROWS

@@ -197,13 +197,13 @@ class Trainer:
 
     def on_training_data(self, model: keras.Model) -> dict[str, float]:
         """The metrics of a model on the training data."""
-        return _metrics(model, self._train_to_evaluate)
+        return evaluated_metrics(model, self._train_to_evaluate)
 
     def on_validation_data(self, model: keras.Model) -> dict[str, float]:
         """The metrics of a model on the validation data; empty without them."""
         if self._validation is None:
             return {}
-        return _metrics(model, self._validation)
+        return evaluated_metrics(model, self._validation)
 
     def _evaluation_data(self, part: Any) -> Any:
         if not isinstance(part, Arrays):
@@ -266,9 +266,10 @@ def _optimality(model: keras.Model) -> float | None:
     return read(model).optimality
 
 
-def _metrics(model: keras.Model, part: Any) -> dict[str, float]:
-    figures = model.evaluate(part, verbose=0, return_dict=True)
-    return {name: float(value) for name, value in figures.items()}
+def evaluated_metrics(model: keras.Model, part: Any) -> dict[str, float]:
+    """The metrics of a model on batches, as `evaluate` returns them."""
+    metrics = model.evaluate(part, verbose=0, return_dict=True)
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def _run_several_steps_at_once(model: keras.Model, batches: int) -> None:
