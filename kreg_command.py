@@ -1,4 +1,4 @@
-"""Starts the `kreg` command, without what TensorFlow says when it starts."""
+"""Starts the `kreg` command without the messages of TensorFlow's start."""
 
 import os
 import tempfile
@@ -9,34 +9,37 @@ def main() -> int:
     """Run the command.
 
     Returns:
-        What `kreg.cli.main` returns; 130 after Ctrl-C while it is imported.
+        The exit status of `kreg.cli.main`; 130 after Ctrl-C during imports.
     """
-    asked = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    level_is_set = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        run = _imported() if asked else _imported_quietly()
+        run = _import_main() if level_is_set else _import_main_quietly()
     except KeyboardInterrupt:
         return 130
     return run()
 
 
-def _imported() -> Callable[[], int]:
+def _import_main() -> Callable[[], int]:
     from kreg.cli import main as run
 
     return run
 
 
-def _imported_quietly() -> Callable[[], int]:
-    """Keep what is written on descriptor 2, and show it after an error."""
-    with tempfile.TemporaryFile() as heard:
-        shown = os.dup(2)
-        os.dup2(heard.fileno(), 2)
+def _import_main_quietly() -> Callable[[], int]:
+    """Hold back what imports write on descriptor 2; show it after an error.
+
+    TensorFlow's C++ code writes there, past `sys.stderr`.
+    """
+    with tempfile.TemporaryFile() as captured:
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
         try:
-            return _imported()
+            return _import_main()
         except Exception:
-            heard.seek(0)
-            os.write(shown, heard.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
         finally:
-            os.dup2(shown, 2)
-            os.close(shown)
+            os.dup2(stderr, 2)
+            os.close(stderr)

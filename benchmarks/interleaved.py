@@ -1,4 +1,4 @@
-"""Timing variants in turn, so that the machine's moods hit all alike."""
+"""Timing variants in turn, so that the machine's load affects all alike."""
 
 import time
 
@@ -12,9 +12,9 @@ def in_turn(functions, rounds, calls, title):
     Args:
         functions: dict from a name to a function without arguments that does
             its work `calls` times.
-        rounds: how often each is timed.
-        calls: what a time is divided by.
-        title: what the progress bar says.
+        rounds: how often each function is timed.
+        calls: how often a function does its work; times are divided by it.
+        title: the text beside the progress bar.
 
     Returns:
         A dict from each name to an array of `rounds` times.
@@ -32,7 +32,7 @@ def in_turn(functions, rounds, calls, title):
 
 
 def interval(values):
-    """Median, and the 95 % interval of the median by its ranks."""
+    """The median, and its 95 % interval from order statistics."""
     values = np.sort(values)
     n = len(values)
     spread = 0.98 * np.sqrt(n)

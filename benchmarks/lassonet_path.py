@@ -21,7 +21,7 @@ from lassonet import LassoNetClassifier
 
 
 def run(job, data, multiplier):
-    """A path with LassoNet's own stopping; what each point predicts."""
+    """A path with LassoNet's own stopping, with the accuracy of each point."""
     peer = LassoNetClassifier(
         hidden_dims=(job["hidden"],),
         path_multiplier=multiplier,

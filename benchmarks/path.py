@@ -1,26 +1,26 @@
 """A warm-started path against cold starts, and against LassoNet.
 
-The network has one hidden layer of 32 units. A group penalty for each input is
-on its first kernel, and a fixed L2 penalty on its last, without which the
-first could shrink and the last grow for ever. It is trained in full batches by
-SGD with momentum. The strengths are the 30 that `kreg.path` chooses itself:
-from `strength_max` of the dense network down to a thousandth of it. Each point
-ends at an optimality residual of 1 % of the first gradient's norm. The dense
-start counts as a part of the path.
+The network has one hidden layer of 32 units. Its first kernel has a group
+penalty, a group for each input. Its last kernel has a fixed L2 penalty, without
+which the first could shrink and the last grow for ever. It is trained in full
+batches by SGD with momentum. The strengths are the 30 that `kreg.path` chooses
+itself: from `strength_max` of the dense network down to a thousandth of it.
+Each point ends at an optimality residual of 1 % of the first gradient's norm.
+The dense start counts as a part of the path.
 
-Cold starts train a new network at each strength. Steps are counted twice:
-until the residual of the path is reached, and until the validation loss is
-besides at most 1 % above that of the path, because at the same residual a
-cold start is often worse. One that does not get there is cut off at the cap
-and marked; one that has lost all inputs will never get there and is given up.
+Cold starts train a new network at each strength. Their steps are counted twice:
+until the residual of the path is reached, and until the validation loss is also
+at most 1 % above that of the path. (At the same residual a cold start is often
+worse.) A cold start that does not get there is cut off at the cap and marked.
+One that has lost all inputs will never get there and is given up.
 
-LassoNet runs full batches too, on the same splits, with its own stopping: once
-with steps of the strength by 1.2, which makes about as many points as here,
-and once with its default of 1.02, which makes about ten times as many. Runs
-take turns, and only the paths are timed, not the start of a process. For each
-point of ours with inputs left, its test accuracy stands beside that of
-LassoNet's point with the nearest number of inputs, of several the one with the
-best validation loss. It does not count if the numbers differ by more than 2.
+LassoNet runs full batches, too, on the same splits, with its own stopping. It
+runs once with steps of the strength by 1.2, which makes about as many points as
+here, and once with its default of 1.02, which makes about ten times as many.
+Runs take turns, and only the paths are timed, not the start of a process. Each
+point of kreg with inputs left is compared in test accuracy with LassoNet's
+point that has the nearest number of inputs; among several, the one with the
+best validation loss. Pairs whose numbers differ by more than 2 do not count.
 
 Run with:
     python benchmarks/path.py [--peer PYTHON] [--mnist MNIST_TRAIN.npz]
@@ -70,18 +70,18 @@ def peer_paths(python, data, seed, threads):
 def test_points(result, data):
     """The number of inputs and the test accuracy of each point."""
     model = build_model(data["x_train"].shape[1])
-    found = []
+    points = []
     for point, weights in zip(result.points, result.weights, strict=True):
         model.set_weights(weights)
         figures = model.evaluate(
             *part(data, "test"), batch_size=4096, verbose=0, return_dict=True
         )
-        found.append((len(point.selected_inputs), figures["accuracy"]))
-    return [(inputs, accuracy) for inputs, accuracy in found if inputs]
+        points.append((len(point.selected_inputs), figures["accuracy"]))
+    return [(inputs, accuracy) for inputs, accuracy in points if inputs]
 
 
 def beside(ours, theirs):
-    """Points of ours, each with LassoNet's at the nearest number of inputs."""
+    """Points of kreg, each with LassoNet's of about as many inputs."""
     rows = []
     for inputs, accuracy in ours:
         nearest = min(
@@ -95,7 +95,7 @@ def beside(ours, theirs):
 
 
 def spread(values, digits):
-    """Median, and the range."""
+    """The median and the range."""
     return (
         f"{np.median(values):.{digits}f} "
         f"({min(values):.{digits}f} to {max(values):.{digits}f})"
@@ -112,16 +112,16 @@ def mean_interval(values):
 
 
 def against_lassonet(console, options):
-    """Seconds and test accuracies of all paths, a split after the other."""
+    """Print seconds and test accuracies of all paths, over all splits."""
     runs = {}
     peers = [f"LassoNet, by {multiplier}" for multiplier in MULTIPLIERS]
     for seed in track(options.seeds, "paths"):
         data = split(options.mnist, seed)
         theirs = peer_paths(options.peer, data, seed, options.threads)
-        for name, found in zip(peers, theirs, strict=True):
-            steps = sum(point["steps"] for point in found["points"])
-            points = found["points"]
-            runs.setdefault(name, []).append((found["seconds"], steps, points))
+        for name, run in zip(peers, theirs, strict=True):
+            points = run["points"]
+            steps = sum(point["steps"] for point in points)
+            runs.setdefault(name, []).append((run["seconds"], steps, points))
         result, steps, seconds = warm_path(
             data, seed, options.cap, tolerance=options.tolerance
         )
@@ -132,14 +132,14 @@ def against_lassonet(console, options):
         table.add_column(heading, justify="right")
     for peer in peers:
         table.add_column(f"accuracy less {peer}", justify="right")
-    for name, found in runs.items():
-        counts = [len(points) for _, _, points in found]
+    for name, splits in runs.items():
+        counts = [len(points) for _, _, points in splits]
         differences = [
             mean_interval(
                 [
                     np.mean([row[1] - row[3] for row in beside(own, other)])
                     for (*_, own), (*_, other) in zip(
-                        found, runs[peer], strict=True
+                        splits, runs[peer], strict=True
                     )
                 ]
             )
@@ -149,8 +149,8 @@ def against_lassonet(console, options):
         table.add_row(
             name,
             spread(counts, 0),
-            spread([steps for _, steps, _ in found], 0),
-            spread([seconds for seconds, _, _ in found], 2),
+            spread([steps for _, steps, _ in splits], 0),
+            spread([seconds for seconds, _, _ in splits], 2),
             *differences,
         )
     console.print(table)

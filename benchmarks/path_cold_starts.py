@@ -15,9 +15,9 @@ LOOK, NEAR = 32, 1.01
 
 
 class ColdStop(keras.callbacks.Callback):
-    """Ends training at a residual and a validation loss; notes both.
+    """Ends training at a residual and a validation loss; records both.
 
-    A network that has lost all inputs at the residual is given up.
+    It also ends training if no input is left at the residual.
 
     Args:
         residual: float, the residual to reach.

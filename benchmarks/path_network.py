@@ -49,8 +49,8 @@ def part(data, name):
 class Traced(keras.Sequential):
     """Counts how often Python runs its train step, which traces it.
 
-    Apart from training, `kreg.path` takes two gradients by the train step: the
-    one that `tolerance` is a fraction of, and the one of `strength_max`.
+    Apart from training, `kreg.path` runs the train step for two gradients: one
+    for `tolerance`, and one for `strength_max`.
     """
 
     def train_step(self, *arguments):

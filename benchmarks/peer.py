@@ -1,4 +1,4 @@
-"""Running the script of a peer that needs an environment of its own."""
+"""Running the script of a peer in the peer's own environment."""
 
 import json
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def results_of(python, script, job):
-    """What a script of this folder prints as `result: ` and JSON.
+    """The results that a script prints, each a line of `result: ` and JSON.
 
     Args:
         python: the interpreter of the peer's environment.
-        script: the name of the file.
-        job: what it reads from standard input, as JSON.
+        script: the name of a file of this folder.
+        job: the job that the script reads from standard input, as JSON.
     """
     path = Path(__file__).parent / script
     done = subprocess.run(

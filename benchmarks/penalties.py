@@ -1,9 +1,9 @@
 """What a penalty adds to a training step: kreg's, Keras's, and none.
 
 Eight Dense layers of 1024 units on batches of 32, TensorFlow backend. All
-variants take turns in one process, so that the machine's moods hit all alike;
-each figure is the difference from the model without a penalty in the same
-round, per megabyte of regularized weights. The limit is one read of the
+variants take turns in one process, so that the machine's load affects all
+alike. Each figure is the difference from the model without a penalty in the
+same round, per megabyte of regularized weights. The limit is one read of the
 weights, which a penalty that reports its value cannot avoid.
 
 Run with: python benchmarks/penalties.py [--rounds 40] [--optimizer sgd]
@@ -27,7 +27,7 @@ import kreg
 
 LAYERS, UNITS, BATCH = 8, 1024, 32
 MEGABYTES = LAYERS * UNITS * UNITS * 4 / 1e6
-STEPS = 4  # in a row, for each figure
+STEPS = 4  # in a row, for each time
 SCHEDULE = kreg.schedules.LinearRamp(0.0, 1e-5, steps=1000)
 
 # name: (penalty, whether the model is bound)
@@ -107,17 +107,17 @@ def show(console, title, times):
         added = (times[name] - none) * 1e6 / MEGABYTES
         middle, low, high = interval(added)
         keras_name = f"keras {name.split()[1][:2]}" if name != "none" else None
-        share = ""
+        ratio_to_keras = ""
         if keras_name in times and name != keras_name:
             theirs = np.median(times[keras_name] - none) * 1e6 / MEGABYTES
-            share = f"{middle / theirs:.2f}"
+            ratio_to_keras = f"{middle / theirs:.2f}"
         table.add_row(
             name,
             f"{np.median(times[name]) * 1e3:.2f}",
             f"{np.median(times[name] / none):.3f}",
             f"{middle:.0f}",
             f"{low:.0f} to {high:.0f}",
-            share,
+            ratio_to_keras,
         )
     middle, low, high = interval(times["one read"] * 1e6 / MEGABYTES)
     table.add_row(

@@ -1,8 +1,8 @@
 """What exact zeros cost: a training step with and without a proximal step.
 
 Eight Dense layers of 1024 units on batches of 32, TensorFlow backend, Adam.
-`ProximalOptimizer(Adam)` with `kreg.L1` takes turns with plain Adam with
-`keras.regularizers.L1`, its peer, and with plain Adam without a penalty.
+`ProximalOptimizer(Adam)` with `kreg.L1` takes turns with its peer, plain Adam
+with `keras.regularizers.L1`, and with plain Adam without a penalty.
 
 Run with: python benchmarks/proximal_step.py [--rounds 40]
 """
@@ -23,7 +23,7 @@ from rich.table import Table
 import kreg
 
 LAYERS, UNITS, BATCH = 8, 1024, 32
-STEPS = 4  # in a row, for each figure
+STEPS = 4  # in a row, for each time
 
 # name: (penalty, optimizer)
 VARIANTS = {

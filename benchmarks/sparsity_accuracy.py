@@ -1,11 +1,11 @@
-"""What exact zeros cost in accuracy, beside magnitude pruning.
+"""What exact zeros cost in accuracy: kreg against magnitude pruning.
 
 LeNet-300-100 on MNIST, 50,000 images to train on and 10,000 held out, 12
-epochs of Adam in all. kreg: two epochs without a penalty, seven in which the
-strength of an MCP rises as a cubic, three of refit with the zeros frozen. The
-peer is the magnitude pruning of tensorflow-model-optimization, whose sparsity
-rises on the same schedule, on the same split with the same seeds; it needs
-Keras 2 and so an environment of its own (see `magnitude_pruning.py`).
+epochs of Adam. kreg trains two epochs without a penalty, seven in which the
+strength of an MCP rises as a cubic, and three with the zeros frozen. The peer
+is the magnitude pruning of tensorflow-model-optimization, on the same split
+with the same seeds; its sparsity rises on the same schedule. It needs Keras 2
+and so an environment of its own (see `magnitude_pruning.py`).
 
 Run with:
     python benchmarks/sparsity_accuracy.py MNIST_TRAIN.npz [--peer PYTHON]
@@ -36,14 +36,14 @@ import kreg
 
 BATCH_SIZE, RATE = 128, 1e-3
 EPOCHS, WARM, RAMP = 12, 2, 7
-# For each target the strength of the MCP, and the size beyond which a weight is
-# left alone (gamma times the strength). Chosen on other splits and seeds.
+# For each target, the strength of the MCP and the size beyond which it does not
+# shrink a weight (gamma times the strength). Chosen on other splits and seeds.
 PENALTIES = {0.90: (3e-3, 0.118), 0.95: (1e-2, 0.157), 0.98: (1e-2, 0.231)}
 TARGETS = (0.0, *PENALTIES)
 
 
 def split(path):
-    """Standardized to [0, 1], and 10,000 images held out."""
+    """The images scaled to [0, 1], and 10,000 of them held out."""
     with np.load(path) as data:
         x = data["x_train"].reshape(-1, 784).astype("float32") / 255
         y = data["y_train"].astype("int64")
@@ -72,7 +72,7 @@ class EpochTimes(keras.callbacks.Callback):
 
 
 def penalty(target, steps):
-    """Nothing while warming up, then a cubic rise."""
+    """An MCP whose strength is 0 at first and then rises as a cubic."""
     strength, free = PENALTIES[target]
     rise = keras.optimizers.schedules.PolynomialDecay(
         0.0, RAMP * steps, strength, power=3
@@ -131,7 +131,7 @@ def train(data, seed, target):
 
 
 def peer_results(python, data, seeds, advance):
-    """The same of the peer, from a process in its own environment."""
+    """Yield the results of the peer, from a process in its own environment."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "split.npz"
         np.savez(path, **data)
@@ -165,13 +165,13 @@ def peer_results(python, data, seeds, advance):
 
 
 def spread(values, form):
-    """Mean, and the smallest and the largest."""
+    """The mean, the smallest and the largest."""
     mean, low, high = np.mean(values), np.min(values), np.max(values)
     return f"{mean:{form}} ({low:{form}} to {high:{form}})"
 
 
 def table(name, results):
-    """One row a target; times in parts of the same tool's dense training."""
+    """A row for each target; times over those of the tool's dense training."""
     rows = Table(title=name)
     for heading in ("target", "zeros", "accuracy", "epoch time / dense"):
         rows.add_column(heading)

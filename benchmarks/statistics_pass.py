@@ -1,12 +1,13 @@
 """What a reading of the weights costs, and what the monitor adds to `fit`.
 
-The weights of ResNet50, 25.6 million numbers, on the TensorFlow backend:
-kreg's compiled pass with and without the training figures, NumPy over
-`get_weights()`, and Keras's TensorBoard callback with histograms. The limit is
-a plain read of the same memory, one sum for each weight in one graph.
+The weights of ResNet50, 25.6 million numbers on the TensorFlow backend, are
+read by kreg's compiled pass with and without the training figures, by NumPy
+over `get_weights()`, and by Keras's TensorBoard callback with histograms.
+The limit is a plain read of the same memory, one sum for each weight in one
+graph.
 
-Then `fit` of eight Dense layers of 1024 units with an L1 penalty on batches of
-32, with and without the monitor. All variants take turns in one process.
+Then eight Dense layers of 1024 units with an L1 penalty are fitted on batches
+of 32, with and without the monitor. All variants take turns in one process.
 
 Run with: python benchmarks/statistics_pass.py [--rounds 30] [--fits 5]
 """
@@ -103,7 +104,7 @@ def show_readings(console, times):
 
 
 class Clock(keras.callbacks.Callback):
-    """Keeps how long the epochs took, other callbacks' work included."""
+    """Records the seconds of each epoch, with the work of other callbacks."""
 
     def on_train_begin(self, logs=None):
         self.times = []

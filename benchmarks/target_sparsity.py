@@ -2,9 +2,9 @@
 
 LeNet-300-100 and a small convolutional network on MNIST, 54,000 images to train
 on and 6,000 held out, an L1 penalty under Adam at a constant learning rate. The
-base strength is off by a random factor of up to 1000 either way. Beside each
-run stands the same network trained with a strength that is fixed from the start
-and ends at about the same sparsity; that strength is looked for by trying.
+base strength is wrong by a random factor of up to 1000 either way. Each run is
+compared with the same network trained with a fixed strength, which is found by
+trials to end at about the same sparsity.
 
 Run with:
     python benchmarks/target_sparsity.py --data MNIST_TRAIN.npz
@@ -38,7 +38,7 @@ NEAR = 0.005
 
 
 def split(path):
-    """Scaled to [0, 1], and 6,000 images held out."""
+    """The images scaled to [0, 1], and 6,000 of them held out."""
     with np.load(path) as data:
         x = data["x_train"][..., None].astype("float32") / 255
         y = data["y_train"].astype("int64")
@@ -74,7 +74,7 @@ ARCHITECTURES = {"LeNet-300-100": lenet, "convolutional": convolutional}
 
 
 class Multipliers(keras.callbacks.Callback):
-    """The multiplier after each batch, and the seconds of training."""
+    """Records the multiplier after each batch, and the seconds of training."""
 
     def __init__(self, penalty):
         super().__init__()
@@ -92,7 +92,7 @@ class Multipliers(keras.callbacks.Callback):
 
     @property
     def late_movement(self):
-        """Largest over smallest in the last tenth, less 1."""
+        """Largest over smallest multiplier in the last tenth, minus 1."""
         late = self.values[math.floor(0.9 * len(self.values)) :]
         return max(late) / min(late) - 1.0
 

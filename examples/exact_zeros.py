@@ -52,4 +52,4 @@ kreg.summary(model)  # dead inputs and dead units
 
 kreg.freeze_support(model)
 train(model, kreg.ProximalOptimizer(keras.optimizers.Adam(1e-3)), epochs=10)
-kreg.summary(model)  # the same zeros, and what is left unshrunk
+kreg.summary(model)  # the same zeros; the other weights are not shrunk

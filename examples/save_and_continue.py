@@ -1,7 +1,7 @@
 """Save a model in the middle of a schedule, reload it, and go on.
 
-The schedule continues with the optimizer's iterations, and a multiplier that
-was steered is kept.
+The schedule continues with the optimizer's iterations. The model file also
+keeps the multiplier that a callback has set.
 
 Run with: python save_and_continue.py
 """
@@ -29,7 +29,7 @@ model = keras.Sequential(
 )
 model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
 
-# Half the strength of the ramp, decided by a function of the epoch.
+# A function of the epoch, here a constant, halves the strength of the ramp.
 halve = kreg.callbacks.StrengthScheduler(lambda epoch: 0.5)
 model.fit(x, y, epochs=5, callbacks=[halve], verbose=0)
 print("before saving:", model.layers[-1].kernel_regularizer)

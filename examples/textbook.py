@@ -1,13 +1,13 @@
-"""The textbook on L1 and L2, measured: what is learned, and what is found.
+"""What the textbook says of L1 and L2, measured on real data.
 
-Each statement is measured on real data in many random splits: some rows train,
-some choose the strength of each split, and where it matters some test. One
-kernel holds the models of all splits, so one `kreg.path` trains them all.
+Each statement is measured in many random splits: some rows train, some choose
+the strength of each split, and where it matters some test. One kernel holds the
+models of all splits, so one `kreg.path` trains them all.
 
-Figures are means over the splits with 95 % intervals, which speak of these data
-sets alone: splits of the same rows are no new data. A claim is found true if
-its interval leaves no doubt, of differences split by split where two fits are
-compared. The verdict on a statement follows from the claims that it makes.
+Figures are means over the splits with 95 % intervals. They hold for these data
+sets alone: splits of the same rows are no new data. A claim that a figure is
+higher than another is found true if the interval of the difference, split by
+split, lies above 0. The verdict on a statement follows from its claims.
 
 Run with: python textbook.py
 """
@@ -21,8 +21,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 import kreg
 
-# What people learn; the claims that it makes; the figure that each claim is on,
-# and what is higher there than what: numbers or rows of a table.
+# Each statement of the textbook with its claims. A claim has the column of a
+# table, what is higher there, and what is lower: rows of the table, or numbers.
 STATEMENTS = {
     "L1 gives exact zeros, and L2 does not": {
         "L1 by proximal steps gives zeros": ("zeros of 30", "L1", 0.0),
@@ -69,14 +69,14 @@ LOGISTIC = keras.losses.BinaryCrossentropy(from_logits=True)
 
 
 def shuffled(x, y, splits=20):
-    """The rows in a random order for each split, which is axis 1."""
+    """The rows in a random order for each split; splits are axis 1."""
     rng = np.random.default_rng(0)
     rows = np.stack([rng.permutation(len(x)) for _ in range(splits)], axis=1)
     return x[rows].astype("float32"), y[rows].astype("float32")
 
 
 def scaled(values, train):
-    """Values with mean 0 and deviation 1 in the first rows, which train."""
+    """Values with mean 0 and deviation 1 in the training rows, the first."""
     return (values - values[:train].mean(0)) / values[:train].std(0)
 
 
@@ -87,7 +87,7 @@ def linear_models(shape, loss, rate, penalty=None):
     )
     model = keras.Sequential([keras.Input(shape), layer])
     sgd = keras.optimizers.SGD(rate, momentum=0.95, nesterov=True)
-    # Keras takes the mean over the splits; here each has its own loss.
+    # Keras takes the mean over the splits; the weight makes it their sum.
     model.compile(sgd, loss, loss_weights=float(shape[0]))
     return model
 
@@ -128,7 +128,7 @@ def interval(values):
 
 
 def is_found(figures, column, high, low):
-    """Whether the interval of a lead, split by split, is above 0."""
+    """Whether the interval of `high - low`, split by split, is above 0."""
     high, low = (
         figures[end][column] if isinstance(end, str) else end
         for end in (high, low)
@@ -138,10 +138,10 @@ def is_found(figures, column, high, low):
 
 
 def verdict(figures, claims):
-    """What follows for a statement from the claims that it makes."""
-    found = {text: is_found(figures, *claim) for text, claim in claims.items()}
-    right = "; ".join(text for text in found if found[text])
-    wrong = "; ".join(text for text in found if not found[text])
+    """The verdict on a statement, from the claims that are found true."""
+    holds = {text: is_found(figures, *claim) for text, claim in claims.items()}
+    right = "; ".join(text for text in holds if holds[text])
+    wrong = "; ".join(text for text in holds if not holds[text])
     if not wrong:
         return "holds"
     if not right:
@@ -159,7 +159,7 @@ def zeros():
         logits = outputs(x[284:], *fits)
         place = chosen(np.logaddexp(0.0, logits) - y[284:] * logits)
         kernels[name], best[name] = fits[0][place], strengths[place[0]]
-    # What proximal L1 has chosen, one strength for each split, in the loss.
+    # The same strengths as of proximal L1, one for each split, in the loss.
     penalty = kreg.L1(1.0, factors=best["L1"][:, None])
     model = linear_models(x.shape[1:], LOGISTIC, 0.3, penalty)
     kreg.bind(model)
@@ -310,7 +310,7 @@ def main():
             )
             table.add_row(name, *cells)
         rich.print(measured.__doc__, table)
-        # Two statements are on the same groups.
+        # Two statements are about the figures of `groups`.
         for _ in range(2 if measured is groups else 1):
             number, (text, claims) = next(statements)
             rich.print(f"{number}. {text}: {verdict(figures, claims)}.")

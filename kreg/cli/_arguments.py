@@ -1,4 +1,4 @@
-"""The arguments that several commands share, and what they make of them."""
+"""Arguments that several commands share, and their types for argparse."""
 
 import argparse
 from argparse import ArgumentParser, Namespace
@@ -19,17 +19,25 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_model(command: argparse.ArgumentParser, name: str = "MODEL") -> None:
-    """A file to read."""
+    """Add the argument for a model file to read."""
     command.add_argument("model", type=Path, metavar=name, help="a .keras file")
 
 
 def add_output(
     command: argparse.ArgumentParser,
-    kind: Callable[[str], Path],
+    path_type: Callable[[str], Path],
     help_text: str,
 ) -> None:
-    """Something to write."""
-    command.add_argument("output", type=kind, metavar="OUTPUT", help=help_text)
+    """Add the arguments for a file or folder to write.
+
+    Args:
+        command: the parser of the command.
+        path_type: makes a path of the argument, or raises.
+        help_text: the help of the argument.
+    """
+    command.add_argument(
+        "output", type=path_type, metavar="OUTPUT", help=help_text
+    )
     command.add_argument(
         "--force",
         action="store_true",
@@ -38,7 +46,7 @@ def add_output(
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
-    """What every command on a model takes."""
+    """Add the arguments of every command on a model."""
     command.add_argument(
         "--import",
         action="append",
@@ -63,7 +71,7 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 
 def keras_file(text: str) -> Path:
-    """A path to write a model of Keras at."""
+    """The path of a `.keras` file to write."""
     if not text.endswith(".keras"):
         raise argparse.ArgumentTypeError(f"must end in .keras: {text!r}")
     return Path(text)
@@ -96,11 +104,11 @@ PENALTIES: dict[str, Callable[[float], kreg.regularizers.Penalty] | None] = {
 
 
 def add_training(command: ArgumentParser, data_help: str) -> None:
-    """What commands that train a model take.
+    """Add the arguments of commands that train a model.
 
     Args:
         command: the parser of the command.
-        data_help: what the file of the data holds.
+        data_help: the help of `--data`.
     """
     command.add_argument(
         "model",
@@ -175,15 +183,15 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
     )
 
 
-def training(options: Namespace) -> Training:
-    """How a model is trained, as `add_training` has read it."""
+def training_from(options: Namespace) -> Training:
+    """The `Training` of the arguments that `add_training` added."""
     return Training(
         options.epochs, batch_size=options.batch_size, monitor=options.monitor
     )
 
 
-def grid(options: Namespace) -> StrengthGrid:
-    """The strengths, as `add_training` has read them."""
+def strengths_from(options: Namespace) -> StrengthGrid:
+    """The `StrengthGrid` of the arguments that `add_training` added."""
     if options.strengths is None:
         return StrengthGrid(options.num_strengths)
     return StrengthGrid(values=options.strengths)

@@ -1,4 +1,4 @@
-"""`kreg compare`."""
+"""`kreg compare`: a penalty and its strength by cross-validation."""
 
 import argparse
 from argparse import Namespace
@@ -13,10 +13,16 @@ from kreg.cli._arguments import (
     add_common,
     add_training,
     at_least_one,
-    grid,
-    training,
+    strengths_from,
+    training_from,
 )
-from kreg.cli._output import Answer, line, require_matplotlib, save_plot, target
+from kreg.cli._output import (
+    CommandOutput,
+    checked_target,
+    print_line,
+    require_matplotlib,
+    save_plot,
+)
 from kreg.cli._training_files import build_function, read_data
 from kreg.selection import Execution
 
@@ -48,14 +54,14 @@ def add_compare(commands: Commands) -> None:
     )
     command.add_argument(
         "--folds",
-        type=several,
+        type=fold_number,
         default=5,
         metavar="N",
         help="folds of the cross-validation (default: %(default)s)",
     )
     command.add_argument(
         "--select",
-        type=rule,
+        type=select_rule,
         default="one_standard_error",
         metavar="RULE",
         help=(
@@ -64,22 +70,24 @@ def add_compare(commands: Commands) -> None:
         ),
     )
     add_common(command)
-    command.set_defaults(answer=compare)
+    command.set_defaults(make_output=compare)
 
 
-def compare(options: Namespace) -> Answer:
+def compare(options: Namespace) -> CommandOutput:
     """Choose a penalty and its strength by cross-validation."""
     if options.plot is not None:
         require_matplotlib()
-        target(options.plot, options.data, force=options.force, folder=False)
+        checked_target(
+            options.plot, options.data, force=options.force, folder=False
+        )
     data, test = read_data(options.data)
     build_model = build_function(options.model)
     result = kreg.selection.compare(
         build_model,
         data,
         options.penalties,
-        training=training(options),
-        strengths=grid(options),
+        training=training_from(options),
+        strengths=strengths_from(options),
         folds=options.folds,
         seeds=(options.seed,),
         test=test,
@@ -100,9 +108,9 @@ def compare(options: Namespace) -> Answer:
     def show(console: Console) -> None:
         result.print(console=console)
         for name, value in (result.test or {}).items():
-            line(console, f"test {name}: {value:.4g}")
+            print_line(console, f"test {name}: {value:.4g}")
 
-    return Answer(record, show)
+    return CommandOutput(record, show)
 
 
 def penalties(text: str) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def penalties(text: str) -> dict[str, Any]:
     return {name: PENALTIES[name] for name in names}
 
 
-def several(text: str) -> int:
+def fold_number(text: str) -> int:
     """An integer of at least 2."""
     number = at_least_one(text)
     if number < 2:
@@ -126,8 +134,8 @@ def several(text: str) -> int:
     return number
 
 
-def rule(text: str) -> str | float:
-    """The name of a rule, or a sparsity."""
+def select_rule(text: str) -> str | float:
+    """The name of a rule that chooses a strength, or a sparsity."""
     if text in ("one_standard_error", "best"):
         return text
     try:

@@ -1,4 +1,4 @@
-"""The demo: one classifier under several penalties."""
+"""`kreg demo`: one classifier under several penalties."""
 
 import sys
 from argparse import Namespace
@@ -116,7 +116,7 @@ def load_digits(seed: int) -> Digits:
 
 BATCH_SIZE = 32
 Regularizer: TypeAlias = keras.regularizers.Regularizer | None
-# The penalty of each run, given the number of steps.
+# For each run, a function from the number of steps to the penalty.
 IN_THE_LOSS: dict[str, Callable[[int], Regularizer]] = {
     "none": lambda steps: None,
     "keras L1": lambda steps: keras.regularizers.L1(1e-4),
@@ -133,7 +133,7 @@ RUNS = {**IN_THE_LOSS, **PROXIMAL}
 
 @dataclass(frozen=True)
 class Result:
-    """What one training run ended with."""
+    """The figures at the end of one training run."""
 
     name: str
     validation_accuracy: float
@@ -150,13 +150,13 @@ def demo(log_dir: Path | None, *, epochs: int, seed: int) -> list[Result]:
     """Train a classifier under each penalty and print a table.
 
     Args:
-        log_dir: where the TensorBoard logs go, one folder a penalty. None for
-            a new folder in `logs`.
+        log_dir: the folder of the TensorBoard logs, one folder for each
+            penalty. None for a new folder in `logs`.
         epochs: int >= 1, epochs of each run.
         seed: int, the seed of the split, the weights and the batches.
 
     Returns:
-        One result a penalty, as printed.
+        One result for each penalty, as printed.
 
     Raises:
         MissingPackageError: if scikit-learn is not installed.

@@ -1,4 +1,4 @@
-"""`kreg export`."""
+"""`kreg export`: a model for another runtime, checked there."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -16,7 +16,12 @@ from kreg.cli._arguments import (
     at_least_one,
 )
 from kreg.cli._model_files import open_model
-from kreg.cli._output import Answer, line, refuse_unwritable, target
+from kreg.cli._output import (
+    CommandOutput,
+    checked_target,
+    print_line,
+    refuse_unwritable,
+)
 from kreg.cli._process import UsageError, busy
 from kreg.deployment.formats import FORMATS, require_format
 
@@ -61,10 +66,10 @@ def add_export(commands: Commands) -> None:
         ),
     )
     add_common(command)
-    command.set_defaults(answer=export)
+    command.set_defaults(make_output=export)
 
 
-def export(options: Namespace) -> Answer:
+def export(options: Namespace) -> CommandOutput:
     """Write a model to run without kreg, and check that it gives the same."""
     source, output = options.model, options.output
     kind = options.format or _format_of(output)
@@ -72,7 +77,9 @@ def export(options: Namespace) -> Answer:
     if suffix and output.suffix != suffix:
         raise UsageError(f"{output}: must end in {suffix} for {kind}")
     require_format(kind, output)
-    real = target(output, source, force=options.force, folder=not suffix)
+    real = checked_target(
+        output, source, force=options.force, folder=not suffix
+    )
     model = open_model(source)
     with busy(f"writing {output}"), refuse_unwritable(output):
         written = kreg.deployment.export(
@@ -96,17 +103,17 @@ def export(options: Namespace) -> Answer:
         }
 
     def show(console: Console) -> None:
-        line(
+        print_line(
             console,
             f"{output}: {written.format}, {written.bytes:,} bytes, outputs "
             f"differ by {written.largest_difference:.2g} of the largest",
         )
 
-    return Answer(record, show)
+    return CommandOutput(record, show)
 
 
 def _format_of(output: Path) -> str:
-    """The format of files that end so, or else a SavedModel."""
+    """The format whose suffix the file has; a SavedModel if none has it."""
     for kind, row in FORMATS.items():
         if row.suffix and output.suffix == row.suffix:
             return kind

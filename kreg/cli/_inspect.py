@@ -1,4 +1,4 @@
-"""`kreg inspect` and `kreg report`: what a model is, and what it costs."""
+"""`kreg inspect` and `kreg report`: a model's regularization and cost."""
 
 import sys
 from argparse import Namespace
@@ -11,7 +11,7 @@ import kreg
 import kreg.deployment
 from kreg.cli._arguments import Commands, add_common, add_model, at_least_one
 from kreg.cli._model_files import open_model
-from kreg.cli._output import Answer, line
+from kreg.cli._output import CommandOutput, print_line
 from kreg.cli._process import busy
 
 
@@ -28,11 +28,11 @@ def add_inspect(commands: Commands) -> None:
     )
     add_model(command)
     add_common(command)
-    command.set_defaults(answer=inspect)
+    command.set_defaults(make_output=inspect)
 
 
-def inspect(options: Namespace) -> Answer:
-    """Tell the regularization of a model, and what is wrong with it."""
+def inspect(options: Namespace) -> CommandOutput:
+    """Show the regularization of a model, and what is wrong with it."""
     model = open_model(options.model, with_optimizer=True)
     with busy("reading the weights"):
         findings = kreg.check(model)
@@ -49,17 +49,17 @@ def inspect(options: Namespace) -> Answer:
     def show(console: Console) -> None:
         kreg.summary(model, console=console)
         if not model.compiled:
-            line(
+            print_line(
                 console,
                 "It is not compiled: what depends on an optimizer is not "
                 "checked.",
             )
         if not findings:
-            line(console, "The linter finds nothing.")
+            print_line(console, "The linter finds nothing.")
         for finding in findings:
-            line(console, f"{finding.rule}: {finding}")
+            print_line(console, f"{finding.rule}: {finding}")
 
-    return Answer(record, show)
+    return CommandOutput(record, show)
 
 
 def add_report(commands: Commands) -> None:
@@ -105,10 +105,10 @@ def add_report(commands: Commands) -> None:
         "--markdown", action="store_true", help="print a table in Markdown"
     )
     add_common(command)
-    command.set_defaults(answer=report)
+    command.set_defaults(make_output=report)
 
 
-def report(options: Namespace) -> Answer:
+def report(options: Namespace) -> CommandOutput:
     """Measure what a model costs, or two side by side."""
     before = open_model(options.model)
     after = None
@@ -125,8 +125,8 @@ def report(options: Namespace) -> Answer:
 
     def show(console: Console) -> None:
         if options.markdown:
-            line(console, measured.to_markdown())
+            print_line(console, measured.to_markdown())
         else:
             console.print(measured)
 
-    return Answer(measured.to_dict, show)
+    return CommandOutput(measured.to_dict, show)

@@ -1,4 +1,4 @@
-"""The `kreg` command: its commands, and its exit status."""
+"""`main`: the table of subcommands, and the exit status."""
 
 import argparse
 import sys
@@ -30,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `kreg` command.
 
     Args:
-        arguments: what follows `kreg`. Defaults to what the process was given.
+        arguments: the words after `kreg`. Defaults to `None`: those of the
+            process.
 
     Returns:
         The exit status: 0; 1 if the work failed; 2 if arguments are wrong; 130
-        after Ctrl-C; 141 if nobody reads what is printed.
+        after Ctrl-C; 141 if standard output is closed.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -52,23 +53,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _answer(options: argparse.Namespace) -> None:
-    """Run a command on a model, and print what it answers."""
+def _run_and_print(options: argparse.Namespace) -> None:
+    """Run a subcommand, and print its output once it has ended."""
     with only_notices():
         import_modules(options.modules)
         try:
-            answer = options.answer(options)
+            output = options.make_output(options)
         except (CommandError, ImportError):
             raise
         except Exception as error:
             raise CommandError(
                 f"{options.model}: {in_one_line(error)}"
             ) from error
-    print_out(answer.text(options.json))
+    print_out(output.text(options.json))
 
 
-# Each adds its command, and sets `answer`, which returns what is printed, or
-# `run`, which prints for itself.
+# Each function adds the parser of a subcommand. It sets `make_output`, which
+# returns a `CommandOutput`, or `run`, which prints by itself.
 COMMANDS: Sequence[Callable[[Commands], None]] = (
     add_inspect,
     add_strip,
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"kreg {kreg.__version__}"
     )
-    parser.set_defaults(run=_answer)
+    parser.set_defaults(run=_run_and_print)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add_command in COMMANDS:
         add_command(commands)

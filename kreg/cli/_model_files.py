@@ -1,4 +1,4 @@
-"""Opening the model in a file that is not to be trusted."""
+"""Loading a `.keras` file that is not trusted, and saying why it fails."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ import keras
 from kreg.cli._process import CommandError, busy, in_one_line, note
 
 CONFIG = "config.json"
-_LARGEST = 1 << 26  # bytes of a config; the file is not to be trusted
+_LARGEST = 1 << 26  # bytes of a config that are read; the file is not trusted
 _FUNCTIONS = (
     keras.activations,
     keras.constraints,
@@ -30,25 +30,26 @@ def model_config(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(CONFIG) as file:
             config = json.loads(file.read(_LARGEST))
-    except Exception:  # of a file that may hold anything
+    except Exception:  # the file may hold anything
         return {}
     return config if isinstance(config, dict) else {}
 
 
 def has_python_code(config: Any) -> bool:
     """Whether a config holds Python code, as of `Lambda` layers."""
-    return any(part.get("class_name") == "__lambda__" for part in _all(config))
+    return any(
+        part.get("class_name") == "__lambda__" for part in _nested_dicts(config)
+    )
 
 
 def unknown_objects(config: Any) -> dict[str, str | None]:
     """Classes and functions that are neither Keras's nor registered.
 
     Returns:
-        From the name of each to the module that it was in, None if the config
-        does not tell.
+        The module of each by its name; None if the config names no module.
     """
     modules: dict[str, str | None] = {}
-    for part in _all(config):
+    for part in _nested_dicts(config):
         module, name = part.get("module"), part.get("class_name")
         if name == "function":
             function = part.get("config")
@@ -61,7 +62,8 @@ def unknown_objects(config: Any) -> dict[str, str | None]:
     return modules
 
 
-def _all(config: Any) -> Iterator[dict[str, Any]]:
+def _nested_dicts(config: Any) -> Iterator[dict[str, Any]]:
+    """Every dict in a config, from the outside in."""
     parts = [config]
     while parts:
         part = parts.pop()
@@ -83,9 +85,9 @@ def _is_known_function(name: str) -> bool:
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import modules, so that the classes registered there are known.
+    """Import modules, which register the classes that a model needs.
 
-    Modules in the current directory come last.
+    A module in the current directory is imported if no other has its name.
 
     Raises:
         CommandError: if one cannot be imported.
@@ -106,12 +108,12 @@ def open_model(path: Path, *, with_optimizer: bool = False) -> keras.Model:
 
     Args:
         path: the file.
-        with_optimizer: whether to load what the model was compiled with, too.
-            A note says where that cannot be.
+        with_optimizer: whether to load the optimizer, loss and metrics, too.
+            If they cannot be loaded, a note says so.
 
     Raises:
-        CommandError: if there is no such file, or no model of Keras in it that
-            can be loaded; tells why.
+        CommandError: if there is no such file, or it holds no model of Keras
+            that can be loaded; the message says why.
     """
     _refuse_other_files(path)
     with busy(f"loading {path}"):
@@ -148,7 +150,7 @@ def _load_alone(path: Path) -> Any:
 
 
 def _refuse_other_files(path: Path) -> None:
-    """Say what is wrong with a file that Keras would not try to load."""
+    """Raise if a file is not a `.keras` file."""
     try:
         problem = _problem(path)
     except OSError as error:
@@ -160,6 +162,7 @@ def _refuse_other_files(path: Path) -> None:
 
 
 def _problem(path: Path) -> str | None:
+    """Why a file is not a `.keras` file; None if it is one."""
     if not path.exists():
         return "no such file"
     if path.is_dir():
@@ -188,7 +191,7 @@ _NO_ARCHIVE = "is no .keras file, or not a whole one: it is no zip archive"
 
 
 def _cause(error: Exception, config: Any) -> str:
-    """Why a model cannot be loaded, as far as its config tells."""
+    """Why a model cannot be loaded: code, unknown classes, or the error."""
     if has_python_code(config):
         return (
             "it holds Python code, as of a Lambda layer, which is never run "

@@ -1,4 +1,4 @@
-"""What a command answers, and the files that it writes."""
+"""The output of a command, and the files that it writes."""
 
 import argparse
 import json
@@ -20,11 +20,11 @@ from kreg.results.table import output_console
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command answers, for people and for programs.
+class CommandOutput:
+    """The output of a command, for people and for programs.
 
     Args:
-        record: makes what `--json` prints.
+        record: returns the record that `--json` prints.
         show: prints the same for people.
     """
 
@@ -32,7 +32,7 @@ class Answer:
     show: Callable[[Console], None]
 
     def text(self, as_json: bool) -> str:
-        """All that goes to standard output."""
+        """The text for standard output."""
         if as_json:
             return json.dumps(_plain(self.record()), indent=2) + "\n"
         console = output_console()
@@ -42,13 +42,13 @@ class Answer:
         return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def line(console: Console, text: str) -> None:
-    """Print a line as it is, however long."""
+def print_line(console: Console, text: str) -> None:
+    """Print a line without wrapping, markup or colours."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity; they become null."""
+    """The value with None for NaN and infinity, which JSON lacks."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -58,18 +58,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def target(path: Path, source: Path, *, force: bool, folder: bool) -> Path:
-    """Where to write so that it is found at `path`.
+def checked_target(
+    path: Path, source: Path, *, force: bool, folder: bool
+) -> Path:
+    """Check that `path` can be written; return the path with links followed.
 
     Args:
-        path: what the user has named. A link stays one.
+        path: the path that the user has named. If it is a link, it stays one.
         source: the file that is read; it may be the same file.
-        force: whether what is there may be replaced.
+        force: whether an existing file may be replaced.
         folder: whether a folder is to be written, a SavedModel.
 
     Raises:
-        CommandError: if something is there that may not be replaced, or
-            nothing can be written there.
+        CommandError: if something at `path` may not be replaced, or nothing
+            can be written there.
     """
     if os.path.lexists(path) and not force:
         raise CommandError(f"{path}: {_EXISTS}")
@@ -93,10 +95,10 @@ def target(path: Path, source: Path, *, force: bool, folder: bool) -> Path:
 
 @contextmanager
 def refuse_unwritable(path: Path) -> Iterator[None]:
-    """Say in a line that `path` cannot be written, where the block cannot.
+    """Turn errors of writing `path` in the block into one line.
 
     Raises:
-        CommandError: for an error of the system.
+        CommandError: for an `OSError`.
     """
     try:
         yield
@@ -108,16 +110,16 @@ def refuse_unwritable(path: Path) -> Iterator[None]:
 
 
 def save(model: keras.Model, path: Path, source: Path, *, force: bool) -> int:
-    """Write a `.keras` file; returns its size in bytes.
+    """Write a `.keras` file; return its size in bytes.
 
     Args:
         model: the model.
-        path, source, force: as for `target`.
+        path, source, force: as for `checked_target`.
 
     Raises:
-        CommandError: as `target`, and if the disk does not take it.
+        CommandError: as `checked_target`, and if the disk does not take it.
     """
-    real = target(path, source, force=force, folder=False)
+    real = checked_target(path, source, force=force, folder=False)
     with (
         busy(f"writing {path}"),
         refuse_unwritable(path),
@@ -138,7 +140,7 @@ _SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def plot_file(text: str) -> Path:
-    """A path to write a picture at."""
+    """The path of a picture to write."""
     if not text.endswith(_SUFFIXES):
         raise argparse.ArgumentTypeError(
             f"must end in {', '.join(_SUFFIXES)}: {text!r}"
@@ -147,7 +149,7 @@ def plot_file(text: str) -> Path:
 
 
 def require_matplotlib() -> None:
-    """Raise before any work is lost if there can be no plot.
+    """Raise if plots cannot be drawn; called before the work starts.
 
     Raises:
         CommandError: if matplotlib is not installed.
@@ -168,14 +170,14 @@ def save_plot(
     *,
     force: bool,
 ) -> None:
-    """Draw figures against the strength, and against the sparsity.
+    """Plot the validation figure against the strength and the sparsity.
 
     Args:
         result: a comparison or a path.
-        path, source, force: as for `target`.
+        path, source, force: as for `checked_target`.
 
     Raises:
-        CommandError: as `target`, and if the disk does not take it.
+        CommandError: as `checked_target`, and if the disk does not take it.
     """
     from matplotlib.figure import Figure
 
@@ -183,7 +185,7 @@ def save_plot(
     left, right = figure.subplots(1, 2)
     kreg.selection.plot_validation(result, left)
     kreg.selection.plot_sparsity(result, right)
-    real = target(path, source, force=force, folder=False)
+    real = checked_target(path, source, force=force, folder=False)
     with (
         refuse_unwritable(path),
         staged(real, overwrite=force) as written,

@@ -1,4 +1,4 @@
-"""`kreg path`."""
+"""`kreg path`: a model at one strength after the other."""
 
 import argparse
 from argparse import Namespace
@@ -13,19 +13,19 @@ from kreg.cli._arguments import (
     Commands,
     add_common,
     add_training,
-    grid,
-    training,
+    strengths_from,
+    training_from,
 )
 from kreg.cli._output import (
-    Answer,
+    CommandOutput,
+    checked_target,
     refuse_unwritable,
     require_matplotlib,
     save_plot,
-    target,
 )
 from kreg.cli._training_files import build_function, read_data
 
-_PENALTIES = {name: made for name, made in PENALTIES.items() if made}
+_PENALTIES = {name: make for name, make in PENALTIES.items() if make}
 
 
 def add_path(commands: Commands) -> None:
@@ -70,22 +70,22 @@ def add_path(commands: Commands) -> None:
         ),
     )
     add_common(command)
-    command.set_defaults(answer=path)
+    command.set_defaults(make_output=path)
 
 
-def path(options: Namespace) -> Answer:
+def path(options: Namespace) -> CommandOutput:
     """Train a model at one strength after the other."""
     if options.plot is not None:
         require_matplotlib()
-    for file in _written(options):
-        target(file, options.data, force=options.force, folder=False)
+    for file in _output_files(options):
+        checked_target(file, options.data, force=options.force, folder=False)
     data, _ = read_data(options.data)
     result = kreg.selection.path(
         build_function(options.model),
         data,
         _PENALTIES[options.penalty],
-        grid(options),
-        training=training(options),
+        strengths_from(options),
+        training=training_from(options),
         validation=options.validation_split or None,
         directory=options.directory,
         seed=options.seed,
@@ -108,10 +108,10 @@ def path(options: Namespace) -> Answer:
     def show(console: Console) -> None:
         console.print(result)
 
-    return Answer(record, show)
+    return CommandOutput(record, show)
 
 
-def _written(options: Namespace) -> list[Path]:
+def _output_files(options: Namespace) -> list[Path]:
     """The files that the command writes."""
     files = [] if options.plot is None else [options.plot]
     if options.output is not None:
@@ -120,7 +120,7 @@ def _written(options: Namespace) -> list[Path]:
 
 
 def json_file(text: str) -> Path:
-    """A path to write JSON at."""
+    """The path of a JSON file to write."""
     if not text.endswith(".json"):
         raise argparse.ArgumentTypeError(f"must end in .json: {text!r}")
     return Path(text)

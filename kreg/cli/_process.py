@@ -1,4 +1,4 @@
-"""Errors, notices and endings, as other commands have them."""
+"""Errors in one line, notes, signals, and standard output."""
 
 import logging
 import os
@@ -22,47 +22,51 @@ class UsageError(CommandError):
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, fit for a terminal whatever a file brought in.
+    """The message of an error in one printable line.
 
     Args:
-        error: of any kind. Where its message alone may not be understood, the
-            name of its class comes first.
+        error: any error. The name of its class comes first, unless the message
+            is known to be enough.
     """
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
         if error.filename is not None:
             text = f"{error.filename}: {text}"
     else:
-        text = _telling_line(str(error)) or type(error).__name__
+        text = _informative_line(str(error)) or type(error).__name__
         if not isinstance(error, (CommandError, ValueError, ImportError)):
             text = f"{type(error).__name__}: {text}"
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return (
+        text
+        if len(text) <= _LONGEST_MESSAGE
+        else f"{text[: _LONGEST_MESSAGE - 3]}..."
+    )
 
 
-def _telling_line(text: str) -> str:
-    """The line that tells what failed; Keras prints whole configs before."""
+def _informative_line(text: str) -> str:
+    """The line that says what failed; Keras puts whole configs before it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:
-        if line.startswith(_MET):
-            return line.removeprefix(_MET)
+        if line.startswith(_KERAS_PREFIX):
+            return line.removeprefix(_KERAS_PREFIX)
     if lines and lines[0].endswith(":"):
         return " ".join(lines[:2])
     return lines[0] if lines else ""
 
 
-_MET = "Exception encountered: "
-_LONGEST = 600
+_KERAS_PREFIX = "Exception encountered: "
+_LONGEST_MESSAGE = 600
 
 
 def note(text: str) -> None:
-    """Say something that is no error."""
+    """Print a note, which is not an error, on standard error."""
     print(f"kreg: note: {text}", file=sys.stderr)
 
 
 @contextmanager
 def busy(text: str) -> Iterator[None]:
-    """Show on a terminal that something goes on, until the block ends."""
+    """Show `text` with a spinner on a terminal until the block ends."""
     console = Console(stderr=True)
     shown = console.status(text) if sys.stderr.isatty() else nullcontext()
     with shown:
@@ -77,13 +81,13 @@ def only_notices() -> Iterator[None]:
     tensorflow.setLevel(logging.ERROR)
     try:
         with redirect_stdout(sys.stderr), warnings.catch_warnings():
-            warnings.showwarning = _show
+            warnings.showwarning = _note_warning
             yield
     finally:
         tensorflow.setLevel(level)
 
 
-def _show(message: Warning | str, *others: Any, **named: Any) -> None:
+def _note_warning(message: Warning | str, *others: Any, **named: Any) -> None:
     error = message if isinstance(message, Warning) else UserWarning(message)
     note(in_one_line(error).removeprefix("UserWarning: "))
 
@@ -94,16 +98,16 @@ CLOSED_PIPE = 128 + 13
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let a request to end run what cleans up, as Ctrl-C does.
+    """Make SIGTERM and SIGHUP raise, so that `finally` blocks clean up.
 
-    `SystemExit` is raised for SIGTERM and SIGHUP, unless they are ignored.
+    They raise `SystemExit`, unless they are ignored.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows lacks SIGHUP
             if number and signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, _end)
+                before[number] = signal.signal(number, _exit_by_signal)
     try:
         yield
     finally:
@@ -111,15 +115,15 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end(number: int, frame: Any) -> None:
+def _exit_by_signal(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
 def print_out(text: str) -> None:
-    """Write on standard output, or nothing more where that fails.
+    """Write on standard output; after an error, nothing more goes there.
 
     Raises:
-        BrokenPipeError: if nobody reads it.
+        BrokenPipeError: if the reader has closed standard output.
         CommandError: if it cannot be written for another reason.
     """
     try:
@@ -134,7 +138,7 @@ def print_out(text: str) -> None:
 
 
 def _drop_standard_output() -> None:
-    """Leave Python nothing to complain of when it ends."""
+    """Point standard output at nothing, or Python fails to flush it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""`kreg strip` and `kreg compact`."""
+"""`kreg strip` and `kreg compact`: models without kreg or dead units."""
 
 from argparse import Namespace
 from typing import Any
@@ -15,7 +15,7 @@ from kreg.cli._arguments import (
     keras_file,
 )
 from kreg.cli._model_files import open_model
-from kreg.cli._output import Answer, line, save, target
+from kreg.cli._output import CommandOutput, checked_target, print_line, save
 from kreg.cli._process import busy
 
 
@@ -33,13 +33,13 @@ def add_strip(commands: Commands) -> None:
     add_model(command)
     add_output(command, keras_file, "the .keras file to write")
     add_common(command)
-    command.set_defaults(answer=strip)
+    command.set_defaults(make_output=strip)
 
 
-def strip(options: Namespace) -> Answer:
+def strip(options: Namespace) -> CommandOutput:
     """Take everything of kreg off a model."""
     source, output = options.model, options.output
-    target(output, source, force=options.force, folder=False)
+    checked_target(output, source, force=options.force, folder=False)
     before = source.stat().st_size if source.exists() else 0
     model = open_model(source, with_optimizer=True)
     changes = kreg.strip(model)
@@ -56,9 +56,9 @@ def strip(options: Namespace) -> Answer:
 
     def show(console: Console) -> None:
         console.print(changes)
-        line(console, f"{output}: {size:,} bytes, after {before:,}")
+        print_line(console, f"{output}: {size:,} bytes, after {before:,}")
 
-    return Answer(record, show)
+    return CommandOutput(record, show)
 
 
 def add_compact(commands: Commands) -> None:
@@ -86,13 +86,13 @@ def add_compact(commands: Commands) -> None:
         help="remove features of the inputs that nothing reads, too",
     )
     add_common(command)
-    command.set_defaults(answer=compact)
+    command.set_defaults(make_output=compact)
 
 
-def compact(options: Namespace) -> Answer:
+def compact(options: Namespace) -> CommandOutput:
     """Write a smaller model with the same outputs."""
     source, output = options.model, options.output
-    target(output, source, force=options.force, folder=False)
+    checked_target(output, source, force=options.force, folder=False)
     before = source.stat().st_size if source.exists() else 0
     model = open_model(source)
     with busy("removing what is dead"):
@@ -118,7 +118,9 @@ def compact(options: Namespace) -> Answer:
         if options.drop_inputs:
             for name, kept in compaction.kept_inputs.items():
                 features = " ".join(map(str, kept))
-                line(console, f"input {name} takes the features {features}")
-        line(console, f"{output}: {size:,} bytes, after {before:,}")
+                print_line(
+                    console, f"input {name} takes the features {features}"
+                )
+        print_line(console, f"{output}: {size:,} bytes, after {before:,}")
 
-    return Answer(record, show)
+    return CommandOutput(record, show)

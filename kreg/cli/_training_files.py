@@ -1,4 +1,4 @@
-"""The data and the function that builds a model, from files."""
+"""Reading data from `.npz` files, and the function that builds a model."""
 
 import importlib
 import importlib.util
@@ -21,8 +21,8 @@ def read_data(path: Path) -> tuple[Any, Any]:
     """The data and the test data in an `.npz` file; None for no test data.
 
     Raises:
-        CommandError: if there is no such file, or it does not hold what it
-            must.
+        CommandError: if there is no such file, or it does not hold the right
+            arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -56,9 +56,9 @@ def build_function(text: str) -> Callable[[], Any]:
     """The function that `FILE.py:FUNCTION` or `MODULE:FUNCTION` names.
 
     Raises:
-        UsageError: if `text` names none.
-        CommandError: if there is no such module or function in it, or it
-            cannot be imported.
+        UsageError: if `text` has neither form.
+        CommandError: if the module cannot be imported, or has no such
+            function.
     """
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name.isidentifier():
@@ -67,7 +67,7 @@ def build_function(text: str) -> Callable[[], Any]:
             "train.py:build_model"
         )
     if place.endswith(".py"):
-        module = _of_file(Path(place))
+        module = _import_file(Path(place))
     else:
         import_modules([place])
         module = sys.modules[place]
@@ -77,8 +77,8 @@ def build_function(text: str) -> Callable[[], Any]:
     return function
 
 
-def _of_file(path: Path) -> ModuleType:
-    """Import a file as its own module, beside which others are found."""
+def _import_file(path: Path) -> ModuleType:
+    """Import a file as a module, which can import others from its folder."""
     if not path.is_file():
         raise CommandError(f"{path}: no such file")
     name = path.stem

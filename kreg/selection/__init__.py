@@ -3,13 +3,13 @@
 The folders import only from those above them in this list:
 
     data/        rows, folds and batches, checked once
-    execution/   where work runs, where it is kept, how far it is
-    training/    a model at one strength: trained, judged, differentiated
-    strengths/   which strengths; penalties whose strength moves
+    execution/   where paths run, in which folder, with what progress
+    training/    a model at one strength: training, metrics, gradients
+    strengths/   which strengths to try; penalties whose strength moves
     paths/       a model at one strength after the other, resumable
     comparison/  penalties by cross-validation, and the verdict
-    features/    which inputs a model needs
-    plots/       what results look like
+    features/    which input features a model needs
+    plots/       plots of the results
 """
 
 from kreg.selection.comparison.compare import compare

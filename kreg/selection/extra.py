@@ -1,4 +1,4 @@
-"""What needs scikit-learn or SciPy, the packages of the extra `selection`."""
+"""Errors where scikit-learn or SciPy, of the extra `selection`, is absent."""
 
 from importlib import import_module
 from typing import Any
@@ -15,10 +15,10 @@ def require_extra(name: str, *modules: str) -> None:
 
     Args:
         name: the public name.
-        *modules: the packages, as they are imported.
+        *modules: the packages, by the names that Python imports.
 
     Raises:
-        ImportError: if one cannot be imported; tells the extra.
+        ImportError: if one cannot be imported; the message names the extra.
     """
     for module in modules:
         try:
@@ -31,10 +31,10 @@ def require_extra(name: str, *modules: str) -> None:
 
 
 def selector_class(name: str) -> Any:
-    """The class of that name, whose module imports scikit-learn.
+    """The selector class of that name, imported with scikit-learn.
 
     Raises:
-        AttributeError: if there is none.
+        AttributeError: if there is no such class.
         ImportError: if scikit-learn is not installed.
     """
     if name not in _CLASSES:

@@ -1,4 +1,4 @@
-"""Arguments of earlier versions, and where they are now."""
+"""Keywords of earlier versions: the error that tells their new place."""
 
 import reprlib
 from collections.abc import Callable, Mapping
@@ -9,8 +9,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _of(cls: str, argument: str, *names: str) -> dict[str, str]:
-    """The new places of arguments that a class has now."""
+def _moved_to(cls: str, argument: str, *names: str) -> dict[str, str]:
+    """A text for each argument that moved to a class of `kreg.selection`.
+
+    Args:
+        cls: the name of the class.
+        argument: the argument that takes an object of the class.
+        *names: the arguments that moved.
+    """
     return {
         name: f"an argument of `kreg.selection.{cls}`: pass "
         f"`{argument}=kreg.selection.{cls}({name}=...)`"
@@ -18,17 +24,19 @@ def _of(cls: str, argument: str, *names: str) -> dict[str, str]:
     }
 
 
-_TRAINING = _of(
+_TRAINING = _moved_to(
     "Training",
     "training",
     *("epochs", "batch_size", "tolerance", "patience", "monitor", "refit"),
 )
 _STRENGTHS = {
-    **_of("StrengthGrid", "strengths", "ratio", "direction"),
+    **_moved_to("StrengthGrid", "strengths", "ratio", "direction"),
     "num_strengths": "`num` of `kreg.selection.StrengthGrid`: pass "
     "`strengths=kreg.selection.StrengthGrid(num=...)`",
 }
-_EXECUTION = _of("Execution", "execution", "executor", "directory", "verbose")
+_EXECUTION = _moved_to(
+    "Execution", "execution", "executor", "directory", "verbose"
+)
 MOVED: Mapping[str, Mapping[str, str]] = {
     "path": {
         **_TRAINING,
@@ -61,14 +69,15 @@ MOVED: Mapping[str, Mapping[str, str]] = {
 
 
 def names_moved_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function tell where an argument of earlier versions is now.
+    """Make a function name the new place of a keyword of earlier versions.
 
     Args:
-        function: a function of the table, or the `__init__` of a class of it.
+        function: a function named in `MOVED`, or the `__init__` of a class
+            named there.
 
     Returns:
         The function with the same signature. It raises a TypeError for a
-        keyword that the table has; of others Python tells as ever.
+        keyword in `MOVED`. Python itself refuses other unknown keywords.
     """
     name = function.__qualname__.removesuffix(".__init__")
     moved = MOVED[name]

@@ -40,7 +40,7 @@ def kill(model):
 
 
 def trained(width=16):
-    """The same with an optimizer that has a state."""
+    """The small network with an optimizer that has a state."""
     model = network(width)
     model.compile(kreg.ProximalOptimizer("adam"), "mse")
     kreg.bind(model)

@@ -1,4 +1,4 @@
-"""`kreg compare`: what it does and what it refuses."""
+"""`kreg compare`: its results, and the arguments that it refuses."""
 
 import json
 import sys

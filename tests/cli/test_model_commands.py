@@ -1,4 +1,4 @@
-"""What each command on a model does and says."""
+"""The results and the output of each command on a model."""
 
 import json
 import zipfile
@@ -24,7 +24,7 @@ def saved(tmp_path_factory):
 
 
 def strictly(text):
-    """JSON as its standard has it, without NaN."""
+    """Parse JSON strictly, without NaN."""
 
     def refuse(constant):
         raise ValueError(constant)

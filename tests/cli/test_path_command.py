@@ -1,4 +1,4 @@
-"""`kreg path`: what it does and what it refuses."""
+"""`kreg path`: its results, and the arguments that it refuses."""
 
 import json
 import sys

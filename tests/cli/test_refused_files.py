@@ -1,4 +1,4 @@
-"""A file that is not to be trusted: one line that tells why, and no traces."""
+"""Untrusted files: one line says what is wrong, and no code is run."""
 
 import json
 import os
@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 class Foreign(keras.layers.Dense):
-    """A class that nobody has registered."""
+    """A class that is not registered."""
 
 
 def sequential(*layers):
@@ -23,7 +23,7 @@ def sequential(*layers):
 
 
 def model_file(path, **members):
-    """A good file in which members of the archive are others, or missing."""
+    """A good file with members of its archive replaced or removed."""
     network().save(path)
     with zipfile.ZipFile(path) as archive:
         good = {name: archive.read(name) for name in archive.namelist()}

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing half-written, whatever happens."""
+"""No file is lost or half written, whatever happens."""
 
 import errno
 import os
@@ -104,7 +104,7 @@ def test_directory_that_is_not_there(name, folder, capsys):
 
 @pytest.fixture
 def unwritable():
-    """Where even root can make nothing."""
+    """A path at which even root can create nothing."""
     folder = f"/proc/{os.getpid()}"
     if not os.path.isdir(folder):
         pytest.skip("a directory of Linux")
@@ -190,7 +190,7 @@ def test_what_appears_meanwhile_stays(name, folder, capsys, monkeypatch):
 
 @contextmanager
 def full_disk(room):
-    """No file grows beyond `room` bytes, which writers see as a full disk."""
+    """Limit files to `room` bytes, which looks like a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))

@@ -42,7 +42,7 @@ def linear_model():
 
 
 class Marks(keras.callbacks.Callback):
-    """Leaves the marks of a model's trainings."""
+    """Leaves files that show how often a model was trained."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ class Marks(keras.callbacks.Callback):
 
 
 class MortalModel(keras.Sequential):
-    """A model whose training may be ended in the middle."""
+    """A model whose training may kill its process, once."""
 
     def fit(self, *arguments, callbacks=(), **named):
         if not hasattr(self, "marks"):
@@ -75,14 +75,14 @@ class MortalModel(keras.Sequential):
 
 
 def mortal_model():
-    """A linear model that leaves marks in the folder LEFT."""
+    """A linear model that leaves files in the folder LEFT."""
     model = MortalModel([keras.Input((10,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     return model
 
 
 def always_killed():
-    """A model that nobody lives to see, but the caller."""
+    """A model whose building kills every process but the caller's."""
     if os.environ["CALLER"] != str(os.getpid()):
         os.kill(os.getpid(), signal.SIGKILL)
     return linear_model()

@@ -1,4 +1,4 @@
-"""What tests with processes of their own share."""
+"""A fixture for tests that start processes of their own."""
 
 import os
 import sys

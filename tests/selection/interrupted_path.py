@@ -46,7 +46,7 @@ def run(directory, *, epochs=40, refit=False, **arguments):
 
 
 def slow_down():
-    """Leave a test the time to end the process between two points."""
+    """Give a test time to end the process between two points."""
     fit = keras.Model.fit
 
     def slow_fit(self, *arguments, **named):

@@ -4,7 +4,7 @@ import kreg
 
 
 def point(strength, selected=None, *, loss=1.0, sparsity=0.5, fraction=None):
-    """A point of which only what is given matters."""
+    """A point with these figures, and others that do not matter."""
     return kreg.selection.PathPoint(
         strength=strength,
         fraction=fraction,
@@ -31,7 +31,7 @@ def path(*points, weights=None, strength_max=None):
 
 
 def without_seconds(result):
-    """A comparison as plain values that another run gives again."""
+    """A comparison as plain values, without those that differ by run."""
     found = result.to_dict()
     for row in found["rows"]:
         del row["seconds"]

@@ -12,7 +12,7 @@ ROWS, RATE = 6, 0.25
 
 
 def one_weight_a_row():
-    """A model whose weights tell how often each row was seen."""
+    """A model whose weights count how often each row was seen."""
     layer = keras.layers.Dense(
         1, use_bias=False, kernel_initializer=keras.initializers.Zeros()
     )

@@ -35,7 +35,7 @@ from kreg.selection.strengths.grid import Unpenalized
 
 @pytest.fixture(autouse=True)
 def _solved_at_once(monkeypatch):
-    """What is tested here is what is made of the paths."""
+    """Solve linear models in place of training them."""
     monkeypatch.setattr(PathTask, "run", solved_path)
 
 

@@ -1,4 +1,4 @@
-"""What cannot work is refused before a model is trained."""
+"""Arguments that cannot work are refused before a model is trained."""
 
 import itertools
 import sys

@@ -16,7 +16,7 @@ STRENGTHS = np.geomspace(0.3, 0.01, 6)
 
 
 def losses_of_scikit_learn(x, y, folds):
-    """The loss on what each fold leaves out, at each strength."""
+    """The loss on the rows that each fold leaves out, at each strength."""
     found = np.empty((len(folds), len(STRENGTHS)))
     for i, (train, left_out) in enumerate(folds):
         for j, strength in enumerate(STRENGTHS):

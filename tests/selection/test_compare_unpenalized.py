@@ -1,4 +1,4 @@
-"""No penalty is trained as long as penalties are."""
+"""A model without a penalty may train as long as one with a penalty."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ STRENGTHS = [0.3, 0.1, 0.03, 0.01]
 
 
 def slow_linear_model():
-    """Far from its minimum after 32 passes."""
+    """A model that is far from its minimum after 32 passes."""
     model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse")
     return model

@@ -1,4 +1,4 @@
-"""Paths of models whose training step is not Keras's."""
+"""Paths of models with a `train_step` of the user."""
 
 import keras
 import numpy as np
@@ -50,14 +50,14 @@ def test_path_is_that_of_the_common_step(cls):
 
 
 def renamed(told):
-    """What a step tells, under a name of its own; on JAX with the state."""
+    """The logs of a step, under a name of its own; on JAX with the state."""
     if isinstance(told, tuple):
         return renamed(told[0]), told[1]
     return {"total": told["loss"]}
 
 
 class OwnFigures(CustomStep):
-    """Tells neither a loss nor a penalty, in training as in tests."""
+    """Returns neither a loss nor a penalty, in training and in tests."""
 
     def train_step(self, *arguments):
         return renamed(super().train_step(*arguments))

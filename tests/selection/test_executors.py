@@ -1,4 +1,4 @@
-"""Work is done once and right wherever it runs, and whoever is lost."""
+"""Tasks run once and right on every executor, even if workers are lost."""
 
 import os
 import pickle
@@ -28,16 +28,16 @@ from kreg.selection.execution.workers import (
 
 
 def results_of(tasks, executor):
-    found = []
-    run_tasks(tasks, executor, lambda *ended: found.append(ended))
-    return found
+    results = []
+    run_tasks(tasks, executor, lambda *result: results.append(result))
+    return results
 
 
 SQUARES = [partial(square, number) for number in range(6)]
 
 
 class Losing(Executor):
-    """Runs at once; loses what it is told to, each once."""
+    """Runs tasks at once; loses the given ones the first time."""
 
     def __init__(self, lost):
         self._lost = set(lost)

@@ -1,4 +1,4 @@
-"""Points of a path begin where the last two lead, where that is better."""
+"""Points of a path begin at extrapolated weights if these are better."""
 
 import keras
 import numpy as np

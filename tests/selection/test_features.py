@@ -1,4 +1,4 @@
-"""In which order input features enter a path."""
+"""The order in which input features enter a path."""
 
 import pytest
 from selection.path_records import path, point

@@ -1,4 +1,4 @@
-"""Public functions take few arguments, and tell where moved ones are."""
+"""Public functions have few arguments, and name where moved ones went."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""A path that was cut off goes on to the same end."""
+"""A path that was interrupted goes on to the same result."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def _unbroken():
 
 @pytest.fixture(scope="module", name="finished")
 def _finished(tmp_path_factory):
-    """The directory of a path that came to its end."""
+    """The directory of a finished path."""
     directory = tmp_path_factory.mktemp("finished")
     run(directory)
     return directory

@@ -1,4 +1,4 @@
-"""Stability selection that was cut off goes on to the same end."""
+"""Stability selection that was interrupted goes on to the same result."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_processes_keep_the_same(tmp_path, unbroken):
 
 @pytest.fixture(name="paths_run")
 def _paths_run(monkeypatch):
-    """The seeds of paths that are run, in place of which one is made up."""
+    """The seeds of the paths that are run; their results are made up."""
     seeds = []
 
     def made_up(task, verbose):

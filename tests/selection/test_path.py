@@ -1,4 +1,4 @@
-"""What a path promises beside its solutions."""
+"""The promises of a path other than its solutions."""
 
 import keras
 import numpy as np
@@ -469,7 +469,7 @@ def test_an_optimizer_that_models_share_is_refused():
 
 
 def with_base(base):
-    """A model on layers that are made elsewhere."""
+    """A model whose layers are made outside `build_model`."""
     model = keras.Sequential([base, keras.layers.Dense(1, "sigmoid")])
     model.compile(
         "adam",

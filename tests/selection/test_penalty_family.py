@@ -1,4 +1,4 @@
-"""What a user may give as a penalty whose strength moves."""
+"""The forms of a penalty that a path takes, and those that it refuses."""
 
 import numpy as np
 import pytest

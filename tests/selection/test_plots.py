@@ -1,4 +1,4 @@
-"""What plots show, from records alone."""
+"""Plots show the figures of results that are made by hand."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""What TensorFlow says of many models that are traced once each."""
+"""TensorFlow's warning of retracing is silent along paths alone."""
 
 import logging
 

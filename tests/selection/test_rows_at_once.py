@@ -1,4 +1,4 @@
-"""Big models are given few rows at once, whatever the number of all rows."""
+"""Big models are evaluated on few rows at once."""
 
 import keras
 import numpy as np
@@ -61,7 +61,7 @@ def test_some_rows_of_arrays_are_spread():
 
 
 class Batches(keras.utils.PyDataset):
-    """Tells which of its batches were read."""
+    """Records which of its batches were read."""
 
     def __init__(self, x, y):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Feature selectors in scikit-learn's house."""
+"""Feature selectors keep scikit-learn's conventions."""
 
 import pickle
 import sys

@@ -1,4 +1,4 @@
-"""Stability selection finds what is planted, on halves of the rows."""
+"""Stability selection finds the planted features, on halves of the rows."""
 
 from concurrent.futures import Executor, Future
 from functools import partial

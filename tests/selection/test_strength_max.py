@@ -27,7 +27,7 @@ def linear(x, units=1, activation=None, loss="mse"):
 
 
 def null_gradient(x, y, classes=1, factor=1.0):
-    """Of the data loss, where the kernel is zero and the bias is best."""
+    """The gradient of the data loss at the null model."""
     y = np.eye(classes)[y] if classes > 1 else y[:, None]
     return factor * x.T @ (y - y.mean(axis=0)) / len(x)
 

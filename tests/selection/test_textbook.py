@@ -44,7 +44,7 @@ def trained(x, y, penalty):
 
 
 def spread(w):
-    """The number of inputs that an even spread would need."""
+    """How many inputs of equal weights would have the same spread."""
     return np.sum(np.abs(w)) ** 2 / np.sum(w**2)
 
 

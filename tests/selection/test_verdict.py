@@ -1,4 +1,4 @@
-"""Differences are told from chance as the literature says."""
+"""The tests of differences agree with the literature."""
 
 import math
 

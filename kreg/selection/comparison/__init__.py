@@ -1,3 +1,3 @@
-"""Which penalty, and how strong: a comparison by cross-validation."""
+"""Comparing penalties by cross-validation."""
 
 __all__: list[str] = []

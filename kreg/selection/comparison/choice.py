@@ -1,4 +1,4 @@
-"""Which strength of a penalty is chosen."""
+"""The rules that choose a strength: best mean, one standard error, sparsity."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -33,9 +33,9 @@ def checked_select(select: Any) -> Select:
 def standard_errors(scores: NDArray[Any]) -> NDArray[Any]:
     """The standard error of the mean score, for each strength.
 
-    Folds of one seed are counted once: that of several seeds is the root of
-    the mean square of theirs, because the folds of another seed are made of
-    the same rows and tell nothing new of other data.
+    Each seed has a standard error, and the result is the root of their mean
+    square. More seeds do not lower it, because they cut the same rows into
+    folds again and say nothing about other data.
 
     Args:
         scores: array of shape `(seeds, folds, strengths)`.
@@ -56,9 +56,8 @@ def chosen_index(
     """The index of the strength that a rule chooses.
 
     Args:
-        scores: array of shape `(seeds, folds, strengths)`, of which more is
-            better. A strength with a NaN is never chosen while there is
-            another.
+        scores: array of shape `(seeds, folds, strengths)`; more is better. A
+            strength with a NaN score is chosen only if all have one.
         sparsities: an array of the same shape.
         strengths: the strengths.
         select: the rule, as `checked_select` returns it.
@@ -89,7 +88,7 @@ def held_out_scores(
 ) -> NDArray[Any]:
     """The score of every fold at the strength that the other folds choose.
 
-    No fold takes part in choosing the strength that it judges. So a penalty
+    A fold never helps to choose the strength that it judges. So a penalty
     with many strengths to choose from has no advantage over one with few.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which penalty, and how strong: a comparison by cross-validation."""
+"""`compare`: which penalty, and how strong, by cross-validation."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from kreg.selection.comparison.penalties import (
 from kreg.selection.comparison.result import CompareResult
 from kreg.selection.comparison.run import ComparisonRun
 from kreg.selection.data.folds import checked_folds, folds_of
-from kreg.selection.data.rows import row_arrays, training_data
+from kreg.selection.data.rows import training_data
 from kreg.selection.execution.execution import Execution, checked_execution
 from kreg.selection.execution.workers import refuse_what_cannot_be_sent
 from kreg.selection.extra import require_extra
@@ -29,11 +29,11 @@ from kreg.selection.training.training import Training, checked_training
 
 
 def checked_seeds(seeds: Any) -> tuple[int, ...]:
-    """The seeds, different integers of at least 0.
+    """Return `seeds` as a tuple of different integers of at least 0.
 
     Raises:
-        TypeError: if they are no integers.
-        ValueError: if there are none, or one twice or below 0.
+        TypeError: if one is not an integer.
+        ValueError: if there is none, or one is there twice or below 0.
     """
     if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
         raise TypeError(
@@ -76,54 +76,54 @@ def compare(
     """Compare penalties, and their strengths, by cross-validation.
 
     Choose it to decide between no penalty, L1, L2 or both, and how strong. For
-    each penalty, fold and seed it runs one path, as `kreg.path` does: all on
-    the same rows, from the same initial weights. The strengths of a penalty
-    are the same in all folds. Then the chosen penalty is trained on all
-    training data, up to the chosen strength, and evaluated on the test data
-    once.
+    each penalty, fold and seed it runs one path, as `kreg.path` does. All
+    penalties see the same rows and start from the same initial weights. The
+    strengths of a penalty are the same in all folds. Then the chosen penalty
+    is trained on all training data, up to the chosen strength, and evaluated
+    on the test data once.
 
-    A strength is chosen by the mean over folds of the monitored metric on what
-    they leave out:
+    A strength is chosen by the monitored metric on the rows that a fold leaves
+    out, in the mean over folds. `select` names the rule:
 
     - `"one_standard_error"`: the largest strength whose mean is within one
-      standard error of the best. Of several penalties the one that is the
-      sparsest there, if it is within one standard error of the best of all;
-    - `"best"`: the best mean;
-    - a sparsity: the smallest strength whose mean sparsity reaches it; the
-      sparsest where none does.
+      standard error of the best. Among penalties, the sparsest at its chosen
+      strength whose mean is within one standard error of the best of all;
+    - `"best"`: the strength with the best mean;
+    - a sparsity: the smallest strength whose mean sparsity reaches it; if none
+      does, the sparsest.
 
     Training without a penalty may make as many passes as the longest path, so
-    that no penalty wins by longer training alone. A linear model is trained on
-    until the minimum, as `tolerance` tells. A network may fit more noise the
-    longer it is trained, so it is judged after each `epochs` passes, and the
-    number of passes with the best mean over folds is taken; its row tells it.
+    that no penalty wins by longer training alone. A linear model is trained
+    until the minimum, as `tolerance` defines it. A network may fit more noise
+    the longer it is trained, so it is judged after each `epochs` passes. The
+    number of passes with the best mean over folds is chosen, and its row shows
+    it.
 
     Two penalties are compared fold by fold, each at the strength that the
     *other* folds choose, so that many strengths to choose from are no
-    advantage. The test is the corrected resampled t-test of Nadeau and Bengio:
-    folds share most of what they are trained on, and the plain t-test, which
-    ignores that, finds differences that are not there. Where several pairs
-    are compared, p-values are adjusted after Holm, and the intervals of the
-    differences have the levels that Holm asks for, so that an interval leaves
-    out 0 exactly where a difference is significant. "No significant
-    difference" is an outcome: few folds of few rows often tell no more.
+    advantage. The test is the corrected resampled t-test of Nadeau and Bengio.
+    Folds share most of their training rows; the plain t-test ignores that and
+    finds differences that are not there. Where several pairs are compared,
+    p-values are adjusted after Holm. The intervals of the differences have the
+    levels that Holm asks for, so an interval leaves out 0 exactly where a
+    difference is significant. "No significant difference" is an outcome: few
+    folds of few rows often show no more.
 
     The means of `rows` at the chosen strengths are a little too good, because
-    they were chosen by them. The figures of the test are not, as long as
-    nothing is chosen because of them. With
-    `patience`, what a fold leaves out also decides when to stop; the training
-    on all data then stops by its own loss. With `tolerance` alone, nothing
-    that is left out has an influence on any weight.
+    the strengths were chosen by these means. The test figures are not, as long
+    as nothing is chosen because of them. With `patience`, the rows that a fold
+    leaves out also decide when to stop; the training on all data then stops by
+    its own loss. With `tolerance` alone, they influence no weight.
 
-    What `build_model` computes from data beforehand, such as a
-    `keras.layers.Normalization` that was adapted, knows the rows that folds
-    leave out.
+    If `build_model` computes something from data beforehand, such as an
+    adapted `keras.layers.Normalization`, the rows that folds leave out have
+    leaked into it.
 
     Args:
         build_model: a function without arguments that returns a new model,
             built and compiled, as of `kreg.path`.
         data: `(x, y)` or `(x, y, sample_weight)` of arrays or structures of
-            them. Not a dataset, of which no rows can be left out.
+            them. A dataset is refused, because rows cannot be left out of it.
         penalties: a mapping from names to penalties as of `kreg.path`, such as
             `{"L1": kreg.L1, "elastic": lambda s: kreg.L1L2(s, 1e-4)}`, with
             None for no penalty; or an iterable of such penalties, named by
@@ -132,35 +132,38 @@ def compare(
         training: a `kreg.selection.Training`: how a model is trained at each
             strength, and by which metric all are compared.
         strengths: an iterable of different numbers >= 0, or a
-            `kreg.selection.StrengthGrid`, for all penalties, or a mapping from
-            their names to such. What is missing, or `"auto"`, the default, is
-            a grid as of `kreg.path`, from all training data.
+            `kreg.selection.StrengthGrid`, for all penalties; or a mapping from
+            the names of penalties to such strengths. A penalty that the
+            mapping lacks, or `"auto"`, the default, gets a grid as of
+            `kreg.path`, from all training data.
         folds: int >= 2, how many folds, or an iterable of pairs of row indices
             `(train, validation)`, such as scikit-learn's splitters give.
             Defaults to `5`. Classes are spread evenly over folds.
-        seeds: the seeds. Each makes folds (unless `folds` are pairs), initial
-            weights and orders of the rows of its own. Defaults to `(0,)`.
+        seeds: an iterable of ints >= 0. Each seed has its own folds (unless
+            `folds` are pairs), initial weights and orders of the rows.
+            Defaults to `(0,)`.
         test: what to evaluate the chosen model on: data in the forms of
             `data`, an iterable of batches such as a `tf.data.Dataset`, or a
-            fraction in (0, 1) of `data`, which is set aside by the first seed
-            before anything else. Defaults to `None`.
+            fraction in (0, 1) of `data`, which the first seed sets aside
+            before anything else. Defaults to `None`: no test.
         select: the rule that chooses. Defaults to `"one_standard_error"`.
         execution: a `kreg.selection.Execution`: where paths run, in which
             folder they are kept, and whether progress is shown. Defaults to
-            `Execution()`: in this process, none, and on a terminal.
+            `Execution()`: in this process, kept nowhere, shown on a terminal.
 
     Returns:
         A `kreg.selection.CompareResult`. Print it for a table.
 
     Raises:
-        TypeError: if an argument is of no allowed kind, or cannot be sent to
-            the processes of the executor.
-        ValueError: if one has no allowed value; if data are empty, hold NaN or
-            differ in their numbers of rows; if there are fewer rows than
-            folds, or a fold is trained on one class alone; if `build_model`
-            returns one model twice, or models of several architectures or
-            that share an optimizer or trainable weights; if the folder holds
-            another comparison. All before training starts.
+        TypeError: if an argument has another type, or cannot be sent to the
+            processes of the executor.
+        ValueError: if an argument is out of its range; if data are empty, hold
+            NaN or differ in their numbers of rows; if there are fewer rows
+            than folds, or a fold is trained on a single class; if
+            `build_model` returns one model twice, models of several
+            architectures, or models that share an optimizer or trainable
+            weights; if the folder belongs to another comparison. All errors
+            come before training starts.
         ImportError: if scikit-learn or SciPy is not installed.
         RuntimeError: if workers are lost several times in a row.
 
@@ -194,25 +197,30 @@ def compare(
     named = named_penalties(penalties)
     rule = checked_select(select)
     all_seeds = checked_seeds(seeds)
-    arrays = row_arrays(data, "folds are made of rows")
-    data = training_data(arrays, test, all_seeds[0], argument="test")
-    cut = checked_folds(folds)
-    folds_by_seed = {s: folds_of(data.train, cut, s) for s in all_seeds}
+    rows = training_data(
+        data,
+        test,
+        all_seeds[0],
+        argument="test",
+        needs_rows="folds are made of rows",
+    )
+    folds = checked_folds(folds)
+    folds_by_seed = {s: folds_of(rows.train, folds, s) for s in all_seeds}
     grids = grids_by_name(strengths, named)
     training = checked_training(training)
     execution = checked_execution(execution)
     model = refuse_bad_models(
-        build_model, named, data.train, training.monitor, all_seeds[0]
+        build_model, named, rows.train, training.monitor, all_seeds[0]
     )
-    kind = architecture(model)
+    model_architecture = architecture(model)
     refuse_what_cannot_be_sent(
         execution.executor,
         build_model=build_model,
         penalties=list(named.values()),
     )
     run = ComparisonRun(
-        build_model=OneArchitecture(build_model, kind),
-        train=data.train,
+        build_model=OneArchitecture(build_model, model_architecture),
+        train=rows.train,
         penalties=named,
         folds=folds_by_seed,
         strengths=grids,
@@ -220,5 +228,5 @@ def compare(
         linear=is_linear(model),
         execution=execution,
     )
-    run.claim_directory(kind)
-    return finished_comparison(run, rule, data.validation)
+    run.claim_directory(model_architecture)
+    return finished_comparison(run, rule, rows.validation)

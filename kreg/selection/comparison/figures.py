@@ -1,4 +1,4 @@
-"""From the paths of a comparison to its rows, choices and result."""
+"""From the paths of a comparison to its rows, choices and verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,14 +30,14 @@ from kreg.selection.training.stopping import more_is_better
 
 @dataclass(frozen=True)
 class PenaltyFigures:
-    """What the paths of one penalty say.
+    """The rows of one penalty, and the strength that is chosen.
 
     Args:
         rows: one for each strength, in the order of the paths.
-        chosen: the index of the one that is chosen.
-        held_out: the score of every fold at the strength that the others
+        chosen: the index of the chosen row.
+        held_out: the score of every fold at the strength that the other folds
             choose.
-        points: the points of a path up to the chosen one.
+        points: how many points a path has up to the chosen strength.
     """
 
     rows: tuple[CompareRow, ...]
@@ -56,17 +56,17 @@ def penalty_figures(
     """The figures of a penalty.
 
     Args:
-        name: its name.
-        paths: its paths, fold after fold, seed after seed.
+        name: the name of the penalty.
+        paths: the paths of the penalty, fold after fold, seed after seed.
         seeds: the number of seeds.
-        monitor: the metric.
+        monitor: the metric by which strengths are compared.
         select: the rule that chooses a strength.
     """
     table = [path.points for path in paths]
     strengths = [point.strength for point in table[0]]
 
-    def figures(of: Callable[[PathPoint], float]) -> NDArray[Any]:
-        values = [[of(point) for point in points] for points in table]
+    def figures(figure_of: Callable[[PathPoint], float]) -> NDArray[Any]:
+        values = [[figure_of(point) for point in points] for points in table]
         return np.array(values, "float64")
 
     scores = figures(lambda point: point.validation[monitor])
@@ -112,9 +112,11 @@ def unpenalized_figures(
 ) -> PenaltyFigures:
     """The figures of no penalty: one row, after the best number of portions.
 
+    The points of these paths are portions of one training, as `Unpenalized`
+    describes.
+
     Args:
-        name, paths, seeds, monitor: as for `penalty_figures`, of paths whose
-            points are portions of one training.
+        name, paths, seeds, monitor: as for `penalty_figures`.
     """
     portions = penalty_figures(name, paths, seeds, monitor, "best")
     made = portions.rows[: portions.points]
@@ -131,9 +133,10 @@ def chosen_penalty(
 ) -> str:
     """The name of the penalty that is chosen.
 
-    By one standard error: of those whose choice is within it of the best mean
-    of all, the sparsest. Else, the one whose choice has the best mean; where
-    a sparsity is wanted, of those that reach it, if any does.
+    Each penalty is judged at its chosen strength. By one standard error, it is
+    the sparsest penalty whose mean is within one standard error of the best.
+    By the best mean, or by a sparsity, it is the one with the best mean; by a
+    sparsity only those that reach it are compared, unless none does.
 
     Raises:
         ValueError: if no mean is a number.
@@ -169,29 +172,29 @@ def chosen_penalty(
 def finished_comparison(
     run: ComparisonRun, select: Select, test: Any
 ) -> CompareResult:
-    """Run all paths, choose, train the chosen on all rows, and test it once.
+    """Run all paths, choose, train the choice on all rows, and test it once.
 
     Args:
-        run: what is compared.
+        run: the comparison.
         select: the rule that chooses.
-        test: what to test on; nothing before the end sees it.
+        test: the test data, used only at the end; None for no test.
     """
     monitor = run.training.monitor
     unresolved = sum(grid.values is None for grid in run.strengths.values())
-    number = unresolved + run.number_of_folds + 1
-    with shown_progress("paths", number, run.execution.verbose) as ended:
-        grids = run.grids(ended)
-        paths = run.fold_paths(grids, ended)
+    number = unresolved + run.number_of_fold_paths + 1
+    with shown_progress("paths", number, run.execution.verbose) as show:
+        grids = run.grids(show)
+        paths = run.fold_paths(grids, show)
         seeds = len(run.folds)
         figures = {
-            name: unpenalized_figures(name, of_name, seeds, monitor)
+            name: unpenalized_figures(name, its_paths, seeds, monitor)
             if run.penalties[name] is None
-            else penalty_figures(name, of_name, seeds, monitor, select)
-            for name, of_name in paths.items()
+            else penalty_figures(name, its_paths, seeds, monitor, select)
+            for name, its_paths in paths.items()
         }
         name = chosen_penalty(figures, monitor, select)
         chosen = figures[name]
-        weights = run.refit(name, _up_to(grids[name], chosen), ended)
+        weights = run.refit(name, _grid_to_choice(grids[name], chosen), show)
     row = chosen.rows[chosen.chosen]
     tested = None
     if test is not None:
@@ -204,7 +207,7 @@ def finished_comparison(
             run.first_seed,
         )
     comparisons = comparisons_of(
-        {each: of_name.held_out for each, of_name in figures.items()},
+        {penalty: each.held_out for penalty, each in figures.items()},
         run.validation_ratio,
     )
     return CompareResult(
@@ -212,7 +215,7 @@ def finished_comparison(
         penalties={n: penalty_text(p) for n, p in run.penalties.items()},
         monitor=monitor,
         select=select,
-        folds=run.number_of_folds // len(run.folds) // len(run.penalties),
+        folds=run.number_of_fold_paths // len(run.folds) // len(run.penalties),
         seeds=tuple(run.folds),
         choices=_choices(figures),
         chosen_penalty=name,
@@ -223,10 +226,10 @@ def finished_comparison(
     )
 
 
-def _up_to(
+def _grid_to_choice(
     grid: StrengthGrid | Unpenalized, figures: PenaltyFigures
 ) -> StrengthGrid | Unpenalized:
-    """The strengths of a path that ends at the choice."""
+    """The strengths of a path that ends at the chosen one."""
     if isinstance(grid, Unpenalized):
         return replace(grid, portions=figures.points)
     strengths = [row.strength for row in figures.rows[: figures.points]]
@@ -234,11 +237,11 @@ def _up_to(
 
 
 def _choices(figures: Mapping[str, PenaltyFigures]) -> dict[str, int]:
-    """The index of each choice among the rows of all."""
-    choices, before = {}, 0
-    for name, of_name in figures.items():
-        choices[name] = before + of_name.chosen
-        before += len(of_name.rows)
+    """The index of each choice among the rows of all penalties."""
+    choices, rows_before = {}, 0
+    for name, each in figures.items():
+        choices[name] = rows_before + each.chosen
+        rows_before += len(each.rows)
     return choices
 
 

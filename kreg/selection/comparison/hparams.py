@@ -15,14 +15,14 @@ def write_trial(
     Args:
         log_dir: the directory of the trials, each of which has a folder.
         penalty: the name of the penalty, a hyperparameter of the trial.
-        strength: the strength, the other.
-        figures: what is logged as `kreg_compare/<name>`, with 0 as step.
+        strength: the strength, the other hyperparameter.
+        figures: the metrics, logged as `kreg_compare/<name>` at step 0.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the trial cannot be written.
         ImportError: if TensorBoard is not installed.
     """
-    trial = f"{_folder(penalty)}-{strength:.6g}"
+    trial = f"{_folder_name(penalty)}-{strength:.6g}"
     hparams = {"penalty": penalty, "strength": strength}
     EventFile(log_dir / trial).write(
         0,
@@ -37,6 +37,6 @@ def write_trial(
     )
 
 
-def _folder(name: str) -> str:
-    """A name that can be a folder's."""
+def _folder_name(name: str) -> str:
+    """The name with `_` for what a folder's name cannot hold everywhere."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)

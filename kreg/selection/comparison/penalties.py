@@ -1,4 +1,4 @@
-"""The penalties of a comparison by name, and the models that they go on."""
+"""The penalties of a comparison by name, and models that take them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from kreg.selection.data.batches import evaluation_batches
 from kreg.selection.data.rows import Arrays
 from kreg.selection.strengths.grid import StrengthGrid, strength_grid
 from kreg.selection.strengths.penalty_family import penalty_family
-from kreg.selection.strengths.strength_max import penalized
+from kreg.selection.strengths.strength_max import penalized_weights
 from kreg.selection.training.gradient import rows_at_once
 from kreg.selection.training.models import (
     architecture,
@@ -19,8 +19,9 @@ from kreg.selection.training.models import (
     new_model,
     refuse_other_architecture,
 )
+from kreg.selection.training.point import evaluated_metrics
 from kreg.selection.training.stopping import (
-    ALWAYS_KNOWN,
+    METRICS_OF_ALL_MODELS,
     refuse_unknown_monitor,
 )
 
@@ -28,11 +29,11 @@ NO_PENALTY = "none"
 
 
 def named_penalties(penalties: Any) -> dict[str, Any]:
-    """The penalties by name; None for no penalty.
+    """The penalties of `kreg.compare` by name, with None for no penalty.
 
     Raises:
-        TypeError: if they are no penalties.
-        ValueError: if there are none, or two of one name.
+        TypeError: if one is not a penalty.
+        ValueError: if there is no penalty, or two have one name.
     """
     if penalties is None:
         return {
@@ -73,15 +74,16 @@ def named_penalties(penalties: Any) -> dict[str, Any]:
 def grids_by_name(
     strengths: Any, penalties: Mapping[str, Any]
 ) -> dict[str, StrengthGrid]:
-    """The strengths of each penalty that has one.
+    """The strengths of each penalty; no penalty has none.
 
     Args:
-        strengths: as of `kreg.compare`.
-        penalties: the penalties by name; None for no penalty.
+        strengths: as for `kreg.compare`.
+        penalties: the penalties by name, with None for no penalty.
 
     Raises:
-        TypeError: if they are no numbers.
-        ValueError: if there are none for a penalty, or for what is none.
+        TypeError: if a strength is not a number.
+        ValueError: if a penalty has no strengths, or a name is not that of a
+            penalty.
     """
     names = [n for n, penalty in penalties.items() if penalty is not None]
     if not isinstance(strengths, Mapping):
@@ -97,12 +99,12 @@ def grids_by_name(
 
 
 def penalty_of(penalty: Any) -> Any:
-    """What `kreg.path` takes; no penalty is one of strength 0."""
+    """The penalty for `kreg.path`; no penalty is an L1 of strength 0."""
     return L1 if penalty is None else penalty
 
 
 def penalty_text(penalty: Any) -> str:
-    """What a penalty is, in words."""
+    """A penalty in words."""
     return "no penalty" if penalty is None else penalty_family(penalty).text
 
 
@@ -120,33 +122,34 @@ def refuse_bad_models(
     monitor: str,
     seed: int,
 ) -> keras.Model:
-    """Raise if the models of `build_model` cannot be compared.
+    """Raise if penalties cannot be compared on the models of `build_model`.
 
     Args:
         build_model: makes the models.
         penalties: the penalties by name.
-        train: rows that they must take.
-        monitor: a metric that they must have.
+        train: the rows to train on.
+        monitor: the metric that the models must have.
         seed: the seed.
 
     Returns:
-        A model, which was not trained.
+        A model that was not trained.
 
     Raises:
-        TypeError: if it makes no models.
-        ValueError: if it makes one twice, or models of two architectures, a
-            penalty goes on none of their weights, or there is no such metric.
+        TypeError: if `build_model` does not make models.
+        ValueError: if it makes one model twice or two architectures, if a
+            penalty goes on none of their weights, or if a model does not have
+            the metric.
     """
     first, second = (new_model(build_model, seed) for _ in range(2))
     refuse_other_architecture(architecture(first), second)
     for name, penalty in penalties.items():
-        if not penalized(first, penalty_family(penalty_of(penalty))):
+        if not penalized_weights(first, penalty_family(penalty_of(penalty))):
             raise ValueError(
                 "`penalties` must go on trainable weights of the model. "
                 f"Received: {name!r}, which goes on none"
             )
-    if monitor not in ALWAYS_KNOWN:
-        names = {*ALWAYS_KNOWN, *_figures(second, train.rows([0]))}
+    if monitor not in METRICS_OF_ALL_MODELS:
+        names = {*METRICS_OF_ALL_MODELS, *_figures(second, train.rows([0]))}
         refuse_unknown_monitor(monitor, names)
     return first
 
@@ -159,14 +162,14 @@ def figures_of_weights(
     part: Any,
     seed: int,
 ) -> dict[str, float]:
-    """The metrics of trained weights on some rows.
+    """The metrics of trained weights on some data.
 
     Args:
         build_model: makes the model.
         penalty: the penalty that it was trained with; None for none.
         strength: the strength.
-        weights: what `get_weights` gave.
-        part: what to evaluate on: `Arrays`, or an iterable of batches.
+        weights: the weights, as `get_weights` returns them.
+        part: the data: `Arrays`, or an iterable of batches.
         seed: the seed.
     """
     model = new_model(build_model, seed)
@@ -181,5 +184,4 @@ def figures_of_weights(
 def _figures(model: keras.Model, part: Any) -> dict[str, float]:
     if isinstance(part, Arrays):
         part = evaluation_batches(part, rows_at_once(model))
-    figures = model.evaluate(part, verbose=0, return_dict=True)
-    return {metric: float(value) for metric, value in figures.items()}
+    return evaluated_metrics(model, part)

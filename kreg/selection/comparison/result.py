@@ -1,4 +1,4 @@
-"""What a comparison of penalties came to, row by row and as a table."""
+"""The result of a comparison: its rows, its choices, table and files."""
 
 import math
 import os
@@ -20,20 +20,22 @@ from kreg.selection.training.stopping import more_is_better
 
 @dataclass(frozen=True, repr=False)
 class CompareRow(SavedResult):
-    """What the folds say of one penalty at one strength.
+    """One penalty at one strength, in the mean over the folds.
 
     Args:
         penalty: the name of the penalty.
         strength: the strength.
-        mean: the mean of the monitored metric over what the folds left out.
-        standard_error: of that mean; folds of several seeds do not lower it.
-        scores: the metric for each fold, seed after seed.
-        train_mean: the mean of the metric over what was trained on.
+        mean: the mean over folds of the monitored metric on the rows that a
+            fold leaves out.
+        standard_error: the standard error of `mean`; more seeds do not lower
+            it.
+        scores: the metric of each fold, seed after seed.
+        train_mean: the mean over folds of the metric on the training rows.
         sparsity: the mean fraction of the penalized weights that are 0.0.
-        nonzeros: the mean number of those that are not.
+        nonzeros: the mean number of penalized weights that are not 0.0.
         dead_units: the mean number of dead output channels.
         epochs: the mean number of passes over the training data at this
-            strength; without a penalty, in all.
+            strength; without a penalty, the passes of the whole training.
         seconds: how long training at this strength took in all folds.
     """
 
@@ -76,18 +78,18 @@ class CompareResult(ResultWithRows, SavedResult):
         rows: one for each penalty and strength, in the order in which they
             were run.
         penalties: what each penalty is, as text, by its name.
-        monitor: the name of the metric by which they are compared.
+        monitor: the name of the metric by which penalties are compared.
         select: the rule that chooses strengths.
         folds: how many folds there are for each seed.
         seeds: the seeds.
         choices: the index in `rows` of the choice of each penalty, by name.
         chosen_penalty: the name of the penalty that is chosen.
-        comparisons: every two penalties, fold by fold.
+        comparisons: a `kreg.selection.Comparison` for every two penalties.
         verdict: the outcome in words.
         test: each metric of the chosen model on the test data, `"data_loss"`
             among them; None without test data.
-        weights: what `get_weights()` gave of the chosen model, trained on all
-            training data: `model = build_model()`, then
+        weights: the weights of the chosen model, trained on all training data.
+            To use them: `model = build_model()`, then
             `model.set_weights(result.weights)`.
     """
 
@@ -113,12 +115,12 @@ class CompareResult(ResultWithRows, SavedResult):
         """The row with the best mean.
 
         Args:
-            penalty: the name of a penalty. Defaults to `None`: of all.
+            penalty: the name of a penalty. Defaults to `None`: all penalties.
         """
         sign = 1.0 if more_is_better(self.monitor) else -1.0
         rows = self.rows if penalty is None else self.rows_of(penalty)
-        known = [row for row in rows if row.mean == row.mean]
-        return max(known, key=lambda row: (sign * row.mean, row.strength))
+        finite = [row for row in rows if row.mean == row.mean]
+        return max(finite, key=lambda row: (sign * row.mean, row.strength))
 
     def rows_of(self, penalty: str) -> tuple[CompareRow, ...]:
         """The rows of a penalty.
@@ -235,9 +237,9 @@ class CompareResult(ResultWithRows, SavedResult):
                 each trial gets a folder.
 
         Raises:
-            TypeError: if `log_dir` is no path.
-            ValueError: if it is not on this machine.
-            OSError: if it cannot be written.
+            TypeError: if `log_dir` is not a path.
+            ValueError: if `log_dir` is not on this machine.
+            OSError: if a trial cannot be written.
             ImportError: if TensorBoard is not installed.
         """
         folder = local_path(log_dir)
@@ -252,13 +254,15 @@ class CompareResult(ResultWithRows, SavedResult):
 
 
 def _difference(result: "CompareResult", name: str) -> tuple[str, str]:
+    """The two cells about the difference between a penalty and the chosen."""
     for pair in result.comparisons:
         if {pair.first, pair.second} == {name, result.chosen_penalty}:
-            return _texts(pair, 1.0 if pair.first == name else -1.0)
+            return _signed_texts(pair, 1.0 if pair.first == name else -1.0)
     return "", ""
 
 
-def _texts(pair: Comparison, sign: float) -> tuple[str, str]:
+def _signed_texts(pair: Comparison, sign: float) -> tuple[str, str]:
+    """The difference with its interval, and the adjusted p-value."""
     if math.isnan(pair.difference):
         return "not known", ""
     difference = sign * pair.difference
@@ -269,7 +273,7 @@ def _texts(pair: Comparison, sign: float) -> tuple[str, str]:
     if not 1e-6 < half < 1e6:
         text = f"{difference:+.2g} [{low:+.2g}, {high:+.2g}]"
     else:
-        # Two digits of how wide the interval is.
+        # Enough decimals for two digits of half the width.
         decimals = max(0, 1 - math.floor(math.log10(half)))
         text = (
             f"{difference:+.{decimals}f} "

@@ -1,4 +1,4 @@
-"""A comparison that is being run: its paths, fold by fold."""
+"""The paths that a comparison runs, for each penalty, fold and seed."""
 
 import hashlib
 import json
@@ -19,19 +19,20 @@ from kreg.selection.paths.task import PathTask, run_kept
 from kreg.selection.strengths.grid import StrengthGrid, Unpenalized
 from kreg.selection.training.training import Training
 
-Ended = Callable[[str], None]
+Show = Callable[[str], None]
+"""Shows the name of the penalty whose path has just ended."""
 
 
 @dataclass(frozen=True)
 class ComparisonRun:
-    """What is compared, and how.
+    """A comparison, with all its arguments checked.
 
     Args:
         build_model: makes the model.
-        train: all rows but those of the test.
-        penalties: the penalties by name.
+        train: all rows but the test rows.
+        penalties: the penalties by name, with None for no penalty.
         folds: the folds of each seed.
-        strengths: the strengths of each penalty that has one, by name.
+        strengths: the strengths of each penalty, by name; no penalty has none.
         training: how a model is trained at each strength.
         linear: whether the model is linear.
         execution: where the paths run, and where they are kept.
@@ -46,23 +47,23 @@ class ComparisonRun:
     linear: bool
     execution: Execution
 
-    def grids(self, ended: Ended) -> dict[str, StrengthGrid | Unpenalized]:
+    def grids(self, show: Show) -> dict[str, StrengthGrid | Unpenalized]:
         """The strengths of each penalty, the same for all folds.
 
-        Where they are to be chosen, all rows to train on tell, by a path with
-        one point: it is at the top of the grid.
+        Where kreg chooses the strengths, a path of one point on all training
+        rows finds the largest strength of the grid.
         """
-        tops = self._run(
+        top_paths = self._run(
             {
                 (name,): self._task(name, grid.top(), self.first_seed, "top")
                 for name, grid in self.strengths.items()
                 if grid.values is None
             },
-            ended,
+            show,
         )
         grids = {
-            name: grid.resolved(tops[name,].points[0].strength)
-            if (name,) in tops
+            name: grid.resolved(top_paths[name,].points[0].strength)
+            if (name,) in top_paths
             else grid
             for name, grid in self.strengths.items()
         }
@@ -71,7 +72,7 @@ class ComparisonRun:
         return {name: grids.get(name, unpenalized) for name in self.penalties}
 
     def fold_paths(
-        self, grids: Mapping[str, StrengthGrid | Unpenalized], ended: Ended
+        self, grids: Mapping[str, StrengthGrid | Unpenalized], show: Show
     ) -> dict[str, list[PathResult]]:
         """The paths of each penalty, fold after fold, seed after seed."""
         tasks = {
@@ -86,20 +87,20 @@ class ComparisonRun:
             for number, fold in enumerate(folds)
             for name in self.penalties
         }
-        results = self._run(tasks, ended)
+        results = self._run(tasks, show)
         return {
             name: [result for key, result in results.items() if key[0] == name]
             for name in self.penalties
         }
 
     def refit(
-        self, name: str, grid: StrengthGrid | Unpenalized, ended: Ended
+        self, name: str, grid: StrengthGrid | Unpenalized, show: Show
     ) -> Weights:
-        """The weights at the end of a path on all rows to train on."""
+        """The weights at the end of a path on all training rows."""
         part = f"all{len(grid.values or ())}"
         task = self._task(name, grid, self.first_seed, part)
         task = replace(task, keeps_weights=True)
-        result = self._run({(name,): task}, ended)[name,]
+        result = self._run({(name,): task}, show)[name,]
         if result.weights is None:
             raise ValueError(
                 "`directory` must hold the weights beside the path of all "
@@ -110,17 +111,17 @@ class ComparisonRun:
 
     @property
     def first_seed(self) -> int:
-        """The seed of paths on all rows."""
+        """The seed of the paths on all training rows."""
         return next(iter(self.folds))
 
     @property
-    def number_of_folds(self) -> int:
-        """The number of paths that leave rows out."""
+    def number_of_fold_paths(self) -> int:
+        """How many paths leave rows out, over all penalties and seeds."""
         return len(self.penalties) * sum(map(len, self.folds.values()))
 
     @property
     def validation_ratio(self) -> float:
-        """Rows that are left out over rows that are trained on, in the mean."""
+        """The mean over folds of rows left out divided by rows trained on."""
         ratios = [
             len(fold.validation) / len(fold.train)
             for folds in self.folds.values()
@@ -152,20 +153,20 @@ class ComparisonRun:
         )
 
     def _run(
-        self, tasks: Mapping[tuple[Any, ...], PathTask], ended: Ended
+        self, tasks: Mapping[tuple[Any, ...], PathTask], show: Show
     ) -> dict[tuple[Any, ...], PathResult]:
         return run_kept(
-            tasks, self.execution.executor, lambda key, _: ended(key[0])
+            tasks, self.execution.executor, lambda key, _: show(key[0])
         )
 
     def claim_directory(self, architecture: str) -> None:
-        """Write into the folder what is compared.
+        """Write into the folder which comparison it belongs to.
 
         Args:
-            architecture: what tells the model from others.
+            architecture: the architecture of the models, as text.
 
         Raises:
-            ValueError: if another comparison is there.
+            ValueError: if the folder belongs to another comparison.
         """
         folder = self.execution.folder()
         if folder is None:

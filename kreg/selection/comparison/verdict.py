@@ -1,4 +1,4 @@
-"""Whether penalties differ by more than chance."""
+"""Whether penalties differ by more than chance: the paired test, and Holm."""
 
 import math
 from collections.abc import Mapping
@@ -18,10 +18,11 @@ class Comparison(Result):
     """Two penalties, fold by fold.
 
     The interval and the p-value after Holm never contradict each other: the
-    interval leaves out 0 if and only if the difference is significant. So of
-    several pairs its level is above 95 %: `1 - 0.05 / k`, where Holm compares
-    the p-value with `0.05 / k`. Each interval alone covers the difference at
-    least 95 times in 100; all together may do so less often.
+    interval leaves out 0 if and only if the difference is significant. So
+    where several pairs are compared the level is above 95 %. It is
+    `1 - 0.05 / k` where Holm compares the p-value with `0.05 / k`. Each
+    interval alone covers the difference at least 95 times in 100; all together
+    may do so less often.
 
     Args:
         first: the name of a penalty.
@@ -31,12 +32,12 @@ class Comparison(Result):
         low: the lower end of its confidence interval.
         high: the upper end.
         level: the confidence level of the interval: 0.95 for a single pair,
-            more of several.
-        p_value: the probability of a difference at least as large if there
-            were none.
-        adjusted_p_value: the same, made larger after Holm because several
+            more where several are compared.
+        p_value: the probability of a difference at least as large, if the
+            penalties did not differ.
+        adjusted_p_value: the p-value, made larger after Holm because several
             pairs are compared at once.
-        significant: whether the adjusted one is below 0.05.
+        significant: whether `adjusted_p_value` is below 0.05.
     """
 
     first: str
@@ -66,8 +67,7 @@ def comparisons_of(
 
     Args:
         scores: for each penalty one score for each fold, paired.
-        validation_ratio: rows that are left out over rows that are trained
-            on, in a fold.
+        validation_ratio: rows left out divided by rows trained on, in a fold.
     """
     pairs = list(combinations(scores, 2))
     differences = [scores[a] - scores[b] for a, b in pairs]
@@ -97,14 +97,14 @@ def comparisons_of(
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The mean of paired differences, and what it may be by chance.
+    """The mean of paired differences, with its interval and p-value.
 
     Args:
         mean: the mean.
         low: the lower end of its confidence interval.
         high: the upper end.
-        p_value: the probability of a mean at least as large if there were no
-            difference.
+        p_value: the probability of a mean at least as far from 0, if the true
+            mean were 0.
     """
 
     mean: float
@@ -119,18 +119,17 @@ def corrected_t_test(
     """The corrected resampled t-test.
 
     Formula: `t = mean / sqrt((1 / J + validation_ratio) * variance)` with
-    `J - 1` degrees of freedom, for `J` differences. The plain test takes the
-    folds for independent samples, but they share most of the rows that they
-    are trained on, and so finds differences where there are none.
+    `J - 1` degrees of freedom, for `J` differences. The plain test treats
+    folds as independent samples. They share most of their training rows, so it
+    finds differences where there are none.
 
     Args:
         differences: the paired differences, one for each fold.
-        validation_ratio: rows that are left out over rows that are trained
-            on.
+        validation_ratio: rows left out divided by rows trained on.
         level: the confidence level of the interval. Defaults to `0.95`.
 
     Returns:
-        A `PairedTest`; all NaN where a difference is.
+        A `PairedTest`; all its fields are NaN if a difference is NaN.
 
     References:
         Nadeau and Bengio, "Inference for the Generalization Error", Machine
@@ -156,9 +155,10 @@ def corrected_t_test(
 def _holm(p_values: list[float]) -> list[tuple[float, float]]:
     """The adjusted p-values, and the confidence levels that agree with them.
 
-    The smallest is compared with 0.05 divided by the number of pairs, the next
-    with 0.05 divided by one less, until one is not below; the others are as
-    that one. NaN stays NaN, and counts as a pair.
+    Holm compares the smallest p-value with 0.05 divided by the number of
+    pairs, the next with 0.05 divided by one pair less, and so on. From the
+    first one that is not below its limit, no difference is significant, and
+    the level stays. NaN stays NaN, and counts as a pair.
 
     References:
         Holm, "A Simple Sequentially Rejective Multiple Test Procedure",

@@ -1,4 +1,4 @@
-"""Batches that TensorFlow makes by itself, without Python at each step."""
+"""Batches as a `tf.data.Dataset`, made without Python at each step."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from kreg.selection.data.rows import Arrays, Structure
 
 
 def ordered_batches(arrays: Arrays, order: Order) -> tf.data.Dataset:
-    """Batches of arrays in an order, an epoch at each iteration."""
+    """Batches of arrays in an order; each iteration gives one epoch."""
     tensors = _tensors(arrays)
     if order.per_pass == 1:
         return tf.data.Dataset.from_tensors(tensors).repeat(order.passes)
@@ -34,7 +34,7 @@ def ordered_batches(arrays: Arrays, order: Order) -> tf.data.Dataset:
 
 
 def batches(arrays: Arrays, order: Order) -> tf.data.Dataset:
-    """Batches of arrays as they are."""
+    """Batches of arrays in the order of the rows."""
     dataset = tf.data.Dataset.from_tensor_slices(_tensors(arrays))
     return dataset.batch(order.batch_size).cache()
 
@@ -43,13 +43,18 @@ def _tensors(arrays: Arrays) -> Structure:
     parts = [arrays.x, arrays.y]
     if arrays.sample_weight is not None:
         parts.append(arrays.sample_weight)
-    return tuple(_tupled(part) for part in parts)
+    return tuple(_tensors_in_tuples(part) for part in parts)
 
 
-def _tupled(structure: Structure) -> Structure:
-    """Tensors, in tuples where there were lists, which would be stacked."""
+def _tensors_in_tuples(structure: Structure) -> Structure:
+    """The structure with tensors for arrays, and tuples for lists.
+
+    `tf.data` would stack the tensors of a list.
+    """
     if isinstance(structure, (list, tuple)):
-        return tuple(_tupled(part) for part in structure)
+        return tuple(_tensors_in_tuples(part) for part in structure)
     if isinstance(structure, dict):
-        return {name: _tupled(part) for name, part in structure.items()}
+        return {
+            name: _tensors_in_tuples(part) for name, part in structure.items()
+        }
     return keras.ops.convert_to_tensor(structure)

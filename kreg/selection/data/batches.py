@@ -1,4 +1,4 @@
-"""Batches in an order that the seed alone decides."""
+"""Batches of rows: to train in a seeded order, and to evaluate."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg.selection.data.order import Order
-from kreg.selection.data.rows import Arrays, Structure, keras_map
+from kreg.selection.data.rows import Arrays, Structure, map_arrays
 
 
 class OrderedBatches(keras.utils.PyDataset):
-    """Batches of arrays in an order, for every backend.
+    """Batches of arrays in an order, on any backend.
 
     Args:
         arrays: the rows.
@@ -30,23 +30,25 @@ class OrderedBatches(keras.utils.PyDataset):
         return self._order.per_epoch
 
     def on_epoch_begin(self) -> None:
-        """Draw the order of the epoch."""
+        """Draw the orders of the next epoch's passes."""
         self._passes = self._order.next_epoch()
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self._order.per_pass == 1:
-            return triple(self._arrays)
+            return fit_arguments(self._arrays)
         if not self._passes:
-            # Keras looks at a batch before the first epoch, for its types.
-            return triple(self._arrays.rows(range(self._order.batch_size)))
+            # Before the first epoch Keras reads a batch, to learn its types.
+            return fit_arguments(
+                self._arrays.rows(range(self._order.batch_size))
+            )
         number, place = divmod(index, self._order.per_pass)
         start = place * self._order.batch_size
         rows = self._passes[number][start : start + self._order.batch_size]
-        return triple(self._arrays.rows(rows))
+        return fit_arguments(self._arrays.rows(rows))
 
 
 def ordered_batches(arrays: Arrays, order: Order) -> Any:
-    """What `fit` goes through, an epoch at a time."""
+    """Batches for `fit`: each iteration gives one epoch."""
     arrays = in_precision(arrays)
     if keras.backend.backend() == "tensorflow":
         from kreg.selection.data import _tensorflow
@@ -56,7 +58,7 @@ def ordered_batches(arrays: Arrays, order: Order) -> Any:
 
 
 def evaluation_batches(arrays: Arrays, batch_size: int) -> Any:
-    """What `evaluate` goes through, made once for all times."""
+    """Batches for `evaluate`, made once and used at every strength."""
     arrays, order = in_precision(arrays), Order(arrays.size, batch_size, 1)
     if keras.backend.backend() == "tensorflow":
         from kreg.selection.data import _tensorflow
@@ -66,11 +68,11 @@ def evaluation_batches(arrays: Arrays, batch_size: int) -> Any:
 
 
 class PlainBatches(keras.utils.PyDataset):
-    """Batches of arrays as they are.
+    """Batches of arrays in the order of the rows.
 
     Args:
         arrays: the rows.
-        order: tells the size of a batch.
+        order: has the size of a batch.
     """
 
     def __init__(self, arrays: Arrays, order: Order) -> None:
@@ -85,7 +87,7 @@ class PlainBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         start = index * self._order.batch_size
         stop = min(start + self._order.batch_size, self._order.size)
-        return triple(self._arrays.rows(range(start, stop)))
+        return fit_arguments(self._arrays.rows(range(start, stop)))
 
 
 def batches_of(
@@ -95,7 +97,7 @@ def batches_of(
     if isinstance(part, Arrays):
         for start in range(0, part.size, batch_size):
             rows = range(start, min(start + batch_size, part.size))
-            yield triple(part.rows(rows)), len(rows)
+            yield fit_arguments(part.rows(rows)), len(rows)
         return
     batches = part
     if isinstance(part, keras.utils.PyDataset):
@@ -108,7 +110,7 @@ def batches_of(
 
 
 def some_rows(part: Any, most: int) -> Any:
-    """Rows that stand for all: spread over arrays, the first of an iterable."""
+    """At most `most` rows: spread over arrays, the first of an iterable."""
     if isinstance(part, Arrays):
         if part.size <= most:
             return part
@@ -123,9 +125,9 @@ def some_rows(part: Any, most: int) -> Any:
 
 
 def in_precision(part: Any) -> Any:
-    """Arrays with floating point numbers in Keras's precision.
+    """Arrays with floating point numbers in Keras's `floatx`.
 
-    Batches of an iterable are left as they are.
+    An iterable of batches is returned as it is.
     """
 
     def converted(array: NDArray[Any]) -> NDArray[Any]:
@@ -133,11 +135,11 @@ def in_precision(part: Any) -> Any:
             return array
         return array.astype(keras.config.floatx(), copy=False)
 
-    return keras_map(converted, part) if isinstance(part, Arrays) else part
+    return map_arrays(converted, part) if isinstance(part, Arrays) else part
 
 
-def triple(arrays: Arrays) -> tuple[Structure, ...]:
-    """The arrays as `fit` takes them."""
+def fit_arguments(arrays: Arrays) -> tuple[Structure, ...]:
+    """`(x, y)` or `(x, y, sample_weight)`, as `fit` takes a batch."""
     if arrays.sample_weight is None:
         return arrays.x, arrays.y
     return arrays.x, arrays.y, arrays.sample_weight

@@ -1,4 +1,4 @@
-"""Folds and halves of the rows."""
+"""Cross-validation folds of the rows, and complementary halves of them."""
 
 import warnings
 from collections.abc import Iterable
@@ -18,7 +18,8 @@ class Fold:
 
     Args:
         train: the indices of the rows to train on.
-        validation: those of the rows that are left out; none is in both.
+        validation: the indices of the rows that are left out; no row is in
+            both.
     """
 
     train: NDArray[Any]
@@ -47,30 +48,32 @@ def checked_folds(folds: Any) -> int | list[Any]:
 
 
 def folds_of(arrays: Arrays, folds: int | list[Any], seed: int) -> list[Fold]:
-    """Cut the rows into folds.
+    """Split the rows into folds, each of which leaves other rows out.
 
-    Every row is left out once, by scikit-learn's `KFold`, or `StratifiedKFold`
-    where the targets are class labels, so that every class is spread evenly.
+    scikit-learn's `KFold` leaves every row out once. If the targets are class
+    labels, its `StratifiedKFold` also spreads every class evenly.
 
     Args:
         arrays: the rows.
-        folds: how many, or the pairs `(train, validation)` themselves, as
-            `checked_folds` returns them.
-        seed: int, which rows go together; of no effect on pairs.
+        folds: the number of folds, or the pairs `(train, validation)` of row
+            indices, as `checked_folds` returns them.
+        seed: int, decides which rows go together; of no effect on pairs.
 
     Raises:
-        ValueError: if there are fewer rows than folds, a fold has no row to
-            train on or to leave out, a row that is in both or not in the
-            data, or a single class to train on.
+        ValueError: if there are fewer rows than folds; if a fold has no row to
+            train on or none to leave out, has a row in both or one that the
+            data do not have, or has a single class to train on.
     """
-    pairs = _cut(arrays, folds, seed) if isinstance(folds, int) else folds
-    cut = [Fold(*map(_indices, pair)) for pair in pairs]
-    for number, fold in enumerate(cut, 1):
-        _check(number, fold, arrays)
-    return cut
+    pairs = (
+        _random_pairs(arrays, folds, seed) if isinstance(folds, int) else folds
+    )
+    checked = [Fold(*map(_indices, pair)) for pair in pairs]
+    for number, fold in enumerate(checked, 1):
+        _refuse_bad_fold(number, fold, arrays)
+    return checked
 
 
-def _cut(arrays: Arrays, folds: int, seed: int) -> list[Any]:
+def _random_pairs(arrays: Arrays, folds: int, seed: int) -> list[Any]:
     from sklearn.model_selection import KFold, StratifiedKFold
 
     if arrays.size < folds:
@@ -79,17 +82,18 @@ def _cut(arrays: Arrays, folds: int, seed: int) -> list[Any]:
             f"Received: folds={folds}, with {arrays.size} rows"
         )
     rows, labels = np.zeros(arrays.size), class_labels(arrays.y)
-    kind = KFold
+    splitter = KFold
     if labels is not None:
-        # Integers may be counts or identities, each of which is there once.
+        # Integer targets may be counts or identifiers, each in few rows.
+        # `StratifiedKFold` raises if no value has as many rows as folds.
         counts = np.unique(labels, return_counts=True)[1]
-        kind = StratifiedKFold if counts.max() >= folds else KFold
+        splitter = StratifiedKFold if counts.max() >= folds else KFold
     with warnings.catch_warnings():
-        # scikit-learn warns of classes with fewer rows than folds. Those are
-        # left out of some folds, which is as even as they can be spread.
+        # scikit-learn warns of a class with fewer rows than folds. It spreads
+        # such a class as evenly as can be.
         warnings.simplefilter("ignore", UserWarning)
-        cutter = kind(folds, shuffle=True, random_state=seed)
-        return list(cutter.split(rows, labels))
+        split = splitter(folds, shuffle=True, random_state=seed).split
+        return list(split(rows, labels))
 
 
 def _indices(rows: Any) -> NDArray[Any]:
@@ -105,7 +109,7 @@ def _indices(rows: Any) -> NDArray[Any]:
     return indices
 
 
-def _check(number: int, fold: Fold, arrays: Arrays) -> None:
+def _refuse_bad_fold(number: int, fold: Fold, arrays: Arrays) -> None:
     for name, rows in (("train", fold.train), ("validation", fold.validation)):
         if not len(rows):
             raise ValueError(
@@ -135,17 +139,19 @@ def _check(number: int, fold: Fold, arrays: Arrays) -> None:
 def complementary_halves(
     arrays: Arrays, pairs: int, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Disjoint halves, pair by pair; of an odd number one row is left out.
+    """Random pairs of disjoint halves of the rows.
 
-    The first pairs are the same however many there are.
+    If the number of rows is odd, a pair leaves one row out. A larger number of
+    pairs begins with the same pairs as a smaller one.
 
     Args:
         arrays: the rows.
-        pairs: how many pairs.
-        seed: which rows go together.
+        pairs: the number of pairs.
+        seed: decides which rows go together.
 
     Raises:
-        ValueError: if there are too few rows, or a half has one class alone.
+        ValueError: if there are fewer than four rows, or a half has a single
+            class.
     """
     if arrays.size < 4:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What is random in training: the order of the rows, and what layers draw."""
+"""What a seed decides in training: the order of rows, random layers."""
 
 import math
 from typing import Any
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 
 class Order:
-    """The order of rows in passes over data, each in one of its own.
+    """The random order of the rows in each pass over the data.
 
     Args:
         size: int, the number of rows.
         batch_size: int, the rows of a batch.
-        passes: int, how many passes an epoch of `fit` makes.
+        passes: int, how many passes over the data one epoch of `fit` makes.
     """
 
     def __init__(self, size: int, batch_size: int, passes: int) -> None:
@@ -35,12 +35,12 @@ class Order:
         return self.passes * self.per_pass
 
     def begin(self, seed: tuple[int, ...]) -> None:
-        """Start anew with the first pass that `seed` decides."""
+        """Go back to the first of the passes that `seed` decides."""
         self._seed = seed
         self._epoch = 0
 
     def next_epoch(self) -> list[NDArray[Any]]:
-        """The rows of each pass of an epoch."""
+        """The row indices of each pass of the next epoch."""
         first = self._epoch * self.passes
         self._epoch += 1
         return [
@@ -52,11 +52,11 @@ class Order:
 
 
 def begin_random_numbers(*seed: int) -> None:
-    """Begin anew what layers without a seed of their own draw in training.
+    """Seed the random numbers of layers that have no seed of their own.
 
-    On torch, layers draw from torch's global generator, so what was drawn
-    before would decide their numbers. On the other backends each layer has a
-    state of its own among the variables of the model.
+    On torch, such layers draw from torch's global generator, so their numbers
+    would depend on everything drawn before. On the other backends nothing is
+    to be done: each layer keeps a state among the variables of the model.
 
     Args:
         *seed: ints >= 0 that decide the numbers.
@@ -69,10 +69,10 @@ def begin_random_numbers(*seed: int) -> None:
 
 
 class SeededStart(keras.callbacks.Callback):
-    """Begins the order of the rows and the random numbers of a training.
+    """Seeds the order of the rows and the random numbers of a training.
 
-    It does so when training begins, not before `fit`: for a model's first
-    training Keras draws a batch beforehand, to build what is missing.
+    It does so when training begins, not before `fit`, because Keras reads a
+    batch before the first training of a model.
 
     Args:
         seed: ints >= 0 that decide both.
@@ -85,7 +85,7 @@ class SeededStart(keras.callbacks.Callback):
         self._order = order
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin anew."""
+        """Seed both."""
         begin_random_numbers(*self._seed)
         if self._order is not None:
             self._order.begin(self._seed)

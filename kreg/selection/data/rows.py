@@ -1,4 +1,4 @@
-"""The rows to train on: checked once, split once."""
+"""The training data as arrays of rows, checked once and split once."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,11 @@ from kreg._arguments import real_number
 
 
 def class_labels(y: Any) -> NDArray[Any] | None:
-    """The class of each row, where `y` is one array of labels; else None.
+    """The class of each row if `y` is one array of class labels; else None.
 
-    Labels are integers or booleans, numbers that are all 0 or 1, or rows with
-    a single 1.
+    Class labels are integers or booleans, numbers that are all 0 or 1, or
+    one-hot rows. scikit-learn's `type_of_target` would also take 2.0 and 3.0
+    for classes, which in Keras are targets of a regression.
     """
     if not isinstance(y, np.ndarray) or y.ndim not in (1, 2):
         return None
@@ -35,12 +36,12 @@ def refuse_one_class(
     labels: NDArray[Any] | None,
     all_labels: NDArray[Any] | None,
 ) -> None:
-    """Raise if a part has a single class.
+    """Raise if a part of the rows has a single class.
 
     Args:
-        part: what to call the part.
-        labels: its labels, None where the targets are none.
-        all_labels: those of all parts.
+        part: the name of the part in the message.
+        labels: the classes of its rows; None if the targets are not classes.
+        all_labels: the classes of all rows; None likewise.
     """
     if labels is None or all_labels is None or len(labels) < 2:
         return
@@ -78,10 +79,10 @@ class Arrays:
     def rows(self, indices: Sequence[int] | NDArray[Any]) -> "Arrays":
         """Some of the rows, in the order of the indices."""
         chosen = np.asarray(indices)
-        return keras_map(lambda array: array[chosen], self)
+        return map_arrays(lambda array: array[chosen], self)
 
     def fingerprint(self) -> str:
-        """A text that tells these rows from others."""
+        """A hash of all arrays, to recognise the same rows later."""
         digest = hashlib.sha256()
         for array in keras.tree.flatten((self.x, self.y, self.sample_weight)):
             if array is not None:
@@ -92,20 +93,20 @@ class Arrays:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model is trained on, and what it is judged by.
+    """The training data of a model, and its validation data.
 
     Args:
         train: `Arrays`, or an iterable of batches as `fit` takes it.
-        validation: the same; None without any.
+        validation: the same forms; None without validation data.
     """
 
     train: Any
     validation: Any = None
 
     def fingerprint(self) -> str:
-        """A text that tells these data from others.
+        """A text by which the same data are recognised later.
 
-        Of an iterable it tells the type alone, because reading it may be long
+        An iterable is only represented by its type: reading it may take long,
         or change it.
         """
         return ",".join(
@@ -122,6 +123,7 @@ def training_data(
     seed: int = 0,
     *,
     argument: str = "validation",
+    needs_rows: str | None = None,
 ) -> TrainingData:
     """Check the data, and split them once.
 
@@ -129,17 +131,25 @@ def training_data(
         data: `(x, y)` or `(x, y, sample_weight)` of arrays or structures of
             them, or an iterable of batches as `fit` takes it.
         validation: the same forms; or a fraction in (0, 1) of the rows, drawn
-            by `seed` in the proportions of the classes where the targets are
-            labels. No fraction of an iterable. Defaults to `None`.
+            by `seed`, with the classes in proportion if the targets are class
+            labels. An iterable takes no fraction. Defaults to `None`.
         seed: int, the seed of the split.
-        argument: what the user calls `validation`.
+        argument: the user's name of `validation`, for messages.
+        needs_rows: why `data` must be arrays, for the message. Defaults to
+            `None`: an iterable will do.
 
     Raises:
-        TypeError: if the data are of no such form.
-        ValueError: if they are empty, hold NaN or infinity, differ in their
-            numbers of rows, or a part is left with one class alone.
+        TypeError: if the data have no such form.
+        ValueError: if the data are empty, hold NaN or infinity, or differ in
+            their numbers of rows, or if a part is left with a single class.
     """
     train = checked_part("data", data)
+    if needs_rows is not None and not isinstance(train, Arrays):
+        raise TypeError(
+            "`data` must be `(x, y)` or `(x, y, sample_weight)` of arrays, "
+            f"because {needs_rows}. "
+            f"Received: data of type {type(data).__name__}"
+        )
     if isinstance(validation, Real):
         train, validation = _split(argument, train, validation, seed)
     elif validation is not None:
@@ -152,28 +162,8 @@ def training_data(
     return TrainingData(train, validation)
 
 
-def row_arrays(data: Any, reason: str) -> Arrays:
-    """The data, whose rows can be taken apart.
-
-    Args:
-        data: as for `training_data`.
-        reason: why they must be arrays.
-
-    Raises:
-        TypeError: if they are no arrays.
-        ValueError: if the arrays do not fit together, or are not finite.
-    """
-    arrays = checked_part("data", data)
-    if not isinstance(arrays, Arrays):
-        raise TypeError(
-            "`data` must be `(x, y)` or `(x, y, sample_weight)` of arrays, "
-            f"because {reason}. Received: data of type {type(data).__name__}"
-        )
-    return arrays
-
-
-def keras_map(function: Any, arrays: Arrays) -> Arrays:
-    """Apply a function to every array."""
+def map_arrays(function: Any, arrays: Arrays) -> Arrays:
+    """The rows with a function applied to every array."""
 
     def mapped(structure: Structure | None) -> Structure | None:
         if structure is None:
@@ -186,10 +176,11 @@ def keras_map(function: Any, arrays: Arrays) -> Arrays:
 
 
 def checked_part(name: str, data: Any) -> Any:
-    """One part of the data: `Arrays`, or the iterable itself.
+    """Return one part of the data as `Arrays`, or an iterable as it is.
 
     Raises:
-        TypeError: if it is neither arrays nor an iterable that starts anew.
+        TypeError: if `data` is neither arrays nor an iterable that can be read
+            many times.
         ValueError: if arrays do not fit together, or are not finite.
     """
     if isinstance(data, Arrays):
@@ -200,7 +191,7 @@ def checked_part(name: str, data: Any) -> Any:
                 f"`{name}` must be `(x, y)` or `(x, y, sample_weight)`. "
                 f"Received: {name} with {len(data)} entries"
             )
-        arrays = keras_map(np.asarray, Arrays(*data))
+        arrays = map_arrays(np.asarray, Arrays(*data))
         check_arrays(name, arrays)
         return arrays
     if isinstance(data, np.ndarray) or not (
@@ -223,7 +214,12 @@ def checked_part(name: str, data: Any) -> Any:
 def _split(
     argument: str, train: Any, value: Any, seed: int
 ) -> tuple[Arrays, Arrays]:
-    """Two parts: a fraction of each class, or of all rows, is the second."""
+    """Split rows in two; a fraction of them is the second part.
+
+    It is drawn at random, with the classes in proportion if the targets are
+    class labels. scikit-learn's `train_test_split` would refuse a class with
+    one row, and a path needs no scikit-learn otherwise.
+    """
     fraction = real_number(argument, value)
     if not 0.0 < fraction < 1.0:
         raise ValueError(
@@ -240,7 +236,7 @@ def _split(
     order = np.random.default_rng(seed).permutation(train.size)
     labels = class_labels(train.y)
     if labels is not None:
-        # Rows of a class one after the other, then every so many of them.
+        # Sort the rows by class; evenly spaced places then keep proportions.
         order = order[np.argsort(labels[order], kind="stable")]
     number = round(fraction * train.size)
     if not 0 < number < train.size:
@@ -257,15 +253,15 @@ def _split(
 
 
 def check_arrays(name: str, arrays: Arrays) -> None:
-    """Raise if arrays hold no rows to train on.
+    """Raise if arrays are not rows to train on.
 
     Args:
-        name: what the user calls them.
+        name: the user's name of the data, for messages.
         arrays: inputs, targets and weights.
 
     Raises:
-        ValueError: if they are empty, differ in their numbers of rows, or hold
-            what is no finite number.
+        ValueError: if the arrays are empty, differ in their numbers of rows,
+            or hold anything but finite numbers.
     """
     leaves = [
         leaf

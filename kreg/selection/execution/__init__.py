@@ -1,3 +1,3 @@
-"""Where work runs, where it is kept, and how far it is."""
+"""Where paths run, in which folder they are kept, and their progress."""
 
 __all__: list[str] = []

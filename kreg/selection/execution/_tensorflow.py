@@ -1,10 +1,10 @@
-"""TensorFlow's share of a machine, in one of several processes."""
+"""Limits on the cores and the GPU memory that TensorFlow takes."""
 
 import tensorflow as tf
 
 
-def take_share(threads: int) -> None:
-    """Use some of the cores, and of a GPU only the memory that is needed.
+def limit_resources(threads: int) -> None:
+    """Use some of the cores, and only the GPU memory that is needed.
 
     Args:
         threads: int >= 1, how many cores.

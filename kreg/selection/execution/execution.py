@@ -1,4 +1,4 @@
-"""Where the paths of a selection run, and what is kept and shown of them."""
+"""`Execution`: where paths run, in which folder, and with what progress."""
 
 import os
 from concurrent.futures import Executor
@@ -9,27 +9,29 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Execution:
-    """Where the paths of a selection run, and what is kept and shown of them.
+    """Where paths run, in which folder they are kept, and what is shown.
 
     For `kreg.compare`, `kreg.selection.stability_selection` and
     `kreg.selection.StabilitySelector`, which run many paths. It changes how
-    long they take, never what they come to.
+    long they take, never their results.
 
     Args:
         executor: a `concurrent.futures.Executor` that runs paths side by side:
-            `kreg.selection.LocalProcesses()`, or that of a cluster, such as
-            `Client(...).get_executor()` of dask.distributed. Paths of workers
-            that are lost are run again. Defaults to `None`: in this process,
-            one after the other, which suits a GPU and notebooks. The result
-            is the same, up to rounding where machines or threads differ.
-        directory: str or path of a local folder for finished paths and points,
-            which all workers can reach. The same call goes on where the last
-            one ended. Defaults to `None`: nothing is kept.
+            `kreg.selection.LocalProcesses()`, or the executor of a cluster,
+            such as `Client(...).get_executor()` of dask.distributed. If a
+            worker is lost, its path is run again. Defaults to `None`: in this
+            process, one after the other, which suits a GPU and notebooks. The
+            result is the same, up to rounding where machines or threads
+            differ.
+        directory: str or path of a local folder for finished paths and points.
+            All workers must be able to reach it. The same call on the same
+            folder goes on where the last one ended. Defaults to `None`:
+            nothing is kept.
         verbose: 0 or 1, whether to show progress on a terminal. Defaults to
             `1`.
 
     Raises:
-        TypeError: if an argument is of no allowed kind.
+        TypeError: if an argument has another type.
         ValueError: if `verbose` is neither 0 nor 1.
 
     Example:
@@ -58,7 +60,7 @@ class Execution:
         checked_verbose(self.verbose)
 
     def folder(self, name: str = "") -> Path | None:
-        """The folder, or one of that name in it; None keeps nothing."""
+        """The folder, or the one called `name` in it; None without a folder."""
         return None if self.directory is None else Path(self.directory, name)
 
     def __deepcopy__(self, memo: Any) -> "Execution":
@@ -79,7 +81,7 @@ def checked_execution(execution: object) -> Execution:
 
 
 def checked_directory(directory: Any) -> Path | None:
-    """Return `directory` as a path; None keeps nothing."""
+    """Return `directory` as a path, or None if it is None."""
     if directory is None:
         return None
     if not isinstance(directory, (str, os.PathLike)):

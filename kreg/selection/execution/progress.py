@@ -1,4 +1,4 @@
-"""A bar on a terminal that shows how far some work is."""
+"""A progress bar on a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,15 +18,15 @@ from rich.table import Column
 def shown_progress(
     work: str, number: int, verbose: int
 ) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, with a line about the last step beside it.
+    """Show a progress bar, with a line about the last step beside it.
 
     Args:
-        work: what is done, in a word, before the bar.
-        number: how many steps there will be.
+        work: a word for the work, before the bar.
+        number: the number of steps.
         verbose: 0 shows nothing.
 
     Yields:
-        What to call after each step, with a line about it.
+        A function to call after each step, with a line about that step.
     """
     console = Console()
     if not verbose or not console.is_terminal:
@@ -37,7 +37,7 @@ def shown_progress(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        # It gives way where the terminal is narrow.
+        # This column is cut first where the terminal is narrow.
         TextColumn(
             "{task.description}",
             markup=False,

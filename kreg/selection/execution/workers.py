@@ -1,4 +1,4 @@
-"""Running independent work here, in other processes or on other machines."""
+"""Running tasks here, in other processes or on other machines."""
 
 import multiprocessing
 import os
@@ -22,48 +22,49 @@ import keras
 from kreg._arguments import positive_integer
 
 T = TypeVar("T")
-_LOSSES = 3
+_MOST_LOSSES = 3
 
 
 def run_tasks(
     tasks: Sequence[Callable[[], T]],
     executor: Executor | None,
-    finished: Callable[[int, T], None],
+    on_result: Callable[[int, T], None],
 ) -> None:
-    """Run every task once, and again where its worker was lost.
+    """Run every task, and again if its worker is lost.
 
     Args:
         tasks: functions without arguments, independent of each other.
         executor: where to run them; None for here, one after the other.
-        finished: is told the index and the result of each task as it ends.
+        on_result: called with the index and the result of each task when it
+            ends.
 
     Raises:
-        RuntimeError: if workers are lost several times in a row with no task
-            ending between.
+        RuntimeError: if workers are lost several times in a row and no task
+            ends between.
     """
     left = dict(enumerate(tasks))
 
     def end(index: int, result: T) -> None:
         del left[index]
-        finished(index, result)
+        on_result(index, result)
 
     losses = 0
     while left and executor is not None:
         before = len(left)
         try:
             _run_once(dict(left), executor, end)
-        except _PoolIsGoneError as gone:
+        except _PoolIsGoneError as error:
             warnings.warn(
                 "`executor` lost a worker and takes no more work, so what is "
                 "left runs in this process. "
                 "`kreg.selection.LocalProcesses` goes on with new workers. "
-                f"Received: executor={executor!r}, which says: {gone}",
+                f"Received: executor={executor!r}, which says: {error}",
                 stacklevel=2,
             )
             break
         except BrokenExecutor as error:
             losses = 1 if len(left) < before else losses + 1
-            if losses == _LOSSES:
+            if losses == _MOST_LOSSES:
                 raise RuntimeError(
                     f"Workers ended {losses} times in a row before a path "
                     "did. Either they run out of memory: use fewer. Or they "
@@ -76,7 +77,7 @@ def run_tasks(
 
 
 class _PoolIsGoneError(Exception):
-    """Raised where an executor takes no task at all."""
+    """An executor refuses every task."""
 
 
 def _run_once(
@@ -84,11 +85,11 @@ def _run_once(
     executor: Executor,
     end: Callable[[int, T], None],
 ) -> None:
-    """Submit the tasks, and report those that end.
+    """Submit the tasks once, and call `end` with each result.
 
     Raises:
-        _PoolIsGoneError: if the executor takes none.
-        BrokenExecutor: if a worker is lost, once all tasks are settled.
+        _PoolIsGoneError: if the executor refuses every task.
+        BrokenExecutor: if a worker was lost; raised after all other tasks.
     """
     indices: dict[Future[T], int] = {}
     lost: BrokenExecutor | None = None
@@ -122,12 +123,12 @@ class LocalProcesses(Executor):
     """Runs paths in processes of this machine, side by side.
 
     An `executor` for `kreg.selection.Execution`. Choose it for small models on
-    a machine with many cores. Leave `executor` out where a GPU does the work,
-    which one process fills, and in a notebook, because what another process
-    runs must stand in a module that it can import.
+    a machine with many cores. Leave `executor` out on a GPU, which one process
+    fills. Leave it out in a notebook, too: other processes can only run
+    functions from modules that they can import.
 
-    Processes are spawned, and each has its share of the cores. Where one ends
-    before its work is done, such as for want of memory, new ones are started.
+    Processes are spawned, and the cores are divided among them. If one ends
+    before its work is done, such as for lack of memory, new ones are started.
 
     Args:
         workers: int >= 1, how many processes. Defaults to `None`: one for
@@ -191,12 +192,12 @@ class LocalProcesses(Executor):
 
 
 def refuse_what_cannot_be_sent(executor: Any, **arguments: Any) -> None:
-    """Raise if another process of this machine could not run an argument.
+    """Raise if an argument cannot be sent to another process.
 
     Args:
-        executor: the executor; those that bring functions to their workers in
-            their own way are not checked.
-        **arguments: what is to be sent, by the names that users know.
+        executor: the executor. Only those that start processes of this machine
+            are checked; others send functions in their own ways.
+        **arguments: the arguments to send, by the names that users know.
     """
     if not isinstance(executor, (LocalProcesses, ProcessPoolExecutor)):
         return
@@ -204,10 +205,10 @@ def refuse_what_cannot_be_sent(executor: Any, **arguments: Any) -> None:
         try:
             pickle.dumps(value)
             reason = "was defined in a notebook or at the prompt"
-            sent = not _is_interactive(value)
+            can_be_sent = not _is_interactive(value)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            reason, sent = str(error), False
-        if not sent:
+            reason, can_be_sent = str(error), False
+        if not can_be_sent:
             raise TypeError(
                 f"`{name}` must be something that another process can import: "
                 "put its functions at the top of a module (a .py file) and "
@@ -217,6 +218,7 @@ def refuse_what_cannot_be_sent(executor: Any, **arguments: Any) -> None:
 
 
 def _is_interactive(value: Any) -> bool:
+    """Whether a value was defined in a notebook or at the prompt."""
     main = sys.modules["__main__"]
     return getattr(value, "__module__", None) == "__main__" and not hasattr(
         main, "__file__"
@@ -224,11 +226,11 @@ def _is_interactive(value: Any) -> bool:
 
 
 def _start_worker(backend: str, threads: int) -> None:
-    """Give a new process its share of the machine."""
+    """Limit what a new process takes of the machine."""
     if backend == "tensorflow":
-        from kreg.selection.execution._tensorflow import take_share
+        from kreg.selection.execution._tensorflow import limit_resources
 
-        take_share(threads)
+        limit_resources(threads)
     elif backend == "torch":
         import torch
 

@@ -1,4 +1,4 @@
-"""Which input features a path reads, and in which order they enter."""
+"""The order in which input features enter a path."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ class FeatureEntry:
 
     Args:
         feature: the index of the feature.
-        name: its name; its index as text where no names were given.
-        strength: the largest strength at which the model reads it.
-        fraction: the same as a fraction of the strength above which
-            everything is zero; None where that is not known.
-        stays: whether the model reads it at every weaker strength, too.
+        name: the name of the feature; its index as text without names.
+        strength: the largest strength at which the model reads the feature.
+        fraction: `strength` divided by the strength above which everything is
+            zero; None where the latter was not computed.
+        stays: whether the model reads the feature at every weaker strength,
+            too.
     """
 
     feature: int
@@ -38,8 +39,8 @@ def entry_order(
     """The input features of a path, the most persistent first.
 
     The larger the strength at which a model still reads a feature, the more
-    the data loss would grow without it. The order is that of the strengths,
-    whichever way the path was run.
+    the data loss would grow without it. Features are ordered by strength, even
+    if the path was run from weak to strong.
 
     Args:
         result: a `PathResult` of a model with a single flat input.
@@ -48,11 +49,11 @@ def entry_order(
 
     Returns:
         One `FeatureEntry` for each feature that is read at any strength, by
-        falling strength; those of one strength by their indices.
+        falling strength, then by index.
 
     Raises:
-        ValueError: if the path does not tell which features are read, or
-            there are fewer names than features.
+        ValueError: if the model of the path has no single flat input that
+            dense layers read, or there are fewer names than features.
 
     Example:
 
@@ -82,18 +83,19 @@ def entry_order(
 
 
 def first_features(result: PathResult, number: int) -> tuple[int, ...]:
-    """The input features that enter first, `number` of them at most.
+    """The input features that enter first, at most `number` of them.
 
     Args:
         result: a `PathResult` of a model with a single flat input.
-        number: int >= 1, the largest number of features. Where several enter
-            at one strength and not all fit, none of them is taken.
+        number: int >= 1, the largest number of features. If several enter at
+            one strength and not all of them fit, none of them is taken.
 
     Returns:
         The indices, in rising order.
 
     Raises:
-        ValueError: if the path does not tell which features are read.
+        ValueError: if the model of the path has no single flat input that
+            dense layers read.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Feature selection by kreg as transformers of scikit-learn."""
+"""`FeatureSelector` and `StabilitySelector`, transformers of scikit-learn."""
 
 import os
 from abc import abstractmethod
@@ -27,16 +27,16 @@ from kreg.selection.strengths.penalty_family import PenaltyChoice
 from kreg.selection.training.inputs import input_lasso
 from kreg.selection.training.training import Training
 
-# Of scikit-learn's estimators, defaults are None or plain values.
+# Used for None: scikit-learn wants plain values as defaults of estimators.
 _TRAINING = Training(200)
 _EXECUTION = Execution(verbose=0)
 
 
 class InputSelector(SelectorMixin, BaseEstimator):
-    """Base of the selectors: checks the data, keeps what is selected.
+    """Base of the selectors: checks the data, and stores the selection.
 
-    A subclass has in `build_model` a function of the number of features, and
-    in `_fewest_rows` how many rows it needs.
+    A subclass sets `build_model`, a function of the number of features, and
+    `_fewest_rows`, the number of rows that it needs.
     """
 
     _fewest_rows = 1
@@ -59,10 +59,10 @@ class InputSelector(SelectorMixin, BaseEstimator):
 
         Args:
             X: array of shape `(rows, features)`.
-            y: array of targets, a row each; labels that are not numbers
+            y: array of targets, one for each row. Labels that are not numbers
                 become 0, 1, ... in sorted order.
             sample_weight: array of the weight of each row. Defaults to `None`:
-                equal ones.
+                equal weights.
 
         Returns:
             The selector itself.
@@ -101,16 +101,17 @@ class FeatureSelector(InputSelector):
 
     A transformer of scikit-learn, for its pipelines and searches. Choose it
     for prediction from fewer features; `StabilitySelector` is for knowing
-    which features matter. In a pipeline, selection sees the training rows of
-    each fold alone, so that cross-validation stays honest. Put a scaler before
-    it: a penalty compares weights, and so the scales of features.
+    which features matter. In a pipeline, selection sees only the training rows
+    of each fold, so cross-validation stays honest. Put a scaler before it: a
+    penalty compares weights, and weights depend on the scales of features.
 
     Which features it keeps:
 
-    - with `strength`, those that the model reads after training at it;
-    - with `num_features`, those that enter a path first, so many at most;
-    - with neither, those that the best point of a path reads, by the monitor
-      of `training` on the `validation` data.
+    - with `strength`, those that the model reads after training at that
+      strength;
+    - with `num_features`, those that enter a path first, at most that many;
+    - with neither, those that the best point of a path reads. The best point
+      has the best monitor of `training` on the `validation` data.
 
     Args:
         build_model: a function of the number of features, an int, that returns
@@ -121,14 +122,14 @@ class FeatureSelector(InputSelector):
             `kreg.selection.input_lasso`, on all kernels.
         training: a `kreg.selection.Training`. Defaults to `None`:
             `Training(200)`.
-        strengths: as for `kreg.path`, the strengths of the path; not used with
+        strengths: the strengths of the path, as for `kreg.path`; not used with
             `strength`. Defaults to `"auto"`.
-        strength: float >= 0. Defaults to `None`: a path is run.
-        num_features: int >= 1, how many features to keep at most; not with
-            `strength`. Defaults to `None`: as many as validate best.
+        strength: float >= 0, the one strength to train at. Defaults to `None`:
+            a path is run.
+        num_features: int >= 1, the largest number of features to keep; not
+            with `strength`. Defaults to `None`: those of the best point.
         validation: data, or a fraction in (0, 1) of the rows, as for
-            `kreg.path`; used where features are kept that validate best.
-            Defaults to `0.2`.
+            `kreg.path`; only used to find the best point. Defaults to `0.2`.
         directory: a folder for finished points, as for `kreg.path`. Defaults
             to `None`.
         seed: int >= 0, as for `kreg.path`. Defaults to `0`.
@@ -141,8 +142,8 @@ class FeatureSelector(InputSelector):
         ImportError: if scikit-learn is not installed.
         TypeError: in `fit`, as `kreg.path`.
         ValueError: in `fit`, as `kreg.path`; if both `strength` and
-            `num_features` are given; if the model does not tell which features
-            it reads.
+            `num_features` are given; if the model has no single flat input
+            that dense layers read.
 
     Example:
 
@@ -197,14 +198,14 @@ class FeatureSelector(InputSelector):
                 f"features to keep. Received: strength={self.strength}, "
                 f"num_features={self.num_features}"
             )
-        validates = self.strength is None and self.num_features is None
+        needs_best_point = self.strength is None and self.num_features is None
         self.path_ = path(
             build_model,
             data,
             self.penalty,
             self.strengths if self.strength is None else [self.strength],
             training=self.training or _TRAINING,
-            validation=self.validation if validates else None,
+            validation=self.validation if needs_best_point else None,
             directory=self.directory,
             seed=self.seed,
             verbose=0,
@@ -229,8 +230,8 @@ class StabilitySelector(InputSelector):
     """Keeps the input features that most halves of the rows select.
 
     A transformer of scikit-learn around
-    `kreg.selection.stability_selection`, which tells what it does, when to
-    choose it, and what it costs.
+    `kreg.selection.stability_selection`; its documentation says when to choose
+    it, how it works and what it costs.
 
     Args:
         build_model: a function of the number of features, an int, that returns
@@ -244,8 +245,8 @@ class StabilitySelector(InputSelector):
         strengths: as for `kreg.path`. Defaults to `"auto"`.
         expected_false: float > 0, the bound on the expected number of features
             that are selected by mistake. Defaults to `1.0`.
-        threshold: float in (0.5, 1], the fraction of the halves. Defaults to
-            `0.75`.
+        threshold: float in (0.5, 1], the fraction of the halves that must
+            select a feature. Defaults to `0.75`.
         pairs: int >= 1, how many pairs of halves. Defaults to `50`.
         execution: a `kreg.selection.Execution`. Defaults to `None`:
             `Execution(verbose=0)`, in this process.

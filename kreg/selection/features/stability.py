@@ -1,4 +1,4 @@
-"""Which input features are selected whatever rows a model sees."""
+"""`stability_selection`: the features that most halves of the rows select."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from kreg._arguments import (
     positive_number,
 )
 from kreg.selection.data.folds import complementary_halves
-from kreg.selection.data.rows import TrainingData, row_arrays, training_data
+from kreg.selection.data.rows import TrainingData, training_data
 from kreg.selection.execution.execution import Execution, checked_execution
 from kreg.selection.execution.progress import shown_progress
 from kreg.selection.execution.workers import refuse_what_cannot_be_sent
@@ -61,15 +61,16 @@ def stability_selection(
     Selecting once gives no such bound, and a strength that predicts best lets
     in noise.
 
-    The rows are split at random into two halves, `pairs` times. On each half a
-    path is run, and the features that enter first are its selection, so many
-    that `q ** 2 <= expected_false * p * (2 * threshold - 1)`, for q of p
-    features. Those that at least the fraction `threshold` of the halves select
-    are stable. `kreg.selection.stability_bound` has the assumptions.
+    The rows are split at random into two halves, `pairs` times. A path is run
+    on each half, which selects the features that enter first. It selects q of
+    p features at most, where
+    `q ** 2 <= expected_false * p * (2 * threshold - 1)`. A feature is stable
+    if at least the fraction `threshold` of the halves select it.
+    `kreg.selection.stability_bound` states the assumptions.
 
-    It costs `2 * pairs` paths, each on half of the rows. The strengths decide
-    how finely a path tells which feature is next: where several enter at once
-    and not all fit, none is taken.
+    It costs `2 * pairs` paths, each on half of the rows. Strengths close to
+    each other separate features better: if several enter at one strength and
+    not all of them fit, none of them is taken.
 
     Args:
         build_model: as for `kreg.path`. The model has a single flat input that
@@ -83,27 +84,27 @@ def stability_selection(
             grid of its own.
         expected_false: float > 0, the bound on the expected number of features
             that are selected by mistake. Defaults to `1.0`.
-        threshold: float in (0.5, 1], the fraction of the halves. Above 0.6 it
-            matters little: a lower one asks for fewer features of each half.
-            Defaults to `0.75`.
+        threshold: float in (0.5, 1], the fraction of the halves that must
+            select a feature. It matters little above 0.6, because each half
+            may select fewer features at a lower threshold. Defaults to `0.75`.
         pairs: int >= 1, how many pairs of halves. Defaults to `50`.
         execution: a `kreg.selection.Execution`: where paths run, in which
-            folder they are kept, and whether progress is shown. With more
-            `pairs`, another bound or another threshold a call on the same
-            folder runs only what is new. Defaults to `Execution()`: in this
-            process, none, and on a terminal.
-        seed: int >= 0, of the halves and the paths. Defaults to `0`.
+            folder they are kept, and whether progress is shown. A call on the
+            same folder with more `pairs`, another bound or another threshold
+            runs only what is new. Defaults to `Execution()`: in this process,
+            kept nowhere, shown on a terminal.
+        seed: int >= 0, decides the halves and the paths. Defaults to `0`.
 
     Returns:
         A `kreg.selection.StabilityResult`.
 
     Raises:
-        TypeError: as `kreg.path`, and if `data` is no arrays, or the executor
+        TypeError: as `kreg.path`, and if `data` are not arrays, or the executor
             cannot run `build_model`.
         ValueError: as `kreg.path`, and if the bound allows no feature at all,
-            a half has one class alone, the model does not tell which features
-            it reads, or the folder holds another selection. All before
-            training starts.
+            a half has a single class, the model has no single flat input that
+            dense layers read, or the folder holds another selection. All
+            errors come before training starts.
         RuntimeError: if workers are lost several times in a row.
 
     Example:
@@ -131,8 +132,9 @@ def stability_selection(
       at stability selection", Journal of the Royal Statistical Society B 75
       (2013), for the complementary pairs.
     """
-    arrays = row_arrays(data, "its rows are split into halves")
-    training_data(arrays)
+    arrays = training_data(
+        data, needs_rows="its rows are split into halves"
+    ).train
     pairs = positive_integer("pairs", pairs)
     seed = nonnegative_integer("seed", seed)
     grid = strength_grid(strengths)
@@ -145,12 +147,12 @@ def stability_selection(
     family = penalty_family(penalty)
     model = new_model(build_model, seed)
     num_features = _num_features(model)
-    limit = _allowed_number(expected_false, num_features, threshold)
+    limit = _selection_limit(expected_false, num_features, threshold)
     halves = complementary_halves(arrays, pairs, seed)
     refuse_what_cannot_be_sent(
         execution.executor, build_model=build_model, penalty=penalty
     )
-    kind = architecture(model)
+    model_architecture = architecture(model)
     folder = execution.folder()
     if folder is not None:
         identity = {
@@ -159,12 +161,12 @@ def stability_selection(
             **asdict(training),
             "seed": seed,
             "data": arrays.fingerprint(),
-            "architecture": kind,
+            "architecture": model_architecture,
         }
         claim_directory(folder, "selection", identity)
     tasks = {
         i: PathTask(
-            build_model=OneArchitecture(build_model, kind),
+            build_model=OneArchitecture(build_model, model_architecture),
             data=TrainingData(arrays.rows(half)),
             penalty=penalty,
             strengths=grid,
@@ -177,11 +179,11 @@ def stability_selection(
     selections: dict[int, tuple[int, ...]] = {}
     with shown_progress("paths", len(tasks), execution.verbose) as show:
 
-        def ended(half: int, result: PathResult) -> None:
+        def keep_selection(half: int, result: PathResult) -> None:
             selections[half] = first_features(result, limit)
             show(f"{len(selections[half])} features")
 
-        run_kept(tasks, execution.executor, ended)
+        run_kept(tasks, execution.executor, keep_selection)
     return StabilityResult(
         selections=tuple(selections[i] for i in range(len(halves))),
         num_features=num_features,
@@ -202,9 +204,10 @@ def _num_features(model: keras.Model) -> int:
     return int(kernels[0].shape[0])
 
 
-def _allowed_number(
+def _selection_limit(
     expected_false: float, num_features: int, threshold: float
 ) -> int:
+    """How many features a half may select; raises if it may select none."""
     expected_false = positive_number("expected_false", expected_false)
     number = largest_number(
         expected_false, num_features, checked_threshold(threshold)

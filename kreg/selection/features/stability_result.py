@@ -1,4 +1,4 @@
-"""What stability selection came to, and its bound on false features."""
+"""The result of stability selection, and its bound on false features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ def stability_bound(
 ) -> float:
     """The largest expected number of features that are selected by mistake.
 
-    With q features selected on a half of the rows on average, of p, and those
-    taken that at least the fraction `threshold` of the halves select:
+    Let each half of the rows select q of p features on average, and let a
+    feature be stable if at least the fraction `threshold` of the halves select
+    it. Then the bound is
 
         q ** 2 / (p * (2 * threshold - 1))
 
-    A mistake is a feature that one half selects no more often than one drawn
-    at random would be, with probability q / p or less. Under exchangeability
-    of the noise features, these are the noise features. Nothing else is
-    assumed.
+    A mistake is a stable feature that a half selects with probability q / p or
+    less, as if features were drawn at random. If the noise features are
+    exchangeable, these are the noise features. Nothing else is assumed.
 
     With `unimodal=True` the bound is about half of that. It then assumes that
     the fraction of the pairs in which both halves select such a feature has a
     unimodal distribution, which is usual but cannot be checked.
 
     Args:
-        num_selected: float > 0, q. At most `num_features`.
-        num_features: int >= 1, p.
-        threshold: float in (0.5, 1].
+        num_selected: float > 0, q in the formula. At most `num_features`.
+        num_features: int >= 1, p in the formula.
+        threshold: float in (0.5, 1], the fraction of the halves.
         pairs: int >= 1, the number of complementary pairs of halves; only the
             unimodal bound depends on it. Defaults to `50`.
         unimodal: bool. Defaults to `False`.
@@ -82,11 +82,11 @@ def stability_bound(
 def largest_number(
     expected_false: float, num_features: int, threshold: float
 ) -> int:
-    """The most features a half may select to keep the bound; perhaps 0."""
+    """How many features a half may select under the bound; perhaps 0."""
     allowed = expected_false * num_features * (2.0 * threshold - 1.0)
     number = int(allowed**0.5)
     if (number + 1) ** 2 <= allowed:
-        number += 1  # where the root was rounded down
+        number += 1  # the root was rounded down
     return min(number, num_features)
 
 
@@ -128,9 +128,9 @@ class StabilityResult(ResultWithRows, SavedResult):
         selections: for each half the indices of the features that it selects;
             the halves of a pair follow each other.
         num_features: how many features there are.
-        limit: how many of them a half may select.
-        threshold: the fraction of the halves from which on a feature is
-            stable.
+        limit: how many features a half may select.
+        threshold: a feature is stable if at least this fraction of the halves
+            select it.
         seed: the seed of the halves and the paths.
 
     Example:
@@ -171,7 +171,7 @@ class StabilityResult(ResultWithRows, SavedResult):
 
     @property
     def expected_false(self) -> float:
-        """The bound on the expected number of stable ones by mistake."""
+        """The bound on the expected number of features stable by mistake."""
         return stability_bound(self.limit, self.num_features, self.threshold)
 
     def headline(self) -> dict[str, Any]:

@@ -1,3 +1,3 @@
-"""A model at one strength after the other."""
+"""Training a model at one strength after the other, and going on later."""
 
 __all__: list[str] = []

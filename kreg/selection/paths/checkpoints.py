@@ -1,4 +1,4 @@
-"""Folders of finished work: each belongs to one call, and holds whole files."""
+"""Folders of finished points, from which an interrupted path goes on."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,21 @@ from kreg.results.files import Weights
 from kreg.selection.training.models import Values, assign_values, values_of
 from kreg.selection.training.point import PathPoint
 
-_LONGEST = 120
+_LONGEST_DIFFERENCE = 120
 
 
 def claim_directory(
     directory: Path, work: str, identity: Mapping[str, Any]
 ) -> None:
-    """Write into a folder what it is for, or check that it is for the same.
+    """Write into a folder which work it belongs to, or check that it does.
 
     Args:
         directory: the folder, created if it is not there.
-        work: what it is for, in a word, which is also the name of the file.
-        identity: what tells this work from others, fit for JSON.
+        work: a word for the work; `<work>.json` in the folder describes it.
+        identity: the arguments that make this work what it is, fit for JSON.
 
     Raises:
-        ValueError: if the folder holds other work.
+        ValueError: if the folder belongs to other work.
     """
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"{work}.json"
@@ -38,7 +38,7 @@ def claim_directory(
         return
     there, here = json.loads(file.read_text()), json.loads(text)
     differing = [
-        key + _both(there.get(key), here.get(key))
+        key + _difference_text(there.get(key), here.get(key))
         for key in sorted({*there, *here})
         if there.get(key) != here.get(key)
     ]
@@ -50,10 +50,10 @@ def claim_directory(
         )
 
 
-def _both(there: Any, here: Any) -> str:
-    """What is there and here, where it is short enough to be of use."""
+def _difference_text(there: Any, here: Any) -> str:
+    """Both values, if they are short enough to be of use."""
     text = f" ({there!r} there, {here!r} here)"
-    return text if len(text) <= _LONGEST else ""
+    return text if len(text) <= _LONGEST_DIFFERENCE else ""
 
 
 Header = dict[str, Any]
@@ -64,10 +64,10 @@ class Checkpoints:
 
     Args:
         directory: the folder, created if it is not there; None keeps nothing.
-        identity: what tells this path from others.
+        identity: the arguments of this path, fit for JSON.
 
     Raises:
-        ValueError: if the folder holds another path.
+        ValueError: if the folder belongs to another path.
     """
 
     def __init__(
@@ -81,21 +81,21 @@ class Checkpoints:
     def save_point(
         self, number: int, point: PathPoint, weights: Weights
     ) -> None:
-        """Write what a point came to."""
+        """Write a finished point and its weights."""
         self._write(f"point_{number:04d}.npz", point.to_dict(), weights)
 
     def load_point(self, number: int) -> tuple[PathPoint, Weights]:
-        """Read what a point came to."""
+        """Read a finished point and its weights."""
         header, weights = self._read(f"point_{number:04d}.npz")
         return PathPoint.from_dict(header), tuple(weights)
 
     def save_state(
         self, header: Header, model: keras.Model, before: Values
     ) -> None:
-        """Write from where the path goes on.
+        """Write the state from which the path goes on.
 
         Args:
-            header: what can be JSON, `"finished"` points among it.
+            header: the progress of the path, fit for JSON.
             model: the model, with its optimizer.
             before: the weights one point earlier.
         """
@@ -104,10 +104,11 @@ class Checkpoints:
             self._write("state.npz", header, [*state, *before])
 
     def load_state(self, model: keras.Model) -> tuple[Header, Values] | None:
-        """Put the saved state on a model; None if there is none.
+        """Give a model its saved state.
 
         Returns:
-            What was saved beside the state of the model.
+            The progress of the path and the weights one point earlier, as they
+            were saved; None if nothing was saved.
         """
         if self._directory is None or not self._path("state.npz").exists():
             return None
@@ -139,5 +140,5 @@ class Checkpoints:
 
 
 def _state(model: keras.Model) -> list[keras.Variable]:
-    """All that training goes on from: weights, seeds, and the optimizer's."""
+    """The variables of a model and its optimizer, random seeds included."""
     return [*model.variables, *model.optimizer.variables]

@@ -1,4 +1,4 @@
-"""A model at one strength after the other."""
+"""`path`: a model trained at one strength after the other."""
 
 import os
 from collections.abc import Callable
@@ -35,26 +35,27 @@ def path(
 ) -> PathResult:
     """Train a model at many strengths, each from where the last one ended.
 
-    Choose it to see what a penalty costs and what it brings, and how strong it
-    should be: a strength beside one that is solved takes far fewer updates than
-    one from scratch. A point begins where the last one ended. With epochs of
-    32 or more, of which three passes are a small part, it begins where the line
-    through the last two points leads, or on half of that way, if the loss with
-    the penalty is lower there. One compiled model serves all strengths.
+    Choose it to see what a penalty costs and what it gains, and how strong it
+    should be. From a solved strength, the next one takes far fewer updates than
+    from scratch. A point begins where the last one ended. With 32 epochs or
+    more it may begin further on, along the line through the last two points:
+    all of the way to the next strength or half of it, if the loss with the
+    penalty is lower there. (Finding out takes three passes over the data.) One
+    compiled model serves all strengths.
 
-    A model with hidden layers goes from weak to strong: it is trained without
-    the penalty first if `strengths` are chosen here, and weights that are lost
-    do not come back easily. A linear model goes from strong to weak, from zero
-    on, as glmnet does.
+    A model with hidden layers goes from weak to strong, because weights that
+    are lost do not come back easily. If kreg chooses the strengths, the model
+    is first trained without the penalty. A linear model goes from strong to
+    weak and starts at zero, as glmnet does.
 
-    `kreg.selection.Training` tells when training at a strength ends. What the
-    optimizer remembers goes on from point to point, its learning rate schedule
-    too. With `refit` a second model is compiled for all points, on JAX one for
-    each point.
+    `kreg.selection.Training` defines when training at a strength ends. The
+    state of the optimizer is kept from point to point, and its learning rate
+    schedule goes on. With `refit` a second model is compiled for all points; on
+    JAX, one for each point.
 
     Keras's random seed is set to `seed` when a model is built. The order of the
-    rows depends on `seed` and the number of the point alone. Validation data
-    decide when to stop, if `training` has `patience`, and nothing else.
+    rows depends only on `seed` and on the number of the point. Validation data
+    decide when to stop if `training` has `patience`, and nothing else.
 
     Args:
         build_model: a function without arguments that returns a new model,
@@ -62,23 +63,23 @@ def path(
             `kreg.ProximalOptimizer` if it takes no proximal steps.
         data: the training data: `(x, y)` or `(x, y, sample_weight)` of arrays
             or structures of them, or an iterable of batches as `fit` takes it.
-        penalty: a class, such as `kreg.L1` or `kreg.L1L2`, all of whose
-            strengths are equal then, or a function `strength -> penalty`, such
-            as `lambda s: kreg.L1L2(s, 1e-4)`; or a pair of one of these and a
-            selector, as of `kreg.attach`, or a list of selectors, of the
-            weights it goes on. Alone it goes on all kernels.
+        penalty: a function `strength -> penalty`, such as
+            `lambda s: kreg.L1L2(s, 1e-4)`, or a class, such as `kreg.L1` or
+            `kreg.L1L2`, all strengths of which are then equal. It goes on all
+            kernels. To put it on other weights, give a pair of it and a
+            selector, as of `kreg.attach`, or a list of selectors.
         strengths: an iterable of different numbers >= 0, a
             `kreg.selection.StrengthGrid`, or `"auto"`, the default: a grid of
             30 strengths below the one above which everything is zero.
         training: a `kreg.selection.Training`: how a model is trained at each
             strength, and by which metric strengths are compared.
-        validation: what points are judged by: data in the forms of `data`, or
-            a fraction in (0, 1) of its rows, drawn once by `seed`, in the
-            proportions of the classes. Defaults to `None`: nothing.
+        validation: the data that points are judged by: in the forms of `data`,
+            or a fraction in (0, 1) of its rows, drawn once by `seed`, with the
+            classes in proportion. Defaults to `None`: no validation data.
         directory: a folder for finished points. If the process ends, the same
-            call goes on after the last one, to the same result as without an
-            end. Whether an iterable of batches is the same is not checked.
-            Defaults to `None`: nothing is kept.
+            call goes on after the last finished point, to the same result as
+            without the interruption. Whether an iterable of batches is still
+            the same is not checked. Defaults to `None`: nothing is kept.
         seed: int >= 0. Defaults to `0`.
         verbose: 0 or 1, whether to show progress on a terminal. Defaults to
             `1`.
@@ -88,12 +89,12 @@ def path(
         weights of each.
 
     Raises:
-        TypeError: if an argument is of no allowed kind.
-        ValueError: if one has no allowed value; if data are empty, hold NaN,
-            or a part has one class alone; if `build_model` returns a model
-            twice, or one that is not built or compiled, or one with the
+        TypeError: if an argument has another type.
+        ValueError: if an argument is out of its range; if data are empty, hold
+            NaN, or a part has a single class; if `build_model` returns one
+            model twice, or one that is not built or compiled, or one with the
             optimizer or trainable weights of an earlier one; if `directory`
-            holds another path. All before training starts.
+            belongs to another path. All errors come before training starts.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The points of a path, shown and saved."""
+"""The result of a path: its points, the best one, table and files."""
 
 import math
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ class PathResult(ResultWithRows, SavedResult):
         strength_max: the strength above which everything is zero; None where
             it was not computed.
         seed: the seed of the path.
-        start: what the model was before the path, trained without a strength;
-            None where the path began with its first point.
-        weights: for each point what `model.get_weights()` gave; None where
-            they were not kept.
+        start: the point at strength 0, trained before the first strength; None
+            where the path began with its first point.
+        weights: the weights of each point, as `model.get_weights()` returns
+            them; None where they were not kept.
 
     Example:
 
@@ -55,8 +55,9 @@ class PathResult(ResultWithRows, SavedResult):
     def best(self) -> PathPoint:
         """The point with the best validation `monitor`.
 
-        More is better of accuracies, AUC, precision, recall, F1, R2 and IoU,
-        less of all else. Of equals the largest strength.
+        More is better for accuracies, AUC, precision, recall, F1, R2 and IoU;
+        less is better for all other metrics. Among equal points, the one with
+        the largest strength.
 
         Raises:
             ValueError: if the points have no such validation figure.
@@ -66,8 +67,8 @@ class PathResult(ResultWithRows, SavedResult):
     def best_index(self) -> int:
         """The index of the best point in `points`."""
         scores = [self._score(point) for point in self.points]
-        known = [score for score in scores if not math.isnan(score)]
-        if not known:
+        finite = [score for score in scores if not math.isnan(score)]
+        if not finite:
             raise ValueError(
                 "`monitor` must be a validation figure that is a number at "
                 "one point at least; give `path` validation data. "
@@ -75,12 +76,12 @@ class PathResult(ResultWithRows, SavedResult):
                 f"{sorted({n for p in self.points for n in p.validation})}"
             )
         return max(
-            (i for i, score in enumerate(scores) if score == max(known)),
+            (i for i, score in enumerate(scores) if score == max(finite)),
             key=lambda i: self.points[i].strength,
         )
 
     def _score(self, point: PathPoint) -> float:
-        """The validation figure, of which more is better."""
+        """The validation figure, negated if less is better; NaN if absent."""
         value = point.validation.get(self.monitor, math.nan)
         return value if more_is_better(self.monitor) else -value
 
@@ -122,7 +123,7 @@ class PathResult(ResultWithRows, SavedResult):
         )
 
     def _best_or_none(self) -> PathPoint | None:
-        """The best point; None where no point has a figure to judge by."""
+        """The best point; None if no point has the validation figure."""
         scores = [self._score(point) for point in self.points]
         return None if all(map(math.isnan, scores)) else self.best()
 

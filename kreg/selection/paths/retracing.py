@@ -1,4 +1,4 @@
-"""TensorFlow's alarm about retracing, which is false along paths."""
+"""TensorFlow's warning of retracing, silenced where paths make it false."""
 
 import logging
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ _ALARM = "triggered tf.function retracing"
 
 @contextmanager
 def without_retracing_alarm() -> Iterator[None]:
-    """Silence TensorFlow's alarm about retracing.
+    """Silence TensorFlow's warning of retracing.
 
-    Each path has a model of its own, whose train step is traced once. But
-    TensorFlow counts traces by the line that makes a function, and so takes
-    the train steps of many models for one that is traced many times.
+    Each path has a model of its own, and traces its train step once. TensorFlow
+    counts traces by the line of code that makes a function. So it takes the
+    train steps of many models for one step that is traced many times.
     """
     logger = logging.getLogger("tensorflow")
     logger.addFilter(_is_no_alarm)

@@ -1,4 +1,4 @@
-"""A path that is being run."""
+"""Running a path: its start, its points and their starting weights."""
 
 import math
 import time
@@ -41,7 +41,7 @@ from kreg.selection.training.point import (
     point_of,
 )
 from kreg.selection.training.stopping import (
-    ALWAYS_KNOWN,
+    METRICS_OF_ALL_MODELS,
     refuse_unknown_monitor,
     warn_of_unknown_optimality,
 )
@@ -57,22 +57,23 @@ def extrapolate(
     strengths: Sequence[float],
     objective: Callable[[], float],
 ) -> Values:
-    """Move weights on as far as they would come at the next strength.
+    """Move weights towards where they will be at the next strength.
 
-    This is the predictor of a predictor-corrector method; training corrects.
-    Weights are taken as linear in the logarithm of the strength. All of the
-    way is gone, or a half, or nothing, whichever the objective is lowest at.
-    A weight that would lose its sign stays, so nothing becomes zero here, and
-    zeros remain.
+    This is the predictor of a predictor-corrector method; training is the
+    corrector. Weights are extrapolated as linear in the logarithm of the
+    strength. They move all of the way, half of it, or not at all, whichever
+    gives the lowest objective. A weight that would lose its sign does not
+    move. So no weight becomes zero here, and zeros remain.
 
     Args:
-        variables: the weights, as they are at the last strength.
-        before: what they were one strength earlier; empty if there is none.
-        strengths: the one before, the last, and the next.
-        objective: tells the objective at the next strength.
+        variables: the weights, trained at the last strength.
+        before: the values of the weights one strength earlier; empty if there
+            was none.
+        strengths: the strength before the last, the last, and the next.
+        objective: returns the objective at the next strength.
 
     Returns:
-        The weights before they were moved.
+        The values of the weights before they were moved.
 
     References:
         Park and Hastie, "L1-regularization path algorithm for generalized
@@ -103,21 +104,22 @@ def _with_signs_kept(
     return np.where(weights * moved > 0.0, moved, weights)
 
 
+# The number of the point at strength 0, before the first.
 _START = -1
-# With fewer, the three passes that `extrapolate` takes would cost too much.
+# With fewer epochs, the three passes of `extrapolate` would cost too much.
 _EPOCHS_TO_EXTRAPOLATE = 32
 
 
 class PathRun:
-    """The models of a path, and how far it is.
+    """The models of a path, and its progress.
 
     Args:
         model: the model of all points, as `build_model` made it.
-        twin: another one for refits; None for none.
+        twin: another model, for refits; None without refits.
         family: the penalty.
         training: how to train at each strength.
-        data: the data.
-        store: what is finished.
+        data: the training data and the validation data.
+        store: the finished points.
         seed: the seed.
     """
 
@@ -141,33 +143,33 @@ class PathRun:
         self._penalized = _prepared(model, family)
         self._linear = is_linear(model)
         self._twin = twin
-        self._fresh: Values = []
+        self._new_optimizer_state: Values = []
         if twin is not None:
             _prepared(twin, family)
-            self._fresh = values_of(twin.optimizer.variables)
+            self._new_optimizer_state = values_of(twin.optimizer.variables)
         self._progress: Header = {}
         self._before: Values = []
 
     def prepare(
         self, strengths: StrengthGrid | Unpenalized, direction: Direction
     ) -> None:
-        """Choose the strengths and the start, or take them from the store.
+        """Choose the strengths and the start, or read them from the store.
 
         Args:
-            strengths: the strengths, or how they are chosen.
-            direction: whether strengths go up or down.
+            strengths: the strengths, or the grid to choose.
+            direction: whether the path goes up or down the strengths.
         """
         stored = self._store.load_state(self._model)
         if stored is None:
             self._refuse_unknown_monitor()
-            self._progress = self._begun(strengths, direction)
+            self._progress = self._start_of_path(strengths, direction)
             self._save_state()
         else:
             self._progress, self._before = stored
         self._trainer.optimality = self._progress["optimality"]
 
     def result(self, verbose: int) -> PathResult:
-        """Run what is not finished; return all points."""
+        """Run the points that are not finished; return all points."""
         strengths = self._progress["strengths"]
         monitor = self._training.monitor
         done: list[tuple[PathPoint, Weights]] = []
@@ -176,7 +178,7 @@ class PathRun:
                 if number < self._progress["finished"]:
                     done.append(self._store.load_point(number))
                 else:
-                    done.append(self._finished(number, strength))
+                    done.append(self._run_point(number, strength))
                 show(_line(done[-1][0], monitor))
         start = self._progress["start"]
         return PathResult(
@@ -191,17 +193,17 @@ class PathRun:
 
     def _refuse_unknown_monitor(self) -> None:
         monitor, model = self._training.monitor, self._model
-        if monitor not in ALWAYS_KNOWN:
+        if monitor not in METRICS_OF_ALL_MODELS:
             figures = self._trainer.on_validation_data(model)
             figures = figures or self._trainer.on_training_data(model)
             refuse_unknown_monitor(monitor, figures)
 
-    def _begun(
+    def _start_of_path(
         self,
         grid: StrengthGrid | Unpenalized,
         direction: Direction,
     ) -> Header:
-        """The state before the first point; the model is at its start."""
+        """Bring the model to its start; return the state before any point."""
         model, family = self._model, self._family
         train, limit = self._train, self._training.tolerance
         if limit is not None:
@@ -231,10 +233,10 @@ class PathRun:
             "start": start,
         }
 
-    def _finished(
+    def _run_point(
         self, number: int, strength: float
     ) -> tuple[PathPoint, Weights]:
-        """Run a point, and keep it."""
+        """Run a point, and write it to the store."""
         largest = self._progress["strength_max"]
         point = self._trained(self._model, number, strength, largest)
         model = self._model
@@ -266,7 +268,7 @@ class PathRun:
         return point_of(
             model,
             self._trainer,
-            self._family.on(model),
+            self._family.attached_weights(model),
             strength,
             strength_max,
             before,
@@ -281,34 +283,34 @@ class PathRun:
             model.trainable_variables,
             self._before,
             self._progress["strengths"][max(0, number - 2) : number + 1],
-            # A test step of the user's own may not tell the loss.
+            # A `test_step` of the user may not return the loss.
             lambda: trainer.on_training_data(model).get("loss", math.nan),
         )
 
     def _refitted(
         self, twin: keras.Model, number: int, point: PathPoint
     ) -> PathPoint:
-        """Train the twin on with the zeros of the model, and no penalty."""
+        """Train the twin from the model on: zeros fixed, and no penalty."""
         twin.set_weights(self._model.get_weights())
-        assign_values(twin.optimizer.variables, self._fresh)
-        freeze_support(twin, self._family.on(twin))
-        again = self._trained(
+        assign_values(twin.optimizer.variables, self._new_optimizer_state)
+        freeze_support(twin, self._family.attached_weights(twin))
+        refitted = self._trained(
             twin, number, point.strength, self._progress["strength_max"]
         )
         return replace(
-            again,
-            epochs=point.epochs + again.epochs,
-            steps=point.steps + again.steps,
-            seconds=point.seconds + again.seconds,
+            refitted,
+            epochs=point.epochs + refitted.epochs,
+            steps=point.steps + refitted.steps,
+            seconds=point.seconds + refitted.seconds,
             optimality=point.optimality,
-            converged=point.converged and again.converged,
+            converged=point.converged and refitted.converged,
         )
 
 
 def _prepared(
     model: keras.Model, family: PenaltyFamily
 ) -> list[keras.Variable]:
-    """Put the penalty on a model, and what applies it."""
+    """Put the penalty on a model, with an optimizer that takes its steps."""
     penalized = family.attach(model)
     make_proximal(model)
     model.optimizer.build(model.trainable_variables)
@@ -316,7 +318,7 @@ def _prepared(
 
 
 def _line(point: PathPoint, monitor: str) -> str:
-    """A point in a line."""
+    """A point in one line, for the progress bar."""
     line = f"strength {point.strength:.3g}, sparsity {point.sparsity:.1%}"
     figure = point.validation.get(monitor, point.train.get(monitor))
     return line if figure is None else f"{line}, {monitor} {figure:.4g}"

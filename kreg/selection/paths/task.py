@@ -1,4 +1,4 @@
-"""A path with all that it is run on, here or in a worker."""
+"""A path as a task: all that it needs to run, here or in a worker."""
 
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor
@@ -34,7 +34,7 @@ from kreg.selection.training.training import Training
 
 @dataclass(frozen=True)
 class KerasSettings:
-    """What Keras is set to, so that a worker does as the caller would.
+    """The settings of Keras that a worker takes over from the caller.
 
     Args:
         backend: the name of the backend.
@@ -49,11 +49,11 @@ class KerasSettings:
     )
 
     def apply(self) -> None:
-        """Set Keras so.
+        """Set Keras to these.
 
         Raises:
-            RuntimeError: if it runs on another backend, which cannot be
-                changed any more.
+            RuntimeError: if Keras runs on another backend, which cannot be
+                changed once it is imported.
         """
         if keras.backend.backend() != self.backend:
             raise RuntimeError(
@@ -68,18 +68,18 @@ class KerasSettings:
 
 @dataclass(frozen=True)
 class PathTask:
-    """A path that is run where it is called.
+    """A path, run by calling it.
 
     Args:
         build_model: makes the model.
-        data: what to train on, and what to judge by.
-        penalty: the penalty, as of `kreg.path`.
-        strengths: the strengths, or what stands in place of them.
-        training: how a model is trained at each.
+        data: the training data and the validation data.
+        penalty: the penalty, as for `kreg.path`.
+        strengths: the strengths, or `Unpenalized`.
+        training: how a model is trained at each strength.
         seed: the seed.
-        directory: the folder of the path's points; None for none.
-        keeps_weights: whether a call brings the weights of all points back.
-        keras_settings: what Keras is to be set to where it is called.
+        directory: the folder of the path's points; None keeps nothing.
+        keeps_weights: whether a call returns the weights of all points.
+        keras_settings: the settings of Keras for the process that calls it.
     """
 
     build_model: Callable[[], keras.Model]
@@ -98,14 +98,14 @@ class PathTask:
         return result if self.keeps_weights else replace(result, weights=None)
 
     def run(self, verbose: int) -> PathResult:
-        """Run what is not finished of the path.
+        """Run the points of the path that are not finished.
 
         Args:
-            verbose: whether to show progress.
+            verbose: 0 or 1, whether to show progress.
         """
         family = penalty_family(self.penalty)
         model = new_model(self.build_model, self.seed)
-        kind = architecture(model)
+        model_architecture = architecture(model)
         direction = self._direction(is_linear(model))
         identity = {
             "penalty": family.text,
@@ -114,13 +114,13 @@ class PathTask:
             **asdict(self.training),
             "seed": self.seed,
             "data": self.data.fingerprint(),
-            "architecture": kind,
+            "architecture": model_architecture,
         }
         store = Checkpoints(self.directory, identity)
         twin = None
         if self.training.refit:
             twin = new_model(self.build_model, self.seed)
-            refuse_other_architecture(kind, twin)
+            refuse_other_architecture(model_architecture, twin)
         with without_retracing_alarm():
             path_run = PathRun(
                 model, twin, family, self.training, self.data, store, self.seed
@@ -129,7 +129,7 @@ class PathTask:
             return path_run.result(verbose)
 
     def _direction(self, linear: bool) -> Direction:
-        """Which way the strengths are gone through."""
+        """Whether the path goes up or down the strengths."""
         if self.strengths.direction == "auto":
             return "down" if linear else "up"
         if (
@@ -151,14 +151,15 @@ Key = TypeVar("Key", bound=Hashable)
 def run_kept(
     tasks: Mapping[Key, PathTask],
     executor: Executor | None,
-    ended: Callable[[Key, PathResult], None],
+    on_result: Callable[[Key, PathResult], None],
 ) -> dict[Key, PathResult]:
     """Run the paths whose results are not in their folders yet.
 
     Args:
-        tasks: the paths by their keys; those without a folder are not kept.
+        tasks: the paths by their keys; a path without a folder is not kept.
         executor: where to run them; None for here.
-        ended: is told the key and the result of each path as it ends.
+        on_result: called with the key and the result of each path when it
+            ends.
 
     Returns:
         The results, in the order of the tasks.
@@ -169,20 +170,20 @@ def run_kept(
         file = _result_file(task)
         if file is not None and file.exists():
             results[key] = PathResult.load(file)
-            ended(key, results[key])
+            on_result(key, results[key])
         else:
             left.append(key)
 
-    def finished(index: int, result: PathResult) -> None:
+    def keep(index: int, result: PathResult) -> None:
         key = left[index]
         file = _result_file(tasks[key])
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             result.save(file)
         results[key] = result
-        ended(key, result)
+        on_result(key, result)
 
-    run_tasks([tasks[key] for key in left], executor, finished)
+    run_tasks([tasks[key] for key in left], executor, keep)
     return {key: results[key] for key in tasks}
 
 

@@ -1,3 +1,3 @@
-"""What paths, comparisons and stability selection look like."""
+"""Plots of paths, comparisons and stability selection."""
 
 __all__: list[str] = []

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-# `matplotlib.axes.Axes`; matplotlib is imported when something is drawn.
+# `matplotlib.axes.Axes`; matplotlib is imported only to draw.
 Axes: TypeAlias = Any
 
-# Okabe and Ito's, told apart by colour-blind people too, and in grey.
+# Okabe and Ito's palette: distinct for colour-blind people, and in grey.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -18,21 +18,23 @@ COLOURS = (
     "#000000",
 )
 GREY = "#999999"
-_APART = 0.055  # of the height of the axes, between two labels
-_BESIDE = 0.2  # of their width, within which labels could touch
-_ROW = 0.2  # inches, of a row with a name
+# The least vertical distance of two labels, as a fraction of the axes.
+_LABEL_HEIGHT = 0.055
+# Labels nearer than this horizontally could touch, as a fraction of the axes.
+_LABEL_WIDTH = 0.2
+_ROW_INCHES = 0.2
 
 
 def axes_for(ax: Axes | None, rows: int = 0) -> Axes:
-    """The axes to draw into, new ones for None.
+    """The axes to draw into; new ones for None.
 
     Args:
         ax: axes, or None.
-        rows: how many rows with a name new axes have room for.
+        rows: how many named rows new axes have room for.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if `ax` is no axes.
+        TypeError: if `ax` is neither axes nor None.
     """
     try:
         import matplotlib.axes
@@ -44,7 +46,7 @@ def axes_for(ax: Axes | None, rows: int = 0) -> Axes:
     if ax is None:
         from matplotlib import pyplot
 
-        height = max(4.0, _ROW * rows + 0.8)
+        height = max(4.0, _ROW_INCHES * rows + 0.8)
         _, ax = pyplot.subplots(figsize=(6.4, height), layout="constrained")
     elif not isinstance(ax, matplotlib.axes.Axes):
         raise TypeError(
@@ -59,8 +61,8 @@ def strength_axis(ax: Axes, strengths: Iterable[float]) -> list[float]:
     """Make x the strength, on a logarithmic scale if there are several.
 
     Returns:
-        Where each strength is drawn. On a logarithmic scale 0 is put one
-        spacing left of the smallest other strength.
+        The place of each strength on the axis. On a logarithmic scale, 0 is
+        put left of the smallest other strength, at the usual distance.
     """
     ax.set_xlabel("strength")
     values = list(strengths)
@@ -98,7 +100,7 @@ def label_ends(
     Args:
         ax: the axes, with their final limits.
         labels: the height of the end of each line, its text, its colour.
-        at_left: whether they are left of the axes, and not right.
+        at_left: whether labels stand left of the axes; if not, right.
     """
     finite = [label for label in labels if math.isfinite(label[0])]
     low, high = ax.get_ylim()
@@ -131,9 +133,9 @@ def label_points(
     written: list[tuple[float, float]] = []
     for x, y, text, colour in sorted(finite, key=lambda label: label[1]):
         place = (x - left) / (right - left)
-        height = (y - low) / (high - low) + _APART
-        beside = [h for at, h in written if abs(at - place) < _BESIDE]
-        height = max([height, *(h + _APART for h in beside)])
+        height = (y - low) / (high - low) + _LABEL_HEIGHT
+        near = [h for at, h in written if abs(at - place) < _LABEL_WIDTH]
+        height = max([height, *(h + _LABEL_HEIGHT for h in near)])
         written.append((place, height))
         is_right = place > 0.8
         ax.text(
@@ -150,12 +152,12 @@ def label_points(
 
 
 def name_rows(ax: Axes, names: Sequence[str], number: int) -> None:
-    """Name rows from the top down, as large as they have room.
+    """Name rows from the top down, in letters as large as fit.
 
     Args:
         ax: the axes.
         names: the name of each row.
-        number: how many rows there would be if all were shown.
+        number: how many features there are, shown or not.
     """
     rows = max(len(names), 1)
     room = 72.0 * ax.get_window_extent().height / ax.figure.dpi / rows
@@ -168,7 +170,7 @@ def name_rows(ax: Axes, names: Sequence[str], number: int) -> None:
 
 
 def mark_chosen(ax: Axes, place: float, strength: float) -> None:
-    """A vertical line where the chosen strength is drawn, and its value."""
+    """Draw a vertical line at the chosen strength, with its value."""
     ax.axvline(place, color="black", linewidth=0.8, linestyle="--", zorder=0)
     ax.text(
         place,
@@ -186,24 +188,24 @@ def readable(metric: str) -> str:
 
 
 def _spread(heights: Sequence[float]) -> list[float]:
-    """The heights moved as little as keeps them apart, in the same order."""
+    """Move heights apart as little as possible, in the same order."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     # Groups of neighbours that touch, each centred on its members.
     groups: list[list[int]] = []
 
     def bottom(group: list[int]) -> float:
         centre = sum(heights[i] for i in group) / len(group)
-        return centre - _APART * (len(group) - 1) / 2
+        return centre - _LABEL_HEIGHT * (len(group) - 1) / 2
 
     for i in order:
         groups.append([i])
         while len(groups) > 1 and bottom(groups[-1]) < bottom(
             groups[-2]
-        ) + _APART * len(groups[-2]):
+        ) + _LABEL_HEIGHT * len(groups[-2]):
             last = groups.pop()
             groups[-1].extend(last)
     moved: dict[int, Any] = {}
     for group in groups:
         for place, i in enumerate(group):
-            moved[i] = bottom(group) + _APART * place
+            moved[i] = bottom(group) + _LABEL_HEIGHT * place
     return [moved[i] for i in range(len(heights))]

@@ -1,4 +1,4 @@
-"""The input features that a path reads, and their weights."""
+"""Plots of input features along a path: weights, and where they enter."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,10 +31,11 @@ def plot_coefficients(
 ) -> Axes:
     """Plot a weight along a path, a line for each input feature.
 
-    Of a kernel with one output, as of a linear model, the lines are its
-    coefficients; of a wider one, the L2 norms of what leaves each input. The
-    largest are named where the penalty is weakest. The dashed line is the best
-    point of the path, if it has validation figures.
+    If the kernel has one output, as in a linear model, the lines are its
+    coefficients. If it has more, they are the L2 norms of the weights that
+    leave each input. Lines are named at the weakest strength, the largest
+    ones only. The dashed line is the best point of the path, if it has
+    validation figures.
 
     Args:
         result: a `PathResult` with `weights`.
@@ -43,7 +44,7 @@ def plot_coefficients(
         ax: matplotlib's axes to draw into. Defaults to `None`: new ones.
         weight: int >= 0, the place of the kernel in `model.get_weights()`.
             Defaults to `0`.
-        max_labels: int >= 1, how many lines are in colour and named at most.
+        max_labels: int >= 1, how many lines at most have a colour and a name.
             Defaults to `7`.
 
     Returns:
@@ -113,7 +114,10 @@ def plot_coefficients(
 def _lines(
     result: PathResult, weight: int, order: Sequence[int]
 ) -> tuple[NDArray[Any], bool]:
-    """A row for each input, a column for each point; whether signed."""
+    """A row for each input, a column for each point; whether signed.
+
+    Signed rows are coefficients; others are norms.
+    """
     if result.weights is None:
         raise ValueError(
             "`result` must hold the weights of its points. "
@@ -142,10 +146,10 @@ def plot_entry(
 ) -> Axes:
     """Plot at which strengths the model reads each input feature.
 
-    A row for each feature, those that last longest on top; a bar where it is
-    read, which ends at the strength where it enters. The dashed line is the
-    best point of the path, if it has validation figures; features that are
-    read there are blue, others grey.
+    Each feature has a row; the feature that enters at the largest strength is
+    on top. A bar covers the strengths at which the feature is read. The dashed
+    line is the best point of the path, if it has validation figures; features
+    that are read there are blue, others grey.
 
     Args:
         result: a `PathResult` of a model with a single flat input.
@@ -161,8 +165,8 @@ def plot_entry(
     Raises:
         ImportError: if matplotlib is not installed.
         TypeError: if an argument is of another type.
-        ValueError: if the path does not tell which features are read, or
-            there are fewer names than features.
+        ValueError: if the model of the path has no single flat input that
+            dense layers read, or there are fewer names than features.
 
     Example:
 
@@ -192,11 +196,11 @@ def plot_entry(
         read = [entry.feature in (p.selected_inputs or ()) for p in points]
         ax.plot(
             places,
-            [row if here else float("nan") for here in read],
+            [row if is_read else float("nan") for is_read in read],
             color=COLOURS[0] if entry.feature in chosen else GREY,
             linewidth=4,
             solid_capstyle="butt",
-            # So that a feature shows that is read at one strength alone.
+            # A marker shows a feature that is read at only one strength.
             marker="s",
             markersize=4,
             markeredgewidth=0,

@@ -1,4 +1,4 @@
-"""How often halves of the rows select each input feature."""
+"""A plot of how often halves of the rows select each input feature."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ def plot_stability(
 ) -> Axes:
     """Plot how often halves of the rows select each input feature.
 
-    A row for each feature that any half selects, the most frequent on top. The
-    dashed line is the threshold; stable features are blue, others grey.
+    Each feature that any half selects has a row; the most frequent is on top.
+    The dashed line is the threshold; stable features are blue, others grey.
 
     Args:
         result: a `StabilityResult`.

@@ -1,4 +1,4 @@
-"""The validation figure against the strength or the sparsity."""
+"""Plots of the validation figure against the strength or the sparsity."""
 
 import math
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ class Curve:
 
     Args:
         label: the name of the penalty.
-        strengths: rising; the one strength 0.0 where there is no penalty.
-        means: the monitor at each.
-        errors: the standard error of each, None for a single run.
-        sparsities: the sparsity at each.
+        strengths: rising strengths; only 0.0 where there is no penalty.
+        means: the monitored metric at each strength.
+        errors: the standard error of each mean; None for a single run.
+        sparsities: the sparsity at each strength.
         chosen: the index of the strength that is chosen.
     """
 
@@ -93,10 +93,10 @@ def plot_validation(
 ) -> Axes:
     """Plot the validation figure against the strength, penalty by penalty.
 
-    Bars are one standard error of the mean over the folds, where there are
-    folds. A ring is the strength that is chosen for its penalty; the dashed
-    line is that of the chosen penalty, or of the best point of a path. A
-    model without a penalty is a horizontal line with its standard error.
+    If there are folds, bars are one standard error of the mean over them. A
+    ring marks the strength that is chosen for its penalty. The dashed line is
+    the strength of the chosen penalty, or of the best point of a path. A model
+    without a penalty is a horizontal line with its standard error.
 
     Args:
         result: a `PathResult` with validation figures, or a `CompareResult`.
@@ -177,7 +177,7 @@ def colours_of(curves: list[Curve]) -> dict[str, str]:
 
 
 def _is_constant(curve: Curve) -> bool:
-    """Whether there is no penalty whose strength could be drawn."""
+    """Whether the curve is that of no penalty, at strength 0 alone."""
     return not any(curve.strengths)
 
 
@@ -186,9 +186,8 @@ def plot_sparsity(
 ) -> Axes:
     """Plot the validation figure against the sparsity, penalty by penalty.
 
-    It tells what a smaller model costs. Each point is a strength; bars are
-    one standard error of the mean, and a filled point is the strength that is
-    chosen.
+    It shows what a smaller model costs. Each point is a strength; the filled
+    point is the chosen one. Bars are one standard error of the mean.
 
     Args:
         result: a `PathResult` with validation figures, or a `CompareResult`.

@@ -1,3 +1,3 @@
-"""Penalties whose strength moves, and the strengths to try."""
+"""Which strengths to try, and penalties whose strength moves."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The strengths of a path."""
+"""`StrengthGrid`: the strengths of a path."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -21,24 +21,25 @@ class StrengthGrid:
     `StrengthGrid()` and an iterable of numbers is
     `StrengthGrid(values=numbers)`.
 
-    Without `values` it is a geometric grid from the largest strength, above
-    which everything is zero as `kreg.strength_max` tells, down to `ratio`
-    times that. For a penalty that makes nothing zero the largest one leaves
-    about 10 % of what the data want of a weight, or half of it in a network.
+    Without `values` it is a geometric grid from the largest strength down to
+    `ratio` times that. The largest strength is the one above which everything
+    is zero, as `kreg.strength_max` computes it. If the penalty makes nothing
+    zero, it is the strength that shrinks a weight to about 10 % of its size
+    without a penalty, or to half of it in a network.
 
     Args:
         num: int >= 1, the number of strengths of the grid. Defaults to `30`.
         ratio: float in (0, 1), the smallest strength of the grid over the
             largest. Defaults to `1e-3`.
         values: an iterable of different numbers >= 0, the strengths
-            themselves; leave out `num` and `ratio` then. Defaults to `None`.
+            themselves, in place of `num` and `ratio`. Defaults to `None`.
         direction: `"up"`, from weak to strong, `"down"`, or `"auto"`, the
-            default: down if one kernel is all there is, else up.
+            default: down if the model has a single kernel, else up.
 
     Raises:
         TypeError: if an argument is of another type.
-        ValueError: if one is out of its range, or `values` are given beside
-            `num` or `ratio`.
+        ValueError: if an argument is out of its range, or `values` are given
+            together with `num` or `ratio`.
 
     Example:
 
@@ -81,7 +82,7 @@ class StrengthGrid:
         object.__setattr__(self, "values", values)
 
     def below(self, largest: float) -> list[float]:
-        """The strengths of the grid from `largest` down, evenly in the log."""
+        """The strengths from `largest` down, evenly in the logarithm."""
         if self.num == 1:
             return [largest]
         smallest = self.ratio * largest
@@ -93,7 +94,7 @@ class StrengthGrid:
         return StrengthGrid(values=values, direction=self.direction)
 
     def top(self) -> "StrengthGrid":
-        """The grid with its largest strength alone."""
+        """The grid of the largest strength alone."""
         return replace(self, num=1)
 
 
@@ -104,14 +105,15 @@ Strengths: TypeAlias = Literal["auto"] | Iterable[float] | StrengthGrid
 class Unpenalized:
     """In place of a grid: training without a penalty, as long as with one.
 
-    A linear model is trained to the minimum, with as many passes at most as a
-    path makes at all its points. Of a network the minimum may fit noise, so it
-    is trained in portions, each of which is a point of its own.
+    A linear model is trained to the minimum in one portion, which may make as
+    many passes as all points of a path. A network is trained in several
+    portions, because its minimum may fit noise. Each portion is a point, so
+    that the best number of portions can be chosen.
 
     Args:
-        portions: int, how many points there are.
-        length: int, how many times the passes of a path's point a portion may
-            have at most. Defaults to `1`.
+        portions: int, how many portions there are.
+        length: int, the passes of a portion at most, in multiples of those of
+            a point. Defaults to `1`.
     """
 
     portions: int
@@ -119,7 +121,7 @@ class Unpenalized:
 
     @classmethod
     def beside(cls, points: int, linear: bool) -> "Unpenalized":
-        """What stands beside paths of so many points.
+        """Training as long as paths with this many points.
 
         Args:
             points: the points of the longest path.
@@ -134,23 +136,23 @@ class Unpenalized:
 
     @property
     def direction(self) -> Direction:
-        """No strength is above another."""
+        """`"auto"`: all strengths are equal."""
         return "auto"
 
     def below(self, largest: float) -> list[float]:
-        """The strength of each portion, whatever the largest is."""
+        """The strength of each portion; `largest` has no effect."""
         return list(self.values)
 
 
 def strength_grid(strengths: Any) -> StrengthGrid:
-    """Read what a user gives as strengths.
+    """The `strengths` of a user as a `StrengthGrid`.
 
     Args:
         strengths: `"auto"`, an iterable of numbers, or a `StrengthGrid`.
 
     Raises:
-        TypeError: if it is none of these.
-        ValueError: if there are no numbers, or one is negative or there twice.
+        TypeError: if `strengths` is none of these.
+        ValueError: if there is no number, or one is negative or there twice.
     """
     if isinstance(strengths, StrengthGrid):
         return strengths

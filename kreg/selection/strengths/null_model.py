@@ -1,4 +1,4 @@
-"""The model in which all that is penalized is zero."""
+"""The null model: its penalized weights are zero, the others fitted."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from kreg.selection.training.inputs import is_linear
 
 _STEPS = 200
 _SMALL = 1e-6
-# How many steps without a smaller gradient tell that rounding is reached.
+# After so many steps without a smaller gradient, only rounding is left.
 _STALLED = 10
 
 
@@ -23,9 +23,9 @@ def fit_unpenalized(
 ) -> None:
     """Minimise the data loss over the weights that have no penalty.
 
-    By gradient steps whose length the last two gradients tell (Barzilai and
-    Borwein, "Two-Point Step Size Gradient Methods", 1988): biases are few, and
-    at the null model each acts on an output of its own.
+    These are few weights, mostly biases, each with an output of its own. So
+    gradient steps will do. Their length follows from the last two gradients
+    (Barzilai and Borwein, "Two-Point Step Size Gradient Methods", 1988).
 
     Args:
         gradient: the gradient of the model.
@@ -37,7 +37,8 @@ def fit_unpenalized(
     if not free:
         return
 
-    def at(values: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    def slope_at(values: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        """The gradient of the free weights, and the norm of the others'."""
         start = 0
         for i in free:
             shape = tuple(variables[i].shape)
@@ -51,7 +52,7 @@ def fit_unpenalized(
         )
 
     values = _flat([ops.convert_to_numpy(variables[i]) for i in free])
-    slope, scale = at(values)
+    slope, scale = slope_at(values)
     length = 1.0 / max(1.0, float(np.linalg.norm(slope)))
     best = float(np.linalg.norm(slope)), values
     stalled = 0
@@ -59,7 +60,7 @@ def fit_unpenalized(
         if best[0] <= _SMALL * scale or stalled == _STALLED:
             break
         moved = values - length * slope
-        after, scale = at(moved)
+        after, scale = slope_at(moved)
         change, bend = moved - values, after - slope
         product = float(change @ bend)
         if product <= 0.0:
@@ -71,7 +72,7 @@ def fit_unpenalized(
         stalled += 1
         if size < best[0]:
             best, stalled = (size, values), 0
-    at(best[1])
+    slope_at(best[1])
 
 
 def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -79,9 +80,9 @@ def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(flat) if flat else np.zeros(0)
 
 
-# A weight is needed if its rise of the loss is this part of the largest.
+# A weight is needed if its rise of the loss is this fraction of the largest.
 _NEEDED = 0.5
-# How many rows tell the scale of a network.
+# How many rows the strength of a network is computed from.
 _ROWS = 4096
 
 StrengthOf = Callable[[DataGradient, Any, NDArray[Any]], float | None]
@@ -95,18 +96,19 @@ def strength_at_zero(
 ) -> float | None:
     """The strength of a whole model at zero, from the strengths of its weights.
 
-    For a linear model it is the largest of them. A network is lost as soon as
-    one weight that it needs is zero. So it is the smallest among the needed
-    weights: each of them alone, set to zero, raises the data loss by at least
-    half of the largest rise.
+    For a linear model it is the largest strength of a weight. A network is
+    lost as soon as one weight that it needs is zero. So for a network it is the
+    smallest strength of a needed weight. A weight is needed if setting it alone
+    to zero raises the data loss by at least half of the largest such rise.
 
     Args:
         model: a compiled model.
         train: the training data.
         penalized: the weights with a penalty.
-        strength_of: the strength of one weight from the function that gives
-            gradients, the weight, which is zero then, and the gradient of the
-            data loss there; None if it has none.
+        strength_of: a function that returns the strength of one weight, or
+            None if it has none. It is called when the weight is zero, with the
+            function for gradients, the weight, and the gradient of the data
+            loss.
 
     Returns:
         A float, or None if no weight has a strength.
@@ -127,14 +129,14 @@ def strength_at_zero(
     strengths, rises = map(np.array, zip(*needed, strict=True))
     if linear:
         return float(strengths.max())
-    # Before training weights may be of no use, and a loss may not be known.
+    # In an untrained model no weight may be of use, and the loss may be NaN.
     if rises.max() > 0.0:
         strengths = strengths[rises >= _NEEDED * rises.max()]
     return float(strengths.min())
 
 
-def by_variable(gradient: DataGradient) -> dict[int, NDArray[Any]]:
-    """The gradient now, by the identities of the trainable variables."""
+def gradients_by_id(gradient: DataGradient) -> dict[int, NDArray[Any]]:
+    """The gradient of each trainable variable, by the variable's `id`."""
     variables = gradient.model.trainable_variables
     slopes = gradient()
     return {id(v): slope for v, slope in zip(variables, slopes, strict=True)}
@@ -145,18 +147,19 @@ def _slopes_at_zero(
 ) -> Iterator[tuple[keras.Variable, NDArray[Any]]]:
     """Each weight, with the gradient of the data loss where it is zero.
 
-    In a linear model all are zero at once, and what has no penalty is fitted.
+    In a linear model all are zero at once, and the others are fitted. In a
+    network only the weight itself is zero.
     """
     if is_linear(gradient.model):
         for variable in penalized:
             variable.assign(np.zeros(variable.shape))
         fit_unpenalized(gradient, penalized)
-        slopes = by_variable(gradient)
+        slopes = gradients_by_id(gradient)
         for variable in penalized:
             yield variable, slopes[id(variable)]
         return
     for variable in penalized:
         before = np.array(ops.convert_to_numpy(variable))
         variable.assign(np.zeros_like(before))
-        yield variable, by_variable(gradient)[id(variable)]
+        yield variable, gradients_by_id(gradient)[id(variable)]
         variable.assign(before)

@@ -1,4 +1,4 @@
-"""A penalty whose strength a path moves."""
+"""A penalty as a function of its strength, which a path moves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class PenaltyFamily:
     """The penalties that `strength -> penalty` makes, as one object.
 
     Args:
-        penalty: its multiplier is the strength.
-        fixed: for each of its strengths, what does not follow `strength`.
+        penalty: a penalty whose multiplier is the strength.
+        fixed: the constant part of each strength of the penalty, by name.
         rules: selectors of the weights that it goes on; None for all kernels.
-        text: what it is, in words.
+        text: the penalty in words.
     """
 
     penalty: Penalty
@@ -38,31 +38,31 @@ class PenaltyFamily:
         return {name: float(value) for name, value in values.items()}
 
     def attach(self, model: keras.Model) -> list[keras.Variable]:
-        """Put the penalty on a model; return the weights that it acts on."""
+        """Put the penalty on a model; return the weights that it is on."""
         if self.rules is None:
             attach(model, self.penalty)
         else:
             attach(model, [(rule, self.penalty) for rule in self.rules])
-        return self.on(model)
+        return self.attached_weights(model)
 
-    def on(self, model: keras.Model) -> list[keras.Variable]:
+    def attached_weights(self, model: keras.Model) -> list[keras.Variable]:
         """The weights of a model that the penalty was put on."""
         return weight_penalties(model)[self.penalty]
 
 
 def penalty_family(penalty: Any) -> PenaltyFamily:
-    """Read what a user gives as a penalty.
+    """The `penalty` of a user as a `PenaltyFamily`.
 
     Args:
         penalty: a function `strength -> penalty`, such as
-            `lambda s: kreg.L1L2(s, 1e-4)`, or a class of penalties, all of
-            whose strengths are equal then, or a pair of one of these and a
-            selector as of `kreg.attach` or a list of them.
+            `lambda s: kreg.L1L2(s, 1e-4)`, or a class of penalties, all
+            strengths of which are then equal; or a pair of one of these and a
+            selector, as of `kreg.attach`, or a list of selectors.
 
     Raises:
-        TypeError: if it is none, or makes no kreg penalties.
-        ValueError: if a strength of what it makes is not a straight line in
-            `strength`, or follows a schedule.
+        TypeError: if `penalty` is none of these, or makes no kreg penalties.
+        ValueError: if a strength of its penalties is not a linear function of
+            `strength` with a constant, or follows a schedule.
     """
     rules = None
     if isinstance(penalty, tuple) and len(penalty) == 2:
@@ -77,7 +77,7 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
             "such a function and the weights it goes on, `(penalty, rules)`. "
             f"Received: penalty={penalty!r} (of type {type(penalty).__name__})"
         )
-    one, two, four = (_made(penalty, s) for s in (1.0, 2.0, 4.0))
+    one, two, four = (_penalty_at(penalty, s) for s in (1.0, 2.0, 4.0))
     slopes, fixed = {}, {}
     at_one, at_two, at_four = (p.strengths() for p in (one, two, four))
     for name in at_one:
@@ -102,17 +102,20 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
             f"Received: {one!r} at the strengths 1 and 2"
         )
     config = {**one.get_config(), **slopes, "multiplier": 1.0}
-    cls = type(one) if not any(fixed.values()) else _partly_fixed(one, fixed)
+    cls = (
+        type(one) if not any(fixed.values()) else _with_fixed_parts(one, fixed)
+    )
     text = f"{one!r} at strength 1, {two!r} at strength 2"
     if rules is not None:
         text += f", on {rules!r}"
     return PenaltyFamily(cls.from_config(config), fixed, rules, text)
 
 
-def _made(penalty: Callable[[float], Any], strength: float) -> Penalty:
+def _penalty_at(penalty: Callable[[float], Any], strength: float) -> Penalty:
+    """The kreg penalty that a function makes of a strength."""
     made = penalty(strength)
     if isinstance(made, Penalty) and penalty is type(made):
-        # A class with several strengths gets the same for each.
+        # A class with several strengths gets the same value for each.
         made = penalty(**dict.fromkeys(made.strengths(), strength))
     if not isinstance(made, Penalty):
         raise TypeError(
@@ -128,8 +131,8 @@ def _made(penalty: Callable[[float], Any], strength: float) -> Penalty:
     return made
 
 
-def _partly_fixed(penalty: Penalty, fixed: Mapping[str, float]) -> Any:
-    """The class of `penalty`, with strengths that its multiplier spares."""
+def _with_fixed_parts(penalty: Penalty, fixed: Mapping[str, float]) -> Any:
+    """A subclass whose multiplier leaves a fixed part of each strength."""
     base = type(penalty)
 
     def strengths(

@@ -1,4 +1,4 @@
-"""The strength above which a penalty keeps everything at zero."""
+"""`strength_max`: the strength above which a penalty keeps all at zero."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,10 @@ from kreg.layers.axes import layouts_of
 from kreg.regularizers import L1
 from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.rows import training_data
-from kreg.selection.strengths.null_model import by_variable, strength_at_zero
+from kreg.selection.strengths.null_model import (
+    gradients_by_id,
+    strength_at_zero,
+)
 from kreg.selection.strengths.penalty_family import (
     PenaltyChoice,
     PenaltyFamily,
@@ -28,8 +31,9 @@ from kreg.surgery.rules import assignments_of
 Groups = Mapping[int, Grouping | None]
 _WIDEST = 100
 _HALVINGS = 40
-# What is left of a weight at the top of a grid for a penalty without zeros; in
-# a network what shrinks one layer makes the data pull less on the others.
+# The fraction of a weight that is left at the top of a grid, for a penalty that
+# makes no zeros. It is larger in a network, where shrinking one layer weakens
+# the gradients of the others.
 _LEFT_IF_LINEAR, _LEFT_IN_NETWORKS = 0.1, 0.5
 
 
@@ -38,46 +42,49 @@ def strength_max(
 ) -> float:
     """The smallest strength at which a penalty keeps everything at zero.
 
-    The natural upper end of a grid of strengths: data sets and losses differ by
-    orders of magnitude in the strength that a model wants, fractions of this
-    one much less.
+    It is the natural upper end of a grid of strengths. Good strengths differ by
+    orders of magnitude between data sets and losses. As fractions of this one
+    they differ much less.
 
-    A model with one kernel is linear in it. There the answer is exact: with
-    the gradient of the data loss at the null model, whose penalized weights
-    are zero and whose others, such as the bias, are fitted to that, it is the
-    strength at which zero is a fixed point of the proximal step. For
-    `kreg.L1` it is the largest entry of the gradient.
+    A model with one kernel is linear in it, and the result is exact. It is the
+    strength at which zero is a fixed point of the proximal step at the null
+    model: the penalized weights are zero, and the others, such as the bias, are
+    fitted. For `kreg.L1` it is the largest absolute entry of the gradient of
+    the data loss there.
 
     In a network the gradients of inner kernels vanish at the null model, so
-    zero is a fixed point at any strength. There the answer is a scale, not a
-    bound: for each penalized weight the strength at which it would stay zero
-    if it alone were set to zero, and the smallest of these among the weights
-    that the network cannot do without, which cost at least half as much as the
-    dearest one. The largest would tell of normalization layers alone, which
-    multiply gradients at zero by up to `epsilon ** -0.5`. So give a trained
-    model; of an untrained one it tells less. Along paths of seven networks on
-    digits (dense, deep, convolutional, residual, attention, batch and layer
-    normalization; `kreg.L1`, 15 epochs of Adam at each of 12 strengths)
-    accuracy was 5 points lower from fractions between 0.08 and 0.3 on; at 1
-    two networks were lost, and the others at 51 % to 85 %.
+    zero is a fixed point at any strength. There the result is a scale, not a
+    bound. Each penalized weight has a strength at which it would stay zero if
+    it alone were set to zero. The result is the smallest of these among the
+    weights that the network needs: setting one of them to zero raises the data
+    loss at least half as much as the worst one does. (The largest would only
+    show normalization layers, which multiply gradients at zero by up to
+    `epsilon ** -0.5`.) So give a trained model; an untrained one does not show
+    which weights it needs.
+
+    Along paths of seven networks on digits (dense, deep, convolutional,
+    residual, attention, batch and layer normalization; `kreg.L1`, 15 epochs of
+    Adam at each of 12 strengths), accuracy fell by 5 points at fractions
+    between 0.08 and 0.3 of this strength. At the strength itself two networks
+    were lost, and the others were at 51 % to 85 %.
 
     Args:
         model: a compiled and built `keras.Model`. Left as it is.
         data: the training data, `(x, y)` or `(x, y, sample_weight)` of arrays,
-            or an iterable of batches, which a linear model makes many passes
-            over. A network's scale is that of 4096 rows: spread over arrays,
-            the first ones of an iterable.
+            or an iterable of batches. A linear model makes many passes over
+            them. A network takes 4096 rows: spread over arrays, or the first
+            ones of an iterable.
         penalty: a function `strength -> penalty`, such as `kreg.GroupLasso`
-            or `lambda s: kreg.L1L2(s, 1e-4)`, or a pair of such a function and
-            a selector, as of `kreg.attach`, of the weights it goes on.
-            Defaults to `kreg.L1`, on all kernels.
+            or `lambda s: kreg.L1L2(s, 1e-4)`, which goes on all kernels; or a
+            pair of such a function and a selector of other weights, as of
+            `kreg.attach`. Defaults to `kreg.L1`.
 
     Returns:
         A float. Weights that the penalty never makes zero (factors of 0) do
         not count.
 
     Raises:
-        TypeError: if `model` or `penalty` is none.
+        TypeError: if `model` is not a model, or `penalty` not a penalty.
         ValueError: if the model is not built or not compiled, or the penalty
             makes nothing zero, such as `kreg.L2`.
 
@@ -116,7 +123,7 @@ def largest_zeroing_strength(
     model: keras.Model, train: Any, family: PenaltyFamily
 ) -> float | None:
     """`strength_max` of training data; None if nothing becomes zero."""
-    chosen = penalized(model, family)
+    chosen = penalized_weights(model, family)
     groups = _groups(model, chosen, family)
 
     def strength_of(
@@ -130,15 +137,15 @@ def largest_zeroing_strength(
 def largest_shrinking_strength(
     model: keras.Model, train: Any, family: PenaltyFamily
 ) -> float:
-    """For a penalty that makes nothing zero: the top of a grid.
+    """The top of a grid for a penalty that makes nothing zero.
 
-    The strength that shrinks a weight by its own pull to 10 % of what the data
-    want, or to half in a network, as the curvature of the data loss along its
-    gradient tells.
+    It is the strength that shrinks a weight to 10 % of its size without a
+    penalty, or to half of it in a network. The curvature of the data loss along
+    its gradient decides.
     """
     left = _LEFT_IF_LINEAR if is_linear(model) else _LEFT_IN_NETWORKS
     pull = 2.0 * max(family.strengths(1.0).values()) / (1.0 / left - 1.0)
-    chosen = penalized(model, family)
+    chosen = penalized_weights(model, family)
 
     def strength_of(
         gradient: DataGradient, variable: keras.Variable, slope: NDArray[Any]
@@ -148,7 +155,7 @@ def largest_shrinking_strength(
             return None
         length = 1e-2 * size / max(1.0, size)
         variable.assign(-length / size * slope)
-        after = by_variable(gradient)[id(variable)]
+        after = gradients_by_id(gradient)[id(variable)]
         variable.assign(np.zeros_like(slope))
         bend = abs(float(np.sum((slope - after) * slope))) / size / length
         return bend / pull or None
@@ -156,7 +163,7 @@ def largest_shrinking_strength(
     return strength_at_zero(model, train, chosen, strength_of) or 1.0 / pull
 
 
-def penalized(
+def penalized_weights(
     model: keras.Model, family: PenaltyFamily
 ) -> list[keras.Variable]:
     """The weights of a model that the penalty would go on."""

@@ -1,4 +1,4 @@
-"""A penalty and its strength as hyperparameters of KerasTuner."""
+"""`tune_penalty`: penalty and strength as hyperparameters of KerasTuner."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,14 +24,14 @@ def tune_penalty(
 ) -> Any:
     """Choose a penalty and its strength from KerasTuner's hyperparameters.
 
-    For the tuners of `keras_tuner`: call it where the model is built, and give
-    what it returns to `kernel_regularizer` or `kreg.attach`. Choose
-    `kreg.compare` instead where the penalty is all that is searched for: it
-    shares the work between strengths and tells whether the difference is real.
+    For the tuners of `keras_tuner`: call it where the model is built, and pass
+    its result to `kernel_regularizer` or `kreg.attach`. If the penalty is all
+    that is searched for, choose `kreg.compare` instead: it shares the work
+    between strengths and tests whether a difference is real.
 
-    The name of the penalty is the hyperparameter `name`. Each penalty but none
-    has a strength of its own, `name_<penalty>_strength`, that is only searched
-    while the penalty is chosen.
+    The hyperparameter `name` is the name of the penalty. Each penalty has a
+    strength of its own, `name_<penalty>_strength`, which is only searched while
+    that penalty is chosen.
 
     Args:
         hp: the `keras_tuner.HyperParameters` of the trial.
@@ -39,8 +39,8 @@ def tune_penalty(
             with None for no penalty. Defaults to `None`: none, `L1`, `L2` and
             `GroupLasso`.
         minimum: float > 0, the smallest strength. Defaults to `1e-6`.
-        maximum: float > `minimum`, the largest. Strengths between are searched
-            on a logarithmic scale. Defaults to `1e-1`.
+        maximum: float > `minimum`, the largest strength. The search between
+            them is on a logarithmic scale. Defaults to `1e-1`.
         name: the name of the hyperparameter. Defaults to `"penalty"`.
 
     Returns:
@@ -58,8 +58,8 @@ def tune_penalty(
     >>> kreg.selection.tune_penalty(hp)
     L1(l1=0.01)
     """
-    made = _PENALTIES if penalties is None else dict(penalties)
-    if not made:
+    makers = _PENALTIES if penalties is None else dict(penalties)
+    if not makers:
         raise ValueError(
             f"`penalties` must not be empty. Received: penalties={penalties!r}"
         )
@@ -69,10 +69,10 @@ def tune_penalty(
             "`maximum` must be above `minimum`. "
             f"Received: minimum={minimum}, maximum={maximum}"
         )
-    names = list(made)
+    names = list(makers)
     chosen = hp.Choice(name, names, default=names[0])
     strengths = {}
-    for each, make in made.items():
+    for each, make in makers.items():
         if make is not None:
             with hp.conditional_scope(name, [each]):
                 strengths[each] = hp.Float(
@@ -81,5 +81,5 @@ def tune_penalty(
                     float(maximum),
                     sampling="log",
                 )
-    make = made[chosen]
+    make = makers[chosen]
     return None if make is None else make(strengths[chosen])

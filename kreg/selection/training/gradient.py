@@ -17,34 +17,36 @@ from kreg.selection.data.batches import batches_of, in_precision
 from kreg.selection.data.order import begin_random_numbers
 from kreg.selection.training.models import assign_values, values_of
 
-_FEWEST, _MOST = 32, 4096
-_NUMBERS = 2**24
+_FEWEST_ROWS, _MOST_ROWS = 32, 4096
+# The output entries that may be in memory at once: 64 MB in float32.
+_MOST_ENTRIES = 2**24
 
 
 def rows_at_once(model: keras.Model) -> int:
-    """On how many rows a model is evaluated at once: from 32 to 4096.
+    """How many rows a model is evaluated on at once: from 32 to 4096.
 
-    As many as all layers together need 64 MB for, to hold their outputs; 32
-    where the shapes of the outputs are not known.
+    As many as fit the outputs of all layers into 64 MB; 32 if the shapes of the
+    outputs are not known.
     """
     if getattr(model, "outputs", None) is None:
-        return _FEWEST
-    numbers = 0
+        return _FEWEST_ROWS
+    entries = 0
     for layer in flatten_layers(model):
-        # A model puts out what its last layer does.
+        # The output of a nested model is that of its last layer.
         if isinstance(layer, keras.Model):
             continue
         for output in keras.tree.flatten(getattr(layer, "output", ())):
             if None in output.shape[1:]:
-                return _FEWEST
-            numbers += math.prod(output.shape[1:])
-    return min(_MOST, max(_FEWEST, _NUMBERS // max(1, numbers)))
+                return _FEWEST_ROWS
+            entries += math.prod(output.shape[1:])
+    return min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_ENTRIES // max(1, entries)))
 
 
 class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
-    """Adds gradients up, and leaves weights alone.
+    """An optimizer that adds gradients up and does not change weights.
 
-    As an applier of penalties it gets the gradient of the data loss alone.
+    It is a `PenaltyApplier`, so the penalty is not part of the loss: its
+    gradients are those of the data loss alone.
     """
 
     def __init__(self) -> None:
@@ -76,8 +78,8 @@ class DataGradient:
         train: the training data.
 
     Attributes:
-        loss: the data loss when the gradient was last taken; NaN where a train
-            step of the user's own does not tell.
+        loss: the data loss when the gradient was last taken; NaN if a
+            `train_step` of the user does not return it.
     """
 
     def __init__(self, model: keras.Model, train: Any) -> None:
@@ -96,7 +98,7 @@ class DataGradient:
             total.assign(ops.zeros(total.shape, total.dtype))
         loss, rows, first = 0.0, 0, 0
         for batch, size in batches_of(self._train, self._rows_at_once):
-            # Each batch finds the same statistics and random seeds.
+            # Every batch starts from the same statistics and random seeds.
             for variable, value in zip(
                 self.model.variables, self._state, strict=True
             ):
@@ -112,31 +114,31 @@ class DataGradient:
         return [s * (first / rows) for s in values_of(self._recorder.sums)]
 
     def _step(self, batch: tuple[Any, ...], size: int) -> dict[str, Any]:
-        """Make a train step; return what it tells."""
+        """Make a train step; return its logs."""
         model = self.model
         if type(model).train_step is keras.Model.train_step:
             return model.train_on_batch(*batch, return_dict=True)
-        # `train_on_batch` hands over a `sample_weight` even if there is none,
-        # but a train step of the user's own may take `x, y = data`. `fit`,
-        # which takes longer, hands over what there is.
+        # `train_on_batch` always passes a `sample_weight`, perhaps None, but a
+        # `train_step` of the user may unpack `x, y = data`. `fit` is slower
+        # and passes no more than there is.
         parts = zip(("x", "y", "sample_weight"), batch, strict=False)
-        told = model.fit(
+        history = model.fit(
             **dict(parts), batch_size=size, shuffle=False, verbose=0
-        )
-        return {name: values[-1] for name, values in told.history.items()}
+        ).history
+        return {name: values[-1] for name, values in history.items()}
 
 
 @contextmanager
 def data_gradient(model: keras.Model, train: Any) -> Iterator[DataGradient]:
-    """The gradient function of a compiled model, which is left as it was."""
+    """The gradient of a compiled model; afterwards the model is as before."""
     bind(model)
     optimizer, state = model.optimizer, values_of(model.variables)
-    trained_by = model.train_function
+    train_function = model.train_function
     replace_optimizer(model, GradientRecorder())
     model.train_function = None
     try:
         yield DataGradient(model, train)
     finally:
         replace_optimizer(model, optimizer)
-        model.train_function = trained_by
+        model.train_function = train_function
         assign_values(model.variables, state)

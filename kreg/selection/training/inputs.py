@@ -1,4 +1,4 @@
-"""Which input features a model reads, and the penalty that leaves some out."""
+"""Which input features a model reads, and the penalty that drops some."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from kreg.regularizers import GroupLasso
 
 
 def is_linear(model: keras.Model) -> bool:
-    """Whether one kernel alone stands between inputs and outputs."""
+    """Whether a model has one trainable kernel at most."""
     kernels = [
         variable
         for layer in flatten_layers(model)
@@ -24,10 +24,10 @@ def is_linear(model: keras.Model) -> bool:
 
 
 def input_lasso(strength: float) -> GroupLasso:
-    """The penalty that leaves out input features as a whole.
+    """The penalty that drops whole input features.
 
-    `GroupLasso(strength, "inputs")`: what leaves an input is zero together. In
-    a linear model with one output it is `L1`.
+    It is `GroupLasso(strength, "inputs")`: the weights that leave an input
+    become zero together. In a linear model with one output it equals `L1`.
 
     Args:
         strength: float >= 0.
@@ -41,7 +41,7 @@ def input_lasso(strength: float) -> GroupLasso:
     return GroupLasso(strength, "inputs")
 
 
-# Each entry of their output depends on the same entry of their input alone.
+# Layers whose every output entry depends only on the same input entry.
 _ENTRYWISE = (
     layers.InputLayer,
     layers.Normalization,
@@ -58,8 +58,8 @@ _ENTRYWISE = (
 def first_kernels(model: keras.Model) -> list[keras.Variable] | None:
     """The kernels that read the input features, a row for each feature.
 
-    None where the model has not one flat input that dense layers alone read,
-    at most through layers that treat every feature on its own.
+    It is None unless the model has a single flat input that only dense layers
+    read, directly or through layers that treat every feature on its own.
     """
     graph = graph_of(model)
     if graph is None or len(graph.inputs) != 1:

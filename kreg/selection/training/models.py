@@ -29,8 +29,8 @@ def assign_values(variables: Sequence[keras.Variable], values: Values) -> None:
         variable.assign(value)
 
 
-# Earlier models, their optimizers and their trainable weights, while they are
-# alive. Weights are found by their identities: variables cannot be compared.
+# Earlier models, their optimizers and their trainable weights, as long as they
+# live. Weights are stored by `id`, because variables cannot be compared.
 _models: WeakSet[keras.Model] = WeakSet()
 _optimizers: WeakSet[keras.optimizers.Optimizer] = WeakSet()
 _weights: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -44,9 +44,10 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
         seed: int, Keras's random seed while the model is built.
 
     Raises:
-        TypeError: if `build_model` is no function, or makes no model.
-        ValueError: if it makes one twice, or one that is not built or not
-            compiled, or one with the optimizer or trainable weights of another.
+        TypeError: if `build_model` is not a function, or makes no model.
+        ValueError: if it makes one model twice, or one that is not built or
+            not compiled, or one with the optimizer or trainable weights of an
+            earlier model.
     """
     if not callable(build_model) or isinstance(build_model, keras.Model):
         raise TypeError(
@@ -80,7 +81,7 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
 
 
 def _refuse_shared_parts(model: keras.Model) -> None:
-    """Raise if training a model would train an earlier one on."""
+    """Raise if training a model would also train an earlier one."""
     optimizer = model.optimizer
     parts = {optimizer, getattr(optimizer, "inner_optimizer", optimizer)}
     if not parts.isdisjoint(_optimizers):
@@ -103,7 +104,7 @@ def _refuse_shared_parts(model: keras.Model) -> None:
 
 
 def architecture(model: keras.Model) -> str:
-    """A text that tells models of one kind from others; without names."""
+    """Layers, weights, loss and optimizer of a model as text, without names."""
     config = model.optimizer.get_config()
     return json.dumps(
         {
@@ -121,7 +122,7 @@ def refuse_other_architecture(expected: str, model: keras.Model) -> None:
     """Raise if a model is not of the expected architecture.
 
     Args:
-        expected: what `architecture` tells of an earlier model.
+        expected: the `architecture` of an earlier model.
         model: the model.
     """
     received = architecture(model)
@@ -151,11 +152,11 @@ def make_proximal(model: keras.Model) -> None:
 
 @dataclass(frozen=True)
 class OneArchitecture:
-    """Makes models as `build_model` does, and refuses one of another kind.
+    """Makes models by `build_model`, and refuses another architecture.
 
     Args:
         build_model: makes the models.
-        architecture: what `architecture` tells of the first of them.
+        architecture: the `architecture` of the first model.
     """
 
     build_model: Callable[[], keras.Model]
@@ -165,7 +166,7 @@ class OneArchitecture:
         """A new model.
 
         Raises:
-            ValueError: if it is of another architecture.
+            ValueError: if it has another architecture.
         """
         model = self.build_model()
         if model.built and model.compiled:

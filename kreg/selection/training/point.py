@@ -1,4 +1,4 @@
-"""Training a model at one strength, and telling what it came to."""
+"""Training a model at one strength, and the figures of that point."""
 
 import math
 import time
@@ -25,29 +25,30 @@ from kreg.surgery.support import KeepSupport
 
 @dataclass(frozen=True, repr=False)
 class PathPoint(SavedResult):
-    """What training at one strength came to.
+    """The result of training at one strength.
 
     Args:
         strength: the strength.
         fraction: the strength as a fraction of the strength above which
-            everything is zero; None where that is not known.
+            everything is zero; None where the latter was not computed.
         sparsity: the fraction of the penalized weights that are exactly 0.0.
-        nonzeros: how many of the penalized weights are not.
+        nonzeros: how many of the penalized weights are not 0.0.
         dead_units: how many output channels of the model are dead.
         dead_inputs: how many input channels of its layers no weight reads.
         selected_inputs: the indices of the input features that are read; None
             where the model has no single flat input that dense layers read.
         train: each metric on the training data by its name, `"data_loss"`
             among them.
-        validation: the same on the validation data; empty without any.
+        validation: each metric on the validation data; empty without them.
         epochs: how many passes over the training data were made.
         steps: how many updates the optimizer made.
-        optimality: how far the end is from a minimum of the data loss plus the
-            penalty, as `kreg.statistics.read` tells it; None where the
-            optimizer keeps no average of gradients.
-        seconds: how long it took.
-        converged: whether training stopped by itself before its last epoch;
-            with a refit, whether both did.
+        optimality: the optimality residual at the end, as of
+            `kreg.statistics.read`: how far the weights are from a minimum of
+            the data loss plus the penalty. None where the optimizer keeps no
+            average of gradients.
+        seconds: how long training took.
+        converged: whether `tolerance` or `patience` ended the training; with a
+            refit, whether they ended both trainings.
     """
 
     strength: float
@@ -87,7 +88,7 @@ class PathPoint(SavedResult):
 
 
 def support_optimality(model: keras.Model) -> float | None:
-    """The optimality residual without what a frozen support keeps at zero.
+    """The optimality residual, without weights that are frozen at zero.
 
     Args:
         model: a compiled model.
@@ -118,6 +119,7 @@ def _gradient_norm(model: keras.Model, variable: keras.Variable) -> float:
     return float(np.linalg.norm(scale * ops.convert_to_numpy(kept)))
 
 
+# Training looks whether to stop about every so many updates.
 _LOOK_STEPS = 32
 
 
@@ -127,12 +129,12 @@ class Trainer:
     Args:
         training: how a model is trained.
         data: the data.
-        rows_at_once: on how many rows at least a model is evaluated at once.
+        rows_at_once: the smallest number of rows to evaluate at once.
         seed: decides the order of the rows.
 
     Attributes:
-        optimality: the optimality residual that counts as a minimum; None for
-            none.
+        optimality: the optimality residual that counts as a minimum; None if
+            no residual ends training.
     """
 
     def __init__(
@@ -148,24 +150,25 @@ class Trainer:
         self.optimality: float | None = None
         train = data.train
         self._order: Order | None = None
-        self._train = self._seen = train
+        self._train = self._train_to_evaluate = train
         if isinstance(train, Arrays):
             size = min(training.batch_size or train.size, train.size)
             passes = max(1, _LOOK_STEPS // math.ceil(train.size / size))
             passes = min(passes, training.epochs)
             self._order = Order(train.size, size, passes)
             self._train = ordered_batches(train, self._order)
-            self._seen = self._evaluated(train)
-        self._validation = self._evaluated(data.validation)
+            self._train_to_evaluate = self._evaluation_data(train)
+        self._validation = self._evaluation_data(data.validation)
 
     def train(
         self, model: keras.Model, number: int, *, frozen: bool = False
     ) -> tuple[int, bool]:
-        """Train at a strength; return the passes, and whether it converged.
+        """Train a model; return the passes made, and whether it converged.
 
         Args:
             model: the model.
-            number: the number of the point, which decides the order.
+            number: the number of the point; with the seed, it decides the order
+                of the rows.
             frozen: whether the support of the model is frozen.
         """
         training, passes = self._training, 1
@@ -180,7 +183,7 @@ class Trainer:
             monitor,
             support_optimality if frozen else _optimality,
         )
-        # A negative number is no seed.
+        # The first number is -1, and a seed must not be negative.
         start = SeededStart((self._seed, number + 1), self._order)
         model.fit(
             self._train,
@@ -194,15 +197,15 @@ class Trainer:
 
     def on_training_data(self, model: keras.Model) -> dict[str, float]:
         """The metrics of a model on the training data."""
-        return _metrics(model, self._seen)
+        return evaluated_metrics(model, self._train_to_evaluate)
 
     def on_validation_data(self, model: keras.Model) -> dict[str, float]:
-        """The metrics of a model on the validation data; empty without any."""
+        """The metrics of a model on the validation data; empty without them."""
         if self._validation is None:
             return {}
-        return _metrics(model, self._validation)
+        return evaluated_metrics(model, self._validation)
 
-    def _evaluated(self, part: Any) -> Any:
+    def _evaluation_data(self, part: Any) -> Any:
         if not isinstance(part, Arrays):
             return part
         size = max(self._training.batch_size or part.size, self._rows_at_once)
@@ -218,17 +221,18 @@ def point_of(
     before: tuple[int, float],
     trained: tuple[int, bool],
 ) -> PathPoint:
-    """What a model is after training at a strength.
+    """The figures of a model after training at a strength.
 
     Args:
         model: the model.
-        trainer: what trained it.
+        trainer: the trainer of the model.
         penalized: the weights with the penalty.
         strength: the strength.
         strength_max: the strength above which everything is zero; None where
             it was not computed.
-        before: the optimizer's iterations and the clock before training.
-        trained: the passes, and whether it converged.
+        before: the optimizer's iterations and the time before training.
+        trained: the passes made, and whether training converged, as
+            `Trainer.train` returns them.
     """
     reading = read(model)
     arrays = [np.asarray(ops.convert_to_numpy(v)) for v in penalized]
@@ -262,13 +266,17 @@ def _optimality(model: keras.Model) -> float | None:
     return read(model).optimality
 
 
-def _metrics(model: keras.Model, part: Any) -> dict[str, float]:
-    figures = model.evaluate(part, verbose=0, return_dict=True)
-    return {name: float(value) for name, value in figures.items()}
+def evaluated_metrics(model: keras.Model, part: Any) -> dict[str, float]:
+    """The metrics of a model on batches, as `evaluate` returns them."""
+    metrics = model.evaluate(part, verbose=0, return_dict=True)
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def _run_several_steps_at_once(model: keras.Model, batches: int) -> None:
-    """Spare small models the Python of each step, if nobody chose otherwise."""
+    """Run many steps in one call, unless the user has chosen a number.
+
+    In a small model, Python between the steps would take most of the time.
+    """
     if model.steps_per_execution != 1 or keras.backend.backend() == "torch":
         return
     if model.train_function is None:

@@ -1,4 +1,4 @@
-"""When training at one strength is over, and the metrics that can tell."""
+"""When training at one strength ends, and the metrics that may decide it."""
 
 import math
 import warnings
@@ -16,11 +16,12 @@ class Stopping(keras.callbacks.Callback):
 
     Args:
         optimality: float, the optimality residual that counts as a minimum;
-            None for none.
-        patience: int, how many looks in a row may bring no improvement; None
+            None if no residual ends training.
+        patience: int, how many looks in a row may show no improvement; None
             for any number.
         monitor: the name of the figure in the logs.
-        residual_of: tells the residual of a model; None where it is not known.
+        residual_of: a function that returns the residual of a model, or None
+            where it is not known.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Stopping(keras.callbacks.Callback):
 
 
 def warn_of_unknown_optimality(model: keras.Model) -> None:
-    """Warn where no tolerance can end the training of a model.
+    """Warn if no tolerance can end the training of a model.
 
     Args:
         model: a compiled model, whose optimizer is built.
@@ -87,15 +88,15 @@ def warn_of_unknown_optimality(model: keras.Model) -> None:
     )
 
 
-ALWAYS_KNOWN = ("data_loss", "loss")
+METRICS_OF_ALL_MODELS = ("data_loss", "loss")
 
 
-def refuse_unknown_monitor(monitor: str, known: Iterable[str]) -> None:
-    """Raise if a metric is not among those of a model."""
-    if monitor not in known:
+def refuse_unknown_monitor(monitor: str, metrics: Iterable[str]) -> None:
+    """Raise if the monitor is not among the metrics of a model."""
+    if monitor not in metrics:
         raise ValueError(
             "`monitor` must be a metric that the model is compiled with, "
-            f"such as {', '.join(map(repr, sorted(known)))}. "
+            f"such as {', '.join(map(repr, sorted(metrics)))}. "
             f"Received: monitor={monitor!r}"
         )
 

@@ -1,4 +1,4 @@
-"""How a model is trained at each strength."""
+"""`Training`: how a model is trained at each strength, and how long."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -13,38 +13,39 @@ class Training:
 
     For `kreg.path`, `kreg.compare`, `kreg.selection.stability_selection` and
     the selectors. At each strength training goes on until a minimum, as
-    `tolerance` tells, or until `patience` is spent, or for `epochs` passes.
-    kreg looks whether to stop after each pass, or about every 32 updates where
-    passes are shorter.
+    `tolerance` defines it, or until `patience` runs out, or for `epochs`
+    passes. kreg looks whether to stop after each pass, or about every 32
+    updates where passes are shorter.
 
-    A minimum can be told only with an optimizer that keeps an average of
+    kreg recognises a minimum only with an optimizer that keeps an average of
     gradients (SGD with momentum, Adam, AdamW, Nadam, Adamax), and with batches
-    as large as the data, or nearly: the noise of smaller ones stays above the
-    tolerance. For linear models, SGD with momentum and all rows in a batch
+    as large as the data, or nearly: the noise of smaller batches stays above
+    the tolerance. For linear models, SGD with momentum and all rows in a batch
     comes closest to exact solutions.
 
     Args:
-        epochs: int >= 1, how many passes over the data are made at each
-            strength at most.
+        epochs: int >= 1, the largest number of passes over the data at each
+            strength.
         batch_size: int >= 1, the rows of a batch; None for all. Not used for
             an iterable of batches. Defaults to `32`.
-        tolerance: float >= 0, at which optimality residual to stop, as a
-            fraction of the norm of the gradient at the first weights; None for
-            none. Defaults to `1e-4`.
-        patience: int >= 1, after how many looks in a row without a better
-            `monitor` on the validation data (without any, a lower loss)
-            training stops. Defaults to `None`: any number.
-        monitor: str, the metric by which strengths are compared: one of those
-            that the model is compiled with, `"loss"` or `"data_loss"`.
-            Defaults to `"data_loss"`.
-        refit: bool, whether the figures and weights at a strength are those
-            after training on without the penalty, its zeros fixed, until a
-            minimum or for `epochs` passes. The next strength goes on from the
-            weights before. Defaults to `False`.
+        tolerance: float >= 0, the optimality residual at which training stops,
+            as a fraction of the norm of the gradient at the first weights.
+            None: no residual stops it. Defaults to `1e-4`.
+        patience: int >= 1. Training stops after so many looks in a row without
+            a better `monitor` on the validation data, or without a lower loss
+            if there are no validation data. Defaults to `None`: any number.
+        monitor: str, the metric by which strengths are compared: one that the
+            model is compiled with, `"loss"` or `"data_loss"`. Defaults to
+            `"data_loss"`.
+        refit: bool, whether each strength is followed by training without the
+            penalty, zeros fixed, until a minimum or for `epochs` passes. Its
+            figures and weights are then those of the strength. The next
+            strength still starts from the weights before the refit. Defaults
+            to `False`.
 
     Raises:
         TypeError: if an argument is of another type.
-        ValueError: if one is out of its range.
+        ValueError: if an argument is out of its range.
 
     Example:
 
