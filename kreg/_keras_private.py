@@ -3,7 +3,7 @@
 Each has a test in `tests/test_keras_private.py` that fails when Keras moves it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +182,13 @@ def slot(
 ) -> keras.Variable:
     """What `optimizer` remembers of `variable` in its list `name`."""
     return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
+
+
+def clipped_gradients(
+    optimizer: keras.optimizers.Optimizer, grads: Sequence[Any]
+) -> list[Any]:
+    """The gradients as `optimizer` clips them before it uses them."""
+    return list(optimizer._clip_gradients(grads))
 
 
 def known_variables(
