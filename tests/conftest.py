@@ -44,6 +44,19 @@ def _same_start():
 
 
 @pytest.fixture
+def mirrored_strategy():
+    """A strategy over two devices, which are copies of one another.
+
+    Collective operations, the default, may be used by one strategy in a
+    process: TensorFlow takes those of a second one for the first one's.
+    """
+    return tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+
+
+@pytest.fixture
 def interruptible():
     """Processes that a test starts heed Ctrl-C.
 

@@ -160,13 +160,9 @@ def test_mixed_float16(wrap):
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("bind_inside", [False, True])
-def test_mirrored_strategy(bind_inside):
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy(devices)
-    assert strategy.num_replicas_in_sync == 2
-    with strategy.scope():
+def test_mirrored_strategy(bind_inside, mirrored_strategy):
+    assert mirrored_strategy.num_replicas_in_sync == 2
+    with mirrored_strategy.scope():
         model = model_of()
         if bind_inside:
             kreg.bind(model)

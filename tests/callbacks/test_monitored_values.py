@@ -308,20 +308,13 @@ def test_mixed_precision(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_mirrored_strategy(tmp_path):
-    import tensorflow as tf
-
-    strategy = tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-
+def test_mirrored_strategy(tmp_path, mirrored_strategy):
     def mirrored():
-        with strategy.scope():
+        with mirrored_strategy.scope():
             return dense()
 
     model, x, y = mirrored()
-    with strategy.scope():
+    with mirrored_strategy.scope():
         model.compile(kreg.ProximalOptimizer("adam"), "mse")
     recorder = Recorder()
     monitor = monitor_of(tmp_path, 2, threshold=THRESHOLD)

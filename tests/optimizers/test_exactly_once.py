@@ -4,6 +4,8 @@ Every route takes the same batches, so its weights are those that a few lines of
 NumPy compute; or its first step raises, and no weight has changed.
 """
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
@@ -295,13 +297,8 @@ def test_loss_scaled_from_outside():
 
 
 @pytest.mark.tensorflow
-def test_mirrored_strategy():
-    import tensorflow as tf
-
-    strategy = tf.distribute.MirroredStrategy(
-        tf.config.list_logical_devices("CPU")
-    )
-    with strategy.scope():
+def test_mirrored_strategy(mirrored_strategy):
+    with mirrored_strategy.scope():
         model = network(kreg.L1(0.6))
         model.compile(sgd(), "mse")
     assert_refused(model)
@@ -471,16 +468,11 @@ def test_state_saved_in_mid_epoch_goes_on_exactly(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_two_replicas_of_a_group_penalty_under_adam():
+def test_two_replicas_of_a_group_penalty_under_adam(mirrored_strategy):
     """Every copy takes the same step, with its own optimizer's memory."""
-    import tensorflow as tf
-
     trained = []
-    for devices in (1, 2):
-        strategy = tf.distribute.MirroredStrategy(
-            tf.config.list_logical_devices("CPU")[:devices]
-        )
-        with strategy.scope():
+    for scope in (nullcontext(), mirrored_strategy.scope()):
+        with scope:
             model = network(kreg.GroupLasso(0.6, "inputs"))
             adam = keras.optimizers.Adam(RATE)
             model.compile(kreg.ProximalOptimizer(adam), "mse")
@@ -514,13 +506,8 @@ def test_loaded_or_cloned_model_is_refused_until_bound(way, penalty, tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_groups_that_need_their_layer_under_a_strategy():
-    import tensorflow as tf
-
-    strategy = tf.distribute.MirroredStrategy(
-        tf.config.list_logical_devices("CPU")
-    )
-    with strategy.scope():
+def test_groups_that_need_their_layer_under_a_strategy(mirrored_strategy):
+    with mirrored_strategy.scope():
         model = network(kreg.GroupLasso(0.6, "inputs"))
         model.compile(sgd(), "mse")
     fit(model, callbacks=[steer()])

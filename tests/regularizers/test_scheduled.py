@@ -256,7 +256,7 @@ def test_path_needs_a_proximal_step():
             lambda: linear(None, "sgd"),
             (X, Y),
             lambda s: kreg.Scheduled(fourth_powers, s),
-            epochs=1,
+            training=kreg.selection.Training(epochs=1),
         )
 
 

@@ -286,11 +286,8 @@ def test_no_gradient_before_the_first_step():
 
 
 @pytest.mark.tensorflow
-def test_mirrored_weights_are_read():
-    import tensorflow as tf
-
-    devices = ["CPU:0", "CPU:1"]
-    with tf.distribute.MirroredStrategy(devices).scope():
+def test_mirrored_weights_are_read(mirrored_strategy):
+    with mirrored_strategy.scope():
         model = keras.Sequential(
             [keras.Input((300,)), layers.Dense(600, name="dense")]
         )

@@ -572,14 +572,8 @@ def test_pretrained_application():
 
 
 @pytest.mark.tensorflow
-def test_under_a_strategy():
-    import tensorflow as tf
-
-    strategy = tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-    with strategy.scope():
+def test_under_a_strategy(mirrored_strategy):
+    with mirrored_strategy.scope():
         model = network()
         model.compile(kreg.ProximalOptimizer(keras.optimizers.SGD(0.0)), "mse")
     kreg.attach(model, kreg.L1(0.5))

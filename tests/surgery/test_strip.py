@@ -361,14 +361,8 @@ def test_mixed_precision():
 
 
 @pytest.mark.tensorflow
-def test_under_a_strategy():
-    import tensorflow as tf
-
-    strategy = tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-    with strategy.scope():
+def test_under_a_strategy(mirrored_strategy):
+    with mirrored_strategy.scope():
         model = network()
         model.compile(OPTIMIZERS["scheduled"](), "mse")
     kreg.bind(model)
