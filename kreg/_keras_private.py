@@ -4,7 +4,7 @@ Each function has a test in `tests/test_keras_private.py`, which fails when
 Keras changes what the function relies on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -187,6 +187,13 @@ def slot(
 ) -> keras.Variable:
     """The entry for `variable` in the list `name` of `optimizer`."""
     return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
+
+
+def clipped_gradients(
+    optimizer: keras.optimizers.Optimizer, grads: Sequence[Any]
+) -> list[Any]:
+    """The gradients as `optimizer` clips them before it uses them."""
+    return list(optimizer._clip_gradients(grads))
 
 
 def built_variables(

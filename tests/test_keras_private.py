@@ -290,3 +290,24 @@ def test_operations_of_ops_have_a_kind_and_layers_none():
     graph = private.graph_of(keras.Model(inputs, keras.ops.relu(inputs) + 1))
     kinds = [private.operation_kind(node.operation) for node in graph.nodes]
     assert kinds == [None, "Relu", "Add"]
+
+
+@pytest.mark.parametrize(
+    ("clipping", "expected"),
+    [
+        ({"clipnorm": 1.0}, [[0.6, -0.8], [0.5, 0.0]]),
+        ({"global_clipnorm": 5.0}, [[2.98511, -3.98015], [0.49752, 0.0]]),
+        ({"clipvalue": 0.4}, [[0.4, -0.4], [0.4, 0.0]]),
+        ({}, [[3.0, -4.0], [0.5, 0.0]]),
+    ],
+)
+def test_gradients_are_clipped_as_in_an_update(clipping, expected):
+    optimizer = keras.optimizers.SGD(**clipping)
+    grads = [
+        keras.ops.convert_to_tensor(np.array(g, "float32"))
+        for g in ([3.0, -4.0], [0.5, 0.0])
+    ]
+    clipped = private.clipped_gradients(optimizer, grads)
+    for ours, theirs in zip(clipped, expected, strict=True):
+        ours = keras.ops.convert_to_numpy(ours)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)

@@ -12,7 +12,9 @@ from kreg._keras_private import built_variables
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, member_optimizers
+from kreg.optimizers._clipping import clipped_fractions
 from kreg.optimizers._proximal_step import (
+    constraints_put_off,
     pending_steps,
     take_proximal_steps,
     terms_of,
@@ -121,8 +123,10 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         terms = terms_of(variables, self)
         if not self.built:
             self.build(variables)
-        steps = pending_steps(terms, self.inner_optimizer)
-        self.inner_optimizer.apply(grads, trainable_variables)
+        fractions = clipped_fractions(self.inner_optimizer, grads, variables)
+        steps = pending_steps(terms, self.inner_optimizer, fractions)
+        with constraints_put_off(steps):
+            self.inner_optimizer.apply(grads, trainable_variables)
         take_proximal_steps(steps)
 
     def finalize_variable_values(

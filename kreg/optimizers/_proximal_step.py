@@ -1,8 +1,9 @@
 """The proximal steps that follow an optimizer's update."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -102,6 +103,9 @@ class PendingStep:
         rule: the rule of its effective step.
         rate: the learning rate of the update.
         updates: the number of updates before this one.
+        fraction: what clipping leaves of the gradient, a scalar or a tensor of
+            the weight's shape; None without clipping.
+        constraint: projects the weight after the step; None without one.
     """
 
     term: Term
@@ -109,12 +113,21 @@ class PendingStep:
     rule: EffectiveStepRule
     rate: Tensor
     updates: Tensor
+    fraction: Tensor | None
+    constraint: Callable[[Tensor], Tensor] | None
 
 
 def pending_steps(
-    terms: Sequence[Term], inner_optimizer: keras.optimizers.Optimizer
+    terms: Sequence[Term],
+    inner_optimizer: keras.optimizers.Optimizer,
+    fractions: Mapping[int, Tensor],
 ) -> list[PendingStep]:
     """The proximal steps of `terms`, with values read before the update.
+
+    Args:
+        terms: the penalties and their weights.
+        inner_optimizer: the optimizer that updates them.
+        fractions: what clipping leaves of gradients, by `id` of the variable.
 
     Raises:
         ValueError: if the effective step of an optimizer is not known.
@@ -125,8 +138,34 @@ def pending_steps(
         updates = ops.convert_to_tensor(optimizer.iterations) + 0
         rate = ops.convert_to_tensor(optimizer.learning_rate) + 0.0
         rule = effective_step_rule(optimizer)
-        steps.append(PendingStep(term, optimizer, rule, rate, updates))
+        steps.append(
+            PendingStep(
+                term,
+                optimizer,
+                rule,
+                rate,
+                updates,
+                fractions.get(id(term.variable)),
+                term.variable.constraint,
+            )
+        )
     return steps
+
+
+@contextmanager
+def constraints_put_off(steps: Sequence[PendingStep]) -> Iterator[None]:
+    """Keep the inner optimizer from projecting weights before their step.
+
+    A projection after the proximal step makes a weight at rest a minimum under
+    the constraint; one before it as well would make it another point.
+    """
+    for step in steps:
+        step.term.variable.constraint = None
+    try:
+        yield
+    finally:
+        for step in steps:
+            step.term.variable.constraint = step.constraint
 
 
 def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
@@ -158,6 +197,9 @@ def _take_step(step: PendingStep, variable: Any, fused: Any) -> None:
     def values() -> list[Tensor]:
         rate = ops.cast(step.rate, variable.dtype)
         effective = step.rule(optimizer, variable, rate)
+        if step.fraction is not None:
+            fraction = ops.cast(step.fraction, variable.dtype)
+            effective = replace(effective, step=effective.step * fraction)
         w = ops.convert_to_tensor(variable)
         if effective.iterate is None:
             return [_after_step(step.term, w, effective)]
@@ -169,6 +211,8 @@ def _take_step(step: PendingStep, variable: Any, fused: Any) -> None:
         return [ops.where(after == 0, ops.zeros_like(w), w + change), after]
 
     new = fused(values, [variable, *(v.value for v in optimizer.variables)])
+    if step.constraint is not None:
+        new[0] = ops.cast(step.constraint(new[0]), variable.dtype)
     if optimizer.gradient_accumulation_steps:
         updated = optimizer.iterations > step.updates
         new = [

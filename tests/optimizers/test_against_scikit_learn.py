@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from full_batch import trained_weights
 from keras import optimizers
 from sklearn.linear_model import (
     ElasticNet,
@@ -89,38 +90,12 @@ def _xy(request):
     return DATA[request.param]()
 
 
-def train(
-    name,
-    penalty,
-    x,
-    y,
-    *,
-    loss="mse",
-    intercept=False,
-    steps=STEPS,
-    activation=None,
-):
-    """The kernel and bias of a linear model after full-batch training."""
-    y = y.reshape(len(y), -1)
-    layer = keras.layers.Dense(
-        y.shape[1], activation, use_bias=intercept, kernel_regularizer=penalty
-    )
-    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
-    kreg.bind(model)
-    model.compile(
-        kreg.ProximalOptimizer(OPTIMIZERS[name]()),
-        loss,
-        steps_per_execution=100 if BACKEND != "torch" else 1,
-    )
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        batches = tf.data.Dataset.from_tensors((x, y))
-        model.fit(batches.cache().repeat(steps), shuffle=False, verbose=0)
-    else:
-        batches = ((x, y) for _ in range(steps))
-        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
-    return model.get_weights()
+def train(name, penalty, x, y, *, steps=STEPS, clipping=None, **settings):
+    """Full-batch training by an optimizer of the table, perhaps clipped."""
+    optimizer = OPTIMIZERS[name]()
+    for argument, value in (clipping or {}).items():
+        setattr(optimizer, argument, value)
+    return trained_weights(optimizer, penalty, x, y, steps=steps, **settings)
 
 
 def assert_same(ours, theirs, tolerance=1e-4):
@@ -152,6 +127,26 @@ ONE_OF_FEW = few_of(FEW, FEW[-1])
 def test_lasso(name, xy):
     (kernel,) = train(name, kreg.L1(2 * ALPHA), *xy)
     theirs = solved(Lasso(ALPHA, fit_intercept=False, **EXACT), *xy)
+    assert_same(kernel, theirs.coef_)
+
+
+# Each lets through a part of the data gradient that the penalty balances.
+CLIPPING = {
+    "clipnorm": {"clipnorm": 0.05},
+    "global_clipnorm": {"global_clipnorm": 0.05},
+    "clipvalue": {"clipvalue": 0.02},
+}
+CLIPPED = [n for n in ("SGD_momentum", "Adam", "RMSprop") if n in NAMES]
+
+
+@pytest.mark.parametrize("clipping", CLIPPING)
+@pytest.mark.parametrize("name", few_of(CLIPPED, FEW[-1]))
+def test_lasso_with_clipped_gradients(name, clipping):
+    x, y = data()
+    (kernel,) = train(
+        name, kreg.L1(2 * ALPHA), x, y, clipping=CLIPPING[clipping]
+    )
+    theirs = solved(Lasso(ALPHA, fit_intercept=False, **EXACT), x, y)
     assert_same(kernel, theirs.coef_)
 
 
