@@ -68,6 +68,20 @@ class GradientMemory:
     slots: str
     scale: Callable[[Any], float | None]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.slots, str):
+            raise TypeError(
+                "`slots` must be the name of an attribute of the optimizer. "
+                f"Received: slots={self.slots!r} "
+                f"(of type {type(self.slots).__name__})"
+            )
+        if not callable(self.scale):
+            raise TypeError(
+                "`scale` must be a function of the optimizer that returns a "
+                f"number or None. Received: scale={self.scale!r} "
+                f"(of type {type(self.scale).__name__})"
+            )
+
 
 EffectiveStepRule: TypeAlias = Callable[[Any, Any, Tensor], EffectiveStep]
 """A function `(optimizer, variable, learning_rate) -> EffectiveStep`."""

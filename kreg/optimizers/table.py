@@ -1,12 +1,14 @@
 """The table of optimizers: Keras's rows, and those that users register."""
 
 from collections.abc import Callable
-from typing import Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import keras
 
+from kreg._types import Tensor
 from kreg.optimizers._keras_optimizers import KERAS_OPTIMIZERS
 from kreg.optimizers.optimizer_row import (
+    EffectiveStep,
     EffectiveStepRule,
     GradientMemory,
     OptimizerRow,
@@ -80,7 +82,15 @@ def register_optimizer(
     )
 
     def register(effective_step: EffectiveStepRule) -> EffectiveStepRule:
-        _table[optimizer_class] = OptimizerRow(effective_step, memory)
+        if not callable(effective_step):
+            raise TypeError(
+                "`register_optimizer` decorates a function `(optimizer, "
+                "variable, learning_rate) -> kreg.optimizers.EffectiveStep`. "
+                f"Received: {effective_step!r} "
+                f"(of type {type(effective_step).__name__})"
+            )
+        rule = _checked_rule(optimizer_class, effective_step)
+        _table[optimizer_class] = OptimizerRow(rule, memory)
         return effective_step
 
     return register
@@ -127,6 +137,27 @@ def _is_optimizer_class(value: object) -> TypeGuard[type]:
     return isinstance(value, type) and issubclass(
         value, keras.optimizers.Optimizer
     )
+
+
+def _checked_rule(
+    optimizer_class: type, rule: EffectiveStepRule
+) -> EffectiveStepRule:
+    """The rule of a user, which raises if it returns something else."""
+
+    def checked(
+        optimizer: Any, variable: Any, learning_rate: Tensor
+    ) -> EffectiveStep:
+        step: object = rule(optimizer, variable, learning_rate)
+        if not isinstance(step, EffectiveStep):
+            raise TypeError(
+                "The function registered by `register_optimizer("
+                f"{optimizer_class.__name__})` must return a "
+                "`kreg.optimizers.EffectiveStep`. Received: a value of type "
+                f"{type(step).__name__}"
+            )
+        return step
+
+    return checked
 
 
 def _inherited_memory(optimizer_class: type) -> GradientMemory | None:

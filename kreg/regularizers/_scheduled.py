@@ -47,9 +47,10 @@ class Scheduled(StrengthRegularizer):
 
     Args:
         regularizer: a `keras.regularizers.Regularizer` that is not kreg's, or
-            a function of a weight that returns a scalar. To be saved with a
-            model it must be one of Keras's, or registered with
-            `keras.saving.register_keras_serializable`.
+            a function of a weight that returns a scalar. It is saved with a
+            model as Keras saves it: one that is neither Keras's nor registered
+            with `keras.saving.register_keras_serializable` must be among the
+            `custom_objects` when the model is loaded.
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `1.0`.
@@ -63,8 +64,8 @@ class Scheduled(StrengthRegularizer):
         TypeError: if `regularizer` is not a regularizer or is one of kreg's,
             or `strength` is neither a number nor a schedule.
         ValueError: if `strength`, or the first value of a schedule, is negative
-            or not finite; when saved or copied, if Keras could not load
-            `regularizer` again.
+            or not finite; when saved, if Keras cannot serialize
+            `regularizer`.
 
     Example:
 

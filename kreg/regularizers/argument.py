@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.optimizers.schedules import LearningRateSchedule
 
 
 class Argument:
@@ -59,28 +58,18 @@ def serialized_argument(name: str, value: Any) -> Any:
     """The JSON form of an argument: a number, text, array or Keras object.
 
     Raises:
-        ValueError: if it is a regularizer or a function that Keras cannot
-            load again.
+        ValueError: if it is an object that Keras cannot serialize.
     """
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, tuple):
         return list(value)
-    if isinstance(value, LearningRateSchedule):
-        return keras.saving.serialize_keras_object(value)
-    return _serialized_object(name, value) if callable(value) else value
-
-
-def _serialized_object(name: str, value: Any) -> Any:
+    if not callable(value):
+        return value
     try:
-        config = keras.saving.serialize_keras_object(value)
-        keras.saving.deserialize_keras_object(config)
+        return keras.saving.serialize_keras_object(value)
     except Exception as error:  # of a class that is not ours
         raise ValueError(
-            f"`{name}` must be an object that Keras can load again to be "
-            "saved or copied: decorate its class, which needs `get_config`, "
-            "or the function with "
-            '`@keras.saving.register_keras_serializable(package="...")`. '
-            f"Received: {name}={value!r}"
+            f"`{name}` must be an object with a `get_config`, or a function, "
+            f"to be saved. Received: {name}={value!r}"
         ) from error
-    return config

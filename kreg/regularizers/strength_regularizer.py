@@ -4,6 +4,7 @@ import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, Self
 from weakref import WeakSet
 
@@ -14,6 +15,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from kreg._arguments import nonnegative_number, refuse_unknown_keys
 from kreg._keras_private import in_symbolic_scope
 from kreg._types import Tensor
+from kreg.foreign_objects import described
 from kreg.regularizers.argument import serialized_argument
 from kreg.regularizers.clock import current_clock
 from kreg.regularizers.grouping import Grouping, Layout
@@ -220,11 +222,12 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
         return cls(**config)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_config, (self.get_config(),)
+        # Copies have the same arguments, of which some cannot be saved.
+        return partial(type(self), **self._arguments()), ()
 
     def __repr__(self) -> str:
         arguments = ", ".join(
-            f"{name}={value!r}"
+            f"{name}={described(value) if callable(value) else repr(value)}"
             for name, value in self._arguments().items()
             if name != "multiplier" or value != 1.0
         )

@@ -5,8 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
+from kreg.foreign_objects import described
 from kreg.results.result import Result, ResultWithRows
 from kreg.results.table import Column, Table
 
@@ -100,36 +99,3 @@ class Changes(ResultWithRows, Sequence[Change]):
     def records(self) -> list[dict[str, str | None]]:
         """The changes, with objects as text."""
         return [change.to_dict() for change in self.changes]
-
-
-def described(value: Any) -> str | None:
-    """A short text for a regularizer, constraint, optimizer or rate."""
-    if value is None:
-        return None
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    name = getattr(value, "__name__", None)  # of a function
-    if name is not None:
-        return str(name)
-    if isinstance(value, keras.optimizers.Optimizer):
-        return type(value).__name__
-    class_repr: Any = type(value).__repr__
-    if class_repr is not object.__repr__:
-        return repr(value)
-    return _configured(value)
-
-
-def _configured(value: Any) -> str:
-    """A text such as `L2(l2=0.01)`, for a Keras object without a `repr`."""
-    name = type(value).__name__
-    try:
-        config = value.get_config()
-    except Exception:  # `get_config` may be anybody's
-        return name
-    arguments = ", ".join(
-        f"{key}={number:.6g}"
-        if isinstance(number, float)
-        else f"{key}={number}"
-        for key, number in config.items()
-    )
-    return f"{name}({arguments})"

@@ -197,3 +197,34 @@ def test_what_is_remembered_is_the_weighted_mean_of_the_gradients(
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+class Unruled(keras.optimizers.SGD):
+    """Registered with a wrong rule."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, learning_rate * gradient)
+
+
+def test_what_is_registered_must_be_a_function():
+    with pytest.raises(TypeError, match="`register_optimizer` decorates"):
+        register(Unruled)("adam")
+
+
+def test_a_rule_that_returns_no_effective_step_is_named():
+    register(Unruled)(lambda optimizer, variable, learning_rate: learning_rate)
+    layer = keras.layers.Dense(1, kernel_regularizer=kreg.L1(0.1))
+    model = keras.Sequential([keras.Input((2,)), layer])
+    model.compile(kreg.ProximalOptimizer(Unruled(0.1)), "mse")
+    kreg.bind(model)
+    with pytest.raises(TypeError, match=r"optimizer\(Unruled\)` must return"):
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("slots", "scale", "message"),
+    [(3, len, "`slots` must be"), ("momentums", 3, "`scale` must be")],
+)
+def test_gradient_memory_is_checked(slots, scale, message):
+    with pytest.raises(TypeError, match=message):
+        kreg.optimizers.GradientMemory(slots, scale)

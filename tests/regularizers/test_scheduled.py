@@ -1,5 +1,7 @@
 """`Scheduled` works wherever kreg's own regularizers do."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -264,13 +266,49 @@ def unregistered(w):
     return ops.sum(w)
 
 
-@pytest.mark.parametrize("function", [unregistered, lambda w: ops.sum(w)])
-def test_what_cannot_be_saved_says_so(function, tmp_path):
-    penalty = kreg.Scheduled(function, 0.1)
-    assert number(penalty(np.ones((2, 3)))) == pytest.approx(0.6)
-    model = linear(penalty, "sgd")
-    with pytest.raises(ValueError, match=r"`regularizer` must be .*register"):
-        model.save(tmp_path / "model.keras")
+def test_function_that_is_not_registered_is_a_custom_object(tmp_path):
+    model = linear(kreg.Scheduled(unregistered, 0.1), "sgd")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(
+        tmp_path / "model.keras", custom_objects={"unregistered": unregistered}
+    )
+    (layer,) = loaded.layers
+    assert layer.kernel_regularizer.regularizer is unregistered
+
+
+class WithoutConfig:
+    def __call__(self, w):
+        return ops.sum(w)
+
+
+def test_what_keras_cannot_serialize_says_so():
+    penalty = kreg.Scheduled(WithoutConfig(), 0.1)
+    with pytest.raises(ValueError, match=r"`regularizer` must be .*get_config"):
+        penalty.get_config()
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_copies_share_a_function_that_cannot_be_saved(make):
+    function = lambda w: ops.sum(w)  # noqa: E731
+    penalty = make(kreg.Scheduled(function, 0.1, multiplier=0.5))
+    assert penalty.regularizer is function
+    assert (penalty.strength, penalty.multiplier) == (0.1, 0.5)
+
+
+def test_compacted_model_has_no_need_of_the_function():
+    model = linear(kreg.Scheduled(lambda w: ops.sum(w), 0.1), "sgd")
+    small = kreg.compact(model)
+    np.testing.assert_allclose(
+        small.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-6
+    )
+
+
+def test_repr_names_the_regularizer():
+    orthogonal = keras.regularizers.OrthogonalRegularizer(0.5)
+    assert repr(kreg.Scheduled(orthogonal, 0.1)) == (
+        "Scheduled(regularizer=OrthogonalRegularizer(factor=0.5, mode=rows), "
+        "strength=0.1)"
+    )
 
 
 def test_saved_inside_of_a_custom_object_scope():

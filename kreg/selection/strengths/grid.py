@@ -31,7 +31,7 @@ class StrengthGrid:
         num: int >= 1, the number of strengths of the grid. Defaults to `30`.
         ratio: float in (0, 1), the smallest strength of the grid over the
             largest. Defaults to `1e-3`.
-        values: an iterable of different numbers >= 0, the strengths
+        values: a sequence of different numbers >= 0, the strengths
             themselves, in place of `num` and `ratio`. Defaults to `None`.
         direction: `"up"`, from weak to strong, `"down"`, or `"auto"`, the
             default: down if the model has a single kernel, else up.

@@ -49,7 +49,7 @@ class LayerCompaction(Result):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Compaction(ResultWithRows, SavedResult):
     """What `kreg.compact` did to a model. Print it for a table.
 
@@ -103,6 +103,11 @@ class Compaction(ResultWithRows, SavedResult):
     def records(self) -> list[dict[str, Any]]:
         """The fields of each layer."""
         return [layer.to_dict() for layer in self.layers]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Compaction):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Compaction":
