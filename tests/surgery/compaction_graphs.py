@@ -282,13 +282,19 @@ def both_ways(width):
     )
 
 
-def application(name):
+def application(name, dtype="float32"):
     def build(width):
-        return getattr(keras.applications, name)(
+        before = keras.config.floatx()
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        model = getattr(keras.applications, name)(
             weights=None,
             input_shape=(64, 64, 3),
             classes=10,
             classifier_activation=None,
         )
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before)
+        return model
 
     return build
