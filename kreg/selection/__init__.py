@@ -12,6 +12,8 @@ The folders import only from those above them in this list:
     plots/       plots of the results
 """
 
+from typing import TYPE_CHECKING
+
 from kreg.selection.comparison.compare import compare
 from kreg.selection.comparison.result import CompareResult, CompareRow
 from kreg.selection.comparison.verdict import Comparison
@@ -42,6 +44,12 @@ from kreg.selection.strengths.tune_penalty import tune_penalty
 from kreg.selection.training.inputs import input_lasso
 from kreg.selection.training.point import PathPoint
 from kreg.selection.training.training import Training
+
+if TYPE_CHECKING:  # at run time they are imported when asked for
+    from kreg.selection.features.selectors import (
+        FeatureSelector,
+        StabilitySelector,
+    )
 
 __all__ = [
     "Arrays",

@@ -113,7 +113,7 @@ def test_split_must_leave_rows(split):
         training_data((X, Y), validation=split)
 
 
-@pytest.mark.parametrize("data", [X, 3, None])
+@pytest.mark.parametrize("data", [X, 3, None, "rows", {"x": X}])
 def test_what_is_no_data_is_refused(data):
     with pytest.raises(TypeError, match="`data` must be"):
         training_data(data)

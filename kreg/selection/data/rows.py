@@ -1,7 +1,7 @@
 """The training data as arrays of rows, checked once and split once."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -194,7 +194,7 @@ def checked_part(name: str, data: Any) -> Any:
         arrays = map_arrays(np.asarray, Arrays(*data))
         check_arrays(name, arrays)
         return arrays
-    if isinstance(data, np.ndarray) or not (
+    if isinstance(data, (np.ndarray, str, bytes, Mapping)) or not (
         isinstance(data, (Iterable, keras.utils.PyDataset))
     ):
         raise TypeError(
