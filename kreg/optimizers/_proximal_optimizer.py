@@ -35,7 +35,9 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     Formula, for each weight with a kreg penalty: `w <- inner update of w`, then
     `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
     is the effective step of that weight under the inner optimizer, such as
-    `learning_rate / (1 - momentum)` for SGD.
+    `learning_rate / (1 - momentum)` for SGD. If the inner optimizer clips
+    gradients, `t` is multiplied by the fraction of the gradient that is left.
+    A `constraint` of the weight is applied after the proximal step.
 
     Weights without a kreg penalty are updated by the inner optimizer alone;
     Keras's own regularizers stay in the gradient. Every kreg penalty on a
