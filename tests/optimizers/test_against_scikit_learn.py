@@ -55,10 +55,14 @@ OPTIMIZERS = {
 
 
 def test_each_optimizer_of_the_table_is_tried():
-    tried = {make().__class__ for make in OPTIMIZERS.values()}
-    assert {c for c, row in KERAS_OPTIMIZERS.items() if row.effective_step} <= (
-        tried
-    )
+    # By name: on torch Keras makes objects of a class of its own.
+    tried = {type(make()).__name__ for make in OPTIMIZERS.values()}
+    supported = {
+        cls.__name__
+        for cls, row in KERAS_OPTIMIZERS.items()
+        if row.effective_step
+    }
+    assert supported <= tried
 
 
 def data(correlation=0.9, scales=(1.0, 1.0)):
