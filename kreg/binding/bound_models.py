@@ -19,7 +19,7 @@ from kreg.binding.binding import (
 )
 from kreg.binding.hooks import install_hooks, remove_hooks, strategy_scope
 from kreg.binding.weights import activity_penalties, weight_penalties
-from kreg.layers.axes import layouts_of
+from kreg.layers.weights import layouts_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.clock import clock_scope
 from kreg.regularizers.strength_regularizer import StrengthRegularizer

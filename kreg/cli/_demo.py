@@ -17,7 +17,7 @@ from rich.console import Console
 import kreg
 from kreg.cli._arguments import Commands, at_least_one
 from kreg.results.table import Column, Table, output_console
-from kreg.selection.execution.progress import shown_progress
+from kreg.selection.execution.execution import shown_progress
 
 
 def add_demo(commands: Commands) -> None:

@@ -35,8 +35,11 @@ from kreg.selection.features.stability_result import (
 )
 from kreg.selection.paths.path import path
 from kreg.selection.paths.result import PathResult
-from kreg.selection.plots.inputs import plot_coefficients, plot_entry
-from kreg.selection.plots.stability import plot_stability
+from kreg.selection.plots.features import (
+    plot_coefficients,
+    plot_entry,
+    plot_stability,
+)
 from kreg.selection.plots.validation import plot_sparsity, plot_validation
 from kreg.selection.strengths.grid import StrengthGrid
 from kreg.selection.strengths.strength_max import strength_max

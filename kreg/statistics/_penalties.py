@@ -8,7 +8,7 @@ from keras import ops
 from kreg._types import Tensor
 from kreg.binding.binding import is_suspended, own_regularizer, step_of_penalty
 from kreg.binding.bound_models import at_step
-from kreg.layers.axes import layouts_of
+from kreg.layers.weights import layouts_of
 from kreg.regularizers.grouping import Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.results.result import ResultWithRows

@@ -11,7 +11,7 @@ from keras import regularizers
 from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.binding.binding import is_suspended, own_regularizer
 from kreg.foreign_objects import attribute_or_none, float_or_nan
-from kreg.layers.axes import layout_of
+from kreg.layers.weights import layout_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping, Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer

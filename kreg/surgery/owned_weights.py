@@ -13,7 +13,7 @@ from kreg._keras_private import (
     own_trainable_variables,
 )
 from kreg.binding.binding import own_regularizer
-from kreg.layers.regularizer_attributes import attribute_of, is_built_by_keras
+from kreg.layers.weights import attribute_of, is_built_by_keras
 from kreg.statistics.rows import distinct_paths
 from kreg.surgery.stripped_copy import config_of
 

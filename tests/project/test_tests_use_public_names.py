@@ -25,7 +25,7 @@ ALLOWED = {
         "kreg.binding.binding",
         "kreg.binding.bound_models",
         "kreg.deployment.formats",
-        "kreg.layers.axes",
+        "kreg.layers.weights",
         "kreg.layers.table",
         "kreg.optimizers.gradient_memory",
         "kreg.optimizers.table",

@@ -21,7 +21,7 @@ from kreg.selection.comparison.verdict import (
     compared_text,
     comparisons_of,
 )
-from kreg.selection.execution.progress import shown_progress
+from kreg.selection.execution.execution import shown_progress
 from kreg.selection.paths.result import PathResult
 from kreg.selection.strengths.grid import StrengthGrid, Unpenalized
 from kreg.selection.training.point import PathPoint

@@ -1,10 +1,22 @@
 """`Execution`: where paths run, in which folder, and with what progress."""
 
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
 
 
 @dataclass(frozen=True)
@@ -100,3 +112,38 @@ def checked_verbose(verbose: Any) -> None:
             "`verbose` must be 1, to show progress on a terminal, or 0. "
             f"Received: verbose={verbose!r}"
         )
+
+
+@contextmanager
+def shown_progress(
+    work: str, number: int, verbose: int
+) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar, with a line about the last step beside it.
+
+    Args:
+        work: a word for the work, before the bar.
+        number: the number of steps.
+        verbose: 0 shows nothing.
+
+    Yields:
+        A function to call after each step, with a line about that step.
+    """
+    console = Console()
+    if not verbose or not console.is_terminal:
+        yield lambda line: None
+        return
+    columns = (
+        TextColumn(work, markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        # This column is cut first where the terminal is narrow.
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, ratio=1),
+        ),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        task = progress.add_task("", total=number)
+        yield lambda line: progress.update(task, advance=1, description=line)

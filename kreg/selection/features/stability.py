@@ -13,8 +13,11 @@ from kreg._arguments import (
 )
 from kreg.selection.data.folds import complementary_halves
 from kreg.selection.data.rows import TrainingData, training_data
-from kreg.selection.execution.execution import Execution, checked_execution
-from kreg.selection.execution.progress import shown_progress
+from kreg.selection.execution.execution import (
+    Execution,
+    checked_execution,
+    shown_progress,
+)
 from kreg.selection.execution.workers import refuse_what_cannot_be_sent
 from kreg.selection.features.entry_order import first_features
 from kreg.selection.features.stability_result import (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kreg.results.files import Weights
 from kreg.selection.data.rows import TrainingData
-from kreg.selection.execution.progress import shown_progress
+from kreg.selection.execution.execution import shown_progress
 from kreg.selection.paths.checkpoints import Checkpoints, Header
 from kreg.selection.paths.result import PathResult
 from kreg.selection.strengths.grid import (

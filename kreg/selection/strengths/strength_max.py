@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._arguments import built_model
-from kreg.layers.axes import layouts_of
+from kreg.layers.weights import layouts_of
 from kreg.regularizers import L1
 from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.rows import training_data

@@ -12,17 +12,17 @@ from kreg._keras_private import flatten_layers, own_variables
 from kreg._types import Tensor
 from kreg.binding.binding import is_suspended, own_regularizer
 from kreg.foreign_objects import attribute_or_none, result_or_none
-from kreg.layers.regularizer_attributes import attribute_of
+from kreg.layers.weights import attribute_of
 from kreg.regularizers import Penalty
 from kreg.statistics._linter.code_expressions import (
     layer_expressions,
     public_name,
 )
 from kreg.statistics._linter.penalty_effects import (
+    ScheduleCourse,
     makes_zeros,
     shrinks_in_proportion,
 )
-from kreg.statistics._linter.schedule_course import ScheduleCourse
 from kreg.statistics._linter.weight_optimizer import (
     WeightOptimizer,
     optimizer_of_weight,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kreg.foreign_objects import attribute_or_none
-from kreg.layers.regularizer_attributes import attribute_of, is_built_by_keras
+from kreg.layers.weights import attribute_of, is_built_by_keras
 from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
 
 

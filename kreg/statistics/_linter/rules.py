@@ -9,11 +9,9 @@ from kreg.statistics._linter.placement_rules import (
     frozen_weight,
     regularizer_not_saved,
 )
-from kreg.statistics._linter.shrinkage_rules import (
+from kreg.statistics._linter.strength_rules import (
     l2_and_weight_decay,
     l2_before_batch_norm,
-)
-from kreg.statistics._linter.strength_rules import (
     penalty_exceeds_loss,
     zero_at_the_end,
 )

@@ -11,7 +11,7 @@ from keras import layers, ops
 from layers.instances import LAYERS
 
 from kreg._keras_private import own_trainable_variables
-from kreg.layers.axes import layout_of, layouts_of
+from kreg.layers.weights import layout_of, layouts_of
 
 RNG = np.random.default_rng(0)
 
