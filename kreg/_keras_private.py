@@ -182,6 +182,18 @@ def set_rate(optimizer: keras.optimizers.Optimizer, rate: Any) -> None:
     optimizer._variables.insert(1, optimizer._variables.pop())
 
 
+def drop_state(optimizer: keras.optimizers.Optimizer) -> None:
+    """Delete the settings and variables that Keras's constructor has made.
+
+    Only the name stays. A wrapper that looks up what it lacks in the optimizer
+    inside it then has that one's settings and variables.
+    """
+    for name in list(vars(optimizer)):
+        # What begins with `_self_` is TensorFlow's record of the object.
+        if name not in ("name", "_lock") and not name.startswith("_self_"):
+            delattr(optimizer, name)
+
+
 def slot(
     optimizer: keras.optimizers.Optimizer, name: str, variable: Any
 ) -> keras.Variable:

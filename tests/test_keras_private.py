@@ -311,3 +311,11 @@ def test_gradients_are_clipped_as_in_an_update(clipping, expected):
     for ours, theirs in zip(clipped, expected, strict=True):
         ours = keras.ops.convert_to_numpy(ours)
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_state_is_dropped_but_the_name():
+    optimizer = keras.optimizers.Optimizer(0.1, clipnorm=1.0, name="mine")
+    private.drop_state(optimizer)
+    assert optimizer.name == "mine"
+    for name in ("clipnorm", "built", "learning_rate", "iterations"):
+        assert not hasattr(optimizer, name)

@@ -1,14 +1,16 @@
 """`ProximalOptimizer`, which follows each update with proximal steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import wraps
 from typing import Any, Self
 
 import keras
 from keras import ops
+from keras.optimizers import Optimizer
 
 from kreg._arguments import refuse_unknown_keys
-from kreg._keras_private import built_variables
+from kreg._keras_private import built_variables, drop_state
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, member_optimizers
@@ -22,8 +24,19 @@ from kreg.optimizers._proximal_step import (
 from kreg.optimizers.table import effective_step_rule
 
 
+def _forwarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of the same name of the inner optimizer."""
+
+    @wraps(method)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = self.inner_optimizer
+        return getattr(inner, method.__name__)(*args, **kwargs)
+
+    return forward
+
+
 @keras.saving.register_keras_serializable(package="kreg")
-class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
+class ProximalOptimizer(PenaltyApplier, Optimizer):
     """Takes each penalty's proximal step after an optimizer's update.
 
     Under Keras's optimizers an L1 penalty makes weights small, never zero.
@@ -45,6 +58,10 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     callback, in a custom loop by `kreg.bind(model, optimizer)`. If one is not
     bound, the first step raises an error before a weight changes. A model that
     was loaded or cloned is a new one and not bound.
+
+    All settings are the inner optimizer's, and may be read and set on either:
+    `learning_rate`, `clipnorm`, `weight_decay`, `momentum` and so on. Those of
+    a `MultiOptimizer` are set on its members, `optimizer.optimizers`.
 
     Args:
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
@@ -82,12 +99,38 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        inner_optimizer: keras.optimizers.Optimizer | str,
+        inner_optimizer: Optimizer | str,
         name: str = "proximal_optimizer",
     ) -> None:
         inner = _checked_optimizer(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
+        # Otherwise they would hide those of the inner optimizer.
+        drop_state(self)
         self.inner_optimizer = inner
+
+    def __getattr__(self, name: str) -> Any:
+        inner = vars(self).get("inner_optimizer")
+        if inner is None or name.startswith("__"):
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            )
+        return getattr(inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        inner = vars(self).get("inner_optimizer")
+        if (
+            inner is None
+            or name in vars(self)
+            or hasattr(type(self), name)
+            or not hasattr(inner, name)
+        ):
+            super().__setattr__(name, value)
+            return
+        if name == "ema_overwrite_frequency":
+            _refuse_overwriting(value)
+        if name in vars(inner) and not name.startswith("_"):
+            _refuse_of_several(inner, name, value)
+        setattr(inner, name, value)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create the inner optimizer's variables.
@@ -95,12 +138,8 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         Args:
             variables: the trainable variables of a model.
         """
-        if self.built:
-            return
-        variables = list(variables)
         if not self.inner_optimizer.built:
-            self.inner_optimizer.build(variables)
-        super().build(variables)
+            self.inner_optimizer.build(list(variables))
 
     def apply(
         self,
@@ -179,13 +218,44 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
     def learning_rate(self, learning_rate: Any) -> None:
         self.inner_optimizer.learning_rate = learning_rate
 
-    def scale_loss(self, loss: Tensor) -> Tensor:
-        """Scale the loss as the inner optimizer does."""
-        return self.inner_optimizer.scale_loss(loss)
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[keras.Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Exclude weights from the inner optimizer's weight decay.
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set the variables of the inner optimizer."""
-        self.inner_optimizer.set_weights(weights)
+        Args:
+            var_list: the weights to exclude.
+            var_names: strings; a weight whose name has one in it is excluded.
+        """
+        _refuse_of_several(
+            self.inner_optimizer, "exclude_from_weight_decay", var_names
+        )
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def update_step(
+        self, gradient: Tensor, variable: Any, learning_rate: Tensor
+    ) -> None:
+        """Refused: an update without its proximal step would be wrong."""
+        raise NotImplementedError(
+            "A ProximalOptimizer does not update single variables: call "
+            "`apply`, or `inner_optimizer.update_step` for an update without a "
+            f"proximal step. Received: variable={variable!r}"
+        )
+
+    add_optimizer_variables = _forwarded(Optimizer.add_optimizer_variables)
+    add_variable = _forwarded(Optimizer.add_variable)
+    add_variable_from_reference = _forwarded(
+        Optimizer.add_variable_from_reference
+    )
+    assign = _forwarded(Optimizer.assign)
+    assign_add = _forwarded(Optimizer.assign_add)
+    assign_sub = _forwarded(Optimizer.assign_sub)
+    load_own_variables = _forwarded(Optimizer.load_own_variables)
+    save_own_variables = _forwarded(Optimizer.save_own_variables)
+    scale_loss = _forwarded(Optimizer.scale_loss)
+    set_weights = _forwarded(Optimizer.set_weights)
 
     def get_config(self) -> dict[str, Any]:
         inner = keras.saving.serialize_keras_object(self.inner_optimizer)
@@ -203,10 +273,10 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         return cls(**{**config, "inner_optimizer": inner})
 
 
-def _checked_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
+def _checked_optimizer(identifier: Any) -> Optimizer:
     if isinstance(identifier, str):
         identifier = keras.optimizers.get(identifier)
-    if not isinstance(identifier, keras.optimizers.Optimizer):
+    if not isinstance(identifier, Optimizer):
         raise TypeError(
             "`inner_optimizer` must be a `keras.optimizers.Optimizer` or the "
             f"name of one. Received: inner_optimizer={identifier!r} "
@@ -215,15 +285,7 @@ def _checked_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
     # A member of a `MultiOptimizer` needs an effective step only if it updates
     # a weight with a penalty. So it is refused in the first step, not here.
     for part in member_optimizers(identifier):
-        if part.ema_overwrite_frequency:
-            raise ValueError(
-                "`inner_optimizer` must not overwrite weights by their moving "
-                "averages during training, which undoes zeros: leave "
-                "`ema_overwrite_frequency` out. The averages are taken over "
-                "when training ends. Received: "
-                "inner_optimizer.ema_overwrite_frequency="
-                f"{part.ema_overwrite_frequency}"
-            )
+        _refuse_overwriting(part.ema_overwrite_frequency)
         if isinstance(part, PenaltyApplier):
             raise ValueError(
                 "`inner_optimizer` must not take proximal steps itself. One "
@@ -233,3 +295,24 @@ def _checked_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
         if part is identifier:
             effective_step_rule(part)
     return identifier
+
+
+def _refuse_overwriting(frequency: int | None) -> None:
+    if frequency:
+        raise ValueError(
+            "`inner_optimizer` must not overwrite weights by their moving "
+            "averages during training, which undoes zeros: leave "
+            "`ema_overwrite_frequency` out. The averages are taken over when "
+            "training ends. Received: "
+            f"inner_optimizer.ema_overwrite_frequency={frequency}"
+        )
+
+
+def _refuse_of_several(inner: Optimizer, name: str, value: Any) -> None:
+    """Raise for what has no effect on a `MultiOptimizer` as a whole."""
+    if isinstance(inner, keras.optimizers.MultiOptimizer):
+        raise AttributeError(
+            f"`{name}` has no effect on a MultiOptimizer. Set it on its "
+            "members, which are in `optimizer.optimizers`. "
+            f"Received: {name}={value!r}"
+        )
