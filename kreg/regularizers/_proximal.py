@@ -4,11 +4,17 @@ The proximal operator of a penalty at step t is
 `argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`.
 """
 
+import numpy as np
 from keras import ops
 
 from kreg._types import Tensor
 from kreg.regularizers.grouping import Grouping
-from kreg.regularizers.norms import group_norms
+from kreg.regularizers.norms import (
+    group_norms,
+    larger,
+    smaller,
+    summable_dtype,
+)
 
 
 def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:
@@ -23,6 +29,8 @@ def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:
     Returns:
         A tensor of w's shape.
     """
+    # On torch `clip` makes a number single precision.
+    threshold = ops.convert_to_tensor(threshold, w.dtype)
     # A zero is computed as `w - w`, which is +0.0 for either sign of w.
     return w - ops.clip(w, -threshold, threshold)
 
@@ -30,7 +38,7 @@ def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:
 def ridge_shrink(w: Tensor, amount: Tensor | float) -> Tensor:
     """`argmin over u of amount * sum(u ** 2) + sum((u - w) ** 2) / 2`.
 
-    The solution is `w / (1 + 2 * amount)`.
+    The solution is `w / (1 + 2 * amount)`; a zero is +0.0.
 
     Args:
         w: float tensor of any shape.
@@ -39,7 +47,12 @@ def ridge_shrink(w: Tensor, amount: Tensor | float) -> Tensor:
     Returns:
         A tensor of w's shape.
     """
-    return w / (1.0 + 2.0 * amount)
+    return _positive_zeros(w / (1.0 + 2.0 * amount))
+
+
+def _positive_zeros(w: Tensor) -> Tensor:
+    """`w` with +0.0 for -0.0, which a product or a quotient may be."""
+    return ops.where(w == 0, ops.zeros_like(w), w)
 
 
 def firm_threshold(
@@ -132,12 +145,6 @@ def clipped_threshold(
     return ops.where(size > untouched, w, inside)
 
 
-# Newton's method finds the norm of a group. It starts at a lower bound. Where
-# the effective steps in a group span four decades, four iterations reach single
-# precision and six double precision.
-_NEWTON_ITERATIONS = 6
-
-
 def group_soft_threshold(
     w: Tensor,
     effective_step: Tensor | float,
@@ -151,9 +158,7 @@ def group_soft_threshold(
 
     With a step for each entry, a group is zero where `norm(w / t) <= strength`.
     Elsewhere it is `w * nu / (nu + strength * t)`, where `nu` is its new norm
-    and solves `sum((w / (nu + strength * t)) ** 2) == 1`. Newton's method on
-    `sum(...) ** -0.5 - 1`, which is concave, finds `nu` from below in a fixed
-    number of iterations.
+    and solves `sum((w / (nu + strength * t)) ** 2) == 1`.
 
     Args:
         w: float tensor of any shape.
@@ -165,50 +170,82 @@ def group_soft_threshold(
         A tensor of w's shape, whose zeros are +0.0.
     """
     t = ops.convert_to_tensor(effective_step, w.dtype)
-    strength = ops.convert_to_tensor(strength, w.dtype)
+    shift = t * ops.convert_to_tensor(strength, w.dtype)
     view = groups.grouped(w)
-    if len(t.shape) == 0:
+    if len(shift.shape) == 0:
         norms = group_norms(w, groups)
-        zero = norms <= t * strength
-        scale = 1.0 - t * strength / ops.where(zero, 1.0, norms)
+        zero = ops.logical_and(norms <= shift, shift > 0)
+        scale = 1.0 - shift / ops.where(norms > shift, norms, 1.0)
     else:
-        t = groups.grouped(t)
-        zero = _is_pulled_to_zero(view, t, strength, groups)
-        # The result of a zero group is not used. Ones in its place keep
-        # infinities out of the gradient.
-        nonzero = ops.where(zero, 1.0, view)
-        nu = _solution_norms(nonzero, t, strength, groups)
-        scale = nu / (nu + strength * t)
-    return ops.reshape(ops.where(zero, 0.0, view * scale), w.shape)
+        shift = groups.grouped(shift)
+        zero = groups.total(_squared_ratios(view, shift)) <= 1
+        # The result of a zero group is not used. These numbers in its place
+        # keep infinities out of the gradient.
+        moved = ops.where(zero, 1.0, view)
+        shift = ops.where(zero, 0.0, shift)
+        nu = _solution_norms(moved, shift, groups)
+        scale = nu / (nu + shift)
+    stepped = ops.where(zero, 0.0, view * scale)
+    return ops.reshape(_positive_zeros(stepped), w.shape)
 
 
-def _is_pulled_to_zero(
-    w: Tensor, t: Tensor, strength: Tensor, groups: Grouping
-) -> Tensor:
-    """Whether `norm(w / t) <= strength`; where t is 0, w must be 0 too."""
-    moving = t > 0
-    pull = ops.where(moving, w / ops.where(moving, t, 1.0), 0.0)
-    held = ops.where(moving, 0.0, ops.abs(w))
-    return ops.logical_and(
-        groups.total(ops.square(pull)) <= ops.square(strength),
-        groups.largest(held) <= 0,
-    )
+def _squared_ratios(w: Tensor, shift: Tensor) -> Tensor:
+    """`(w / shift) ** 2`, where `0 / 0` is 0 and more than 4 counts as 4."""
+    moving = shift > 0
+    ratios = ops.abs(w) / ops.where(moving, shift, 1.0)
+    two = ops.full_like(w, 2.0)
+    held = ops.where(w == 0, 0.0, two)
+    return ops.square(ops.where(moving, smaller(ratios, two), held))
 
 
-def _solution_norms(
-    w: Tensor, t: Tensor, strength: Tensor, groups: Grouping
-) -> Tensor:
-    """The norm of each group after the step, for groups that are not zero."""
-    tiny = 1e-30
-    shift = strength * t
-    norms = ops.sqrt(groups.total(ops.square(w)))
+_MOST_ITERATIONS = 100
 
-    def newton_iteration(_: int, nu: Tensor) -> Tensor:
-        terms = ops.square(w / (nu + shift))
+
+def _solution_norms(w: Tensor, shift: Tensor, groups: Grouping) -> Tensor:
+    """The norm `nu` of each group after the step, for groups that are not zero.
+
+    It solves `phi(nu) == 1` with `phi(nu) = sum((w / (nu + shift)) ** 2)`.
+    Newton's method on `phi ** -0.5 - 1`, which is concave, finds it from below.
+    It takes three or four iterations, and more if the shifts in a group span
+    many decades.
+
+    Args:
+        w: the weight, in the view of the groups.
+        shift: `strength * t` in the same view.
+        groups: the groups, in none of which `phi(0) <= 1`.
+    """
+    precision = np.finfo(summable_dtype(w))
+    tiny = ops.full_like(w, precision.tiny)
+
+    def newton_iteration(
+        nu: Tensor, w: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        divisor = larger(nu + shift, tiny)
+        terms = ops.square(w / divisor)
         phi = groups.total(terms)
-        curvature = groups.total(terms / (nu + shift))
-        nu = nu + phi * (ops.sqrt(phi) - 1.0) / ops.maximum(curvature, tiny)
-        return ops.maximum(nu, tiny)
+        excess = ops.sqrt(phi) - 1.0
+        return nu + phi * excess / groups.total(terms / divisor), excess
 
-    start = ops.maximum(norms - strength * groups.largest(t), tiny)
-    return ops.fori_loop(0, _NEWTON_ITERATIONS, newton_iteration, start)
+    fixed_w, fixed_shift = ops.stop_gradient(w), ops.stop_gradient(shift)
+    start = _lower_bounds(fixed_w, fixed_shift, groups)
+    nu, _ = ops.while_loop(
+        lambda nu, excess: ops.any(excess > 4.0 * precision.eps),
+        lambda nu, excess: newton_iteration(nu, fixed_w, fixed_shift),
+        (start, ops.ones_like(start)),
+        maximum_iterations=_MOST_ITERATIONS,
+    )
+    # The derivative of an iteration at the solution is that of the solution.
+    return newton_iteration(nu, w, shift)[0]
+
+
+def _lower_bounds(w: Tensor, shift: Tensor, groups: Grouping) -> Tensor:
+    """Numbers below the norms after the step, at which `phi` is finite.
+
+    No term of `phi` is above 1 at the solution, and `phi` is not below what it
+    would be if all shifts were as large as the largest.
+    """
+    size = ops.abs(w)
+    largest = groups.largest(size)
+    norms = largest * ops.sqrt(groups.total(ops.square(w / largest)))
+    bounds = larger(groups.largest(size - shift), norms - groups.largest(shift))
+    return ops.relu(bounds)

@@ -18,12 +18,12 @@ from kreg.regularizers.penalty import Penalty
 from kreg.regularizers.strength import Strengths, times
 
 
-def _penalty_factors(name: str, value: Any) -> NDArray[np.float32] | None:
+def _penalty_factors(name: str, value: Any) -> NDArray[np.float64] | None:
     """Return `value` as an array of finite non-negative numbers, or None."""
     if value is None:
         return None
     try:
-        factors = np.array(value, "float32")
+        factors = np.array(value, "float64")
     except (TypeError, ValueError):
         raise TypeError(
             f"`{name}` must be an array of numbers, one for each entry of the "
@@ -41,7 +41,7 @@ def _penalty_factors(name: str, value: Any) -> NDArray[np.float32] | None:
 
 
 def _check_fit(
-    factors: NDArray[np.float32] | None, shape: Sequence[int]
+    factors: NDArray[np.float64] | None, shape: Sequence[int]
 ) -> None:
     """Raise if `factors` cannot be broadcast to a weight of `shape`."""
     if factors is None:

@@ -32,8 +32,18 @@ def absolute(w: Tensor) -> Tensor:
     return w * ops.stop_gradient(ops.sign(w))
 
 
+def larger(x: Tensor, y: Tensor) -> Tensor:
+    """`max(x, y)`, entry by entry; on torch `ops.maximum` gives float32."""
+    return ops.where(x < y, y, x)
+
+
+def smaller(x: Tensor, y: Tensor) -> Tensor:
+    """`min(x, y)`, entry by entry; on torch `ops.minimum` gives float32."""
+    return ops.where(x > y, y, x)
+
+
 def capped(x: Tensor, limit: Tensor | float) -> Tensor:
-    """`min(x, limit)`; on torch `ops.minimum` makes a number float32."""
+    """`min(x, limit)`, also where `limit` is a number that counts in double."""
     return x - ops.relu(x - limit)
 
 
