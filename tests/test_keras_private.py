@@ -311,3 +311,26 @@ def test_gradients_are_clipped_as_in_an_update(clipping, expected):
     for ours, theirs in zip(clipped, expected, strict=True):
         ours = keras.ops.convert_to_numpy(ours)
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+class OwnApply(keras.optimizers.SGD):
+    def apply(self, grads, trainable_variables=None):
+        super().apply(grads, trainable_variables)
+
+
+class OwnClipping(keras.optimizers.SGD):
+    def _clip_gradients(self, grads):
+        return grads
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (keras.optimizers.SGD, None),
+        (OwnApply, "apply"),
+        (OwnClipping, "_clip_gradients"),
+    ],
+)
+def test_methods_that_may_change_gradients_are_told(cls, expected):
+    name = private.changed_gradient_method(cls(), keras.optimizers.SGD)
+    assert name == expected

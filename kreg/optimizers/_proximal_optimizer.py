@@ -1,6 +1,7 @@
 """`ProximalOptimizer`, which follows each update with proximal steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, Self
 
@@ -12,7 +13,10 @@ from kreg._keras_private import built_variables
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, member_optimizers
-from kreg.optimizers._clipping import clipped_fractions
+from kreg.optimizers._clipping import (
+    clipped_fractions,
+    fraction_averages,
+)
 from kreg.optimizers._proximal_step import (
     constraints_put_off,
     pending_steps,
@@ -100,6 +104,9 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         variables = list(variables)
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(variables)
+        self._fraction_averages = fraction_averages(
+            self, self.inner_optimizer, variables
+        )
         super().build(variables)
 
     def apply(
@@ -118,6 +125,35 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
             ValueError: before anything is changed, if a penalty was not bound
                 when the gradient was taken, or is bound to another optimizer.
         """
+        with self._proximal_steps(grads, trainable_variables):
+            self.inner_optimizer.apply(grads, trainable_variables)
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Tensor, keras.Variable]]
+    ) -> Tensor:
+        """The same, by the method of this name of the inner optimizer.
+
+        Keras's own only calls `apply`; that of a subclass may do more.
+
+        Args:
+            grads_and_vars: pairs of a gradient and its variable.
+
+        Returns:
+            The number of updates.
+        """
+        pairs = list(grads_and_vars)
+        grads, variables = [g for g, _ in pairs], [v for _, v in pairs]
+        with self._proximal_steps(grads, variables):
+            self.inner_optimizer.apply_gradients(pairs)
+        return self.iterations
+
+    @contextmanager
+    def _proximal_steps(
+        self,
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[keras.Variable] | None,
+    ) -> Iterator[None]:
+        """Follow the update that is made inside by the proximal steps."""
         if trainable_variables is None:
             variables = built_variables(self)
         else:
@@ -125,10 +161,15 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         terms = terms_of(variables, self)
         if not self.built:
             self.build(variables)
-        fractions = clipped_fractions(self.inner_optimizer, grads, variables)
-        steps = pending_steps(terms, self.inner_optimizer, fractions)
+        built_ids = map(id, built_variables(self))
+        steps = pending_steps(
+            terms,
+            self.inner_optimizer,
+            clipped_fractions(self.inner_optimizer, grads, variables),
+            dict(zip(built_ids, self._fraction_averages, strict=True)),
+        )
         with constraints_put_off(steps):
-            self.inner_optimizer.apply(grads, trainable_variables)
+            yield
         take_proximal_steps(steps)
 
     def finalize_variable_values(
@@ -161,9 +202,16 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variables of the inner optimizer; the wrapper has none itself."""
-        variables: list[keras.Variable] = self.inner_optimizer.variables
-        return variables
+        """The variables of the inner optimizer.
+
+        Where it clips gradients and has momentum, averages of the clipped
+        fractions follow.
+        """
+        return [*self.inner_optimizer.variables, *self._own_variables()]
+
+    def _own_variables(self) -> list[keras.Variable]:
+        averages = self._fraction_averages if self.built else ()
+        return [average for average in averages if average is not None]
 
     @property
     def iterations(self) -> Tensor:
@@ -184,8 +232,12 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         return self.inner_optimizer.scale_loss(loss)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set the variables of the inner optimizer."""
-        self.inner_optimizer.set_weights(weights)
+        """Set the variables."""
+        own = self._own_variables()
+        count = len(weights) - len(own)
+        self.inner_optimizer.set_weights(weights[:count])
+        for variable, weight in zip(own, weights[count:], strict=True):
+            variable.assign(weight)
 
     def get_config(self) -> dict[str, Any]:
         inner = keras.saving.serialize_keras_object(self.inner_optimizer)
