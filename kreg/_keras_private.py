@@ -208,6 +208,27 @@ def clipped_gradients(
     return list(optimizer._clip_gradients(grads))
 
 
+def changed_gradient_method(
+    optimizer: keras.optimizers.Optimizer, base: type
+) -> str | None:
+    """A method in which `optimizer`, unlike `base`, may change gradients.
+
+    Returns:
+        The name of a method that gradients pass on their way to `update_step`,
+        if the optimizer or its class has one of its own; None if not.
+    """
+    for name in (
+        "apply_gradients",
+        "apply",
+        "_backend_apply_gradients",
+        "_clip_gradients",
+    ):
+        method = getattr(optimizer, name)
+        if getattr(method, "__func__", method) is not getattr(base, name):
+            return name
+    return None
+
+
 def built_variables(
     optimizer: keras.optimizers.Optimizer,
 ) -> list[keras.Variable]:

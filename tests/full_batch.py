@@ -1,4 +1,4 @@
-"""Linear models trained on all rows at once, to their minimum."""
+"""Linear models trained to their minimum, in few calls of Python."""
 
 import keras
 
@@ -50,12 +50,34 @@ def trained_weights(
         loss,
         steps_per_execution=100 if BACKEND != "torch" else 1,
     )
+    fit_steps(model, x, y, steps)
+    return model.get_weights()
+
+
+def fit_steps(model, x, y, steps, parts=1):
+    """Train for `steps` batches in one epoch.
+
+    Args:
+        model: a compiled model.
+        x: the rows, or a tuple of arrays of rows.
+        y: their targets.
+        steps: the number of batches.
+        parts: the number of batches of equal size that hold all rows.
+    """
+    size = len(y) // parts
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        batches = tf.data.Dataset.from_tensors((x, y))
-        model.fit(batches.cache().repeat(steps), shuffle=False, verbose=0)
-    else:
-        batches = ((x, y) for _ in range(steps))
-        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
-    return model.get_weights()
+        batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
+        batches = batches.cache().repeat().take(steps)
+        model.fit(batches, shuffle=False, verbose=0)
+        return
+    rows = [slice(i * size, (i + 1) * size) for i in range(parts)]
+    several = isinstance(x, tuple)
+    cycle = [(tuple(a[r] for a in x) if several else x[r], y[r]) for r in rows]
+    model.fit(
+        (cycle[step % parts] for step in range(steps)),
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+    )

@@ -319,3 +319,26 @@ def test_state_is_dropped_but_the_name():
     assert optimizer.name == "mine"
     for name in ("clipnorm", "built", "learning_rate", "iterations"):
         assert not hasattr(optimizer, name)
+
+
+class OwnApply(keras.optimizers.SGD):
+    def apply(self, grads, trainable_variables=None):
+        super().apply(grads, trainable_variables)
+
+
+class OwnClipping(keras.optimizers.SGD):
+    def _clip_gradients(self, grads):
+        return grads
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (keras.optimizers.SGD, None),
+        (OwnApply, "apply"),
+        (OwnClipping, "_clip_gradients"),
+    ],
+)
+def test_methods_that_may_change_gradients_are_told(cls, expected):
+    name = private.changed_gradient_method(cls(), keras.optimizers.SGD)
+    assert name == expected

@@ -6,9 +6,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from kreg._keras_private import clipped_gradients, responsible_optimizer, slot
+from kreg._keras_private import (
+    built_variables,
+    clipped_gradients,
+    responsible_optimizer,
+    slot,
+)
 from kreg._types import Tensor
 from kreg.binding.binding import member_optimizers
+from kreg.optimizers.table import momentum_of
+from kreg.regularizers.norms import summable_dtype
 
 
 def clipped_fractions(
@@ -19,8 +26,11 @@ def clipped_fractions(
     """The fraction of its gradient by which each weight is updated.
 
     One unit of gradient moves a weight by that fraction of the effective step,
-    so the proximal step takes the same fraction: then a weight at rest is a
-    minimum of the loss without clipping.
+    so the proximal step takes the same fraction. Where all batches are clipped
+    alike, a weight at rest is then a minimum of the loss without clipping.
+    Where batch b is clipped to the fraction `c_b`, a weight at rest solves
+    `sum over b of c_b * (gradient of batch b + gradient of the penalty) = 0`:
+    clipping makes batches count by their fractions, and the penalty with them.
 
     Args:
         inner_optimizer: the optimizer, or a `MultiOptimizer`.
@@ -30,7 +40,8 @@ def clipped_fractions(
     Returns:
         From the `id` of a variable to a scalar tensor (`clipnorm`,
         `global_clipnorm`) or a tensor of its shape (`clipvalue`). Weights that
-        an optimizer without clipping updates are not in it.
+        an optimizer without clipping updates are not in it. Devices that share
+        a batch clip their parts of it; the fraction is the mean of theirs.
     """
     if not any(map(_is_clipped, member_optimizers(inner_optimizer))):
         return {}
@@ -49,20 +60,82 @@ def clipped_fractions(
             own_variables, means, clipped, strict=True
         ):
             fractions[id(variable)] = _fraction(optimizer, before, after)
-    return fractions
+    if keras.backend.backend() != "tensorflow":
+        return fractions
+    from kreg.optimizers import _tensorflow
+
+    means = _tensorflow.means_over_devices(list(fractions.values()))
+    return dict(zip(fractions, means, strict=True))
+
+
+def fraction_averages(
+    inner_optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable | None]:
+    """Variables for the averages of clipped fractions over past updates.
+
+    Momentum makes an update an average over past gradients, each with the
+    fraction of its own batch. The proximal step balances it only if it takes
+    the same average of fractions; with that of the last batch alone it would
+    free weights whenever this batch was clipped more than those before.
+
+    Args:
+        inner_optimizer: the optimizer that clips, or a `MultiOptimizer`. It
+            holds the new variables, so that they are saved with its own.
+
+    Returns:
+        One for each weight that it is built for; None where its optimizer does
+        not clip gradients or has no momentum.
+    """
+    averages: list[keras.Variable | None] = []
+    for variable in built_variables(inner_optimizer):
+        optimizer = responsible_optimizer(inner_optimizer, variable)
+        if not _is_clipped(optimizer) or not momentum_of(optimizer):
+            averages.append(None)
+            continue
+        averages.append(
+            optimizer.add_variable(
+                shape=() if _clips_norms(optimizer) else variable.shape,
+                dtype=summable_dtype(variable),
+                aggregation="mean",
+                name=f"{variable.name}_clipped_fraction",
+            )
+        )
+    return averages
+
+
+def updated_average(
+    average: keras.Variable,
+    fraction: Tensor,
+    momentum: float,
+    updates: Tensor,
+) -> Tensor:
+    """The average of clipped fractions with that of one more update.
+
+    Args:
+        average: the average before.
+        fraction: the fraction of the update.
+        momentum: the decay of the optimizer's own average.
+        updates: the number of updates before this one.
+    """
+    before = ops.convert_to_tensor(average)
+    fraction = ops.cast(fraction, before.dtype)
+    new = momentum * before + (1.0 - momentum) * fraction
+    return ops.where(ops.equal(updates, 0), fraction, new)
+
+
+def _clips_norms(optimizer: Any) -> bool:
+    return bool(optimizer.clipnorm or optimizer.global_clipnorm)
 
 
 def _is_clipped(optimizer: Any) -> bool:
-    return bool(
-        optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue
-    )
+    return _clips_norms(optimizer) or bool(optimizer.clipvalue)
 
 
 def _mean_gradients(
     optimizer: Any, grads: Sequence[Tensor], variables: Sequence[Any]
 ) -> list[Tensor]:
     """The gradients that the optimizer clips: unscaled, and accumulated."""
-    means = [ops.convert_to_tensor(gradient) for gradient in grads]
+    means = list(grads)
     if optimizer.loss_scale_factor is not None:
         means = [gradient / optimizer.loss_scale_factor for gradient in means]
     steps = optimizer.gradient_accumulation_steps
@@ -78,17 +151,12 @@ def _mean_gradients(
 
 def _fraction(optimizer: Any, before: Tensor, after: Tensor) -> Tensor:
     """`after / before`; 1 where there is no gradient to clip."""
-    if not (optimizer.clipnorm or optimizer.global_clipnorm):
-        is_zero = ops.equal(before, 0)
-        return ops.where(
-            is_zero,
-            ops.ones_like(before),
-            after / ops.where(is_zero, 1, before),
-        )
-    # One factor for the whole weight, told by its entry with the largest
-    # gradient.
-    size, left = ops.max(ops.abs(before)), ops.max(ops.abs(after))
-    is_zero = ops.equal(size, 0)
+    before, after = ops.convert_to_tensor(before), ops.convert_to_tensor(after)
+    if _clips_norms(optimizer):
+        # One factor for the whole weight, told by its entry with the largest
+        # gradient.
+        before, after = ops.max(ops.abs(before)), ops.max(ops.abs(after))
+    is_zero = ops.equal(before, 0)
     return ops.where(
-        is_zero, ops.ones_like(size), left / ops.where(is_zero, 1, size)
+        is_zero, ops.ones_like(before), after / ops.where(is_zero, 1, before)
     )

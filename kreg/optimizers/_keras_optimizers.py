@@ -156,6 +156,18 @@ def _inverse_weight_sum(optimizer: Any, decay: float) -> float | None:
     return 1.0 / (1.0 - float(decay) ** k) if k else None
 
 
+def _momentum(optimizer: Any) -> float:
+    return float(optimizer.momentum)
+
+
+def _beta_1(optimizer: Any) -> float:
+    return float(optimizer.beta_1)
+
+
+def _no_momentum(optimizer: Any) -> float:
+    return 0.0
+
+
 _VELOCITY = GradientMemory("momentums", _momentum_scale)
 _FIRST_MOMENT = GradientMemory("_momentums", _first_moment_scale)
 
@@ -163,15 +175,18 @@ _ON_JAX = keras.backend.backend() == "jax"
 
 KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
     # The row of Adam holds for AdamW too, a subclass with its `update_step`.
-    keras.optimizers.SGD: OptimizerRow(_sgd, _VELOCITY),
-    keras.optimizers.Adam: OptimizerRow(_adam, _FIRST_MOMENT),
-    keras.optimizers.Nadam: OptimizerRow(_nadam, _FIRST_MOMENT),
+    keras.optimizers.SGD: OptimizerRow(_sgd, _VELOCITY, _momentum),
+    keras.optimizers.Adam: OptimizerRow(_adam, _FIRST_MOMENT, _beta_1),
+    keras.optimizers.Nadam: OptimizerRow(_nadam, _FIRST_MOMENT, _beta_1),
     keras.optimizers.Adamax: OptimizerRow(
-        _adamax, GradientMemory("_m", _first_moment_scale)
+        _adamax, GradientMemory("_m", _first_moment_scale), _beta_1
     ),
-    keras.optimizers.RMSprop: OptimizerRow(_rmsprop),
-    keras.optimizers.Adagrad: OptimizerRow(_adagrad),
-    keras.optimizers.Adadelta: OptimizerRow(_adadelta),
+    keras.optimizers.RMSprop: OptimizerRow(_rmsprop, momentum=_momentum),
+    keras.optimizers.Adagrad: OptimizerRow(_adagrad, momentum=_no_momentum),
+    keras.optimizers.Adadelta: OptimizerRow(_adadelta, momentum=_no_momentum),
+    # Its momentum is not stated: gradients are taken at an average of iterates,
+    # which follows an iterate so slowly that no step is short enough for a
+    # penalty that is not convex.
     # On TensorFlow and torch Keras 3.15 reads the old iterate after it has
     # changed, so that the weights are not those of the paper.
     keras.optimizers.ScheduleFreeAdamW: OptimizerRow(

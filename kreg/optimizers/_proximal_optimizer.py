@@ -1,6 +1,7 @@
 """`ProximalOptimizer`, which follows each update with proximal steps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import wraps
 from typing import Any, Self
@@ -14,7 +15,10 @@ from kreg._keras_private import built_variables, drop_state
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, member_optimizers
-from kreg.optimizers._clipping import clipped_fractions
+from kreg.optimizers._clipping import (
+    clipped_fractions,
+    fraction_averages,
+)
 from kreg.optimizers._proximal_step import (
     constraints_put_off,
     pending_steps,
@@ -107,6 +111,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         # Otherwise they would hide those of the inner optimizer.
         drop_state(self)
         self.inner_optimizer = inner
+        self._fraction_averages = fraction_averages(inner)
 
     def __getattr__(self, name: str) -> Any:
         inner = vars(self).get("inner_optimizer")
@@ -140,6 +145,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         """
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(list(variables))
+            self._fraction_averages = fraction_averages(self.inner_optimizer)
 
     def apply(
         self,
@@ -157,6 +163,35 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             ValueError: before anything is changed, if a penalty was not bound
                 when the gradient was taken, or is bound to another optimizer.
         """
+        with self._proximal_steps(grads, trainable_variables):
+            self.inner_optimizer.apply(grads, trainable_variables)
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Tensor, keras.Variable]]
+    ) -> Tensor:
+        """The same, by the method of this name of the inner optimizer.
+
+        Keras's own only calls `apply`; that of a subclass may do more.
+
+        Args:
+            grads_and_vars: pairs of a gradient and its variable.
+
+        Returns:
+            The number of updates.
+        """
+        pairs = list(grads_and_vars)
+        grads, variables = [g for g, _ in pairs], [v for _, v in pairs]
+        with self._proximal_steps(grads, variables):
+            self.inner_optimizer.apply_gradients(pairs)
+        return self.iterations
+
+    @contextmanager
+    def _proximal_steps(
+        self,
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[keras.Variable] | None,
+    ) -> Iterator[None]:
+        """Follow the update that is made inside by the proximal steps."""
         if trainable_variables is None:
             variables = built_variables(self)
         else:
@@ -164,10 +199,15 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         terms = terms_of(variables, self)
         if not self.built:
             self.build(variables)
-        fractions = clipped_fractions(self.inner_optimizer, grads, variables)
-        steps = pending_steps(terms, self.inner_optimizer, fractions)
+        built_ids = map(id, built_variables(self))
+        steps = pending_steps(
+            terms,
+            self.inner_optimizer,
+            clipped_fractions(self.inner_optimizer, grads, variables),
+            dict(zip(built_ids, self._fraction_averages, strict=True)),
+        )
         with constraints_put_off(steps):
-            self.inner_optimizer.apply(grads, trainable_variables)
+            yield
         take_proximal_steps(steps)
 
     def finalize_variable_values(
@@ -200,7 +240,11 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variables of the inner optimizer; the wrapper has none itself."""
+        """The variables of the inner optimizer; the wrapper has none itself.
+
+        Where gradients are clipped and there is momentum, averages of the
+        clipped fractions are among them.
+        """
         variables: list[keras.Variable] = self.inner_optimizer.variables
         return variables
 

@@ -13,8 +13,13 @@ from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier
+from kreg.optimizers._clipping import updated_average
 from kreg.optimizers.optimizer_row import EffectiveStep, EffectiveStepRule
-from kreg.optimizers.table import effective_step_rule
+from kreg.optimizers.table import (
+    effective_step_rule,
+    momentum_of,
+    refuse_changed_gradients,
+)
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable
@@ -101,19 +106,27 @@ class PendingStep:
         term: the penalty and its weight.
         optimizer: the optimizer that updates the weight.
         rule: the rule of its effective step.
+        momentum: the part of an update that is left of the one before.
         rate: the learning rate of the update.
         updates: the number of updates before this one.
+        before: the weight before the update, if its penalty is not convex; else
+            None.
         fraction: what clipping leaves of the gradient, a scalar or a tensor of
             the weight's shape; None without clipping.
+        average: the average of that fraction over past updates; None without
+            clipping or momentum.
         constraint: projects the weight after the step; None without one.
     """
 
     term: Term
     optimizer: keras.optimizers.Optimizer
     rule: EffectiveStepRule
+    momentum: float
     rate: Tensor
     updates: Tensor
+    before: Tensor | None
     fraction: Tensor | None
+    average: keras.Variable | None
     constraint: Callable[[Tensor], Tensor] | None
 
 
@@ -121,6 +134,7 @@ def pending_steps(
     terms: Sequence[Term],
     inner_optimizer: keras.optimizers.Optimizer,
     fractions: Mapping[int, Tensor],
+    averages: Mapping[int, keras.Variable | None],
 ) -> list[PendingStep]:
     """The proximal steps of `terms`, with values read before the update.
 
@@ -128,28 +142,65 @@ def pending_steps(
         terms: the penalties and their weights.
         inner_optimizer: the optimizer that updates them.
         fractions: what clipping leaves of gradients, by `id` of the variable.
+        averages: the averages of fractions, by `id` of the variable.
 
     Raises:
-        ValueError: if the effective step of an optimizer is not known.
+        ValueError: if the effective step of an optimizer is not known, or its
+            momentum and a penalty is not convex.
     """
     steps = []
     for term in terms:
+        if _never_acts(term.penalty):
+            continue
+        key = id(term.variable)
         optimizer = responsible_optimizer(inner_optimizer, term.variable)
-        updates = ops.convert_to_tensor(optimizer.iterations) + 0
-        rate = ops.convert_to_tensor(optimizer.learning_rate) + 0.0
         rule = effective_step_rule(optimizer)
+        refuse_changed_gradients(optimizer)
+        momentum = momentum_of(optimizer)
+        is_convex = term.penalty.longest_step == math.inf
+        if momentum is None and not is_convex:
+            raise _unknown_momentum(term, optimizer)
         steps.append(
             PendingStep(
                 term,
                 optimizer,
                 rule,
-                rate,
-                updates,
-                fractions.get(id(term.variable)),
-                term.variable.constraint,
+                momentum or 0.0,
+                rate=ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
+                updates=ops.convert_to_tensor(optimizer.iterations) + 0,
+                before=None if is_convex else _value(term.variable),
+                fraction=fractions.get(key),
+                average=averages.get(key),
+                constraint=term.variable.constraint,
             )
         )
     return steps
+
+
+def _value(variable: keras.Variable) -> Tensor:
+    """The present value, which stays as it is when the variable changes."""
+    return ops.convert_to_tensor(variable) + 0.0
+
+
+def _never_acts(penalty: Penalty) -> bool:
+    """Whether every strength is the number 0, whatever the multiplier."""
+    strengths = [getattr(penalty, name) for name in penalty.strength_names()]
+    return all(isinstance(s, float) and s == 0.0 for s in strengths)
+
+
+def _unknown_momentum(
+    term: Term, optimizer: keras.optimizers.Optimizer
+) -> ValueError:
+    cls = type(optimizer).__name__
+    return ValueError(
+        f"The penalty {term.penalty!r} of `{term.variable.path}` is not "
+        "convex, so the step must be the shorter the larger the optimizer's "
+        f"momentum, and that of {cls} is not known. Use SGD, Adam or a convex "
+        "penalty such as `kreg.L1`; for an optimizer of your own pass "
+        f"`momentum` to `kreg.optimizers.register_optimizer({cls})`. "
+        f"{_state_after_error()} "
+        f"Received: inner_optimizer={optimizer!r} (of type {cls})"
+    )
 
 
 @contextmanager
@@ -170,6 +221,7 @@ def constraints_put_off(steps: Sequence[PendingStep]) -> Iterator[None]:
 
 def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
     """Take the proximal steps; called after the update."""
+    steps = [_with_averaged_fraction(step) for step in steps]
     if keras.backend.backend() == "tensorflow":
         from kreg.optimizers import _tensorflow
 
@@ -180,6 +232,23 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
     else:
         for step in steps:
             _take_step(step, step.term.variable, lambda function, _: function())
+
+
+def _with_averaged_fraction(step: PendingStep) -> PendingStep:
+    """The step with the fraction that matches the optimizer's momentum."""
+    if step.fraction is None or step.average is None:
+        return step
+    fraction = updated_average(
+        step.average, step.fraction, step.momentum, step.updates
+    )
+    if step.optimizer.gradient_accumulation_steps:
+        fraction = ops.where(
+            step.optimizer.iterations > step.updates,
+            fraction,
+            ops.convert_to_tensor(step.average),
+        )
+    step.average.assign(fraction)
+    return replace(step, fraction=fraction)
 
 
 def _take_step(step: PendingStep, variable: Any, fused: Any) -> None:
@@ -202,11 +271,11 @@ def _take_step(step: PendingStep, variable: Any, fused: Any) -> None:
             effective = replace(effective, step=effective.step * fraction)
         w = ops.convert_to_tensor(variable)
         if effective.iterate is None:
-            return [_after_step(step.term, w, effective)]
+            return [_after_step(step, w, effective)]
         targets.append(effective.iterate)
-        before = ops.convert_to_tensor(effective.iterate)
-        after = _after_step(step.term, before, effective)
-        change = effective.iterate_coefficient * (after - before)
+        iterate = ops.convert_to_tensor(effective.iterate)
+        after = _after_step(step, iterate, effective)
+        change = effective.iterate_coefficient * (after - iterate)
         # The weight moves with its iterate, and is zero if its iterate is.
         return [ops.where(after == 0, ops.zeros_like(w), w + change), after]
 
@@ -239,20 +308,56 @@ def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
     )
 
 
-def _after_step(term: Term, w: Tensor, effective: EffectiveStep) -> Tensor:
+def _after_step(
+    step: PendingStep, w: Tensor, effective: EffectiveStep
+) -> Tensor:
     """`w` after its proximal step, moved by at most `effective.limit`."""
-    dtype = w.dtype
+    dtype, penalty, groups = w.dtype, step.term.penalty, step.term.groups
     w = summable(w)
-    step = ops.cast(effective.step, w.dtype)
-    if effective.limit is not None and term.penalty.longest_step < math.inf:
-        step = ops.minimum(step, term.penalty.longest_step)
-    after = term.penalty.proximal_step(
-        w,
-        step,
-        cast_strengths(term.strengths, w.dtype),
-        term.groups,
-    )
+    t = ops.cast(effective.step, w.dtype)
+    if step.before is not None:
+        w, t = _shortened(step, w, t)
+    if isinstance(step.constraint, keras.constraints.NonNeg):
+        # A penalty depends on the sizes of entries and grows with each. So the
+        # nearest non-negative weight has 0 in the place of negative entries,
+        # which must not count in the norm of their group either.
+        w = ops.relu(w)
+    strengths = cast_strengths(step.term.strengths, w.dtype)
+    after = penalty.proximal_step(w, t, strengths, groups)
     if effective.limit is not None:
         limit = ops.cast(effective.limit, w.dtype)
         after = ops.maximum(ops.minimum(after, w + limit), w - limit)
     return ops.cast(after, dtype)
+
+
+def _shortened(
+    step: PendingStep, w: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The update and the step of a penalty that is not convex, shortened.
+
+    A proximal step of length t spreads weights where the penalty is concave, by
+    up to `1 / (1 - t * r)` with `r = penalty.weak_convexity`. Momentum m brings
+    a spread back, and the two swing ever wider unless `m < 1 - t * r`: the
+    linear recursion of weight and velocity about a strict minimum has the
+    characteristic equation `q * z**2 - (q * m + 1 - e) * z + m = 0`, with q
+    between `1 - t * r` and 1 and e the curvature of the data loss in units of
+    the learning rate, and the product of its roots is `m / q`. Half of that
+    bound, `t = (1 - m) / (2 * r)`, leaves room. The update is shortened in the
+    same proportion, so that the weights at rest stay the same.
+
+    Args:
+        step: the pending step.
+        w: the weight after the update.
+        t: its effective step.
+
+    Returns:
+        The weight after the shorter update, and the shorter step.
+    """
+    longest = ops.convert_to_tensor(
+        0.5 * (1.0 - step.momentum) * step.term.penalty.longest_step, w.dtype
+    )
+    is_long = t > longest
+    share = longest / ops.where(is_long, t, longest)
+    before = summable(step.before)
+    shorter = ops.where(is_long, before + share * (w - before), w)
+    return shorter, ops.minimum(t, longest)

@@ -33,6 +33,17 @@ def update_each(
     )
 
 
+def means_over_devices(tensors: list[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over the devices that share a training step."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1 or not tensors:
+        return tensors
+    means: list[Tensor] = context.all_reduce(
+        tf.distribute.ReduceOp.MEAN, tensors
+    )
+    return means
+
+
 def fused(
     function: Callable[[], list[Tensor]], variables: Sequence[tf.Variable]
 ) -> list[Tensor]:

@@ -86,6 +86,9 @@ class GradientMemory:
 EffectiveStepRule: TypeAlias = Callable[[Any, Any, Tensor], EffectiveStep]
 """A function `(optimizer, variable, learning_rate) -> EffectiveStep`."""
 
+Momentum: TypeAlias = Callable[[Any], float]
+"""A function of an optimizer: the decay of its average of past gradients."""
+
 
 @dataclass(frozen=True)
 class OptimizerRow:
@@ -96,10 +99,13 @@ class OptimizerRow:
             proximal step; None if the optimizer has no effective step.
         gradient_memory: the average of past gradients that it keeps; None if it
             keeps none.
+        momentum: the part of an update that is left of the one before, at
+            least 0 and below 1; None if it is not known.
         refusal: why `ProximalOptimizer` does not take it, and what to use
             instead; empty if it does.
     """
 
     effective_step: EffectiveStepRule | None = None
     gradient_memory: GradientMemory | None = None
+    momentum: Momentum | None = None
     refusal: str = ""

@@ -5,12 +5,15 @@ from typing import Any, Literal, TypeGuard
 
 import keras
 
+from kreg._arguments import real_number
+from kreg._keras_private import changed_gradient_method
 from kreg._types import Tensor
 from kreg.optimizers._keras_optimizers import KERAS_OPTIMIZERS
 from kreg.optimizers.optimizer_row import (
     EffectiveStep,
     EffectiveStepRule,
     GradientMemory,
+    Momentum,
     OptimizerRow,
 )
 
@@ -26,15 +29,18 @@ def register_optimizer(
         | Literal["inherited"]
         | None
     ) = "inherited",
+    momentum: Momentum | float | Literal["inherited"] | None = "inherited",
 ) -> Callable[[EffectiveStepRule], EffectiveStepRule]:
     """Register how an optimizer moves weights.
 
     `ProximalOptimizer` then accepts the optimizer. With a `gradient_memory`
     kreg also knows the `optimality` of its weights, by which `kreg.path` stops.
+    With a `momentum` it also takes penalties that are not convex.
 
     Args:
         optimizer_class: a subclass of `keras.optimizers.Optimizer`. Its own
-            subclasses are served too unless they override `update_step`.
+            subclasses are served too unless they override `update_step`,
+            `apply` or `apply_gradients`.
         gradient_memory: the average of past gradients that it keeps. It is a
             `GradientMemory`; or the class of an optimizer that kreg knows, if
             both keep the same averages under the same names; or None if it
@@ -42,6 +48,13 @@ def register_optimizer(
             `"inherited"`: the memory of the class it derives from. Pass
             another one if it fills that class's slots in another way, such as
             with momentum that is not multiplied by the learning rate.
+        momentum: the part of an update that is left of the one before, as
+            SGD's `momentum` and Adam's `beta_1`: a number of at least 0 and
+            below 1, a function of the optimizer that returns one, or None if
+            it is not known. kreg then refuses `MCP`, `SCAD` and other
+            penalties that are not convex, whose steps must be the shorter the
+            larger the momentum. Defaults to `"inherited"`: that of the class
+            it derives from.
 
     Returns:
         A decorator of a function
@@ -52,9 +65,9 @@ def register_optimizer(
 
     Raises:
         TypeError: if `optimizer_class` is not a class of optimizers, or
-            `gradient_memory` is of another type.
+            `gradient_memory` or `momentum` is of another type.
         ValueError: if kreg knows no gradient memory of the class that
-            `gradient_memory` names.
+            `gradient_memory` names, or `momentum` is out of range.
 
     Example:
 
@@ -75,10 +88,16 @@ def register_optimizer(
             "`keras.optimizers.Optimizer`. "
             f"Received: optimizer_class={optimizer_class!r}"
         )
+    base = _inherited_row(optimizer_class)
     memory = (
-        _inherited_memory(optimizer_class)
+        base.gradient_memory
         if gradient_memory == "inherited"
         else _explicit_memory(gradient_memory)
+    )
+    decay = (
+        base.momentum
+        if momentum == "inherited"
+        else _explicit_momentum(momentum)
     )
 
     def register(effective_step: EffectiveStepRule) -> EffectiveStepRule:
@@ -90,7 +109,7 @@ def register_optimizer(
                 f"(of type {type(effective_step).__name__})"
             )
         rule = _checked_rule(optimizer_class, effective_step)
-        _table[optimizer_class] = OptimizerRow(rule, memory)
+        _table[optimizer_class] = OptimizerRow(rule, memory, decay)
         return effective_step
 
     return register
@@ -102,11 +121,16 @@ def row_of(optimizer_class: type) -> OptimizerRow:
     A class without a row of its own has the row of the nearest base class whose
     `update_step` it inherits.
     """
+    base = _known_base(optimizer_class)
+    return OptimizerRow() if base is None else _table[base]
+
+
+def _known_base(optimizer_class: type) -> type | None:
     update = getattr(optimizer_class, "update_step", None)
     for base in optimizer_class.__mro__:
         if base in _table and getattr(base, "update_step", None) is update:
-            return _table[base]
-    return OptimizerRow()
+            return base
+    return None
 
 
 def effective_step_rule(
@@ -131,6 +155,33 @@ def effective_step_rule(
         f"`kreg.optimizers.register_optimizer`. {reason}"
         f"Received: inner_optimizer={optimizer!r} (of type {cls.__name__})"
     )
+
+
+def refuse_changed_gradients(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuse a class that may change gradients unseen, before its update.
+
+    Raises:
+        ValueError: if the class is not registered and overrides a method that
+            gradients pass on their way to `update_step`.
+    """
+    base = _known_base(type(optimizer))
+    name = None if base is None else changed_gradient_method(optimizer, base)
+    if name is not None:
+        cls = type(optimizer).__name__
+        raise ValueError(
+            f"{cls} overrides `{name}`, where it may change gradients, so kreg "
+            "does not know how far a unit of gradient moves a weight. To clip "
+            "gradients set `clipnorm`, `global_clipnorm` or `clipvalue`. For "
+            "anything else state the step by "
+            f"`kreg.optimizers.register_optimizer({cls})`. "
+            f"Received: inner_optimizer={optimizer!r} (of type {cls})"
+        )
+
+
+def momentum_of(optimizer: keras.optimizers.Optimizer) -> float | None:
+    """The decay of the optimizer's average of past gradients, if known."""
+    momentum = row_of(type(optimizer)).momentum
+    return None if momentum is None else float(momentum(optimizer))
 
 
 def _is_optimizer_class(value: object) -> TypeGuard[type]:
@@ -160,9 +211,21 @@ def _checked_rule(
     return checked
 
 
-def _inherited_memory(optimizer_class: type) -> GradientMemory | None:
-    rows = (_table.get(base) for base in optimizer_class.__mro__[1:])
-    return next((r.gradient_memory for r in rows if r is not None), None)
+def _inherited_row(optimizer_class: type) -> OptimizerRow:
+    bases = optimizer_class.__mro__[1:]
+    return next((_table[b] for b in bases if b in _table), OptimizerRow())
+
+
+def _explicit_momentum(value: Momentum | float | None) -> Momentum | None:
+    if value is None or callable(value):
+        return value
+    number = real_number("momentum", value)
+    if not 0.0 <= number < 1.0:
+        raise ValueError(
+            "`momentum` must be at least 0 and below 1. "
+            f"Received: momentum={value!r}"
+        )
+    return lambda optimizer: number
 
 
 def _explicit_memory(
