@@ -18,6 +18,7 @@ from kreg._arguments import (
     positive_integer,
 )
 from kreg.binding import bind
+from kreg.callbacks._end_of_fit import after_all_callbacks
 from kreg.callbacks._monitor.guard import Guard
 from kreg.callbacks._monitor.log import RunLog
 from kreg.callbacks._monitor.run import MonitoredRun
@@ -213,7 +214,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         )
         self._has_begun = False
         _monitors.add(self)
-        self._delay_last_reading()
+        self._ends_later = after_all_callbacks(self, self._end)
 
     def _begin(self, run: MonitoredRun) -> None:
         """Take the first reading, once nothing restores weights any more.
@@ -269,27 +270,6 @@ class RegularizationMonitor(keras.callbacks.Callback):
                     stacklevel=2,
                 )
 
-    def _delay_last_reading(self) -> None:
-        """Delay the last reading until all callbacks have ended.
-
-        Keras calls its own `History` after all other callbacks, so the reading
-        is taken at the end of `History`. Where the model has none of this
-        `fit`, it is taken in `on_train_end`.
-        """
-        history: Any = getattr(self.model, "history", None)
-        is_of_this_fit = getattr(history, "params", None) is self.params
-        self._ends_in_own_hook = not is_of_this_fit
-        if self._ends_in_own_hook:
-            return
-        end = history.on_train_end
-
-        def end_all(logs: dict[str, Any] | None = None) -> None:
-            history.on_train_end = end
-            end(logs)
-            self._end()
-
-        history.on_train_end = end_all
-
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
@@ -341,7 +321,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
             )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._run is not None and self._ends_in_own_hook:
+        if not self._ends_later:
             self._end()
 
     def _end(self) -> None:
