@@ -1,8 +1,10 @@
 """kreg's figures in event files, read through TensorBoard's data provider."""
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tensorboard import errors
@@ -18,25 +20,41 @@ class Logs:
 
     A tag is `group/name`, as in `kreg_sparsity/dense/kernel`. The groups of
     kreg are `kreg`, for the whole model, and those that begin with `kreg_`.
+
+    An event file may hold anything. What cannot be read of a run is left out,
+    and the other runs are shown.
     """
 
     provider: DataProvider
     context: Any
     experiment: str
 
+    def marked_runs(self) -> list[str]:
+        """The runs that have a marker, without reading it."""
+        markers = self.provider.list_tensors(
+            self.context,
+            experiment_id=self.experiment,
+            plugin_name="kreg",
+            run_tag_filter=RunTagFilter(tags=[MARKER]),
+        )
+        return [run for run, tags in (markers or {}).items() if MARKER in tags]
+
     def models(self) -> dict[str, list[dict[str, Any]]]:
         """The weights of each run that has a marker."""
-        markers = self.provider.read_tensors(
+        runs = self.marked_runs()
+        read = partial(
+            self.provider.read_tensors,
             self.context,
             experiment_id=self.experiment,
             plugin_name="kreg",
             downsample=1,
-            run_tag_filter=RunTagFilter(tags=[MARKER]),
         )
+        markers = _read_in_parts(read, runs, [MARKER])
         return {
-            run: _weights(tags[MARKER][-1].numpy)
-            for run, tags in (markers or {}).items()
-            if tags.get(MARKER)
+            run: _weights(markers[run][MARKER][-1].numpy)
+            if markers.get(run, {}).get(MARKER)
+            else []
+            for run in runs
         }
 
     def runs(self) -> list[dict[str, Any]]:
@@ -77,7 +95,7 @@ class Logs:
         runs = list(runs)
         tags_by_run = self._scalars(runs)
         for run in runs:
-            if run not in tags_by_run and run not in self.models():
+            if run not in tags_by_run and run not in self.marked_runs():
                 raise errors.NotFoundError(
                     "`run` must be a run with kreg's figures. "
                     f"Received: {run!r}"
@@ -92,21 +110,23 @@ class Logs:
         }
         if not matching_tags:
             return {run: {} for run in runs}
-        read = self.provider.read_scalars(
+        read = partial(
+            self.provider.read_scalars,
             self.context,
             experiment_id=self.experiment,
             plugin_name=SCALARS,
             downsample=points
             or _default_points(len(matching_tags) * len(runs)),
-            run_tag_filter=RunTagFilter(runs=runs, tags=list(matching_tags)),
         )
+        found = _read_in_parts(read, runs, sorted(matching_tags))
         return {
             run: {
                 tag: {
                     "steps": [point.step for point in series],
                     "values": [point.value for point in series],
                 }
-                for tag, series in read.get(run, {}).items()
+                for tag, series in found.get(run, {}).items()
+                if all(isinstance(p.value, (int, float)) for p in series)
             }
             for run in runs
         }
@@ -131,22 +151,105 @@ def is_kreg_tag(tag: str) -> bool:
     return group == "kreg" or group.startswith("kreg_")
 
 
+def _read_in_parts(
+    read: Callable[..., Any], runs: Sequence[str], tags: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Read some tags of some runs, without those that cannot be read.
+
+    TensorBoard reads all or nothing. So where it fails, each half is read on
+    its own, down to single tags.
+
+    Args:
+        read: reads what its `run_tag_filter` names.
+        runs: the runs.
+        tags: the tags.
+    """
+    if not runs or not tags:
+        return {}
+    try:
+        named = RunTagFilter(runs=runs, tags=tags)
+        return dict(read(run_tag_filter=named) or {})
+    except errors.PublicError:  # an answer to this request, not a fault
+        raise
+    except Exception:  # whatever somebody wrote into an event file
+        if len(runs) == len(tags) == 1:
+            return {}
+    found: dict[str, dict[str, Any]] = {}
+    for some_runs, some_tags in _halves(runs, tags):
+        for run, values in _read_in_parts(read, some_runs, some_tags).items():
+            found.setdefault(run, {}).update(values)
+    return found
+
+
+def _halves(
+    runs: Sequence[str], tags: Sequence[str]
+) -> list[tuple[Sequence[str], Sequence[str]]]:
+    if len(runs) > 1:
+        middle = len(runs) // 2
+        return [(runs[:middle], tags), (runs[middle:], tags)]
+    middle = len(tags) // 2
+    return [(runs, tags[:middle]), (runs, tags[middle:])]
+
+
 def _largest(values: Iterable[float | None]) -> float:
-    return max((v for v in values if v is not None), default=0)
+    known = (v for v in values if v is not None and math.isfinite(v))
+    return max(known, default=0)
 
 
 def _default_points(curves: int) -> int:
     return max(100, min(1000, 60_000 // curves))
 
 
+MOST_BYTES = 2**24
+"""The size up to which a marker is read: 100,000 weights."""
+
+
 def _weights(marker: Any) -> list[dict[str, Any]]:
     """The weights that a marker lists, without any that cannot be read."""
     try:
-        weights = json.loads(marker.item())["weights"]
-        return [
-            w
-            for w in weights
-            if isinstance(w, dict) and isinstance(w.get("path"), str)
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError):
+        text = marker.item()
+        if len(text) > MOST_BYTES:
+            return []
+        weights = [_weight(entry) for entry in json.loads(text)["weights"]]
+    except (
+        AttributeError,
+        KeyError,
+        RecursionError,  # JSON that is nested too deeply
+        TypeError,
+        ValueError,
+    ):
         return []
+    return [weight for weight in weights if "path" in weight]
+
+
+def _weight(entry: Any) -> dict[str, Any]:
+    """What an entry of a marker tells of a weight in the right form."""
+    if not isinstance(entry, dict):
+        return {}
+    return {
+        name: entry[name]
+        for name, is_right in _FIELDS.items()
+        if name in entry and is_right(entry[name])
+    }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    # JavaScript holds no larger integers.
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "path": _is_text,
+    "layer": _is_text,
+    "shape": _is_shape,
+    "size": _is_count,
+    "regularizer": lambda value: value is None or _is_text(value),
+}

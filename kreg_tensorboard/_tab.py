@@ -48,7 +48,7 @@ class KregTab(base_plugin.TBPlugin):
 
     def is_active(self) -> bool:
         logs = Logs(self._provider, context.RequestContext(), "")
-        return bool(logs.models())
+        return bool(logs.marked_runs())
 
     def get_plugin_apps(self) -> dict[str, Any]:
         handlers: dict[str, Any] = {

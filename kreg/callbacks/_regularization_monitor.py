@@ -1,12 +1,15 @@
 """`RegularizationMonitor`: the callback that logs for TensorBoard."""
 
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
 
 import keras
+import numpy as np
 from keras import ops
 
 from kreg._arguments import (
@@ -15,9 +18,11 @@ from kreg._arguments import (
     positive_integer,
 )
 from kreg.binding import bind
+from kreg.callbacks._end_of_fit import after_all_callbacks
+from kreg.callbacks._monitor.guard import Guard
 from kreg.callbacks._monitor.log import RunLog
 from kreg.callbacks._monitor.run import MonitoredRun
-from kreg.files.event_file import earlier_files
+from kreg.files.event_file import damaged_at, earlier_files
 from kreg.statistics.reader import Reader
 from kreg.statistics.rows import rows_of
 
@@ -33,15 +38,27 @@ def checked_hparams(
     """Return `hparams` as a dict, checked to be what TensorBoard can show."""
     if hparams is None:
         return None
-    if not isinstance(hparams, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, (bool, int, float, str))
-        for name, value in hparams.items()
-    ):
+    if not isinstance(hparams, Mapping):
         raise TypeError(
             "`hparams` must be a dict of numbers, bools and strings by name. "
             f"Received: hparams={hparams!r}"
         )
-    return dict(hparams)
+    checked = {}
+    for name, value in hparams.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not (isinstance(name, str) and isinstance(plain, (int, float, str))):
+            raise TypeError(
+                "`hparams` must be a dict of numbers, bools and strings by "
+                f"name. Received: {value!r} for {name!r}"
+            )
+        if isinstance(plain, int) and abs(plain) > sys.float_info.max:
+            raise ValueError(
+                "`hparams` must hold numbers that a float can hold, because "
+                "TensorBoard shows floats: pass a larger one as a string. "
+                f"Received: an int of {plain.bit_length()} bits for {name!r}"
+            )
+        checked[name] = plain
+    return checked
 
 
 def is_chief(model: keras.Model) -> bool:
@@ -75,8 +92,9 @@ class RegularizationMonitor(keras.callbacks.Callback):
     the data loss and the generalization gap. It does so at the end of every
     epoch, and every few steps if you ask for it; the step of the log is the
     optimizer's iteration. The weights may have any regularizers: kreg's,
-    Keras's, plain callables or none. The monitor only reads. If the log cannot
-    be written, it warns once and training goes on.
+    Keras's, plain callables or none. The monitor only reads. Whatever it cannot
+    compute, read or write during training, it warns of once and leaves out, and
+    training goes on.
 
     In TensorBoard see the tab kreg, or Custom Scalars for all weights in one
     chart, or Time Series. The tags are `kreg/<figure>` for the whole model,
@@ -87,6 +105,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
     generalization gap is the validation data loss minus the training data loss
     of the epoch.
 
+    The first reading is taken when the first epoch begins, after callbacks such
+    as `BackupAndRestore` have restored weights.
     The last reading is of the weights that `fit` leaves. It is taken after all
     other callbacks have ended, whatever their order, because one such as
     `EarlyStopping` with `restore_best_weights` may change weights at the end.
@@ -150,7 +170,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
         check: bool = True,
     ) -> None:
         super().__init__()
-        self.log_dir = local_path(log_dir)
+        # Absolute, because a program may change its directory in `fit`.
+        self.log_dir = local_path(log_dir).absolute()
         if update_freq != "epoch":
             update_freq = positive_integer("update_freq", update_freq)
         self.update_freq = update_freq
@@ -158,10 +179,12 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self.image_freq = frequency("image_freq", image_freq)
         self.add_to_logs = add_to_logs
         self.hparams = checked_hparams(hparams)
+        self._guard = Guard()
         # Kept between calls of `fit`, so that its pass is compiled once.
         self._reader = Reader(nonnegative_number("threshold", threshold))
         self.check = check
         self._run: MonitoredRun | None = None
+        self._has_begun = False
         self._last_step = -1
 
     def set_model(self, model: keras.Model) -> None:
@@ -170,20 +193,43 @@ class RegularizationMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._run = None
-        if not is_chief(self.model):
-            return
-        self._check_directory()
-        log = RunLog(self.log_dir, self.model.name, self.hparams)
-        every = None if self.update_freq == "epoch" else self.update_freq
-        self._run = MonitoredRun(
-            log, every, self.params or {}, self._reader, self.check
+        self._guard.begin()
+        self._refuse_shared_directory()
+        writes = is_chief(self.model)
+        log = RunLog(
+            self.log_dir if writes else None,
+            self.model.name,
+            self.hparams,
+            self._guard,
         )
+        # All workers read, because reading a metric or a variable that is
+        # spread over workers waits for all of them. One writes and warns.
+        self._run = MonitoredRun(
+            log,
+            None if self.update_freq == "epoch" else self.update_freq,
+            self.params or {},
+            self._reader,
+            self.check and writes,
+            self._guard,
+        )
+        self._has_begun = False
         _monitors.add(self)
-        self._delay_last_reading()
-        self._run.begin(self.model)
+        self._ends_later = after_all_callbacks(self, self._end)
 
-    def _check_directory(self) -> None:
-        """Raise or warn if curves of two monitors or two runs would mix."""
+    def _begin(self, run: MonitoredRun) -> None:
+        """Take the first reading, once nothing restores weights any more.
+
+        `on_train_begin` is too early: a callback that comes later in the list,
+        such as `BackupAndRestore`, restores weights there.
+        """
+        if not self._has_begun:
+            self._has_begun = True
+            with self._guard("look at the earlier logs"):
+                self._warn_of_earlier_logs(run.log.paths)
+            run.begin(self.model)
+
+    def _refuse_shared_directory(self) -> None:
+        """Raise if another monitor of this `fit` has the same directory."""
         for other in _monitors:
             if (
                 other is not self
@@ -195,8 +241,17 @@ class RegularizationMonitor(keras.callbacks.Callback):
                     "`fit`: give one of them another directory. "
                     f"Received: log_dir={str(self.log_dir)!r} twice"
                 )
+
+    def _warn_of_earlier_logs(self, own: Sequence[Path]) -> None:
+        """Warn of logs that would mix with this one, or that are damaged."""
+        if not own:
+            return
         step = self._step()
-        others = earlier_files(self.log_dir / "train")
+        others = [
+            path
+            for path in earlier_files(self.log_dir / "train")
+            if path not in own
+        ]
         if step < self._last_step or (step == 0 and others):
             warnings.warn(
                 "`log_dir` holds the log of an earlier run, and this one "
@@ -205,33 +260,23 @@ class RegularizationMonitor(keras.callbacks.Callback):
                 f"old files. Received: log_dir={str(self.log_dir)!r}",
                 stacklevel=2,
             )
-
-    def _delay_last_reading(self) -> None:
-        """Delay the last reading until all callbacks have ended.
-
-        Keras calls its own `History` after all other callbacks, so the reading
-        is taken at the end of `History`. Where the model has none of this
-        `fit`, it is taken in `on_train_end`.
-        """
-        history: Any = getattr(self.model, "history", None)
-        is_of_this_fit = getattr(history, "params", None) is self.params
-        self._ends_in_own_hook = not is_of_this_fit
-        if self._ends_in_own_hook:
-            return
-        end = history.on_train_end
-
-        def end_all(logs: dict[str, Any] | None = None) -> None:
-            history.on_train_end = end
-            end(logs)
-            self._end()
-
-        history.on_train_end = end_all
+        for path in others:
+            end = damaged_at(path)
+            if end is not None:
+                warnings.warn(
+                    f"{path} is damaged from byte {end} on, as after a kill "
+                    "or on a full disk. TensorBoard shows nothing that it "
+                    "holds after that; this run has a file of its own.",
+                    stacklevel=2,
+                )
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self._run is not None:
-            self._run.begin_epoch()
+            with self._guard("begin an epoch"):
+                self._begin(self._run)
+                self._run.begin_epoch()
 
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -239,29 +284,36 @@ class RegularizationMonitor(keras.callbacks.Callback):
         # On JAX, access to `self.model` copies the state of the step into the
         # model, so it is accessed only when weights are to be read.
         if self._run is not None:
-            batches_at_once = self._model.steps_per_execution or 1
-            if self._run.is_before_reading(batch, batches_at_once):
-                self._run.take_weights(self.model)
+            with self._guard("begin a batch"):
+                batches_at_once = self._model.steps_per_execution or 1
+                if self._run.is_before_reading(batch, batches_at_once):
+                    self._run.take_weights(self.model)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._run is not None and self._run.end_batch(batch):
-            self._run.read_step(self.model)
+        if self._run is not None:
+            with self._guard("end a batch"):
+                if self._run.end_batch(batch):
+                    self._run.read_step(self.model)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._run is None:
-            return
-        logs = {} if logs is None else logs
-        figures = self._run.end_epoch(self.model, logs)
+        if self._run is not None:
+            with self._guard("end an epoch"):
+                self._end_epoch(self._run, epoch, {} if logs is None else logs)
+
+    def _end_epoch(
+        self, run: MonitoredRun, epoch: int, logs: dict[str, Any]
+    ) -> None:
+        figures = run.end_epoch(self.model, logs)
         if self.add_to_logs:
             logs.update(figures)
         histograms = _is_turn(epoch, self.histogram_freq)
         images = _is_turn(epoch, self.image_freq)
         if histograms or images:
-            self._run.log.add_pictures(
+            run.log.add_pictures(
                 self._step(),
                 rows_of(self.model),
                 histograms=histograms,
@@ -269,15 +321,17 @@ class RegularizationMonitor(keras.callbacks.Callback):
             )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._run is not None and self._ends_in_own_hook:
+        if not self._ends_later:
             self._end()
 
     def _end(self) -> None:
-        if self._run is not None:
-            self._run.end(self.model)
-        self._run = None
-        self._last_step = self._step()
+        run, self._run = self._run, None
         _monitors.discard(self)
+        if run is not None:
+            with self._guard("end the log"):
+                self._begin(run)
+                run.end(self.model)
+                self._last_step = self._step()
 
     def _step(self) -> int:
         return int(ops.convert_to_numpy(self.model.optimizer.iterations))

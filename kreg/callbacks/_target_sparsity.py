@@ -12,11 +12,12 @@ from kreg._arguments import nonnegative_number, positive_number
 from kreg._types import Tensor
 from kreg.binding import Binding, bind
 from kreg.binding.weights import Weights, chosen_penalties
+from kreg.callbacks._end_of_fit import after_all_callbacks
 from kreg.callbacks._target.multiplier_backup import MultiplierBackup
 from kreg.callbacks._target.outcome import (
+    Trained,
     are_close_enough,
     bound_reason,
-    end_reason,
     may_end,
     unpenalized_reason,
     warn_missed,
@@ -235,6 +236,7 @@ class TargetSparsity(keras.callbacks.Callback):
         self._steerings: list[Steering] = []
         self._batches = self._next_count = 0
         self._warned: list[Steering] = []
+        self._ends_later = after_all_callbacks(self, self._end)
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -273,16 +275,22 @@ class TargetSparsity(keras.callbacks.Callback):
             print(f"\nEpoch {epoch + 1}: {shown}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._update_sparsity()
-        planned = self._progress.batches or self._batches
-        for steering in self._steerings:
-            if not steering.has_reached:
-                warn_missed(
-                    steering,
-                    end_reason(steering, self._progress.now, planned),
-                )
+        if not self._ends_later:
+            self._end()
         if self._backup:
             self._backup.remove()
+
+    def _end(self) -> None:
+        """Warn of the targets that the weights which `fit` leaves miss."""
+        updates = self._progress.batches or self._batches
+        updates //= self.model.optimizer.gradient_accumulation_steps or 1
+        trained = [
+            Trained.of(s, self._progress.now, updates) for s in self._steerings
+        ]
+        self._update_sparsity()
+        for steering, before in zip(self._steerings, trained, strict=True):
+            if not steering.has_reached:
+                warn_missed(steering, before.reason_for(steering.sparsity))
 
     def _start_steering(self) -> None:
         step = self._step()
@@ -310,6 +318,7 @@ class TargetSparsity(keras.callbacks.Callback):
             possible = int(zeros) / steering.weights.total
             if possible < self.target:
                 self._warned.append(steering)
+                steering.possible = possible
                 warn_out_of_reach(steering, unpenalized_reason(possible))
 
     def _steer(self) -> None:

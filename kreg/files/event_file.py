@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import socket
+import struct
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def utf8(text: str) -> str:
+    """`text` with the characters that UTF-8 lacks written out, as `\\ud800`."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def scalar(tag: str, value: float) -> Any:
@@ -28,18 +34,29 @@ def text(tag: str, markdown: str) -> Any:
 
     return _value(
         tag,
-        np.array([markdown.encode()], dtype=object),
+        np.array([utf8(markdown).encode()], dtype=object),
         metadata.create_summary_metadata(display_name="", description=""),
     )
 
 
 def histogram(tag: str, entries: NDArray[Any], buckets: int = 30) -> Any:
-    """A histogram of the entries of a weight, without NaN and infinity."""
+    """A histogram of the entries of a weight, without NaN and infinity.
+
+    Without any finite entry it is all zeros, as TensorBoard's own.
+    """
     from tensorboard.plugins.histogram import metadata
 
     finite = entries[np.isfinite(entries)].astype("float64")
-    counts, edges = np.histogram(finite, bins=buckets if finite.size else 0)
-    table = np.stack([edges[:-1], edges[1:], counts], axis=1)
+    table = np.zeros((buckets, 3))
+    if finite.size:
+        lowest, highest = finite.min(), finite.max()
+        if lowest == highest:
+            lowest, highest = lowest - 0.5, highest + 0.5
+        # NumPy refuses a number of bins that it cannot tell apart, as around
+        # one large value, but not the edges themselves.
+        edges = np.linspace(lowest, highest, buckets + 1)
+        counts, _ = np.histogram(finite, bins=edges)
+        table = np.stack([edges[:-1], edges[1:], counts], axis=1)
     return _value(
         tag,
         table.astype("float32"),
@@ -109,7 +126,7 @@ def trial_start(hparams: Mapping[str, Any], group: str) -> Any:
         if isinstance(value, bool):
             start.hparams[name].bool_value = value
         elif isinstance(value, str):
-            start.hparams[name].string_value = value
+            start.hparams[name].string_value = utf8(value)
         else:
             start.hparams[name].number_value = float(value)
     return _hparams(metadata.SESSION_START_INFO_TAG, session_start_info=start)
@@ -137,7 +154,7 @@ def marker(tag: str, content: Mapping[str, Any]) -> Any:
         plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="kreg"),
         data_class=summary_pb2.DATA_CLASS_TENSOR,
     )
-    data = json.dumps(content, ensure_ascii=False).encode()
+    data = utf8(json.dumps(content, ensure_ascii=False)).encode()
     return _value(tag, np.array(data, dtype=object), metadata)
 
 
@@ -184,13 +201,10 @@ class EventFile:
         event_pb2, record_writer = _tensorboard()
         self._new_event = event_pb2.Event
         self._new_writer = record_writer.RecordWriter
-        self.path = folder / (
-            f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
-            f".{os.getpid()}.{next(_file_numbers)}{_SUFFIX}"
-        )
+        self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._append(self._new_event(file_version="brain.Event:2"), "xb")
+            self._create()
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -213,6 +227,7 @@ class EventFile:
         event = self._new_event(step=step)
         event.summary.value.extend(values)
         try:
+            self._leave_if_cut(step)
             self._append(event, "r+b")  # fails if the file was deleted
         except OSError as error:
             self._works = False
@@ -222,16 +237,70 @@ class EventFile:
                 stacklevel=2,
             )
 
+    def _create(self) -> None:
+        self.path = self._folder / (
+            f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+            f".{os.getpid()}.{next(_file_numbers)}{_SUFFIX}"
+        )
+        self._append(self._new_event(file_version="brain.Event:2"), "xb")
+
+    def _leave_if_cut(self, step: int) -> None:
+        """Go on in a new file if another program has cut this one.
+
+        TensorBoard reads a file up to its first damaged event, and then the
+        next file.
+        """
+        if self.path.stat().st_size < self._size:
+            cut = self.path
+            self._create()
+            warnings.warn(
+                f"{cut} was cut by another program, and what it lost is lost. "
+                f"The log goes on from step {step} in {self.path.name}.",
+                stacklevel=2,
+            )
+
     def _append(self, event: Any, mode: str) -> None:
         event.wall_time = time.time()
         with self.path.open(mode) as file:
             file.seek(0, os.SEEK_END)
             self._new_writer(file).write(event.SerializeToString())
+            self._size = file.tell()
 
 
 def earlier_files(folder: Path) -> list[Path]:
     """The event files that kreg wrote to a folder before."""
     return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def damaged_at(path: Path) -> int | None:
+    """Where an event file breaks off inside an event; None if it does not.
+
+    TensorBoard shows nothing of the file from there on.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The number of bytes of its whole events.
+    """
+    from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
+
+    crc = pywrap_tensorflow.masked_crc32c
+    size, end = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while end < size:
+            length, checksum = _HEADER.unpack(
+                file.read(_HEADER.size).ljust(_HEADER.size, b"\0")
+            )
+            after = end + _HEADER.size + length + _CHECKSUM_SIZE
+            if after > size or checksum != crc(length.to_bytes(8, "little")):
+                return end
+            end = file.seek(after)
+    return None
+
+
+# An event is its length, the checksum of that, its bytes, and their checksum.
+_HEADER, _CHECKSUM_SIZE = struct.Struct("<QI"), 4
 
 
 def _tensorboard() -> tuple[Any, Any]:

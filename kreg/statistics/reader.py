@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -77,6 +78,14 @@ def _as_graph(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
+Guard = Callable[[str, str], AbstractContextManager[None]]
+"""Makes a block from what is done in it, and to which weight."""
+
+
+def _unguarded(kind: str, of: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 class Reader:
     """Reads the weights of a model, and keeps the compiled pass.
 
@@ -107,6 +116,7 @@ class Reader:
         *,
         compiled: bool,
         data_loss: float | None = None,
+        guard: Guard = _unguarded,
     ) -> Reading:
         """Read the weights of `model`.
 
@@ -114,6 +124,9 @@ class Reader:
             model: a built model.
             compiled: whether to compile the pass over the weights.
             data_loss: the loss without penalties, or None.
+            guard: makes the block in which a regularizer that is not kreg's is
+                called. Where it leaves the block after an error, the penalty
+                is NaN.
         """
         rows = list(rows_of(model))
         before = self._before
@@ -137,8 +150,17 @@ class Reader:
         if not rows:
             return Reading(step, data_loss, (), ())
         measurements = self._pass(step, repeated=compiled)
+        penalties = [
+            _penalty(row, measured, step, guard)
+            for row, measured in zip(rows, measurements.measured, strict=True)
+        ]
         return _reading(
-            rows, measurements, step, data_loss, has_before=has_before
+            rows,
+            measurements,
+            penalties,
+            step,
+            data_loss,
+            has_before=has_before,
         )
 
 
@@ -150,15 +172,12 @@ def _signature(row: Row) -> Any:
 def _reading(
     rows: Sequence[Row],
     measurements: Measurements,
+    penalties: Sequence[float],
     step: int,
     data_loss: float | None,
     *,
     has_before: bool,
 ) -> Reading:
-    penalties = [
-        _penalty(row, measured, step)
-        for row, measured in zip(rows, measurements.measured, strict=True)
-    ]
     loss = None if data_loss is None else data_loss + math.fsum(penalties)
     weights = tuple(
         _weight(
@@ -220,7 +239,9 @@ def _weight(
     )
 
 
-def _penalty(row: Row, measured: Mapping[str, float], step: int) -> float:
+def _penalty(
+    row: Row, measured: Mapping[str, float], step: int, guard: Guard
+) -> float:
     """The penalty of a weight.
 
     It follows from what the pass measured for kreg's penalties and Keras's
@@ -238,8 +259,10 @@ def _penalty(row: Row, measured: Mapping[str, float], step: int) -> float:
             norms.get("l1", 0.0) * measured["l1_norm"]
             + norms.get("l2", 0.0) * measured["l2_norm"]
         )
-    value = weight_penalty(row.variable, row.layout, step)
-    return float(np.sum(ops.convert_to_numpy(value)))
+    with guard("evaluate the regularizer", row.variable.path):
+        value = weight_penalty(row.variable, row.layout, step)
+        return float(np.sum(ops.convert_to_numpy(value)))
+    return math.nan
 
 
 def _config_strengths(regularizer: Any) -> dict[str, float]:

@@ -1,10 +1,15 @@
 """When TargetSparsity may end a training early."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
-from kreg.callbacks._target.outcome import are_close_enough, may_end
+from kreg.callbacks._target.outcome import (
+    Trained,
+    are_close_enough,
+    may_end,
+)
 from kreg.callbacks._target.training_progress import TrainingProgress
 
 
@@ -53,3 +58,55 @@ def test_only_the_last_epoch_may_be_shortened():
 
 def test_a_training_of_unknown_length_is_not_shortened():
     assert not may_end(at(0, 99, epochs=1, steps=None))
+
+
+def missed(sparsity, **state):
+    """What was steered to 0.5 and ended elsewhere."""
+    settings = {
+        "has_acted": True,
+        "is_bounded": False,
+        "are_finite": lambda: True,
+        "possible": 1.0,
+        "bounds": (0.5, 2.0),
+        **state,
+    }
+    return SimpleNamespace(
+        sparsity=sparsity,
+        target=0.5,
+        has_reached=abs(sparsity - 0.5) < 0.005,
+        **settings,
+    )
+
+
+BELOW, ABOVE = 0.2, 0.8
+# What was steered, the progress, the updates, and what the reason says.
+REASONS = [
+    (missed(BELOW), 1.0, 80, "80 updates were too few .* become zero"),
+    (missed(ABOVE), 1.0, 80, "within 80 updates the strength did not come"),
+    (missed(BELOW), 0.996, 80, "stopped after 99% of its epochs"),
+    (missed(ABOVE), 0.35, 900, "stopped after 35% of its epochs"),
+    (missed(BELOW), 1.0, 900, "went on moving"),
+    (missed(ABOVE), 1.0, 900, "went on moving"),
+    (missed(BELOW, is_bounded=True), 0.5, 80, "upper bound, 2"),
+    (missed(ABOVE, is_bounded=True), 0.5, 80, "lower bound, 0.5"),
+    (missed(BELOW, has_acted=False), 1.0, 80, "every strength was 0"),
+    (missed(ABOVE, has_acted=False), 1.0, 80, "zeros are not from the penal"),
+    (missed(BELOW, possible=0.3), 1.0, 80, r"no more than 0\.3000"),
+    (missed(BELOW, are_finite=lambda: False), 1.0, 80, "NaN or infinite"),
+]
+
+
+@pytest.mark.parametrize(("steering", "progress", "updates", "said"), REASONS)
+def test_the_reason_is_that_of_the_state(steering, progress, updates, said):
+    trained = Trained.of(steering, progress, updates)
+    assert re.search(said, trained.reason_for(steering.sparsity))
+
+
+def test_a_change_after_the_last_update_is_named_with_what_was_before():
+    reached = Trained.of(missed(0.5), 0.99, 80)
+    assert reached.missed is None
+    reason = reached.reason_for(0.1)
+    assert "another callback changed the weights" in reason
+    assert "before that it was 0.5000" in reason
+    stopped = Trained.of(missed(BELOW), 0.35, 80).reason_for(0.1)
+    assert stopped.startswith("training stopped after 35% of its epochs. Then")

@@ -398,6 +398,29 @@ def test_short_training_is_told():
         fit(model, kreg.TargetSparsity(0.9), epochs=1)
 
 
+@pytest.mark.parametrize("steers_first", [True, False])
+def test_weights_that_another_callback_restores_are_told(steers_first):
+    model = regression(dense(kreg.L1(1e-3)))
+    both = [
+        kreg.TargetSparsity(0.9),
+        keras.callbacks.EarlyStopping(
+            "loss", mode="max", patience=999, restore_best_weights=True
+        ),
+    ]
+    with pytest.warns(UserWarning, match="not reached") as record:
+        fit(model, *(both if steers_first else both[::-1]))
+    (said,) = told(record)
+    assert "another callback changed the weights" in said
+    assert f"sparsity is {sparsity(model.layers[0].kernel):.4f}" in said
+
+
+def test_accumulated_gradients_are_one_update():
+    model = regression(dense(kreg.L1(1e-3)))
+    model.optimizer.gradient_accumulation_steps = 4
+    with pytest.warns(UserWarning, match="2 updates were too few"):
+        fit(model, kreg.TargetSparsity(0.9), epochs=1)
+
+
 def test_strengths_that_stay_zero_are_told():
     late = kreg.schedules.Delay(
         kreg.schedules.LinearRamp(0.0, 1e-2, steps=100), steps=50_000

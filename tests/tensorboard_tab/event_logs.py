@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_SCALAR,
     DATA_CLASS_TENSOR,
     Summary,
     SummaryMetadata,
@@ -31,10 +32,14 @@ class EventLog:
         self.mark_text(json.dumps({"version": version, "weights": weights}))
 
     def mark_text(self, text):
+        """Write a marker of any content, even what is no text."""
+        self.mark_tensor(make_tensor_proto(text))
+
+    def mark_tensor(self, tensor):
         metadata = SummaryMetadata(data_class=DATA_CLASS_TENSOR)
         metadata.plugin_data.plugin_name = "kreg"
         value = Summary.Value(
-            tag="kreg/model", tensor=make_tensor_proto(text), metadata=metadata
+            tag="kreg/model", tensor=tensor, metadata=metadata
         )
         self._write(Event(step=0, summary=Summary(value=[value])))
 
@@ -47,6 +52,13 @@ class EventLog:
             ]
         )
         self._write(Event(step=step, summary=summary))
+
+    def scalar_tensor(self, tag, tensor):
+        """Write a point of a curve that may be no number."""
+        metadata = SummaryMetadata(data_class=DATA_CLASS_SCALAR)
+        metadata.plugin_data.plugin_name = "scalars"
+        value = Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+        self._write(Event(step=0, summary=Summary(value=[value])))
 
     def close(self):
         self._file.close()

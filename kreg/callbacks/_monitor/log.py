@@ -1,19 +1,22 @@
 """The log of one training run: its curves, texts and pictures, and tags."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from kreg.callbacks._monitor.guard import Guard
 from kreg.files import event_file
 from kreg.files.event_file import EventFile
 from kreg.results.table import Column, Table, escaped
 from kreg.statistics import Reading, WeightReading
 from kreg.statistics.figures import FIGURES, Figures, Place, logged_figures
-from kreg.statistics.rows import Row
+from kreg.statistics.rows import Row, distinct_paths
 
 CHARTS = {
     Figures.sparsity.title: ["kreg_sparsity/.*"],
@@ -63,8 +66,11 @@ def model_figures(reading: Reading) -> dict[str, float]:
 
 
 def path_in_model(path: str, name: str) -> str:
-    """The path of a weight or layer without the name of its model."""
-    return path.removeprefix(f"{name}/")
+    """The path of a weight or layer without the name of its model.
+
+    Characters that UTF-8 lacks are written out, because event files hold UTF-8.
+    """
+    return event_file.utf8(path.removeprefix(f"{name}/"))
 
 
 def _logged(
@@ -91,13 +97,13 @@ def picture(w: NDArray[np.floating]) -> NDArray[np.uint8]:
     parts, each shown by its largest entry, so that a black part is all zero.
 
     Args:
-        w: array of two or more axes.
+        w: array of two or more axes, with an entry at least.
 
     Returns:
         Array `(height, width)` of shades from 0 to 255.
     """
     size = np.nan_to_num(np.abs(w.astype("float64")), nan=0.0, posinf=0.0)
-    size = size.reshape(-1, w.shape[-1])
+    size = size.reshape(math.prod(w.shape[:-1]), w.shape[-1])
     for axis in (0, 1):
         length = size.shape[axis]
         if length > MAX_PIXELS:
@@ -164,22 +170,38 @@ class RunLog:
 
     Args:
         log_dir: the directory of the run. Curves go to its folder `train`.
+            None: nothing is written, because another worker does it.
         name: the name of the model.
         hparams: the hyperparameters of the run, by name, or None.
+        guard: keeps what fails from ending the training.
 
     Raises:
         OSError: if `log_dir` cannot be written.
     """
 
     def __init__(
-        self, log_dir: Path, name: str, hparams: Mapping[str, Any] | None
+        self,
+        log_dir: Path | None,
+        name: str,
+        hparams: Mapping[str, Any] | None,
+        guard: Guard,
     ) -> None:
         self._name = name
+        self._guard = guard
+        self._file = self._trial = None
+        if log_dir is None:
+            return
         self._file = EventFile(log_dir / "train")
-        self._trial = None if hparams is None else EventFile(log_dir)
-        if self._trial is not None:
-            start = event_file.trial_start(hparams or {}, log_dir.name)
-            self._trial.write(0, [start])
+        if hparams is not None:
+            self._trial = EventFile(log_dir)
+            with guard("write `hparams`"):
+                start = event_file.trial_start(hparams, log_dir.name)
+                self._trial.write(0, [start])
+
+    @property
+    def paths(self) -> list[Path]:
+        """The event files that this log writes."""
+        return [file.path for file in (self._file, self._trial) if file]
 
     def introduce(self, reading: Reading, findings: Sequence[object]) -> None:
         """Write the model's weights, its summary and the layout of its charts.
@@ -200,7 +222,7 @@ class RunLog:
         ]
         content = {"version": 1, "weights": weights}
         text = summary_text(self._name, reading, findings)
-        self._file.write(
+        self._write(
             reading.step,
             [
                 event_file.marker("kreg/model", content),
@@ -216,7 +238,7 @@ class RunLog:
 
     def add_points(self, step: int, points: Mapping[str, float]) -> None:
         """Add a point to the curves with these tags."""
-        self._file.write(
+        self._write(
             step, [event_file.scalar(*point) for point in points.items()]
         )
 
@@ -225,18 +247,33 @@ class RunLog:
     ) -> None:
         """Write histograms of weights, images of kernels, or both."""
         values = []
-        for row in rows:
-            w = ops.convert_to_numpy(ops.cast(row.variable, "float32"))
-            path = path_in_model(row.variable.path, self._name)
-            if histograms:
-                tag = f"kreg_histogram/{path}"
-                values.append(event_file.histogram(tag, w.ravel()))
-            if images and w.ndim > 1:
-                tag = f"kreg_image/{path}"
-                values.append(event_file.image(tag, picture(w)))
-        self._file.write(step, values)
+        rows = list(rows)
+        paths = distinct_paths(row.variable for row in rows)
+        for row, whole_path in zip(rows, paths, strict=True):
+            path = path_in_model(whole_path, self._name)
+            with self._guard("make the histogram or image", of=path):
+                w = _as_float32(row.variable)
+                if histograms:
+                    tag = f"kreg_histogram/{path}"
+                    values.append(event_file.histogram(tag, w.ravel()))
+                if images and w.ndim > 1 and w.size:
+                    tag = f"kreg_image/{path}"
+                    values.append(event_file.image(tag, picture(w)))
+        self._write(step, values)
 
     def end(self, step: int) -> None:
         """Mark the run as finished on the HParams page."""
         if self._trial is not None:
             self._trial.write(step, [event_file.trial_end()])
+
+    def _write(self, step: int, values: Sequence[Any]) -> None:
+        if self._file is not None:
+            self._file.write(step, values)
+
+
+def _as_float32(variable: keras.Variable) -> NDArray[np.float32]:
+    """The entries of a weight; of a complex one, their sizes."""
+    value = ops.convert_to_tensor(variable)
+    if "complex" in keras.backend.standardize_dtype(value.dtype):
+        value = ops.abs(value)
+    return np.asarray(ops.convert_to_numpy(ops.cast(value, "float32")))

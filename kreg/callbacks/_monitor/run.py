@@ -9,9 +9,11 @@ import keras
 from keras import ops
 
 from kreg.binding.loss_parts import LossParts
+from kreg.callbacks._monitor.guard import Guard
 from kreg.callbacks._monitor.log import RunLog, model_figures
 from kreg.statistics import Finding, Reading, check
 from kreg.statistics.reader import Reader, WeightsBefore
+from kreg.statistics.rows import rows_of
 
 
 class IntervalLosses:
@@ -49,6 +51,7 @@ class MonitoredRun:
             the number of `steps` in an epoch or None.
         reader: reads the weights.
         check: whether to warn of the findings of `kreg.check`.
+        guard: keeps what fails from ending the training.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class MonitoredRun:
         params: Mapping[str, Any],
         reader: Reader,
         check: bool,
+        guard: Guard,
     ) -> None:
         self.log = log
         self._every = every
@@ -65,6 +69,7 @@ class MonitoredRun:
         self._epochs: int | None = params.get("epochs")
         self._reader = reader
         self._check = check
+        self._guard = guard
         self._warned: set[str] = set()
         self._first_epoch = True
         self._losses = IntervalLosses()
@@ -74,8 +79,8 @@ class MonitoredRun:
 
     def begin(self, model: keras.Model) -> None:
         """Log the model as it is before training, if it has weights yet."""
-        if model.built:
-            self._add(model, self._read(model, None))
+        if _has_weights(model):
+            self._add(model, None)
 
     def begin_epoch(self) -> None:
         """Begin to count the batches of an epoch."""
@@ -99,10 +104,11 @@ class MonitoredRun:
 
     def take_weights(self, model: keras.Model) -> None:
         """Remember the weights before an update."""
-        if self._before is None and model.built:
-            self._before = self._reader.weights_before(model)
-        if self._before is not None:
-            self._before.take()
+        with self._guard("copy the weights before an update"):
+            if self._before is None and _has_weights(model):
+                self._before = self._reader.weights_before(model)
+            if self._before is not None:
+                self._before.take()
 
     def end_batch(self, batch: int) -> bool:
         """Count a batch; return whether to call `read_step` now."""
@@ -112,42 +118,50 @@ class MonitoredRun:
 
     def read_step(self, model: keras.Model) -> None:
         """Log the weights, and the mean data loss since the last reading."""
-        self._add(model, self._read(model, self._losses.data_loss(model)))
+        data_loss = None
+        with self._guard("read the data loss since the last reading"):
+            data_loss = self._losses.data_loss(model)
+        self._add(model, data_loss)
 
     def end_epoch(
-        self, model: keras.Model, logs: dict[str, Any]
+        self, model: keras.Model, logs: Mapping[str, Any]
     ) -> dict[str, float]:
         """Log the weights and the losses of an epoch.
 
         Returns:
-            The figures of the whole model, by their names.
+            The figures of the whole model, by their names; none of those that
+            could not be computed.
         """
-        data_loss = logs.get("data_loss")
+        data_loss = self._number_in(logs, "data_loss")
         last = self._last
         if last is None or last.step != _step(model):
             # A curve holds losses of batches or of epochs, not both.
-            epoch_loss = None if self._every else data_loss
-            last = self._add(model, self._read(model, epoch_loss))
+            last = self._add(model, None if self._every else data_loss)
         if self._first_epoch and data_loss and math.isfinite(data_loss):
-            self._warn_once(check(model, data_loss=data_loss))
+            with self._guard("compare the penalties with the data loss"):
+                self._warn_once(check(model, data_loss=data_loss))
         self._first_epoch = False
-        figures = model_figures(last)
+        figures = {} if last is None else model_figures(last)
         # `fit` itself logs `penalty`, as the mean over the epoch.
-        del figures["penalty"]
-        if data_loss is not None and "val_data_loss" in logs:
-            gap = logs["val_data_loss"] - data_loss
-            self.log.add_points(last.step, {"kreg/generalization_gap": gap})
+        figures.pop("penalty", None)
+        val_data_loss = self._number_in(logs, "val_data_loss")
+        if data_loss is not None and val_data_loss is not None:
+            gap = val_data_loss - data_loss
+            step = _step(model) if last is None else last.step
+            with self._guard("write the generalization gap"):
+                self.log.add_points(step, {"kreg/generalization_gap": gap})
             figures["generalization_gap"] = gap
         return figures
 
     def end(self, model: keras.Model) -> None:
         """Log the weights that training leaves, if they were not logged yet."""
+        last = self._last
         reading = self._read(model, None)
-        if self._last is None or _reading_key(reading) != _reading_key(
-            self._last
+        if reading is not None and (
+            last is None or _reading_key(reading) != _reading_key(last)
         ):
-            self._add(model, reading)
-        self.log.end(reading.step)
+            self._log(model, reading)
+        self.log.end(_step(model))
 
     def _is_due(self, batch: int) -> bool:
         if self._every is None:
@@ -155,27 +169,57 @@ class MonitoredRun:
         after = self._epoch_start + batch + 1
         return after // self._every > self._batches // self._every
 
-    def _read(self, model: keras.Model, data_loss: float | None) -> Reading:
-        compiled = self._before is not None
-        return self._reader(model, compiled=compiled, data_loss=data_loss)
+    def _number_in(self, logs: Mapping[str, Any], name: str) -> float | None:
+        """A loss of the logs, which other callbacks may have changed."""
+        with self._guard(f"use `{name}` of the logs"):
+            if logs.get(name) is not None:
+                return float(logs[name])
+        return None
 
-    def _add(self, model: keras.Model, reading: Reading) -> Reading:
-        if self._last is None:
-            self._introduce(model, reading)
-        self.log.add(reading)
-        self._last = reading
-        self._warn_of_nan(reading)
+    def _add(
+        self, model: keras.Model, data_loss: float | None
+    ) -> Reading | None:
+        """Read and log the weights; None if they cannot be read."""
+        reading = self._read(model, data_loss)
+        if reading is not None:
+            self._log(model, reading)
         return reading
+
+    def _read(
+        self, model: keras.Model, data_loss: float | None
+    ) -> Reading | None:
+        with self._guard("read the weights"):
+            compiled = self._before is not None
+            return self._reader(
+                model,
+                compiled=compiled,
+                data_loss=data_loss,
+                guard=self._guard,
+            )
+        return None
+
+    def _log(self, model: keras.Model, reading: Reading) -> None:
+        is_first, self._last = self._last is None, reading
+        if is_first:
+            self._introduce(model, reading)
+        with self._guard("write the curves"):
+            self.log.add(reading)
+        self._warn_of_nan(reading)
 
     def _introduce(self, model: keras.Model, reading: Reading) -> None:
         """Log what the model is, and warn of the findings of `kreg.check`."""
-        planned = None
-        if self._steps and self._epochs:
-            batches = self._steps * self._epochs
-            optimizer = model.optimizer
-            planned = batches // (optimizer.gradient_accumulation_steps or 1)
-        findings = check(model, steps=planned or None)
-        self.log.introduce(reading, findings)
+        findings: Sequence[Finding] = ()
+        with self._guard("check the model"):
+            planned = None
+            if self._steps and self._epochs:
+                batches = self._steps * self._epochs
+                optimizer = model.optimizer
+                planned = batches // (
+                    optimizer.gradient_accumulation_steps or 1
+                )
+            findings = check(model, steps=planned or None)
+        with self._guard("write the summary of the model"):
+            self.log.introduce(reading, findings)
         self._warn_once(findings)
 
     def _warn_once(self, findings: Sequence[Finding]) -> None:
@@ -197,6 +241,10 @@ class MonitoredRun:
                 "from that: lower the learning rate or clip gradients.",
                 stacklevel=2,
             )
+
+
+def _has_weights(model: keras.Model) -> bool:
+    return next(rows_of(model), None) is not None
 
 
 def _step(model: keras.Model) -> int:

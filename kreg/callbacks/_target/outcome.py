@@ -1,7 +1,10 @@
 """Whether a sparsity has reached its target, and the warnings if not."""
 
+import math
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
 
 from kreg.callbacks._target.steering import Steering
 from kreg.callbacks._target.training_progress import TrainingProgress
@@ -54,6 +57,49 @@ def warn_out_of_reach(steering: Steering, reason: str) -> None:
     _warn(steering, "is out of reach", reason)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The state in which the last update left some weights.
+
+    Args:
+        sparsity: their sparsity.
+        missed: the reason why it is not the target; None if it is.
+    """
+
+    sparsity: float
+    missed: str | None
+
+    @classmethod
+    def of(cls, steering: Steering, progress: float, updates: int) -> Self:
+        """The state with the sparsity that was counted last.
+
+        Args:
+            steering: what was steered.
+            progress: how much of the planned training was done, in [0, 1].
+            updates: how many updates the whole training has.
+        """
+        missed = None
+        if not steering.has_reached:
+            missed = end_reason(steering, progress, updates)
+        return cls(steering.sparsity, missed)
+
+    def reason_for(self, sparsity: float) -> str:
+        """Why a sparsity is not the target, when all callbacks have ended."""
+        if sparsity == self.sparsity and self.missed is not None:
+            return self.missed
+        changed = (
+            "another callback changed the weights after the last update, as "
+            "`EarlyStopping(restore_best_weights=True)` does when it restores "
+            f"those of an earlier epoch; before that it was {self.sparsity:.4f}"
+        )
+        if self.missed is not None:
+            return f"{self.missed}. Then {changed}"
+        return (
+            f"{changed}. Leave that out, or let `start_from_epoch` be in the "
+            "last third of the training"
+        )
+
+
 def end_reason(steering: Steering, progress: float, updates: int) -> str:
     """Why a training ended away from the target.
 
@@ -62,19 +108,38 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
         progress: how much of the planned training was done, in [0, 1].
         updates: how many updates the whole training has.
     """
-    if not steering.has_acted:
+    is_below = steering.sparsity < steering.target
+    if not steering.are_finite():
         return (
-            "every strength was 0 all the time: let the schedules of the "
-            "penalties rise above 0 earlier"
+            "its weights hold NaN or infinite entries: lower the learning "
+            "rate or clip gradients"
         )
+    if not steering.has_acted:
+        if is_below:
+            return (
+                "every strength was 0 all the time: let the schedules of the "
+                "penalties rise above 0 earlier"
+            )
+        return (
+            "its zeros are not from the penalties, whose strengths were 0 all "
+            "the time: start from weights with fewer zeros"
+        )
+    if is_below and steering.possible < steering.target:
+        return unpenalized_reason(steering.possible)
     if steering.is_bounded:
         return bound_reason(steering)
     if progress < 1.0:
-        return f"training stopped after {progress:.0%} of its epochs"
+        percent = math.floor(100 * progress)
+        return f"training stopped after {percent}% of its epochs"
     if updates < _FEW_UPDATES:
+        if is_below:
+            return (
+                f"{updates} updates were too few for the weights to become "
+                "zero one by one: train longer"
+            )
         return (
-            f"{updates} updates were too few for the weights to become zero "
-            "one by one: train longer"
+            f"within {updates} updates the strength did not come to rest, nor "
+            "did all weights return that had become zero: train longer"
         )
     return (
         "the sparsity went on moving while the strength had come to rest: "

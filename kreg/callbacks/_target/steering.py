@@ -136,6 +136,8 @@ class Steering:
         self.target = target
         self.sparsity = self.desired = 0.0
         self.has_acted = False
+        # The largest sparsity that the penalties can make.
+        self.possible = 1.0
         self._penalties = SteeredPenalties(weights.penalties, bounds)
         self._variables = variables
         self._controller: StrengthController | None = None
@@ -159,6 +161,13 @@ class Steering:
             self._bounded_since is not None
             and self._progress - self._bounded_since >= _PATIENCE
             and not self.has_reached
+        )
+
+    def are_finite(self) -> bool:
+        """Whether no entry of the weights is NaN or infinite now."""
+        return all(
+            bool(ops.all(ops.isfinite(ops.convert_to_tensor(v))))
+            for v in map(self._variables.__getitem__, self.weights.members)
         )
 
     def read(self, zeros: int) -> None:

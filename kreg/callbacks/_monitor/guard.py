@@ -1,0 +1,49 @@
+"""Parts of a monitor's work that may fail: they warn, and training goes on."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Guard:
+    """Keeps what fails in a monitor from ending the training.
+
+    Everything that a monitor computes, reads or writes during `fit` runs in a
+    block of its guard. The first failure of each kind is a warning.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin a training, in which each kind of failure is told anew."""
+        self._kinds.clear()
+
+    @contextmanager
+    def __call__(self, kind: str, of: str = "") -> Iterator[None]:
+        """Run a block; if it raises an `Exception`, leave it and warn.
+
+        Args:
+            kind: what the block does, such as `"read the weights"`.
+            of: what it does this to, where the block is one of many. Only the
+                first that fails is named.
+        """
+        try:
+            yield
+        except Warning:  # the user's filters make warnings errors
+            raise
+        except Exception as error:
+            if kind not in self._kinds:
+                self._kinds.add(kind)
+                warnings.warn(
+                    f"`RegularizationMonitor` could not {kind}"
+                    f"{f' of {of}' if of else ''}: "
+                    f"{type(error).__name__}: {_shortened(error)}. Training "
+                    "goes on, and the log leaves this out.",
+                    stacklevel=2,
+                )
+
+
+def _shortened(error: Exception, most: int = 300) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= most else f"{text[:most]}..."
