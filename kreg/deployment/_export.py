@@ -9,7 +9,14 @@ from typing import Any
 
 import keras
 
-from kreg._arguments import built_model, positive_integer, positive_number
+from kreg._arguments import (
+    boolean,
+    built_model,
+    checked_path,
+    optional,
+    positive_integer,
+    positive_number,
+)
 from kreg._keras_private import flatten_layers
 from kreg.deployment._outputs import (
     artefact_outputs,
@@ -159,11 +166,12 @@ def export(
     """
     start = time.perf_counter()
     built_model(model)
-    path = Path(path)
+    path = checked_path("path", path)
     require_format(format, path)
+    compact = boolean("compact", compact)
+    overwrite = boolean("overwrite", overwrite)
     refuse_path(path, overwrite)
-    if batch_size is not None:
-        batch_size = positive_integer("batch_size", batch_size)
+    batch_size = optional(positive_integer, "batch_size", batch_size)
     if tolerance is None:
         tolerance = _tolerance(model)
     tolerance = positive_number("tolerance", tolerance)

@@ -7,7 +7,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from kreg._arguments import refuse_unknown_keys
+from kreg._arguments import nonempty_text, refuse_unknown_keys, wrong_value
 from kreg._keras_private import built_variables
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
@@ -86,6 +86,7 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
         name: str = "proximal_optimizer",
     ) -> None:
         inner = _checked_optimizer(inner_optimizer)
+        name = nonempty_text("name", name)
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner
 
@@ -205,7 +206,12 @@ class ProximalOptimizer(PenaltyApplier, keras.optimizers.Optimizer):
 
 def _checked_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
     if isinstance(identifier, str):
-        identifier = keras.optimizers.get(identifier)
+        try:
+            identifier = keras.optimizers.get(identifier)
+        except ValueError as error:
+            raise wrong_value(
+                "inner_optimizer", "the name of an optimizer", identifier
+            ) from error
     if not isinstance(identifier, keras.optimizers.Optimizer):
         raise TypeError(
             "`inner_optimizer` must be a `keras.optimizers.Optimizer` or the "

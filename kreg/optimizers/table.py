@@ -77,7 +77,7 @@ def register_optimizer(
         )
     memory = (
         _inherited_memory(optimizer_class)
-        if gradient_memory == "inherited"
+        if isinstance(gradient_memory, str) and gradient_memory == "inherited"
         else _explicit_memory(gradient_memory)
     )
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg._arguments import built_model, positive_integer
+from kreg._arguments import boolean, built_model, positive_integer
 from kreg.layers.channels.network import Kept
 from kreg.results.result import Result, ResultWithRows, SavedResult
 from kreg.results.table import Column, Table
@@ -228,7 +228,9 @@ def compact(
     >>> numpy.testing.assert_allclose(*outputs, rtol=1e-5)
     """
     built_model(model)
-    positive_integer("round_to", round_to)
+    round_to = positive_integer("round_to", round_to)
+    drop_inputs = boolean("drop_inputs", drop_inputs)
+    boolean("return_compaction", return_compaction)
     walked = walk(model, drop_inputs)
     kept = kept_channels(walked.network, round_to)
     rebuild = Rebuild(walked, kept)
