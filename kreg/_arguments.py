@@ -1,15 +1,53 @@
-"""Checks of what users pass: numbers, integers, paths, models, configs."""
+"""Checks of what users pass: numbers, flags, paths, functions, models.
+
+Each check takes the name of an argument and its value. It returns the value to
+keep, or raises a `TypeError` or a `ValueError` that names the argument.
+"""
 
 import inspect
 import math
 import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
+
+T = TypeVar("T")
+Check = Callable[[str, Any], T]
+
+_LARGEST_INTEGER = 2**63 - 1
+
+
+def wrong_type(name: str, expected: str, value: object) -> TypeError:
+    """The error for a value of another type than the `expected` one."""
+    return TypeError(
+        f"`{name}` must be {expected}. Received: {name}={shown(value)} "
+        f"(of type {type(value).__name__})"
+    )
+
+
+def wrong_value(name: str, expected: str, value: object) -> ValueError:
+    """The error for a value of the right type that is not as `expected`."""
+    return ValueError(
+        f"`{name}` must be {expected}. Received: {name}={shown(value)}"
+    )
+
+
+def shown(value: object) -> str:
+    """The `repr` of anything, shortened."""
+    try:
+        text = repr(value)
+    except Exception:  # of a class that is not ours, or a very large integer
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 200 else f"{text[:140]} [...] {text[-50:]}"
+
+
+def optional(check: Check[T], name: str, value: Any) -> T | None:
+    """None as it is; any other value checked."""
+    return None if value is None else check(name, value)
 
 
 def real_number(name: str, value: Any) -> float:
@@ -17,15 +55,13 @@ def real_number(name: str, value: Any) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, numbers.Real
     ):
-        raise TypeError(
-            f"`{name}` must be a number. "
-            f"Received: {name}={value!r} (of type {type(value).__name__})"
-        )
-    number = float(value)
+        raise wrong_type(name, "a number", value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError(
-            f"`{name}` must be a finite number. Received: {name}={value!r}"
-        )
+        raise wrong_value(name, "a finite number", value)
     return number
 
 
@@ -33,10 +69,7 @@ def nonnegative_number(name: str, value: Any) -> float:
     """Return `value` as a finite float of at least 0."""
     number = real_number(name, value)
     if number < 0:
-        raise ValueError(
-            f"`{name}` must be a non-negative number. "
-            f"Received: {name}={value!r}"
-        )
+        raise wrong_value(name, "a non-negative number", value)
     return number
 
 
@@ -44,9 +77,7 @@ def positive_number(name: str, value: Any) -> float:
     """Return `value` as a finite float above 0."""
     number = real_number(name, value)
     if number <= 0:
-        raise ValueError(
-            f"`{name}` must be a positive number. Received: {name}={value!r}"
-        )
+        raise wrong_value(name, "a positive number", value)
     return number
 
 
@@ -64,29 +95,88 @@ def _integer_from(least: int, expected: str, name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, numbers.Integral
     ):
-        raise TypeError(
-            f"`{name}` must be {expected}. "
-            f"Received: {name}={value!r} (of type {type(value).__name__})"
-        )
-    if value < least:
-        raise ValueError(
-            f"`{name}` must be {expected}. Received: {name}={value!r}"
-        )
-    return int(value)
+        raise wrong_type(name, expected, value)
+    number = int(value)
+    if not least <= number <= _LARGEST_INTEGER:
+        if number > 0:
+            expected += f" of at most {_LARGEST_INTEGER}"
+        raise wrong_value(name, expected, value)
+    return number
+
+
+def number_or_tensor(name: str, value: Any) -> Any:
+    """Return `value` if it is a finite number or a tensor of numbers."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        if keras.backend.standardize_dtype(value.dtype) in ("bool", "string"):
+            raise wrong_type(name, "a number or a tensor of numbers", value)
+        return value
+    return real_number(name, value)
 
 
 def boolean(name: str, value: Any) -> bool:
     """Return `value` as a bool, or raise naming the argument."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(
-            f"`{name}` must be True or False. "
-            f"Received: {name}={value!r} (of type {type(value).__name__})"
-        )
+        raise wrong_type(name, "True or False", value)
     return bool(value)
+
+
+def verbosity(name: str, value: Any) -> int:
+    """Return `value` if it is 0 or 1; False and True are taken for them."""
+    if not isinstance(value, (bool, np.bool_, numbers.Integral)):
+        raise wrong_type(name, "0 or 1", value)
+    if value not in (0, 1):
+        raise wrong_value(name, "0 or 1", value)
+    return int(value)
+
+
+def nonempty_text(name: str, value: Any) -> str:
+    """Return `value` if it is a string that is not empty."""
+    if not isinstance(value, str):
+        raise wrong_type(name, "a string", value)
+    if not value:
+        raise wrong_value(name, "a string that is not empty", value)
+    return value
+
+
+def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of some strings."""
+    choices = list(choices)
+    if not isinstance(value, str):
+        raise wrong_type(name, f"one of {choices}", value)
+    if value not in choices:
+        raise wrong_value(name, f"one of {choices}", value)
+    return value
+
+
+def instance_of(
+    name: str, value: Any, classes: type[T] | tuple[type, ...], expected: str
+) -> T:
+    """Return `value` if it is an instance of one of `classes`."""
+    if not isinstance(value, classes):
+        raise wrong_type(name, expected, value)
+    return value  # type: ignore[return-value]
+
+
+def callable_object(name: str, value: Any, expected: str = "a function") -> Any:
+    """Return `value` if it can be called."""
+    if not callable(value):
+        raise wrong_type(name, expected, value)
+    return value
+
+
+def list_of(name: str, value: Any, expected: str) -> list[Any]:
+    """The entries of an iterable as a list; a string is no iterable here."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise wrong_type(name, expected, value)
+    try:
+        return list(value)
+    except Exception:  # a scalar tensor
+        raise wrong_type(name, expected, value) from None
 
 
 def refuse_unknown_keys(cls: type, config: Mapping[str, Any]) -> None:
     """Raise if `config` holds a key that the constructor of `cls` lacks."""
+    instance_of("config", config, Mapping, "a mapping")
     accepted = list(inspect.signature(cls).parameters)
     unknown = sorted(set(config) - set(accepted))
     if unknown:
@@ -97,35 +187,49 @@ def refuse_unknown_keys(cls: type, config: Mapping[str, Any]) -> None:
         )
 
 
-def local_path(log_dir: Any) -> Path:
-    """Return `log_dir` as a path on this machine."""
-    if not isinstance(log_dir, (str, os.PathLike)):
-        raise TypeError(
-            "`log_dir` must be the path of a directory. "
-            f"Received: log_dir={log_dir!r} (of type {type(log_dir).__name__})"
+def checked_path(name: str, value: Any) -> Path:
+    """Return `value` as a path."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(
+        os.fspath(value), str
+    ):
+        raise wrong_type(name, "a path, as a string or a `pathlib.Path`", value)
+    if not os.fspath(value) or "\0" in os.fspath(value):
+        raise wrong_value(
+            name, 'a path that names a place (`"."` is this folder)', value
         )
-    if "://" in os.fspath(log_dir):
-        raise ValueError(
-            "`log_dir` must be the path of a local directory; copy the log "
-            f"from there. Received: log_dir={log_dir!r}"
-        )
-    return Path(log_dir)
+    return Path(value)
 
 
-def keras_model(model: object) -> None:
+def local_path(name: str, value: Any) -> Path:
+    """Return `value` as the path of a directory on this machine."""
+    directory = checked_path(name, value)
+    if "://" in os.fspath(value):
+        expected = "the path of a local directory; copy the log from there"
+        raise wrong_value(name, expected, value)
+    return directory
+
+
+def keras_model(model: object, name: str = "model") -> None:
     """Raise if `model` is not a `keras.Model`."""
     if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a `keras.Model`. "
-            f"Received: model={model!r} (of type {type(model).__name__})"
-        )
+        raise wrong_type(name, "a `keras.Model`", model)
 
 
-def built_model(model: object) -> None:
+def built_model(model: object, name: str = "model") -> None:
     """Raise if `model` is not a `keras.Model` whose weights exist."""
-    keras_model(model)
+    keras_model(model, name)
     if not model.built:  # type: ignore[attr-defined]
         raise ValueError(
-            "`model` must be built: call it on data, or `build` it with an "
-            f"input shape. Received: model={model!r}, which has no weights yet"
+            f"`{name}` must be built: call it on data, or `build` it with an "
+            f"input shape. Received: {name}={model!r}, which has no weights yet"
         )
+
+
+def keras_optimizer(name: str, value: Any) -> keras.optimizers.Optimizer:
+    """Return `value` if it is an optimizer of Keras."""
+    return instance_of(
+        name,
+        value,
+        keras.optimizers.Optimizer,
+        "a `keras.optimizers.Optimizer`",
+    )

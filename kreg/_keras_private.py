@@ -4,8 +4,8 @@ Each function has a test in `tests/test_keras_private.py`, which fails when
 Keras changes what the function relies on.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,17 @@ def drop_carried_state(model: keras.Model) -> None:
     ]
 
 
+@contextmanager
+def without_carried_state(model: keras.Model) -> Iterator[None]:
+    """Let `model` carry no variables while a block runs."""
+    before = list(model._seed_generators)
+    try:
+        drop_carried_state(model)
+        yield
+    finally:
+        model._seed_generators[:] = before
+
+
 def hide_from_lists(model: keras.Model, names: Iterable[str]) -> None:
     """Leave `names` out of the lists that `evaluate` and others return.
 
@@ -136,6 +147,8 @@ def replace_optimizer(
     may be a `LossScaleOptimizer` that Keras has put around it.
     """
     model.optimizer = optimizer
+    if not hasattr(model, "_compile_config"):
+        return  # the attribute is the user's own
     config = model._compile_config.config
     wrapped_by_keras = not isinstance(
         config["optimizer"], keras.optimizers.LossScaleOptimizer

@@ -67,6 +67,15 @@ def test_carried_state_is_no_weight():
     assert not any(v is variable for v in model.weights)
 
 
+def test_carried_state_comes_back_after_a_block():
+    model = built_model()
+    variable = keras.Variable(0.0, trainable=False)
+    private.carry_state(model, variable)
+    with private.without_carried_state(model):
+        assert not any(v is variable for v in model.non_trainable_variables)
+    assert any(v is variable for v in model.non_trainable_variables)
+
+
 def test_carried_state_is_dropped():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5)])
     before = [id(v) for v in model.non_trainable_variables]

@@ -6,8 +6,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
+import numpy as np
 
-from kreg._arguments import keras_model
+from kreg._arguments import keras_model, nonnegative_integer
 from kreg._types import Tensor
 from kreg.binding.binding import (
     Binding,
@@ -228,5 +229,9 @@ def at_step(step: Tensor) -> Iterator[None]:
     ...     float(penalty(numpy.ones(4)))
     2.0
     """
+    if isinstance(step, np.ndarray):
+        step = step[()]
+    if getattr(step, "shape", None) != ():
+        step = nonnegative_integer("step", step)
     with clock_scope(FixedStep(step)):
         yield

@@ -1,15 +1,37 @@
 """The penalties of a model by weight, and the weights that users name."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
+from kreg._arguments import list_of, shown
 from kreg._keras_private import flatten_layers
 from kreg.binding.binding import own_regularizer
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 Weights: TypeAlias = Iterable[keras.Variable | keras.layers.Layer]
+
+
+def named_weights(
+    name: str, value: Any
+) -> list[keras.Variable | keras.layers.Layer]:
+    """The variables and layers that a user names; one alone is taken, too."""
+    expected = "an iterable of variables and layers of the model"
+    kinds = (keras.Variable, keras.layers.Layer)
+    entries = (
+        [value]
+        if isinstance(value, kinds)
+        else (list_of(name, value, expected))
+    )
+    for entry in entries:
+        if not isinstance(entry, kinds):
+            raise TypeError(
+                f"`{name}` must hold variables and layers of the model. "
+                f"Received: {name} with {shown(entry)} "
+                f"(of type {type(entry).__name__})"
+            )
+    return entries
 
 
 def chosen_variables(
@@ -27,21 +49,13 @@ def chosen_variables(
             is no iterable.
         ValueError: if an entry is not in the model.
     """
-    if isinstance(weights, (str, keras.Variable, keras.layers.Layer)):
-        weights = [weights]
     in_model = {id(variable) for variable in model.weights}
     chosen: set[int] = set()
-    for entry in weights:
+    for entry in named_weights("weights", weights):
         if isinstance(entry, keras.layers.Layer):
             ids = [id(v) for v in entry.trainable_weights]
-        elif isinstance(entry, keras.Variable):
-            ids = [id(entry)]
         else:
-            raise TypeError(
-                "`weights` must hold variables and layers of the model. "
-                f"Received: weights with {entry!r} "
-                f"(of type {type(entry).__name__})"
-            )
+            ids = [id(entry)]
         if not in_model.issuperset(ids):
             raise ValueError(
                 "`weights` must hold variables and layers of the model "

@@ -13,7 +13,9 @@ import numpy as np
 from keras import ops
 
 from kreg._arguments import (
+    boolean,
     local_path,
+    nonnegative_integer,
     nonnegative_number,
     positive_integer,
 )
@@ -25,11 +27,6 @@ from kreg.callbacks._monitor.run import MonitoredRun
 from kreg.files.event_file import damaged_at, earlier_files
 from kreg.statistics.reader import Reader
 from kreg.statistics.rows import rows_of
-
-
-def frequency(name: str, value: Any) -> int:
-    """Return `value` as an int of at least 0."""
-    return 0 if value == 0 else positive_integer(name, value)
 
 
 def checked_hparams(
@@ -171,18 +168,20 @@ class RegularizationMonitor(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         # Absolute, because a program may change its directory in `fit`.
-        self.log_dir = local_path(log_dir).absolute()
-        if update_freq != "epoch":
+        self.log_dir = local_path("log_dir", log_dir).absolute()
+        if not (isinstance(update_freq, str) and update_freq == "epoch"):
             update_freq = positive_integer("update_freq", update_freq)
         self.update_freq = update_freq
-        self.histogram_freq = frequency("histogram_freq", histogram_freq)
-        self.image_freq = frequency("image_freq", image_freq)
-        self.add_to_logs = add_to_logs
+        self.histogram_freq = nonnegative_integer(
+            "histogram_freq", histogram_freq
+        )
+        self.image_freq = nonnegative_integer("image_freq", image_freq)
+        self.add_to_logs = boolean("add_to_logs", add_to_logs)
         self.hparams = checked_hparams(hparams)
         self._guard = Guard()
         # Kept between calls of `fit`, so that its pass is compiled once.
         self._reader = Reader(nonnegative_number("threshold", threshold))
-        self.check = check
+        self.check = boolean("check", check)
         self._run: MonitoredRun | None = None
         self._has_begun = False
         self._last_step = -1

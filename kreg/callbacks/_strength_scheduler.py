@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from kreg._arguments import nonnegative_number
+from kreg._arguments import nonnegative_number, optional, verbosity
 from kreg.binding import bind
-from kreg.binding.weights import Weights, chosen_penalties
+from kreg.binding.weights import Weights, chosen_penalties, named_weights
 
 
 class StrengthScheduler(keras.callbacks.Callback):
@@ -68,8 +68,8 @@ class StrengthScheduler(keras.callbacks.Callback):
                 f"Received: function={function!r}"
             )
         self.function = function
-        self.weights = None if weights is None else list(weights)
-        self.verbose = verbose
+        self.weights = optional(named_weights, "weights", weights)
+        self.verbose = verbosity("verbose", verbose)
         self._takes_multiplier = _positional_parameters(function) >= 2
 
     def set_model(self, model: keras.Model) -> None:

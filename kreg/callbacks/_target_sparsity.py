@@ -8,10 +8,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from kreg._arguments import nonnegative_number, positive_number
+from kreg._arguments import (
+    boolean,
+    checked_path,
+    nonnegative_number,
+    optional,
+    positive_number,
+    verbosity,
+)
 from kreg._types import Tensor
 from kreg.binding import Binding, bind
-from kreg.binding.weights import Weights, chosen_penalties
+from kreg.binding.weights import Weights, chosen_penalties, named_weights
 from kreg.callbacks._end_of_fit import after_all_callbacks
 from kreg.callbacks._target.multiplier_backup import MultiplierBackup
 from kreg.callbacks._target.outcome import (
@@ -188,12 +195,13 @@ class TargetSparsity(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.target = fraction("target", target)
-        self.weights = None if weights is None else list(weights)
-        self.units = units
-        self.per_layer = per_layer
+        self.weights = optional(named_weights, "weights", weights)
+        self.units = boolean("units", units)
+        self.per_layer = boolean("per_layer", per_layer)
         self.bounds = interval("bounds", bounds)
-        self.stop_at_target = stop_at_target
-        self.verbose = verbose
+        self.stop_at_target = boolean("stop_at_target", stop_at_target)
+        self.verbose = verbosity("verbose", verbose)
+        optional(checked_path, "backup_path", backup_path)
         self.backup_path = backup_path
         self._backup = (
             None if backup_path is None else MultiplierBackup(backup_path)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 import kreg
+from kreg._arguments import instance_of, list_of
 from kreg.cli._arguments import Commands
 from kreg.cli._compare import add_compare
 from kreg.cli._demo import add_demo
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 if the work failed; 2 if arguments are wrong; 130
         after Ctrl-C; 141 if standard output is closed.
     """
+    if arguments is not None:
+        arguments = list_of("arguments", arguments, "a list of strings")
+        for argument in arguments:
+            instance_of("arguments", argument, str, "a list of strings")
     options = _parser().parse_args(arguments)
     try:
         with ended_by_signals():

@@ -97,10 +97,10 @@ def deploy_report(
     non-zeros 20 6 0.3
     FLOPs 40 12 0.3
     """
-    built_model(before)
+    built_model(before, "before")
     models = [before]
     if after is not None:
-        built_model(after)
+        built_model(after, "after")
         models.append(after)
     batch_size = positive_integer("batch_size", batch_size)
     runs = positive_integer("runs", runs)

@@ -9,7 +9,14 @@ from typing import Any
 
 import keras
 
-from kreg._arguments import built_model, positive_integer, positive_number
+from kreg._arguments import (
+    boolean,
+    built_model,
+    checked_path,
+    optional,
+    positive_integer,
+    positive_number,
+)
 from kreg._keras_private import flatten_layers
 from kreg.deployment._outputs import (
     artefact_outputs,
@@ -24,11 +31,10 @@ from kreg.deployment._sample import (
     input_tensors,
     random_sample,
 )
+from kreg.deployment._shippable import shippable
 from kreg.deployment.formats import cause_of, require_format, write
 from kreg.files.atomic import refuse_path, staged
 from kreg.results.result import SavedResult
-from kreg.surgery import compact as compacted
-from kreg.surgery.stripped_copy import stripped_copy
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,10 +97,11 @@ def export(
 ) -> ExportRecord:
     """Write a model that runs without kreg, and check its outputs.
 
-    A copy of the model is stripped of kreg's objects and, with `compact=True`,
-    of its dead units. Keras writes the copy, by `model.export` or
-    `model.save`. The artefact is then run in its own runtime and compared with
-    the model. It appears at `path` only after that. The model does not change.
+    Keras writes the model, by `model.export` or `model.save`, while kreg's
+    objects are off it; they are put back in any case. With `compact=True` it
+    writes a copy without dead units. The artefact is then run in its own
+    runtime and compared with the model. It appears at `path` only after that.
+    A `.keras` file holds a model that is not compiled.
 
     Choose the format by what will run it: `"tf_saved_model"` for TensorFlow
     and TensorFlow Serving; `"litert"` for phones and small devices; `"onnx"`
@@ -135,8 +142,8 @@ def export(
     Raises:
         TypeError: if `model` is not a `keras.Model`, or `batch_size` or
             `tolerance` not a number.
-        ValueError: if the model is not built or cannot be stripped, compacted
-            or converted, with the cause; if there is no such format on this
+        ValueError: if the model is not built or cannot be compacted or
+            converted, with the cause; if there is no such format on this
             backend; if `sample` does not fit; if the artefact does not run or
             its outputs differ by more than the tolerance.
         FileExistsError: if something is at `path`.
@@ -159,11 +166,12 @@ def export(
     """
     start = time.perf_counter()
     built_model(model)
-    path = Path(path)
+    path = checked_path("path", path)
     require_format(format, path)
+    compact = boolean("compact", compact)
+    overwrite = boolean("overwrite", overwrite)
     refuse_path(path, overwrite)
-    if batch_size is not None:
-        batch_size = positive_integer("batch_size", batch_size)
+    batch_size = optional(positive_integer, "batch_size", batch_size)
     if tolerance is None:
         tolerance = _tolerance(model)
     tolerance = positive_number("tolerance", tolerance)
@@ -172,13 +180,12 @@ def export(
         batch_size = batch_size or 1  # as Keras fixes it there
         sample = examples(sample, batch_size)
     expected = _expected(model, sample)
-    shipped = stripped_copy(model)
-    if compact:
-        shipped = compacted(shipped)
-    shipped(sample, training=False)  # Keras exports only called models
     with staged(path, overwrite) as written:
-        write(shipped, written, format, sample, batch_size, options)
-        names = _input_names(shipped)
+        with shippable(model, format, compact) as shipped:
+            if shipped is not model:
+                model_outputs(shipped, sample)  # Keras exports called models
+            write(shipped, written, format, sample, batch_size, options)
+            names = _input_names(shipped)
         try:
             actual = artefact_outputs(written, format, sample, names)
         except Exception as error:

@@ -1,7 +1,8 @@
 """Outputs of models and artefacts, and the largest difference of two."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,16 +10,50 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.deployment._sample import Structure, flat
+from kreg.surgery.layouts import layouts_that_fit
 
 Arrays: TypeAlias = list[NDArray[Any]]
 """Outputs, flat, in the order of `keras.tree.flatten`."""
 
 
 def model_outputs(model: keras.Model, sample: Structure) -> Arrays:
-    """The outputs of a model in inference."""
-    outputs = keras.tree.flatten(model(sample, training=False))
-    return [keras.ops.convert_to_numpy(output) for output in outputs]
+    """The outputs of a model in inference, whose state does not change."""
+    with unchanged_state(model):
+        outputs = keras.tree.flatten(model(sample, training=False))
+        return [keras.ops.convert_to_numpy(output) for output in outputs]
+
+
+@contextmanager
+def unchanged_state(model: keras.Model) -> Iterator[None]:
+    """Put back what calls of a model change, after the block.
+
+    That is the state of random layers and of recurrent ones with a memory, and
+    on torch whether modules are in training.
+    """
+    layers = flatten_layers(model)
+    weights = {id(v) for part in layers for v in own_trainable_variables(part)}
+    variables = [
+        *(v for v in model.non_trainable_variables if id(v) not in weights),
+        *(v for part in layers for v in _memory(part)),
+    ]
+    state = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables]
+    is_torch = keras.backend.backend() == "torch"
+    modes = [(m, m.training) for m in model.modules()] if is_torch else []
+    try:
+        yield
+    finally:
+        for variable, value in state:
+            variable.assign(value)
+        for module, is_training in modes:
+            module.training = is_training
+
+
+def _memory(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The states that a recurrent layer hands on from batch to batch."""
+    is_stateful = isinstance(layer, keras.layers.RNN) and layer.stateful
+    return list(keras.tree.flatten(layer.states)) if is_stateful else []
 
 
 def largest_difference(
@@ -95,7 +130,8 @@ def _onnx(path: Path, sample: Structure, names: list[str]) -> Arrays:
 
 
 def _keras(path: Path, sample: Structure, names: list[str]) -> Arrays:
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    with layouts_that_fit():
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     return model_outputs(model, sample)
 
 

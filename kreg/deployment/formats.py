@@ -1,5 +1,6 @@
 """The table of export formats, and writing a model in one of them."""
 
+import difflib
 import importlib.util
 import re
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 
 import keras
 
+from kreg._arguments import one_of
 from kreg.deployment._sample import Structure, input_tensors
 
 
@@ -49,6 +51,10 @@ FORMATS = {
     ),
     "keras": Format(".keras", {"tensorflow": (), "jax": (), "torch": ()}),
 }
+_FILE_NAMES = (
+    *(".tflite", ".onnx", ".keras", ".h5", ".hdf5", ".pb", ".pbtxt"),
+    *(".pt", ".pth", ".pt2", ".ckpt", ".npz", ".json", ".zip"),
+)
 # The modules that the extra `kreg[export]` installs.
 _EXTRA = {"ai_edge_litert", "onnxruntime", "tf2onnx"}
 
@@ -61,11 +67,7 @@ def require_format(name: str, path: Path) -> None:
             backend, or if the path has another suffix.
         ImportError: if a package is not installed, with the command to do it.
     """
-    if name not in FORMATS:
-        raise ValueError(
-            f"`format` must be one of {list(FORMATS)}. "
-            f"Received: format={name!r}"
-        )
+    one_of("format", name, FORMATS)
     chosen_format, backend = FORMATS[name], keras.backend.backend()
     if backend not in chosen_format.writers:
         possible = [n for n, f in FORMATS.items() if backend in f.writers]
@@ -78,6 +80,8 @@ def require_format(name: str, path: Path) -> None:
             f"`path` must end in {chosen_format.suffix!r} for format={name!r}. "
             f"Received: path={str(path)!r}"
         )
+    if not chosen_format.suffix:
+        _refuse_file_name(path)
     needed_modules = dict.fromkeys(
         (*chosen_format.writers[backend], chosen_format.runner)
     )
@@ -86,6 +90,21 @@ def require_format(name: str, path: Path) -> None:
         raise ImportError(
             f"format={name!r} needs {' and '.join(missing)} on the {backend} "
             f"backend: run `{_command(missing)}`"
+        )
+
+
+def _refuse_file_name(path: Path) -> None:
+    """Raise if the folder of a SavedModel is called like the file of a model.
+
+    It would hide a wrong `format`, or a slip in the name of a file.
+    """
+    near = difflib.get_close_matches(path.suffix.lower(), _FILE_NAMES, n=1)
+    if near and path.suffix:
+        raise ValueError(
+            "`path` must be the path of a folder for "
+            "format='tf_saved_model', without the ending of a file. For a file "
+            f"that ends in {near[0]!r} choose another `format`, if there is "
+            f"one. Received: path={str(path)!r}"
         )
 
 

@@ -69,12 +69,38 @@ def convolution_channels(call: Call, network: Network) -> Traced:
     """A convolution without groups, whose units are its filters."""
     layer = call.operation
     if layer.groups > 1:
-        return kept_whole(
-            call, network, "deals its channels out to groups of equal size"
-        )
+        return _grouped_channels(call, network)
     axis, padded = channel_axis(layer), _is_padded(layer)
     return weighted_sum_layer(
         call, network, axis=axis, size="filters", padded=padded
+    )
+
+
+def _grouped_channels(call: Call, network: Network) -> Traced:
+    """A convolution with groups: all its channels stay, also dead units."""
+    layer = call.operation
+    whole = kept_whole(
+        call, network, "deals its channels out to groups of equal size"
+    )
+    if (
+        channel_axis(layer) != -1
+        or is_altered(layer)
+        or not is_elementwise(layer.activation)
+    ):
+        return whole
+    (units,) = whole.outputs
+    network.units[call.path] = units.channels
+    kernel, bias = matrix(layer.kernel), bias_of(layer)
+    dead = ~kernel.reshape(-1, kernel.shape[-1]).any(axis=0)
+    constants = np.where(dead, 0.0 if bias is None else bias, np.nan)
+    return Traced(
+        (
+            units.with_constants(
+                applied_to_constants(
+                    layer.activation, constants, layer.compute_dtype
+                )
+            ),
+        )
     )
 
 

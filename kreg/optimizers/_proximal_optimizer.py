@@ -10,7 +10,7 @@ import keras
 from keras import ops
 from keras.optimizers import Optimizer
 
-from kreg._arguments import refuse_unknown_keys
+from kreg._arguments import nonempty_text, refuse_unknown_keys, wrong_value
 from kreg._keras_private import built_variables, drop_state
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
@@ -107,6 +107,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         name: str = "proximal_optimizer",
     ) -> None:
         inner = _checked_optimizer(inner_optimizer)
+        name = nonempty_text("name", name)
         super().__init__(learning_rate=0.0, name=name)
         # Otherwise they would hide those of the inner optimizer.
         drop_state(self)
@@ -319,7 +320,12 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
 
 def _checked_optimizer(identifier: Any) -> Optimizer:
     if isinstance(identifier, str):
-        identifier = keras.optimizers.get(identifier)
+        try:
+            identifier = keras.optimizers.get(identifier)
+        except ValueError as error:
+            raise wrong_value(
+                "inner_optimizer", "the name of an optimizer", identifier
+            ) from error
     if not isinstance(identifier, Optimizer):
         raise TypeError(
             "`inner_optimizer` must be a `keras.optimizers.Optimizer` or the "

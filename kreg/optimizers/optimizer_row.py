@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import keras
 
+from kreg._arguments import instance_of, nonempty_text, number_or_tensor
 from kreg._types import Tensor
 
 
@@ -40,6 +41,16 @@ class EffectiveStep:
     iterate: keras.Variable | None = None
     iterate_coefficient: Tensor | float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("step", "limit", "iterate_coefficient"):
+            value = getattr(self, name)
+            if not (name == "limit" and value is None):
+                number_or_tensor(name, value)
+        if self.iterate is not None:
+            instance_of(
+                "iterate", self.iterate, keras.Variable, "a `keras.Variable`"
+            )
+
 
 @dataclass(frozen=True)
 class GradientMemory:
@@ -69,12 +80,7 @@ class GradientMemory:
     scale: Callable[[Any], float | None]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.slots, str):
-            raise TypeError(
-                "`slots` must be the name of an attribute of the optimizer. "
-                f"Received: slots={self.slots!r} "
-                f"(of type {type(self.slots).__name__})"
-            )
+        nonempty_text("slots", self.slots)
         if not callable(self.scale):
             raise TypeError(
                 "`scale` must be a function of the optimizer that returns a "

@@ -91,12 +91,12 @@ def register_optimizer(
     base = _inherited_row(optimizer_class)
     memory = (
         base.gradient_memory
-        if gradient_memory == "inherited"
+        if isinstance(gradient_memory, str) and gradient_memory == "inherited"
         else _explicit_memory(gradient_memory)
     )
     decay = (
         base.momentum
-        if momentum == "inherited"
+        if isinstance(momentum, str) and momentum == "inherited"
         else _explicit_momentum(momentum)
     )
 

@@ -25,9 +25,10 @@ _NAME_AXES = (
 
 
 def _checked_groups(name: str, groups: Any) -> Groups:
-    if groups in ("units", "inputs"):
-        return groups
-    axes = (groups,) if isinstance(groups, numbers.Integral) else groups
+    if isinstance(groups, str) and groups in ("units", "inputs"):
+        return groups  # type: ignore[return-value]
+    is_axis = isinstance(groups, numbers.Integral)
+    axes = (groups,) if is_axis else groups
     if isinstance(axes, (tuple, list)) and all(
         isinstance(a, numbers.Integral) and not isinstance(a, bool)
         for a in axes

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kreg._arguments import wrong_value
 from kreg._types import Tensor
 from kreg.regularizers.argument import Argument
 from kreg.regularizers.grouping import Grouping, Layout
@@ -16,7 +17,12 @@ from kreg.schedules.scalar_schedule import Schedule
 def _foreign_regularizer(name: str, value: Any) -> Callable[[Tensor], Tensor]:
     """Return a regularizer from an object, name or config; refuse kreg's."""
     if isinstance(value, (str, Mapping, type)):
-        value = keras.regularizers.get(value)
+        try:
+            value = keras.regularizers.get(value)
+        except Exception as error:  # of a class that is not ours
+            raise wrong_value(
+                name, "a regularizer, or a name or config of one", value
+            ) from error
     if isinstance(value, StrengthRegularizer):
         raise TypeError(
             f"`{name}` must be a regularizer that is not kreg's: kreg's take "

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from kreg._arguments import wrong_type
 from kreg._types import Tensor
 from kreg.regularizers.argument import Argument
 from kreg.regularizers.grouping import Grouping, Layout
@@ -22,14 +23,14 @@ def _penalty_factors(name: str, value: Any) -> NDArray[np.float64] | None:
     """Return `value` as an array of finite non-negative numbers, or None."""
     if value is None:
         return None
+    expected = "an array of numbers, one for each entry of the weight"
     try:
+        given = np.asarray(value)
         factors = np.array(value, "float64")
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"`{name}` must be an array of numbers, one for each entry of the "
-            f"weight. Received: {name}={value!r} "
-            f"(of type {type(value).__name__})"
-        ) from None
+    except (OverflowError, TypeError, ValueError):
+        raise wrong_type(name, expected, value) from None
+    if given.dtype.kind not in "iuf" and given.dtype.name != "bfloat16":
+        raise wrong_type(name, expected, value)
     if not np.isfinite(factors).all() or (factors < 0).any():
         wrong = factors[~(np.isfinite(factors) & (factors >= 0))]
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kreg._arguments import checked_path
 from kreg.files.atomic import write_whole
 
 Weights: TypeAlias = tuple[NDArray[Any], ...]
@@ -16,12 +17,14 @@ Weights: TypeAlias = tuple[NDArray[Any], ...]
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
     """Write plain values as JSON, replacing any earlier file."""
     text = json.dumps(record, indent=1)
-    write_whole(Path(path), lambda file: file.write(text.encode()))
+    path = checked_path("path", path)
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
     """Read what `write_record` wrote."""
-    record: dict[str, Any] = json.loads(Path(path).read_text())
+    path = checked_path("path", path)
+    record: dict[str, Any] = json.loads(path.read_text())
     return record
 
 
@@ -38,7 +41,7 @@ def save_result(
         weights: lists of arrays for the `.npz` file beside it. None deletes
             an earlier one.
     """
-    weights_path = Path(path).with_suffix(".npz")
+    weights_path = checked_path("path", path).with_suffix(".npz")
     if weights is not None:
         arrays: dict[str, Any] = {
             f"{i}/{k}": array

@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from kreg._arguments import instance_of
 from kreg.results.short_names import (
     READABLE,
     narrowest_distinct_width,
@@ -251,6 +252,13 @@ def output_console() -> Console:
     It is as wide as the terminal, or without a limit where output is piped.
     """
     return Console(width=terminal_width() or _UNLIMITED)
+
+
+def chosen_console(console: Console | None) -> Console:
+    """The console of a user, or a new one for None."""
+    if console is None:
+        return output_console()
+    return instance_of("console", console, Console, "a `rich.console.Console`")
 
 
 def terminal_width() -> int | None:

@@ -7,7 +7,12 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from kreg._arguments import nonnegative_number, refuse_unknown_keys
+from kreg._arguments import (
+    nonnegative_number,
+    refuse_unknown_keys,
+    wrong_type,
+    wrong_value,
+)
 from kreg._types import Tensor
 
 Schedule: TypeAlias = float | LearningRateSchedule
@@ -31,10 +36,20 @@ def number_or_schedule(name: str, value: Any) -> Schedule:
             f"`__call__(step)`. Received: {name}={value!r}"
         )
     if isinstance(value, Mapping):
-        return number_or_schedule(
-            name, keras.saving.deserialize_keras_object(value)
-        )
+        return _loaded_schedule(name, value)
     return nonnegative_number(name, value)
+
+
+def _loaded_schedule(name: str, config: Mapping[str, Any]) -> Schedule:
+    """The schedule of which `serialized` made `config`."""
+    expected = "a number, a schedule, or the config of a schedule"
+    try:
+        value = keras.saving.deserialize_keras_object(config)
+    except Exception as error:  # of a class that is not ours
+        raise wrong_value(name, expected, config) from error
+    if not isinstance(value, LearningRateSchedule):
+        raise wrong_type(name, expected, config)
+    return value
 
 
 def serialized(value: Schedule) -> Any:

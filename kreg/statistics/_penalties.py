@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kreg._arguments import built_model
 from kreg._types import Tensor
 from kreg.binding.binding import is_suspended, own_regularizer, step_of_penalty
 from kreg.binding.bound_models import at_step
@@ -71,6 +72,10 @@ def penalties(model: keras.Model) -> Penalties:
         have the same path, the later ones are called `path#2`, `path#3` and
         so on.
 
+    Raises:
+        TypeError: if `model` is not a `keras.Model`.
+        ValueError: if it is not built.
+
     Example:
 
     >>> import keras, kreg
@@ -81,6 +86,7 @@ def penalties(model: keras.Model) -> Penalties:
     >>> kreg.penalties(model)["net/hidden/kernel"]
     3.0
     """
+    built_model(model)
     optimizer = getattr(model, "optimizer", None)
     step = 0 if optimizer is None else optimizer.iterations
     layouts = layouts_of(model)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import keras
 from rich.console import Console
 
-from kreg.results.table import output_console
+from kreg.results.table import chosen_console
 from kreg.statistics.reader import read
 
 
@@ -42,7 +42,8 @@ def summary(model: keras.Model, *, console: Console | None = None) -> None:
     <BLANKLINE>
     total                              0.866     9   5.2     50.0%     1      1
     """
+    console = chosen_console(console)
     reading = read(model)
     title = f"{model.name}, step {reading.step:,}"
     table = replace(reading.table(), title=title)
-    (console or output_console()).print(table)
+    console.print(table)

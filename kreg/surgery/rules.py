@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import keras
 
+from kreg._arguments import wrong_value
 from kreg._keras_private import flatten_layers
 from kreg._types import Tensor
 from kreg.surgery.owned_weights import OwnedWeight, path_of
@@ -193,4 +194,9 @@ def _regularizer(value: Any) -> Regularizer | None:
             "`kreg.L1(1e-4)`, or None for none. "
             f"Received: {value!r} (of type {type(value).__name__})"
         )
-    return keras.regularizers.get(value)
+    try:
+        return keras.regularizers.get(value)
+    except ValueError as error:
+        raise wrong_value(
+            "rules", "regularizers or their names", value
+        ) from error

@@ -213,4 +213,50 @@ def test_the_record_has_each_layer_once():
     _, compaction = kreg.compact(model, return_compaction=True)
     paths = [layer.path for layer in compaction.layers]
     assert len(paths) == len(set(paths))
-    assert {"convolution", "logits"} <= {p.split("/")[-1] for p in paths}
+    assert {"convolution", "normalization", "logits"} <= {
+        p.split("/")[-1] for p in paths
+    }
+
+
+def odd_layers():
+    """Layers without units that can go, in a model that is nested."""
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(8, 2, activation="relu", name="stem")(x)
+    y = layers.Conv2D(8, 3, groups=8, activation="relu", name="grouped")(y)
+    y = layers.DepthwiseConv2D(3, name="depthwise")(y)
+    y = layers.BatchNormalization(name="normalization")(y)
+    y = layers.LayerNormalization(name="layer_normalization")(y)
+    y = layers.Reshape((9, 8))(y)
+    y = layers.MultiHeadAttention(2, 4, name="attention")(y, y)
+    shared = layers.Dense(8, name="shared")
+    return keras.Model(x, shared(shared(y)), name="part")
+
+
+def test_the_rows_of_the_record_add_up_to_the_model():
+    x = keras.Input((8, 8, 3))
+    y = layers.LSTM(3, return_state=True, name="recurrent")(odd_layers()(x))
+    model = keras.Model(x, layers.Dense(2, name="last")(y[0]))
+    part = model.layers[1]
+    for name, dead in (("stem", [6, 7]), ("grouped", [0, 1, 2, 6])):
+        kernel, bias = part.get_layer(name).get_weights()
+        kernel[..., dead] = 0.0
+        part.get_layer(name).set_weights([kernel, bias])
+    small, compaction = kreg.compact(model, return_compaction=True)
+    before = sum(layer.parameters_before for layer in compaction.layers)
+    after = sum(layer.parameters_after for layer in compaction.layers)
+    assert before == model.count_params()
+    assert after == small.count_params()
+    kept = {
+        layer.path.split("/")[-1]: layer.kept for layer in compaction.layers
+    }
+    (reason,) = kept["grouped"]
+    assert "groups of equal size" in reason
+    assert sum(kept["grouped"].values()) == 4
+    assert sum(kept["stem"].values()) == 2
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3))
+    np.testing.assert_allclose(
+        small.predict(images, verbose=0),
+        model.predict(images, verbose=0),
+        rtol=1e-4,
+        atol=1e-6,
+    )

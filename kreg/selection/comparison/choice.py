@@ -13,8 +13,8 @@ Select: TypeAlias = Literal["one_standard_error", "best"] | float
 
 def checked_select(select: Any) -> Select:
     """Return `select` if it is a rule, or a sparsity in (0, 1)."""
-    if select in ("one_standard_error", "best"):
-        rule: Select = select
+    if isinstance(select, str) and select in ("one_standard_error", "best"):
+        rule: Any = select
         return rule
     if isinstance(select, str):
         raise ValueError(

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
+from kreg._arguments import list_of, nonnegative_integer
 from kreg.selection.comparison.choice import Select, checked_select
 from kreg.selection.comparison.figures import finished_comparison
 from kreg.selection.comparison.penalties import (
@@ -35,21 +35,9 @@ def checked_seeds(seeds: Any) -> tuple[int, ...]:
         TypeError: if one is not an integer.
         ValueError: if there is none, or one is there twice or below 0.
     """
-    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
-        raise TypeError(
-            "`seeds` must be an iterable of integers. "
-            f"Received: seeds={seeds!r}"
-        )
-    items = tuple(seeds)
-    if not all(
-        isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
-        for seed in items
-    ):
-        raise TypeError(
-            f"`seeds` must hold integers. Received: seeds={items!r}"
-        )
-    numbers = tuple(int(seed) for seed in items)
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+    items = list_of("seeds", seeds, "an iterable of integers")
+    numbers = tuple(nonnegative_integer("seeds", seed) for seed in items)
+    if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(
             "`seeds` must hold different integers of at least 0, one at "
             f"least. Received: seeds={items!r}"

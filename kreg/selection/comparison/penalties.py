@@ -67,7 +67,7 @@ def named_penalties(penalties: Any) -> dict[str, Any]:
         )
     for _, penalty in named:
         if penalty is not None:
-            penalty_family(penalty)
+            penalty_family(penalty, "penalties")
     return dict(named)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from kreg._arguments import local_path
+from kreg._arguments import local_path, one_of
 from kreg.results.files import Weights, load_result, save_result
 from kreg.results.result import ResultWithRows, SavedResult
-from kreg.results.table import Column, Table, output_console
+from kreg.results.table import Column, Table, chosen_console
 from kreg.selection.comparison.hparams import write_trial
 from kreg.selection.comparison.verdict import Comparison
 from kreg.selection.training.stopping import more_is_better
@@ -128,11 +128,7 @@ class CompareResult(ResultWithRows, SavedResult):
         Raises:
             ValueError: if there is no such penalty.
         """
-        if penalty not in self.penalties:
-            raise ValueError(
-                f"`penalty` must be one of {list(self.penalties)}. "
-                f"Received: penalty={penalty!r}"
-            )
+        one_of("penalty", penalty, self.penalties)
         return tuple(row for row in self.rows if row.penalty == penalty)
 
     def print(self, *, console: Console | None = None) -> None:
@@ -142,7 +138,7 @@ class CompareResult(ResultWithRows, SavedResult):
             console: the `rich.console.Console` to print on. Defaults to
                 `None`: a new one on standard output.
         """
-        (console or output_console()).print(self)
+        chosen_console(console).print(self)
 
     def headline(self) -> dict[str, Any]:
         """The choice and its mean."""
@@ -242,7 +238,7 @@ class CompareResult(ResultWithRows, SavedResult):
             OSError: if a trial cannot be written.
             ImportError: if TensorBoard is not installed.
         """
-        folder = local_path(log_dir)
+        folder = local_path("log_dir", log_dir)
         for row in self.rows:
             figures = {
                 "validation": row.mean,

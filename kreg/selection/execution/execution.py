@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from kreg._arguments import checked_path, optional, verbosity
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -94,24 +96,12 @@ def checked_execution(execution: object) -> Execution:
 
 def checked_directory(directory: Any) -> Path | None:
     """Return `directory` as a path, or None if it is None."""
-    if directory is None:
-        return None
-    if not isinstance(directory, (str, os.PathLike)):
-        raise TypeError(
-            "`directory` must be the path of a local folder, or None. "
-            f"Received: directory={directory!r} (of type "
-            f"{type(directory).__name__})"
-        )
-    return Path(directory)
+    return optional(checked_path, "directory", directory)
 
 
 def checked_verbose(verbose: Any) -> None:
     """Raise if `verbose` is neither 0 nor 1."""
-    if verbose not in (0, 1):
-        raise ValueError(
-            "`verbose` must be 1, to show progress on a terminal, or 0. "
-            f"Received: verbose={verbose!r}"
-        )
+    verbosity("verbose", verbose)
 
 
 @contextmanager

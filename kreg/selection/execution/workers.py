@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from kreg._arguments import positive_integer
+from kreg._arguments import optional, positive_integer
 
 T = TypeVar("T")
 _MOST_LOSSES = 3
@@ -153,9 +153,9 @@ class LocalProcesses(Executor):
         self, workers: int | None = None, threads: int | None = None
     ) -> None:
         cores = os.cpu_count() or 1
-        self.workers = positive_integer("workers", workers or cores)
-        self.threads = positive_integer(
-            "threads", threads or max(1, cores // self.workers)
+        self.workers = optional(positive_integer, "workers", workers) or cores
+        self.threads = optional(positive_integer, "threads", threads) or max(
+            1, cores // self.workers
         )
         self._pool: ProcessPoolExecutor | None = None
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kreg._arguments import positive_integer
+from kreg._arguments import instance_of, list_of, optional, positive_integer
 from kreg.selection.paths.result import PathResult
 
 
@@ -67,6 +67,7 @@ def entry_order(
     bmi 0.2
     age 0.1
     """
+    feature_names = optional(checked_names, "feature_names", feature_names)
     entries: dict[int, FeatureEntry] = {}
     readings = _selected_by_falling_strength(result)
     for place, (strength, fraction, selected) in enumerate(readings):
@@ -119,6 +120,7 @@ def first_features(result: PathResult, number: int) -> tuple[int, ...]:
 def _selected_by_falling_strength(
     result: PathResult,
 ) -> list[tuple[float, float | None, set[int]]]:
+    instance_of("result", result, PathResult, "a `PathResult`")
     readings = []
     for point in result.points:
         if point.selected_inputs is None:
@@ -131,6 +133,11 @@ def _selected_by_falling_strength(
         selected = set(point.selected_inputs)
         readings.append((point.strength, point.fraction, selected))
     return sorted(readings, key=lambda reading: -reading[0])
+
+
+def checked_names(name: str, value: Any) -> list[Any]:
+    """The names of features as a list."""
+    return list_of(name, value, "a sequence with a name for each feature")
 
 
 def _name(feature: int, names: Sequence[str] | None) -> str:

@@ -17,6 +17,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from kreg._arguments import (
+    callable_object,
+    nonnegative_number,
+    optional,
+    positive_integer,
+)
 from kreg.selection.execution.execution import Execution
 from kreg.selection.features.entry_order import first_features
 from kreg.selection.features.stability import stability_selection
@@ -80,7 +86,9 @@ class InputSelector(SelectorMixin, BaseEstimator):
         data: tuple[Any, ...] = (x, y)
         if sample_weight is not None:
             data = (x, y, _check_sample_weight(sample_weight, x))
-        build_model = partial(self.build_model, x.shape[1])
+        build_model = partial(
+            callable_object("build_model", self.build_model), x.shape[1]
+        )
         self.support_ = np.zeros(x.shape[1], "bool")
         self.support_[list(self._selected(build_model, data))] = True
         return self
@@ -198,13 +206,15 @@ class FeatureSelector(InputSelector):
                 f"features to keep. Received: strength={self.strength}, "
                 f"num_features={self.num_features}"
             )
+        optional(positive_integer, "num_features", self.num_features)
+        optional(nonnegative_number, "strength", self.strength)
         needs_best_point = self.strength is None and self.num_features is None
         self.path_ = path(
             build_model,
             data,
             self.penalty,
             self.strengths if self.strength is None else [self.strength],
-            training=self.training or _TRAINING,
+            training=_TRAINING if self.training is None else self.training,
             validation=self.validation if needs_best_point else None,
             directory=self.directory,
             seed=self.seed,
@@ -313,12 +323,12 @@ class StabilitySelector(InputSelector):
             build_model,
             data,
             self.penalty,
-            training=self.training or _TRAINING,
+            training=_TRAINING if self.training is None else self.training,
             strengths=self.strengths,
             expected_false=self.expected_false,
             threshold=self.threshold,
             pairs=self.pairs,
-            execution=self.execution or _EXECUTION,
+            execution=_EXECUTION if self.execution is None else self.execution,
             seed=self.seed,
         )
         return self.stability_.selected

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kreg._arguments import positive_integer, positive_number, real_number
+from kreg._arguments import (
+    boolean,
+    positive_integer,
+    positive_number,
+    real_number,
+)
 from kreg.results.result import ResultWithRows, SavedResult
 from kreg.results.table import Column, Table
 
@@ -64,6 +69,7 @@ def stability_bound(
       at stability selection", Journal of the Royal Statistical Society B 75
       (2013), theorems 1 and 2.
     """
+    unimodal = boolean("unimodal", unimodal)
     num_features = positive_integer("num_features", num_features)
     pairs = positive_integer("pairs", pairs)
     threshold = checked_threshold(threshold)

@@ -6,8 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg._arguments import positive_integer
-from kreg.selection.features.entry_order import entry_order
+from kreg._arguments import (
+    instance_of,
+    nonnegative_integer,
+    optional,
+    positive_integer,
+)
+from kreg.selection.features.entry_order import checked_names, entry_order
 from kreg.selection.features.stability_result import StabilityResult
 from kreg.selection.paths.result import PathResult
 from kreg.selection.plots.axes import (
@@ -68,6 +73,9 @@ def plot_coefficients(
     >>> kreg.selection.plot_coefficients(path).get_ylabel()
     'coefficient'
     """
+    instance_of("result", result, PathResult, "a `PathResult`")
+    feature_names = optional(checked_names, "feature_names", feature_names)
+    weight = nonnegative_integer("weight", weight)
     max_labels = positive_integer("max_labels", max_labels)
     order = sorted(
         range(len(result.points)), key=lambda i: result.points[i].strength
@@ -250,6 +258,8 @@ def plot_stability(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['bmi', 'age']
     """
+    instance_of("result", result, StabilityResult, "a `StabilityResult`")
+    feature_names = optional(checked_names, "feature_names", feature_names)
     max_features = positive_integer("max_features", max_features)
     if feature_names is None:
         feature_names = [str(i) for i in range(result.num_features)]

@@ -6,7 +6,13 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from kreg._arguments import positive_integer, positive_number, real_number
+from kreg._arguments import (
+    list_of,
+    one_of,
+    positive_integer,
+    positive_number,
+    real_number,
+)
 
 Direction: TypeAlias = Literal["auto", "up", "down"]
 _NUM, _RATIO = 30, 1e-3
@@ -64,11 +70,7 @@ class StrengthGrid:
                 "`ratio` must be below 1: it is the smallest strength over the "
                 f"largest. Received: ratio={self.ratio!r}"
             )
-        if self.direction not in ("auto", "up", "down"):
-            raise ValueError(
-                '`direction` must be "auto", "up" or "down". '
-                f"Received: direction={self.direction!r}"
-            )
+        one_of("direction", self.direction, ("auto", "up", "down"))
         if self.values is None:
             return
         if (self.num, self.ratio) != (_NUM, _RATIO):
@@ -83,6 +85,7 @@ class StrengthGrid:
 
     def below(self, largest: float) -> list[float]:
         """The strengths from `largest` down, evenly in the logarithm."""
+        largest = positive_number("largest", largest)
         if self.num == 1:
             return [largest]
         smallest = self.ratio * largest
@@ -162,12 +165,8 @@ def strength_grid(strengths: Any) -> StrengthGrid:
 
 
 def _checked_values(name: str, values: Any) -> tuple[float, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        auto = '"auto" or ' if name == "strengths" else ""
-        raise TypeError(
-            f"`{name}` must be {auto}an iterable of numbers. "
-            f"Received: {name}={values!r}"
-        )
+    auto = '"auto" or ' if name == "strengths" else ""
+    values = list_of(name, values, f"{auto}an iterable of numbers")
     numbers = tuple(real_number(name, value) for value in values)
     if not numbers or min(numbers) < 0.0 or len(set(numbers)) < len(numbers):
         raise ValueError(

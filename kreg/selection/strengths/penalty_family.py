@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import keras
 
+from kreg._arguments import shown
 from kreg._types import Tensor
 from kreg.binding.weights import weight_penalties
 from kreg.regularizers import Penalty
@@ -50,7 +51,7 @@ class PenaltyFamily:
         return weight_penalties(model)[self.penalty]
 
 
-def penalty_family(penalty: Any) -> PenaltyFamily:
+def penalty_family(penalty: Any, argument: str = "penalty") -> PenaltyFamily:
     """The `penalty` of a user as a `PenaltyFamily`.
 
     Args:
@@ -58,6 +59,7 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
             `lambda s: kreg.L1L2(s, 1e-4)`, or a class of penalties, all
             strengths of which are then equal; or a pair of one of these and a
             selector, as of `kreg.attach`, or a list of selectors.
+        argument: the user's name of it, for messages.
 
     Raises:
         TypeError: if `penalty` is none of these, or makes no kreg penalties.
@@ -72,12 +74,16 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
         penalty, keras.regularizers.Regularizer
     ):
         raise TypeError(
-            "`penalty` must be a function of a strength that returns a kreg "
-            "penalty, such as `kreg.L1` or `lambda s: kreg.L1L2(s, 1e-4)`, or "
-            "such a function and the weights it goes on, `(penalty, rules)`. "
-            f"Received: penalty={penalty!r} (of type {type(penalty).__name__})"
+            f"`{argument}` must be a function of a strength that returns a "
+            "kreg penalty, such as `kreg.L1` or "
+            "`lambda s: kreg.L1L2(s, 1e-4)`, or such a function and the "
+            "weights it goes on, `(penalty, rules)`. "
+            f"Received: {argument}={shown(penalty)} (of type "
+            f"{type(penalty).__name__})"
         )
-    one, two, four = (_penalty_at(penalty, s) for s in (1.0, 2.0, 4.0))
+    one, two, four = (
+        _penalty_at(penalty, s, argument) for s in (1.0, 2.0, 4.0)
+    )
     slopes, fixed = {}, {}
     at_one, at_two, at_four = (p.strengths() for p in (one, two, four))
     for name in at_one:
@@ -89,8 +95,9 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
             or min(slope, rest) < -_ROUNDING * size
         ):
             raise ValueError(
-                f"`penalty` must make `{name}` proportional to the strength, "
-                "or constant, or a sum of both. Received: a penalty with the "
+                f"`{argument}` must make `{name}` proportional to the "
+                "strength, or constant, or a sum of both. "
+                "Received: a penalty with the "
                 f"values {float(at_one[name])}, {float(at_two[name])} and "
                 f"{float(at_four[name])} at the strengths 1, 2 and 4"
             )
@@ -98,7 +105,7 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
         fixed[name] = rest if abs(rest) > _ROUNDING * size else 0.0
     if not any(slopes.values()):
         raise ValueError(
-            "`penalty` must make a penalty that depends on its strength. "
+            f"`{argument}` must make a penalty that depends on its strength. "
             f"Received: {one!r} at the strengths 1 and 2"
         )
     config = {**one.get_config(), **slopes, "multiplier": 1.0}
@@ -111,7 +118,9 @@ def penalty_family(penalty: Any) -> PenaltyFamily:
     return PenaltyFamily(cls.from_config(config), fixed, rules, text)
 
 
-def _penalty_at(penalty: Callable[[float], Any], strength: float) -> Penalty:
+def _penalty_at(
+    penalty: Callable[[float], Any], strength: float, argument: str
+) -> Penalty:
     """The kreg penalty that a function makes of a strength."""
     made = penalty(strength)
     if isinstance(made, Penalty) and penalty is type(made):
@@ -119,13 +128,13 @@ def _penalty_at(penalty: Callable[[float], Any], strength: float) -> Penalty:
         made = penalty(**dict.fromkeys(made.strengths(), strength))
     if not isinstance(made, Penalty):
         raise TypeError(
-            "`penalty` must return a kreg penalty, such as "
+            f"`{argument}` must return a kreg penalty, such as "
             "`kreg.L1(strength)`, whose strength can move during training. "
-            f"Received: penalty({strength}) of type {type(made).__name__}"
+            f"Received: {argument}({strength}) of type {type(made).__name__}"
         )
     if made.is_scheduled:
         raise ValueError(
-            "`penalty` must return a penalty with fixed strengths, because the "
+            f"`{argument}` must return a penalty with fixed strengths: the "
             f"path moves them. Received: {made!r}, with a schedule"
         )
     return made

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kreg._arguments import positive_number
+from kreg._arguments import (
+    callable_object,
+    instance_of,
+    nonempty_text,
+    optional,
+    positive_number,
+    wrong_type,
+)
 from kreg.regularizers import L1, L2, GroupLasso
 
 _PENALTIES: Mapping[str, Any] = {
@@ -58,7 +65,17 @@ def tune_penalty(
     >>> kreg.selection.tune_penalty(hp)
     L1(l1=0.01)
     """
-    makers = _PENALTIES if penalties is None else dict(penalties)
+    methods = ("Choice", "Float", "conditional_scope")
+    if not all(hasattr(hp, method) for method in methods):
+        raise wrong_type("hp", "a `keras_tuner.HyperParameters`", hp)
+    name = nonempty_text("name", name)
+    makers = _PENALTIES
+    if penalties is not None:
+        expected = "a mapping from names to functions `strength -> regularizer`"
+        makers = dict(instance_of("penalties", penalties, Mapping, expected))
+        for key, maker in makers.items():
+            nonempty_text("penalties", key)
+            optional(callable_object, "penalties", maker)
     if not makers:
         raise ValueError(
             f"`penalties` must not be empty. Received: penalties={penalties!r}"

@@ -4,7 +4,12 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from kreg._arguments import boolean, nonnegative_number, positive_integer
+from kreg._arguments import (
+    boolean,
+    nonempty_text,
+    nonnegative_number,
+    positive_integer,
+)
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,7 @@ class Training:
             value = getattr(self, name)
             if value is not None or name in ("epochs", "refit"):
                 object.__setattr__(self, name, check(name, value))
-        if not isinstance(self.monitor, str):
-            raise TypeError(
-                "`monitor` must be the name of a metric. "
-                f"Received: monitor={self.monitor!r} (of type "
-                f"{type(self.monitor).__name__})"
-            )
+        nonempty_text("monitor", self.monitor)
 
 
 def checked_training(training: object) -> Training:

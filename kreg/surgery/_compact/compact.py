@@ -9,13 +9,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg._arguments import built_model, positive_integer
+from kreg._arguments import boolean, built_model, positive_integer
 from kreg.layers.channels.network import Kept
 from kreg.results.result import Result, ResultWithRows, SavedResult
 from kreg.results.table import Column, Table
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.rebuild import Rebuild
 from kreg.surgery._compact.walk import Walk, walk
+from kreg.surgery.layouts import layouts_that_fit
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,11 +26,14 @@ class LayerCompaction(Result):
     Args:
         path: the name of the layer, after those of the models around it.
         kind: its class.
-        units_before: how many units (output channels) it had.
+        units_before: how many units (output channels) it had; 0 if its first
+            output has no channels that are known.
         units_after: how many it has.
         parameters_before: how many weights it had.
         parameters_after: how many it has.
-        kept: the numbers of constant units that had to stay, by reason.
+        kept: the numbers of constant units that had to stay, by reason. They
+            are told for the layer that makes the units, not for those that
+            they run through.
     """
 
     path: str
@@ -54,7 +58,7 @@ class Compaction(ResultWithRows, SavedResult):
     """What `kreg.compact` did to a model. Print it for a table.
 
     Args:
-        layers: every layer with units of its own, in the order of execution.
+        layers: every layer with weights, in the order of execution.
         kept_inputs: for each input, by its name, the indices of the features
             that the small model takes, in order.
         parameters_before: how many weights the model had.
@@ -67,7 +71,7 @@ class Compaction(ResultWithRows, SavedResult):
     parameters_after: int
 
     def headline(self) -> dict[str, Any]:
-        """The number of layers with units, and the weights."""
+        """The number of layers with weights, and of the weights."""
         return {
             "layers": len(self.layers),
             "parameters_before": self.parameters_before,
@@ -75,7 +79,7 @@ class Compaction(ResultWithRows, SavedResult):
         }
 
     def table(self) -> Table:
-        """A row for each layer with units of its own."""
+        """A row for each layer with weights."""
         change = _before_and_after(
             self.parameters_before, self.parameters_after
         )
@@ -179,6 +183,10 @@ def compact(
     or multiplied lose a channel together or not at all. Recurrent units are
     removed only if their state stays at zero. Every layer keeps one unit.
 
+    Under a `keras.distribution.ModelParallel` the smaller weights are split
+    over the devices as before, but not along an axis whose new size the number
+    of devices does not divide. `round_to` can make it divide.
+
     The outputs are the same in inference. In further training, moving means
     and dropout differ, because units are missing.
 
@@ -220,11 +228,14 @@ def compact(
     >>> numpy.testing.assert_allclose(*outputs, rtol=1e-5)
     """
     built_model(model)
-    positive_integer("round_to", round_to)
+    round_to = positive_integer("round_to", round_to)
+    drop_inputs = boolean("drop_inputs", drop_inputs)
+    boolean("return_compaction", return_compaction)
     walked = walk(model, drop_inputs)
     kept = kept_channels(walked.network, round_to)
     rebuild = Rebuild(walked, kept)
-    small = rebuild.of(model)
+    with layouts_that_fit():
+        small = rebuild.of(model)
     if not return_compaction:
         return small
     return small, _compaction(model, small, walked, kept, rebuild)
@@ -238,20 +249,25 @@ def _compaction(
     rebuild: Rebuild,
 ) -> Compaction:
     layers = []
-    for path, channels in walked.network.units.items():
-        layer = walked.paths[path]
-        (signal,) = walked.layers[id(layer)].outputs
-        constant = ~np.isnan(signal.constants) & kept(channels)
-        reasons = Counter(kept.reason(c) for c in channels[constant].tolist())
+    counted = {*walked.parts}  # models, whose layers have rows of their own
+    for path, layer in walked.paths.items():
+        if id(layer) in counted or not layer.weights:
+            continue
+        counted.add(id(layer))
+        signal = walked.layers[id(layer)].outputs[0]
+        stays = kept(signal.channels)
+        constant = signal.channels[~np.isnan(signal.constants) & stays]
+        has_units = path in walked.network.units
+        reasons = map(kept.reason, constant.tolist() if has_units else ())
         layers.append(
             LayerCompaction(
                 path,
                 type(layer).__name__,
-                len(channels),
-                int(kept(channels).sum()),
+                len(signal.channels),
+                int(stays.sum()),
                 layer.count_params(),
                 rebuild.copy_of(layer).count_params(),
-                dict(reasons),
+                dict(Counter(reasons)),
             )
         )
     return Compaction(

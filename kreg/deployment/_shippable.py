@@ -1,0 +1,55 @@
+"""The model that Keras writes: the user's own without kreg, or a copy."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+
+from kreg.deployment._outputs import unchanged_state
+from kreg.foreign_objects import result_or_none
+from kreg.surgery import compact as compacted
+from kreg.surgery.stripped_copy import places_of_kreg, stripped_copy
+from kreg.surgery.stripping import set_aside, uncompiled
+
+
+@contextmanager
+def shippable(
+    model: keras.Model, kind: str, compact: bool
+) -> Iterator[keras.Model]:
+    """A model without kreg, for Keras to write while the block runs.
+
+    It is the given model with kreg's objects set aside, so that whatever Keras
+    can write is written. Afterwards they are back. A copy takes its place only
+    where units are removed, or where the config of the model shows an object
+    of kreg that cannot be set aside.
+
+    Args:
+        model: a built model that was called.
+        kind: a name in `FORMATS`.
+        compact: whether dead units are removed.
+
+    Raises:
+        ValueError: if a copy is needed and cannot be made.
+    """
+    with set_aside(model), unchanged_state(model):
+        if compact:
+            yield compacted(model)
+            return
+        if kind != "keras":
+            yield model
+            return
+        with uncompiled(model):
+            if not _shows_kreg(model):
+                yield model
+                return
+    yield stripped_copy(model)
+
+
+def _shows_kreg(model: keras.Model) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        serialized = result_or_none(
+            lambda: keras.saving.serialize_keras_object(model)
+        )
+    return next(places_of_kreg(serialized), None) is not None

@@ -1,0 +1,44 @@
+"""Layouts of smaller weights while a distribution of Keras is set."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+
+@contextmanager
+def layouts_that_fit() -> Iterator[None]:
+    """Replicate each axis of a new weight that the mesh cannot divide.
+
+    A `keras.distribution.ModelParallel` splits axes of weights over devices.
+    Keras raises where the size of an axis is no multiple of the number of
+    devices, as it may be once units have gone. Elsewhere the layouts of the
+    model's weights hold for the smaller ones, too.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        yield
+        return
+    layout_of = distribution.get_variable_layout
+
+    def fitting_layout(variable: keras.Variable) -> Any:
+        return _fitting(layout_of(variable), tuple(variable.shape))
+
+    distribution.get_variable_layout = fitting_layout
+    try:
+        yield
+    finally:
+        del distribution.get_variable_layout
+
+
+def _fitting(layout: Any, shape: tuple[int, ...]) -> Any:
+    if not isinstance(layout, keras.distribution.TensorLayout):
+        return layout
+    mesh = layout.device_mesh
+    devices = dict(zip(mesh.axis_names, mesh.shape, strict=True))
+    axes = [
+        axis if size % devices.get(axis, 1) == 0 else None
+        for size, axis in zip(shape, layout.axes, strict=False)
+    ]
+    return keras.distribution.TensorLayout(axes, mesh)
