@@ -129,3 +129,14 @@ def built_model(model: object) -> None:
             "`model` must be built: call it on data, or `build` it with an "
             f"input shape. Received: model={model!r}, which has no weights yet"
         )
+
+
+def model_with_weights(model: object) -> None:
+    """Raise if `model` is not a `keras.Model`, or is waiting for its weights.
+
+    A model with its own training step and no `call` is never built, but has the
+    weights of the models inside it.
+    """
+    keras_model(model)
+    if not model.weights:  # type: ignore[attr-defined]
+        built_model(model)

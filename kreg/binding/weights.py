@@ -84,6 +84,12 @@ def activity_penalties(model: keras.Model) -> list[StrengthRegularizer]:
     return [r for r in regularizers if isinstance(r, StrengthRegularizer)]
 
 
+def has_schedules(model: keras.Model) -> bool:
+    """Whether a strength of any regularizer of kreg follows a schedule."""
+    regularizers = [*weight_penalties(model), *activity_penalties(model)]
+    return any(regularizer.is_scheduled for regularizer in regularizers)
+
+
 def chosen_penalties(
     model: keras.Model, weights: Weights | None
 ) -> dict[StrengthRegularizer, list[keras.Variable]]:

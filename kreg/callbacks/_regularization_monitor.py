@@ -7,15 +7,15 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 import keras
-from keras import ops
 
 from kreg._arguments import (
     local_path,
     nonnegative_number,
     positive_integer,
 )
-from kreg.binding import bind
+from kreg.binding.bound_models import ensure_bound
 from kreg.callbacks._monitor.log import RunLog
+from kreg.callbacks._monitor.log_step import LogStep
 from kreg.callbacks._monitor.run import MonitoredRun
 from kreg.files.event_file import earlier_files
 from kreg.statistics.reader import Reader
@@ -74,9 +74,13 @@ class RegularizationMonitor(keras.callbacks.Callback):
     It logs norms, sparsity, dead units, strength and penalty, their totals,
     the data loss and the generalization gap. It does so at the end of every
     epoch, and every few steps if you ask for it; the step of the log is the
-    optimizer's iteration. The weights may have any regularizers: kreg's,
-    Keras's, plain callables or none. The monitor only reads. If the log cannot
-    be written, it warns once and training goes on.
+    optimizer's iteration. Where a `train_step` of your own uses other
+    optimizers than `model.optimizer`, it is the largest iteration of these, or
+    the number of batches, and the monitor says so once. The strength and the
+    penalty of each weight are those of the optimizer that updates it. The
+    weights may have any regularizers: kreg's, Keras's, plain callables or none.
+    The monitor only reads. If the log cannot be written, it warns once and
+    training goes on.
 
     In TensorBoard see the tab kreg, or Custom Scalars for all weights in one
     chart, or Time Series. The tags are `kreg/<figure>` for the whole model,
@@ -163,10 +167,11 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self.check = check
         self._run: MonitoredRun | None = None
         self._last_step = -1
+        self._log_step = LogStep()
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
-        bind(model)
+        ensure_bound(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._run = None
@@ -176,7 +181,12 @@ class RegularizationMonitor(keras.callbacks.Callback):
         log = RunLog(self.log_dir, self.model.name, self.hparams)
         every = None if self.update_freq == "epoch" else self.update_freq
         self._run = MonitoredRun(
-            log, every, self.params or {}, self._reader, self.check
+            log,
+            every,
+            self.params or {},
+            self._reader,
+            self.check,
+            self._log_step,
         )
         _monitors.add(self)
         self._delay_last_reading()
@@ -280,7 +290,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         _monitors.discard(self)
 
     def _step(self) -> int:
-        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        return self._log_step.now(self.model)
 
 
 def _is_turn(epoch: int, frequency: int) -> bool:

@@ -3,13 +3,15 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
-from keras import ops
 
 from kreg.binding.loss_parts import LossParts
+from kreg.binding.weight_optimizers import is_trained_by_keras
 from kreg.callbacks._monitor.log import RunLog, model_figures
+from kreg.callbacks._monitor.log_step import LogStep
 from kreg.statistics import Finding, Reading, check
 from kreg.statistics.reader import Reader, WeightsBefore
 
@@ -49,6 +51,7 @@ class MonitoredRun:
             the number of `steps` in an epoch or None.
         reader: reads the weights.
         check: whether to warn of the findings of `kreg.check`.
+        step: counts the steps of the log.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class MonitoredRun:
         params: Mapping[str, Any],
         reader: Reader,
         check: bool,
+        step: LogStep,
     ) -> None:
         self.log = log
         self._every = every
@@ -65,6 +69,7 @@ class MonitoredRun:
         self._epochs: int | None = params.get("epochs")
         self._reader = reader
         self._check = check
+        self._step = step
         self._warned: set[str] = set()
         self._first_epoch = True
         self._losses = IntervalLosses()
@@ -74,7 +79,8 @@ class MonitoredRun:
 
     def begin(self, model: keras.Model) -> None:
         """Log the model as it is before training, if it has weights yet."""
-        if model.built:
+        self._step.begin()
+        if model.built or model.weights:
             self._add(model, self._read(model, None))
 
     def begin_epoch(self) -> None:
@@ -99,7 +105,7 @@ class MonitoredRun:
 
     def take_weights(self, model: keras.Model) -> None:
         """Remember the weights before an update."""
-        if self._before is None and model.built:
+        if self._before is None and (model.built or model.weights):
             self._before = self._reader.weights_before(model)
         if self._before is not None:
             self._before.take()
@@ -108,6 +114,7 @@ class MonitoredRun:
         """Count a batch; return whether to call `read_step` now."""
         due = self._is_due(batch)
         self._batches = self._epoch_start + batch + 1
+        self._step.count(self._batches)
         return due
 
     def read_step(self, model: keras.Model) -> None:
@@ -124,12 +131,12 @@ class MonitoredRun:
         """
         data_loss = logs.get("data_loss")
         last = self._last
-        if last is None or last.step != _step(model):
+        if last is None or last.step != self._step.now(model):
             # A curve holds losses of batches or of epochs, not both.
             epoch_loss = None if self._every else data_loss
             last = self._add(model, self._read(model, epoch_loss))
         if self._first_epoch and data_loss and math.isfinite(data_loss):
-            self._warn_once(check(model, data_loss=data_loss))
+            self._warn_once(self._findings(model, data_loss=data_loss))
         self._first_epoch = False
         figures = model_figures(last)
         # `fit` itself logs `penalty`, as the mean over the epoch.
@@ -157,7 +164,8 @@ class MonitoredRun:
 
     def _read(self, model: keras.Model, data_loss: float | None) -> Reading:
         compiled = self._before is not None
-        return self._reader(model, compiled=compiled, data_loss=data_loss)
+        reading = self._reader(model, compiled=compiled, data_loss=data_loss)
+        return replace(reading, step=self._step.now(model))
 
     def _add(self, model: keras.Model, reading: Reading) -> Reading:
         if self._last is None:
@@ -170,13 +178,26 @@ class MonitoredRun:
     def _introduce(self, model: keras.Model, reading: Reading) -> None:
         """Log what the model is, and warn of the findings of `kreg.check`."""
         planned = None
-        if self._steps and self._epochs:
+        # A `train_step` of the user's may take several updates for a batch.
+        if self._steps and self._epochs and is_trained_by_keras(model):
             batches = self._steps * self._epochs
             optimizer = model.optimizer
             planned = batches // (optimizer.gradient_accumulation_steps or 1)
-        findings = check(model, steps=planned or None)
+        findings = self._findings(model, steps=planned or None)
         self.log.introduce(reading, findings)
         self._warn_once(findings)
+
+    def _findings(
+        self,
+        model: keras.Model,
+        *,
+        steps: int | None = None,
+        data_loss: float | None = None,
+    ) -> Sequence[Finding]:
+        """The findings of `kreg.check`; none before the model has weights."""
+        if not model.weights:
+            return ()
+        return check(model, steps=steps, data_loss=data_loss)
 
     def _warn_once(self, findings: Sequence[Finding]) -> None:
         """Warn of the findings of rules that were not warned of before."""
@@ -197,10 +218,6 @@ class MonitoredRun:
                 "from that: lower the learning rate or clip gradients.",
                 stacklevel=2,
             )
-
-
-def _step(model: keras.Model) -> int:
-    return int(ops.convert_to_numpy(model.optimizer.iterations))
 
 
 def _reading_key(reading: Reading) -> Any:
