@@ -1,5 +1,6 @@
 """`Binding`, the clock of one model, and the penalties bound to variables."""
 
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
@@ -199,6 +200,7 @@ class Binding:
         self._model = weakref.ref(model)
         self.optimizers = WeightOptimizers(model)
         self._multipliers: list[Multipliers] = []
+        self._taken_off: list[tuple[keras.Variable, object]] = []
 
     def step(self) -> Tensor:
         """The number of updates of the model; 0 without an optimizer."""
@@ -229,6 +231,27 @@ class Binding:
             return multipliers.read(penalty)
         penalty.observe(self)
         return penalty.multiplier
+
+    def take_off(self, variables: Sequence[keras.Variable]) -> None:
+        """Take the regularizers off factors of LoRA that they do not fit."""
+        for variable in variables:
+            regularizer = own_regularizer(variable)
+            self._taken_off.append((variable, regularizer))
+            variable.regularizer = None
+            warnings.warn(
+                f"{regularizer!r} does not act on `{variable.path}`: Keras put "
+                "the regularizer of the kernel on this factor of LoRA, which "
+                "it does not fit. It stays on the kernel, which LoRA has "
+                "frozen. Give the factor a penalty of its own: "
+                f"`kreg.attach(model, [({variable.path!r}, kreg.L1(1e-4))])`.",
+                stacklevel=4,
+            )
+
+    def put_back(self) -> None:
+        """Undo `take_off`."""
+        for variable, regularizer in self._taken_off:
+            if variable.regularizer is None:
+                variable.regularizer = regularizer
 
     def multipliers_with(
         self, penalty: StrengthRegularizer

@@ -20,7 +20,11 @@ from kreg.binding.binding import (
 )
 from kreg.binding.hooks import install_hooks, remove_hooks, strategy_scope
 from kreg.binding.weight_optimizers import join_bound_models
-from kreg.binding.weights import activity_penalties, weight_penalties
+from kreg.binding.weights import (
+    acting_regularizer,
+    activity_penalties,
+    weight_penalties,
+)
 from kreg.layers.weights import layouts_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.clock import clock_scope
@@ -167,6 +171,7 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     """Bind the weights that are not bound yet; return whether any was new."""
     layouts = layouts_of(model)
     bound: list[tuple[keras.Variable, Any]] = []
+    misfits: list[keras.Variable] = []
     for variable in model.weights:
         regularizer, suspended = variable.regularizer, False
         if isinstance(regularizer, BoundRegularizer):
@@ -181,18 +186,20 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
             regularizer = regularizer.penalty
         if regularizer is None or isinstance(regularizer, ObservedRegularizer):
             continue
-        if isinstance(regularizer, StrengthRegularizer):
+        layout = layouts.get(id(variable))
+        if acting_regularizer(variable, layout) is None:
+            misfits.append(variable)
+        elif isinstance(regularizer, StrengthRegularizer):
             is_penalty = isinstance(regularizer, Penalty)
             bound_class = BoundPenalty if is_penalty else BoundRegularizer
-            replacement = bound_class(
-                regularizer, variable, binding, layouts.get(id(variable))
-            )
+            replacement = bound_class(regularizer, variable, binding, layout)
             replacement.suspended = suspended
             bound.append((variable, replacement))
         else:
             bound.append((variable, ObservedRegularizer(regularizer, variable)))
     for variable, regularizer in bound:
         variable.regularizer = regularizer
+    binding.take_off(misfits)
     penalties = [*weight_penalties(model), *activity_penalties(model)]
     new = [
         p
@@ -229,6 +236,7 @@ def unbind(model: keras.Model) -> bool:
         return False
     join_bound_models(binding.optimizers, False)
     remove_hooks(model)
+    binding.put_back()
     for variable in model.weights:
         regularizer = variable.regularizer
         if isinstance(regularizer, ObservedRegularizer) or (

@@ -1,12 +1,13 @@
 """The penalties of a model by weight, and the weights that users name."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
 from kreg._keras_private import flatten_layers
 from kreg.binding.binding import own_regularizer
+from kreg.regularizers.grouping import Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 Weights: TypeAlias = Iterable[keras.Variable | keras.layers.Layer]
@@ -50,6 +51,28 @@ def chosen_variables(
             )
         chosen.update(ids)
     return [v for v in model.weights if id(v) in chosen]
+
+
+def acting_regularizer(variable: keras.Variable, layout: Layout | None) -> Any:
+    """The regularizer that the user gave to a weight, bound or not, or None.
+
+    It is None for a factor of LoRA that it does not fit. Keras puts the
+    regularizer of a kernel on both factors, but these have other shapes and
+    feed no units, so that groups, or factors for each entry, may not fit them.
+
+    Args:
+        variable: the weight.
+        layout: the meaning of its axes in its layer, or None if not known.
+    """
+    regularizer = own_regularizer(variable)
+    if variable.name.startswith("lora_") and isinstance(
+        regularizer, StrengthRegularizer
+    ):
+        try:
+            regularizer.grouping(tuple(variable.shape), layout)
+        except ValueError:
+            return None
+    return regularizer
 
 
 def weight_penalties(

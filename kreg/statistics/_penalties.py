@@ -12,6 +12,7 @@ from kreg.binding.binding import (
     weight_optimizers,
 )
 from kreg.binding.bound_models import at_step
+from kreg.binding.weights import acting_regularizer
 from kreg.layers.weights import layouts_of
 from kreg.regularizers.grouping import Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
@@ -88,7 +89,9 @@ def penalties(model: keras.Model) -> Penalties:
     optimizers = weight_optimizers(model)
     layouts = layouts_of(model)
     penalized = [
-        v for v in model.trainable_weights if v.regularizer is not None
+        v
+        for v in model.trainable_weights
+        if acting_regularizer(v, layouts.get(id(v))) is not None
     ]
     paths = distinct_paths(penalized)
     return Penalties(
