@@ -233,3 +233,14 @@ def keras_optimizer(name: str, value: Any) -> keras.optimizers.Optimizer:
         keras.optimizers.Optimizer,
         "a `keras.optimizers.Optimizer`",
     )
+
+
+def model_with_weights(model: object) -> None:
+    """Raise if `model` is not a `keras.Model`, or is waiting for its weights.
+
+    A model with its own training step and no `call` is never built, but has the
+    weights of the models inside it.
+    """
+    keras_model(model)
+    if not model.weights:  # type: ignore[attr-defined]
+        built_model(model)

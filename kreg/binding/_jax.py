@@ -17,6 +17,7 @@ import keras
 from kreg._keras_private import carry_state
 from kreg._types import Tensor
 from kreg.binding._shadows import shadow
+from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.regularizers.clock import Clock
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
@@ -25,6 +26,8 @@ State = Sequence[Sequence[Tensor]]
 
 class ModelClock(Clock, Protocol):
     """The clock of a model, as `Binding` implements it."""
+
+    optimizers: WeightOptimizers
 
     def multipliers_with(self, penalty: StrengthRegularizer) -> Any:
         """The `Multipliers` that hold the one of `penalty`, or None."""
@@ -56,11 +59,20 @@ class StateClock:
         vector = self._carried[id(multipliers.variable)]
         return multipliers.read(penalty, vector)
 
-    def is_clock_of(self, owner: Any) -> bool:
-        return self._binding.is_clock_of(owner)
+    def has(self, bound: Any) -> bool:
+        return self._binding.has(bound)
 
-    def updating_binding(self, owner: Any) -> Any:
-        return self._binding
+    def step_of(self, bound: Any) -> Tensor:
+        if self.is_constant(bound):
+            return self._binding.step_of(bound)
+        return self._step
+
+    def optimizer_of(self, bound: Any) -> Any:
+        return self._binding.optimizer_of(bound)
+
+    def is_constant(self, bound: Any) -> bool:
+        own = self._binding.optimizers.own
+        return self.optimizer_of(bound) not in (None, own)
 
 
 def install_clocks(
@@ -100,47 +112,6 @@ def install_clocks(
         return StateClock(binding, values[id(test_step)], values)
 
     return train_clock, test_clock
-
-
-def before_each_trace(
-    model: keras.Model,
-    shadow_steps: Callable[[], None],
-    bind_late: Callable[[], None],
-) -> None:
-    """Prepare `model` whenever Keras is about to trace its steps.
-
-    `jax.jit` looks up what it has traced by the function object. So the steps
-    are wrapped in new functions: otherwise a model that is compiled again would
-    keep its former loss and optimizer. Weights are bound here, after Keras has
-    built the model and before the trace, because state that is created inside
-    a trace is lost.
-
-    Args:
-        model: the model.
-        shadow_steps: wraps the steps of the model in new functions.
-        bind_late: binds the weights that are not bound yet.
-    """
-
-    def prepare() -> None:
-        bind_late()
-        shadow_steps()
-
-    for kind in ("train", "test"):
-        _before_tracing(model, kind, prepare)
-
-
-def _before_tracing(
-    model: keras.Model, kind: str, prepare: Callable[[], None]
-) -> None:
-    make = getattr(model, f"make_{kind}_function")
-
-    @functools.wraps(make)
-    def prepare_and_make(force: bool = False) -> Any:
-        if force or getattr(model, f"{kind}_function") is None:
-            prepare()
-        return make(force=force)
-
-    shadow(model, f"make_{kind}_function", prepare_and_make)
 
 
 def refuse_frozen_clock(

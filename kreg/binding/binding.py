@@ -1,8 +1,9 @@
 """`Binding`, the clock of one model, and the penalties bound to variables."""
 
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 from keras import ops
@@ -11,6 +12,7 @@ from kreg._keras_private import carry_state, in_symbolic_scope
 from kreg._types import Tensor
 from kreg.binding.loss_parts import record
 from kreg.binding.multipliers import Multipliers
+from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.regularizers.clock import Clock, current_clock
 from kreg.regularizers.grouping import Layout
 from kreg.regularizers.norms import summable_dtype
@@ -57,7 +59,7 @@ def member_optimizers(
 
 
 class BoundRegularizer:
-    """A regularizer of kreg on one variable, evaluated at its model's step.
+    """A regularizer of kreg on one variable, evaluated at the weight's step.
 
     It reads the clock each time it is traced, so it is never stale.
 
@@ -77,6 +79,7 @@ class BoundRegularizer:
     ) -> None:
         self.penalty = penalty
         self.path: str = variable.path
+        self.weight = id(variable)
         self.binding = binding
         self.suspended = False
         try:
@@ -84,25 +87,35 @@ class BoundRegularizer:
         except ValueError as error:
             raise ValueError(f"On `{self.path}`: {error}") from None
 
+    def clock(self) -> Clock:
+        """The clock of the running step if its model has the weight."""
+        clock = current_clock()
+        if clock is not None and clock.has(self):
+            return clock
+        return self.binding
+
     def strengths(self) -> dict[str, Tensor | float]:
-        """The strengths at the step of the model that is running."""
+        """The strengths at the step of the optimizer of the weight."""
         if self.suspended:
             return dict.fromkeys(self.penalty.strength_names(), 0.0)
-        clock = self.binding.running_clock()
+        clock = self.clock()
         return self.penalty.strengths(
-            clock.step(), clock.multiplier(self.penalty)
+            clock.step_of(self), clock.multiplier(self.penalty)
         )
 
     def __call__(self, w: Tensor) -> Tensor:
         if self.suspended:
             return ops.zeros((), summable_dtype(w))
-        clock = self.binding.running_clock()
-        if clock is self.binding and not in_symbolic_scope():
-            self.binding.check_own_clock(self, w)
+        clock = self.clock()
+        if not in_symbolic_scope():
+            self._check_clock(clock, w)
         if not self.passes_gradient(clock):
             w = ops.stop_gradient(ops.convert_to_tensor(w))
         value = self.penalty.evaluate(
-            w, clock.step(), clock.multiplier(self.penalty), self.groups
+            w,
+            clock.step_of(self),
+            clock.multiplier(self.penalty),
+            self.groups,
         )
         record(self, value)
         return value
@@ -111,9 +124,20 @@ class BoundRegularizer:
         """Whether its gradient passes: always, as it has no proximal step."""
         return True
 
+    def _check_clock(self, clock: Clock, w: Tensor) -> None:
+        """Warn or raise if `clock` cannot know the step of the weight."""
+        if not self.penalty.is_scheduled:
+            return
+        if keras.backend.backend() == "jax" and clock.is_constant(self):
+            from kreg.binding import _jax
+
+            _jax.refuse_frozen_clock(self.penalty, self.path, w)
+        if current_clock() is None and not self.binding.optimizers.leading:
+            self.penalty.warn_unbound("its model has no optimizer")
+
 
 class BoundPenalty(BoundRegularizer):
-    """A kreg penalty on one variable, evaluated at its model's step.
+    """A kreg penalty on one variable, evaluated at the weight's step.
 
     Under an optimizer that takes proximal steps it adds its value to the loss
     but lets no gradient through, so that the penalty acts once.
@@ -129,7 +153,7 @@ class BoundPenalty(BoundRegularizer):
 
     def passes_gradient(self, clock: Clock) -> bool:
         """Whether its gradient passes: not if its optimizer steps for it."""
-        return clock.updating_binding(self.binding).applier is None
+        return penalty_applier(clock.optimizer_of(self)) is None
 
 
 class ObservedRegularizer:
@@ -163,53 +187,42 @@ def is_suspended(variable: keras.Variable) -> bool:
     return isinstance(regularizer, BoundRegularizer) and regularizer.suspended
 
 
-def step_of_penalty(variable: keras.Variable, step: Tensor) -> Tensor:
-    """The step of the optimizer that was passed to `bind`, else `step`."""
-    regularizer = variable.regularizer
-    if isinstance(regularizer, BoundRegularizer) and (
-        regularizer.binding.own_optimizer is not None
-    ):
-        return regularizer.binding.step()
-    return step
-
-
 class Binding:
     """The clock and the multipliers of the penalties of one model.
 
-    The bound penalties hold it. It refers to its model weakly, and looks up the
-    model's optimizer each time a step is traced.
+    The bound penalties hold it. It refers to its model weakly.
 
     Args:
         model: the model whose weights are bound.
-        optimizer: the optimizer of a custom loop. Defaults to `None`: the
-            model's own.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer | None = None,
-    ) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self._model = weakref.ref(model)
-        self.own_optimizer = optimizer
+        self.optimizers = WeightOptimizers(model)
         self._multipliers: list[Multipliers] = []
-
-    @property
-    def optimizer(self) -> keras.optimizers.Optimizer | None:
-        """The optimizer whose iterations are the clock, if there is one."""
-        if self.own_optimizer is not None:
-            return self.own_optimizer
-        return getattr(self._model(), "optimizer", None)
-
-    @property
-    def applier(self) -> PenaltyApplier | None:
-        """The optimizer, if it applies penalties by itself; else None."""
-        return penalty_applier(self.optimizer)
+        self._taken_off: list[tuple[keras.Variable, object]] = []
 
     def step(self) -> Tensor:
-        """The number of updates of the optimizer; 0 without one."""
-        optimizer = self.optimizer
-        return 0 if optimizer is None else optimizer.iterations
+        """The number of updates of the model; 0 without an optimizer."""
+        return self.optimizers.step()
+
+    def has(self, bound: BoundRegularizer) -> bool:
+        """Whether a weight is one of the model's."""
+        return bound.weight in self.optimizers
+
+    def optimizer_of(
+        self, bound: BoundRegularizer
+    ) -> keras.optimizers.Optimizer | None:
+        """The optimizer that updates a weight; None if none is known."""
+        return self.optimizers.of(bound.weight)
+
+    def step_of(self, bound: BoundRegularizer) -> Tensor:
+        """The number of updates of a weight; of the model if not known."""
+        return self.optimizers.step_of(bound.weight)
+
+    def is_constant(self, bound: BoundRegularizer) -> bool:
+        """Whether a function that JAX traces keeps the step of its trace."""
+        return bool(self.optimizers.leading)
 
     def multiplier(self, penalty: StrengthRegularizer) -> Tensor | float:
         """The number that multiplies the strengths of `penalty`."""
@@ -219,30 +232,26 @@ class Binding:
         penalty.observe(self)
         return penalty.multiplier
 
-    def is_clock_of(self, owner: Any) -> bool:
-        """Whether `owner` is this binding or has no optimizer of its own."""
-        return owner is self or owner.own_optimizer is None
+    def take_off(self, variables: Sequence[keras.Variable]) -> None:
+        """Take the regularizers off factors of LoRA that they do not fit."""
+        for variable in variables:
+            regularizer = own_regularizer(variable)
+            self._taken_off.append((variable, regularizer))
+            variable.regularizer = None
+            warnings.warn(
+                f"{regularizer!r} does not act on `{variable.path}`: Keras put "
+                "the regularizer of the kernel on this factor of LoRA, which "
+                "it does not fit. It stays on the kernel, which LoRA has "
+                "frozen. Give the factor a penalty of its own: "
+                f"`kreg.attach(model, [({variable.path!r}, kreg.L1(1e-4))])`.",
+                stacklevel=4,
+            )
 
-    def updating_binding(self, owner: "Binding") -> "Binding":
-        """Return this binding: its model's optimizer updates the weight."""
-        return self
-
-    def running_clock(self) -> Clock:
-        """The clock of the running step if this one follows it, else self."""
-        clock = current_clock()
-        if clock is not None and clock.is_clock_of(self):
-            return clock
-        return self
-
-    def check_own_clock(self, bound: BoundRegularizer, w: Tensor) -> None:
-        """Warn or raise if this clock cannot know the step for `bound`."""
-        if self.optimizer is None:
-            if bound.penalty.is_scheduled:
-                bound.penalty.warn_unbound("its model has no optimizer")
-        elif keras.backend.backend() == "jax":
-            from kreg.binding import _jax
-
-            _jax.refuse_frozen_clock(bound.penalty, bound.path, w)
+    def put_back(self) -> None:
+        """Undo `take_off`."""
+        for variable, regularizer in self._taken_off:
+            if variable.regularizer is None:
+                variable.regularizer = regularizer
 
     def multipliers_with(
         self, penalty: StrengthRegularizer
@@ -278,3 +287,24 @@ def renew_functions(model: keras.Model) -> None:
         model.make_train_function(force=True)
     if model.test_function is not None:
         model.make_test_function(force=True)
+
+
+bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
+"""The models that are bound, each with its binding."""
+
+
+def weight_optimizers(model: keras.Model) -> WeightOptimizers:
+    """The optimizers of the weights of a model, as far as is known now.
+
+    The weights of a model that is not bound may be bound by a model around it.
+    """
+    binding = bindings.get(model)
+    if binding is not None:
+        binding.optimizers.look()
+        return binding.optimizers
+    bound = (v.regularizer for v in model.weights)
+    around = (b.binding for b in bound if isinstance(b, BoundRegularizer))
+    optimizers = WeightOptimizers(model)
+    binding = next(around, None)
+    optimizers.look(None if binding is None else binding.optimizers)
+    return optimizers

@@ -1,69 +1,90 @@
 """`bind` and `unbind`: tying a model's penalties to its clock; `at_step`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 
 from kreg._arguments import keras_model, nonnegative_integer
+from kreg._keras_private import flatten_layers
 from kreg._types import Tensor
 from kreg.binding.binding import (
     Binding,
     BoundPenalty,
     BoundRegularizer,
     ObservedRegularizer,
+    bindings,
     own_regularizer,
     renew_functions,
 )
 from kreg.binding.hooks import install_hooks, remove_hooks, strategy_scope
-from kreg.binding.weights import activity_penalties, weight_penalties
+from kreg.binding.weight_optimizers import join_bound_models
+from kreg.binding.weights import (
+    acting_regularizer,
+    activity_penalties,
+    weight_penalties,
+)
 from kreg.layers.weights import layouts_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.clock import clock_scope
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
-bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
-"""The models that are bound, each with its binding."""
-
 
 def bind(
     model: keras.Model,
-    optimizer: keras.optimizers.Optimizer | None = None,
+    optimizer: keras.optimizers.Optimizer
+    | Mapping[keras.layers.Layer, keras.optimizers.Optimizer]
+    | None = None,
 ) -> Binding:
     """Let the penalties of a model follow its optimizer's iterations.
 
     Once bound, schedules advance with the optimizer, multipliers can be
     changed at any time, and `fit` logs `penalty` and `data_loss` beside
     `loss`. The binding holds for every later `compile`, `fit` and `evaluate`
-    of this model object, with no retrace. A model that was saved and loaded,
-    cloned or copied is a new one and not bound. Every kreg callback binds its
-    model by itself.
+    of this model object, also for weights that it gets later. A model that was
+    saved and loaded, cloned or copied is a new one and not bound. Every kreg
+    callback binds its model by itself.
 
     What Keras saves stays as it is: `variable.regularizer` is replaced by an
     object that knows the clock, `layer.kernel_regularizer` is not. Binding
     twice does no harm. Penalties on activities and in `add_loss` follow the
     schedule inside `fit` and `evaluate`, and stay terms of the loss.
 
+    Each weight follows the optimizer that updates it. With Keras's own
+    `train_step` that is `model.optimizer`. A `train_step` of your own, as in a
+    GAN, may use several: kreg finds those that the model or a layer holds as an
+    attribute, but knows which one updates a weight only once it has done so.
+    Under `ProximalOptimizer` that is too late, so say it before:
+
+        kreg.bind(gan, {
+            gan.generator: gan.g_optimizer,
+            gan.discriminator: gan.d_optimizer,
+        })
+
     Args:
         model: a `keras.Model`, compiled or not. Weights that it creates later
             are bound in the first step of `fit`; for a custom loop it must be
             built.
-        optimizer: the `keras.optimizers.Optimizer` of a custom training loop
-            or of an overridden `train_step` that does not use
-            `model.optimizer`. Defaults to `None`: the optimizer that the
-            model is compiled with whenever a step is run.
+        optimizer: who updates the weights in a custom training loop, or in an
+            overridden `train_step` that does not use `model.optimizer`: a
+            `keras.optimizers.Optimizer` for all weights, or a mapping from
+            models and layers inside `model` to the optimizer of each; where
+            these overlap, the last one counts. If it is the optimizer that the
+            model is compiled with, later ones count as well. Defaults to
+            `None`: kreg finds out, and what an earlier call said counts no
+            longer. Nor does it in a `fit` with Keras's own `train_step`.
 
     Returns:
         The `Binding` of the model.
 
     Raises:
-        TypeError: if `model` is not a `keras.Model` or `optimizer` not an
-            optimizer.
-        ValueError: if a penalty does not fit a weight, such as groups along
-            an axis that it does not have. The message names the weight.
+        TypeError: if `model` is not a `keras.Model`, or `optimizer` neither an
+            optimizer nor a mapping of layers to optimizers.
+        ValueError: if a layer is not in the model, or a penalty does not fit a
+            weight, such as groups along an axis that it does not have. The
+            message names the weight.
 
     Example:
 
@@ -79,18 +100,33 @@ def bind(
     [0.75, 2.0]
     """
     keras_model(model)
-    _refuse_other_than_optimizer(optimizer)
+    parts = _optimizers_of_parts(model, optimizer)
+    binding = bindings.get(model)
+    is_new = binding is None
+    if binding is None:
+        binding = Binding(model)
+    changed = binding.optimizers.tell(parts)
+    if is_new:
+        bindings[model] = binding
+        join_bound_models(binding.optimizers, True)
+        install_hooks(model, binding, _bind_weights)
+    if _bind_weights(model, binding) or changed or is_new:
+        binding.optimizers.look()
+        renew_functions(model)
+    return binding
+
+
+def ensure_bound(model: keras.Model) -> Binding:
+    """The binding of `model`, which is bound first unless it is.
+
+    What the user said to `bind` stays.
+    """
     binding = bindings.get(model)
     if binding is None:
-        binding = bindings[model] = Binding(model, optimizer)
-        install_hooks(model, binding, _bind_weights)
-        changed = True
-    else:
-        changed = optimizer not in (None, binding.own_optimizer)
-        if changed:
-            binding.own_optimizer = optimizer
-    if _bind_weights(model, binding) or changed:
+        return bind(model)
+    if _bind_weights(model, binding):
         renew_functions(model)
+    binding.optimizers.look()
     return binding
 
 
@@ -102,45 +138,69 @@ def renew_models_of(variables: Iterable[keras.Variable]) -> None:
             renew_functions(model)
 
 
-def _refuse_other_than_optimizer(optimizer: object) -> None:
-    if optimizer is not None and not isinstance(
-        optimizer, keras.optimizers.Optimizer
+def _optimizers_of_parts(
+    model: keras.Model, optimizer: object
+) -> Mapping[keras.layers.Layer, keras.optimizers.Optimizer]:
+    """The argument `optimizer` of `bind` as a mapping, checked."""
+    if optimizer is None:
+        return {}
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        return {model: optimizer}
+    if not isinstance(optimizer, Mapping) or not all(
+        isinstance(part, keras.layers.Layer)
+        and isinstance(of_part, keras.optimizers.Optimizer)
+        for part, of_part in optimizer.items()
     ):
         raise TypeError(
-            "`optimizer` must be a `keras.optimizers.Optimizer` or None. "
+            "`optimizer` must be a `keras.optimizers.Optimizer`, a mapping "
+            "from layers or models to optimizers, or None. "
             f"Received: optimizer={optimizer!r} "
             f"(of type {type(optimizer).__name__})"
         )
+    inside = {id(layer) for layer in flatten_layers(model)}
+    for part in optimizer:
+        if id(part) not in inside:
+            raise ValueError(
+                "`optimizer` must map layers and models that are in "
+                f"`{model.name}`. Received: optimizer with {part!r}, which is "
+                "not in it"
+            )
+    return optimizer
 
 
 def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     """Bind the weights that are not bound yet; return whether any was new."""
     layouts = layouts_of(model)
     bound: list[tuple[keras.Variable, Any]] = []
+    misfits: list[keras.Variable] = []
     for variable in model.weights:
         regularizer, suspended = variable.regularizer, False
         if isinstance(regularizer, BoundRegularizer):
             owner = regularizer.binding
+            weight = id(variable)
             if owner is binding or (
-                owner.own_optimizer and not binding.own_optimizer
+                owner.optimizers.is_told(weight)
+                and not binding.optimizers.is_told(weight)
             ):
                 continue
             suspended = regularizer.suspended
             regularizer = regularizer.penalty
         if regularizer is None or isinstance(regularizer, ObservedRegularizer):
             continue
-        if isinstance(regularizer, StrengthRegularizer):
+        layout = layouts.get(id(variable))
+        if acting_regularizer(variable, layout) is None:
+            misfits.append(variable)
+        elif isinstance(regularizer, StrengthRegularizer):
             is_penalty = isinstance(regularizer, Penalty)
             bound_class = BoundPenalty if is_penalty else BoundRegularizer
-            replacement = bound_class(
-                regularizer, variable, binding, layouts.get(id(variable))
-            )
+            replacement = bound_class(regularizer, variable, binding, layout)
             replacement.suspended = suspended
             bound.append((variable, replacement))
         else:
             bound.append((variable, ObservedRegularizer(regularizer, variable)))
     for variable, regularizer in bound:
         variable.regularizer = regularizer
+    binding.take_off(misfits)
     penalties = [*weight_penalties(model), *activity_penalties(model)]
     new = [
         p
@@ -175,7 +235,9 @@ def unbind(model: keras.Model) -> bool:
     binding = bindings.pop(model, None)
     if binding is None:
         return False
+    join_bound_models(binding.optimizers, False)
     remove_hooks(model)
+    binding.put_back()
     for variable in model.weights:
         regularizer = variable.regularizer
         if isinstance(regularizer, ObservedRegularizer) or (
@@ -187,7 +249,7 @@ def unbind(model: keras.Model) -> bool:
     freed = {id(variable) for variable in model.weights}
     for other in list(bindings):
         if any(id(variable) in freed for variable in other.weights):
-            bind(other)
+            ensure_bound(other)
     return True
 
 
@@ -203,11 +265,19 @@ class FixedStep:
     def multiplier(self, penalty: Any) -> float:
         return float(penalty.multiplier)
 
-    def is_clock_of(self, owner: Any) -> bool:
+    def has(self, bound: BoundRegularizer) -> bool:
         return True
 
-    def updating_binding(self, owner: Any) -> Any:
-        return owner
+    def step_of(self, bound: BoundRegularizer) -> Tensor:
+        return self._step
+
+    def optimizer_of(
+        self, bound: BoundRegularizer
+    ) -> keras.optimizers.Optimizer | None:
+        return bound.binding.optimizer_of(bound)
+
+    def is_constant(self, bound: BoundRegularizer) -> bool:
+        return False
 
 
 @contextmanager

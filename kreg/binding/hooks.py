@@ -15,13 +15,14 @@ from kreg._keras_private import (
 )
 from kreg._types import Tensor
 from kreg.binding._shadows import lift_shadows, shadow
-from kreg.binding.binding import Binding
+from kreg.binding.binding import Binding, renew_functions
 from kreg.binding.loss_parts import (
     LossParts,
     batch_size,
     is_recording,
     recording,
 )
+from kreg.binding.weights import has_schedules
 from kreg.regularizers.clock import Clock, clock_scope
 
 StepClock = Callable[..., Clock]
@@ -43,7 +44,8 @@ def install_hooks(
         model: the model.
         binding: its binding.
         bind_weights: binds the weights that are not bound yet. It is called
-            again once the model is built, which may be in its first step.
+            again whenever `fit` or `evaluate` begins, and once the model is
+            built, which may be in its first step.
     """
     train_clock: StepClock
     test_clock: StepClock
@@ -56,15 +58,40 @@ def install_hooks(
     train_step, test_step = model.train_step, model.test_step
 
     def shadow_steps() -> None:
-        shadow(model, "train_step", _clocked(train_step, train_clock))
+        trained = _followed_by(train_step, look_at_step)
+        shadow(model, "train_step", _clocked(trained, train_clock))
         shadow(model, "test_step", _clocked(test_step, test_clock))
 
-    def bind_late() -> None:
-        bind_weights(model, binding)
+    def bind_late() -> bool:
+        return bind_weights(model, binding)
+
+    def look_at_step() -> None:
+        # A traced step reads the clock of each weight before its first update,
+        # which may show that another optimizer updates the weight.
+        if binding.optimizers.look_at_built() and has_schedules(model):
+            refuse_several_steps(model)
+            renew_functions(model)
+
+    def look_anew(kind: str) -> bool:
+        is_new = bind_late()
+        if kind == "train":
+            binding.optimizers.begin_training()
+        else:
+            binding.optimizers.look()
+        return is_new
 
     shadow_steps()
-    if keras.backend.backend() == "jax":
-        _jax.before_each_trace(model, shadow_steps, bind_late)
+    for kind in ("train", "test"):
+        _before_making(model, kind, look_anew, shadow_steps)
+    compile_model = model.compile
+
+    @functools.wraps(compile_model)
+    def compile_and_look(*args: Any, **kwargs: Any) -> Any:
+        result = compile_model(*args, **kwargs)
+        binding.optimizers.look()
+        return result
+
+    shadow(model, "compile", compile_and_look)
     with strategy_scope(model):
         parts = LossParts(model)
     shadow(model, "compute_loss", _logging_parts(model, parts, bind_late))
@@ -89,8 +116,61 @@ def _clocked(step: Step, clock: StepClock) -> Step:
     return clocked
 
 
+def refuse_several_steps(model: keras.Model) -> None:
+    """Raise if steps would follow before the functions can be traced anew."""
+    if model.steps_per_execution > 1 and not model.run_eagerly:
+        raise ValueError(
+            f"The `train_step` of `{model.name}` updates weights by optimizers "
+            "that were not known before, so the schedules of their penalties "
+            "would stand still in the first steps. Say which optimizer updates "
+            "which part: `kreg.bind(model, {model.part: optimizer, ...})`. "
+            f"Received: steps_per_execution={model.steps_per_execution}"
+        )
+
+
+def _followed_by(step: Step, look: Callable[[], None]) -> Step:
+    @functools.wraps(step)
+    def step_and_look(*args: Any, **kwargs: Any) -> Any:
+        result = step(*args, **kwargs)
+        look()
+        return result
+
+    return step_and_look
+
+
+def _before_making(
+    model: keras.Model,
+    kind: str,
+    look_anew: Callable[[str], bool],
+    shadow_steps: Callable[[], None],
+) -> None:
+    """Look at weights and optimizers whenever Keras asks for a step function.
+
+    That is when `fit`, `evaluate` or `train_on_batch` begins. On JAX, `jax.jit`
+    looks up what it has traced by the function object, so the steps are wrapped
+    in new functions: otherwise a model that is compiled again would keep its
+    former loss and optimizer.
+
+    Args:
+        model: the model.
+        kind: `"train"` or `"test"`.
+        look_anew: looks, and returns whether the steps must be traced anew.
+        shadow_steps: wraps the steps of the model in new functions.
+    """
+    make = getattr(model, f"make_{kind}_function")
+
+    @functools.wraps(make)
+    def look_and_make(force: bool = False) -> Any:
+        force = look_anew(kind) or force
+        if force or getattr(model, f"{kind}_function") is None:
+            shadow_steps()
+        return make(force=force)
+
+    shadow(model, f"make_{kind}_function", look_and_make)
+
+
 def _logging_parts(
-    model: keras.Model, parts: LossParts, bind_late: Callable[[], None]
+    model: keras.Model, parts: LossParts, bind_late: Callable[[], bool]
 ) -> Callable[..., Tensor]:
     """Wrap `model.compute_loss` to log the parts of the loss it returns."""
     compute_loss = model.compute_loss

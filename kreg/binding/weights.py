@@ -8,6 +8,7 @@ import keras
 from kreg._arguments import list_of, shown
 from kreg._keras_private import flatten_layers
 from kreg.binding.binding import own_regularizer
+from kreg.regularizers.grouping import Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 Weights: TypeAlias = Iterable[keras.Variable | keras.layers.Layer]
@@ -66,6 +67,28 @@ def chosen_variables(
     return [v for v in model.weights if id(v) in chosen]
 
 
+def acting_regularizer(variable: keras.Variable, layout: Layout | None) -> Any:
+    """The regularizer that the user gave to a weight, bound or not, or None.
+
+    It is None for a factor of LoRA that it does not fit. Keras puts the
+    regularizer of a kernel on both factors, but these have other shapes and
+    feed no units, so that groups, or factors for each entry, may not fit them.
+
+    Args:
+        variable: the weight.
+        layout: the meaning of its axes in its layer, or None if not known.
+    """
+    regularizer = own_regularizer(variable)
+    if variable.name.startswith("lora_") and isinstance(
+        regularizer, StrengthRegularizer
+    ):
+        try:
+            regularizer.grouping(tuple(variable.shape), layout)
+        except ValueError:
+            return None
+    return regularizer
+
+
 def weight_penalties(
     model: keras.Model,
 ) -> dict[StrengthRegularizer, list[keras.Variable]]:
@@ -96,6 +119,12 @@ def activity_penalties(model: keras.Model) -> list[StrengthRegularizer]:
         layer.activity_regularizer for layer in flatten_layers(model)
     )
     return [r for r in regularizers if isinstance(r, StrengthRegularizer)]
+
+
+def has_schedules(model: keras.Model) -> bool:
+    """Whether a strength of any regularizer of kreg follows a schedule."""
+    regularizers = [*weight_penalties(model), *activity_penalties(model)]
+    return any(regularizer.is_scheduled for regularizer in regularizers)
 
 
 def chosen_penalties(

@@ -10,7 +10,6 @@ from weakref import WeakSet
 
 import keras
 import numpy as np
-from keras import ops
 
 from kreg._arguments import (
     boolean,
@@ -19,10 +18,11 @@ from kreg._arguments import (
     nonnegative_number,
     positive_integer,
 )
-from kreg.binding import bind
+from kreg.binding.bound_models import ensure_bound
 from kreg.callbacks._end_of_fit import after_all_callbacks
 from kreg.callbacks._monitor.guard import Guard
 from kreg.callbacks._monitor.log import RunLog
+from kreg.callbacks._monitor.log_step import LogStep
 from kreg.callbacks._monitor.run import MonitoredRun
 from kreg.files.event_file import damaged_at, earlier_files
 from kreg.statistics.reader import Reader
@@ -88,9 +88,13 @@ class RegularizationMonitor(keras.callbacks.Callback):
     It logs norms, sparsity, dead units, strength and penalty, their totals,
     the data loss and the generalization gap. It does so at the end of every
     epoch, and every few steps if you ask for it; the step of the log is the
-    optimizer's iteration. The weights may have any regularizers: kreg's,
-    Keras's, plain callables or none. The monitor only reads. Whatever it cannot
-    compute, read or write during training, it warns of once and leaves out, and
+    optimizer's iteration. Where a `train_step` of your own uses other
+    optimizers than `model.optimizer`, it is the largest iteration of these, or
+    the number of batches, and the monitor says so once. The strength and the
+    penalty of each weight are those of the optimizer that updates it. The
+    weights may have any regularizers: kreg's, Keras's, plain callables or none.
+    The monitor only reads. Whatever it cannot compute, read or write during
+    training, it warns of once and leaves out, and
     training goes on.
 
     In TensorBoard see the tab kreg, or Custom Scalars for all weights in one
@@ -185,10 +189,11 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self._run: MonitoredRun | None = None
         self._has_begun = False
         self._last_step = -1
+        self._log_step = LogStep()
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
-        bind(model)
+        ensure_bound(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._run = None
@@ -210,6 +215,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
             self._reader,
             self.check and writes,
             self._guard,
+            self._log_step,
         )
         self._has_begun = False
         _monitors.add(self)
@@ -333,7 +339,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
                 self._last_step = self._step()
 
     def _step(self) -> int:
-        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        return self._log_step.now(self.model)
 
 
 def _is_turn(epoch: int, frequency: int) -> bool:

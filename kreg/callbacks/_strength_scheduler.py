@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kreg._arguments import nonnegative_number, optional, verbosity
-from kreg.binding import bind
+from kreg.binding.bound_models import ensure_bound
 from kreg.binding.weights import Weights, chosen_penalties, named_weights
 
 
@@ -74,7 +74,7 @@ class StrengthScheduler(keras.callbacks.Callback):
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
-        bind(model)
+        ensure_bound(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._penalties = tuple(chosen_penalties(self.model, self.weights))

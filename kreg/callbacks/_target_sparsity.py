@@ -1,6 +1,7 @@
 """`TargetSparsity`: the callback that steers strengths to a sparsity."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -17,7 +18,9 @@ from kreg._arguments import (
     verbosity,
 )
 from kreg._types import Tensor
-from kreg.binding import Binding, bind
+from kreg.binding import Binding
+from kreg.binding.binding import penalty_applier
+from kreg.binding.bound_models import ensure_bound
 from kreg.binding.weights import Weights, chosen_penalties, named_weights
 from kreg.callbacks._end_of_fit import after_all_callbacks
 from kreg.callbacks._target.multiplier_backup import MultiplierBackup
@@ -32,6 +35,7 @@ from kreg.callbacks._target.outcome import (
 )
 from kreg.callbacks._target.steered_weights import (
     steered_weights,
+    updated_weights,
     would_be_zero,
     zeroed_variables,
 )
@@ -72,19 +76,20 @@ def interval(name: str, value: Any) -> tuple[float, float]:
 
 
 def check_model(model: keras.Model, binding: Binding) -> None:
-    """Raise if `model` is not built, or its training makes no exact zeros."""
-    if not model.built:
+    """Raise if `model` has no weights, or its training makes no exact zeros."""
+    if not model.weights:
         raise ValueError(
             "`model` must be built before `fit`, so that its weights are "
             "known: call it on a batch, or `build` it. "
             f"Received: model={model!r}"
         )
-    if binding.applier is None:
+    optimizers = [binding.optimizers.of(id(v)) for v in model.trainable_weights]
+    if not any(o is None or penalty_applier(o) for o in optimizers):
         raise ValueError(
             "`model` must be compiled with `kreg.ProximalOptimizer`, as in "
             '`model.compile(kreg.ProximalOptimizer("adam"), ...)`: other '
             "optimizers make weights small, never exactly zero. "
-            f"Received: optimizer={binding.optimizer!r}"
+            f"Received: optimizer={binding.optimizers.own!r}"
         )
 
 
@@ -209,12 +214,15 @@ class TargetSparsity(keras.callbacks.Callback):
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
-        self._binding = bind(model)
+        self._binding = ensure_bound(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
         check_model(model, self._binding)
-        owners = zeroed_variables(chosen_penalties(model, self.weights))
+        optimizers = self._binding.optimizers
+        owners = zeroed_variables(
+            chosen_penalties(model, self.weights), optimizers
+        )
         if not owners:
             raise ValueError(
                 "`weights` must hold a weight that can be trained and whose "
@@ -225,7 +233,11 @@ class TargetSparsity(keras.callbacks.Callback):
                 f"`{model.name}`"
             )
         self._variables, self._steered = steered_weights(
-            model, owners, units=self.units, per_layer=self.per_layer
+            model,
+            owners,
+            optimizers,
+            units=self.units,
+            per_layer=self.per_layer,
         )
         if not self._steered:
             raise ValueError(
@@ -234,12 +246,7 @@ class TargetSparsity(keras.callbacks.Callback):
                 f"Received: weights={self.weights!r} of the model "
                 f"`{model.name}`"
             )
-        self._count_zeros = zero_counter(
-            [weights.countables for weights in self._steered]
-        )
-        self._count_current = current_counter(
-            self._count_zeros, self._variables
-        )
+        self._make_counters()
         self._progress = TrainingProgress(self.params)
         self._steerings: list[Steering] = []
         self._batches = self._next_count = 0
@@ -258,6 +265,8 @@ class TargetSparsity(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        if self._batches == 0:
+            self._leave_out_others()
         self._batches += self._progress.end_batch(batch)
         if self._batches >= self._next_count:
             self._steer()
@@ -300,6 +309,45 @@ class TargetSparsity(keras.callbacks.Callback):
             if not steering.has_reached:
                 warn_missed(steering, before.reason_for(steering.sparsity))
 
+    def _make_counters(self) -> None:
+        self._count_zeros = zero_counter(
+            [weights.countables for weights in self._steered]
+        )
+        self._count_current = current_counter(
+            self._count_zeros, self._variables
+        )
+
+    def _leave_out_others(self) -> None:
+        """Leave out the weights that the first update shows to be left alone.
+
+        Such are the weights of a teacher, or averages of other weights.
+        """
+        self._binding.optimizers.look()
+        steered = [updated_weights(w, self._variables) for w in self._steered]
+        if steered == self._steered or not any(steered):
+            return
+        left_out = [
+            v.path
+            for v in self._variables
+            if self._binding.optimizers.of(id(v)) is None
+        ]
+        warnings.warn(
+            "`TargetSparsity` leaves out weights that no optimizer updates: "
+            f"{', '.join(left_out)}. Name the weights to steer: "
+            f"`TargetSparsity({self.target}, weights=[...])`.",
+            stacklevel=2,
+        )
+        pairs = [
+            (steering, weights)
+            for steering, weights in zip(self._steerings, steered, strict=True)
+            if weights is not None
+        ]
+        for steering, weights in pairs:
+            steering.weights = weights
+        self._steerings = [steering for steering, _ in pairs]
+        self._steered = [weights for _, weights in pairs]
+        self._make_counters()
+
     def _start_steering(self) -> None:
         step = self._step()
         restored = self._backup.read(step) if self._backup else None
@@ -337,7 +385,6 @@ class TargetSparsity(keras.callbacks.Callback):
             steering.steer(
                 self._progress.now,
                 step,
-                self.model.optimizer,
                 planned,
                 partial(self._zeros_with, i),
             )
@@ -358,7 +405,9 @@ class TargetSparsity(keras.callbacks.Callback):
             steering.read(int(zeros))
 
     def _step(self) -> int:
-        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        # On JAX, access to `self.model` makes the iterations current.
+        step = 0 if self.model is None else self._binding.step()
+        return int(ops.convert_to_numpy(step))
 
     def _penalties(self) -> list[Penalty]:
         return [p for weights in self._steered for p in weights.penalties]

@@ -12,7 +12,7 @@ from keras import ops
 from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
-from kreg.binding.binding import PenaltyApplier
+from kreg.binding.binding import PenaltyApplier, penalty_applier
 from kreg.optimizers._clipping import updated_average
 from kreg.optimizers.optimizer_row import EffectiveStep, EffectiveStepRule
 from kreg.optimizers.table import (
@@ -77,15 +77,16 @@ def terms_of(
 
 
 def _check_applier(bound: BoundPenalty, applier: PenaltyApplier) -> None:
-    clock = bound.binding.running_clock()
-    updating = clock.updating_binding(bound.binding)
-    if updating.applier is not applier:
+    optimizer = bound.clock().optimizer_of(bound)
+    if penalty_applier(optimizer) is not applier:
         raise ValueError(
             f"The penalty {bound.penalty!r} of `{bound.path}` follows another "
             "optimizer than the one that updates the weight. Call "
-            "`kreg.bind(model, optimizer)` with this one; a choice of several "
-            "goes inside: ProximalOptimizer(MultiOptimizer(...)). "
-            f"{_state_after_error()} Received: optimizer={updating.optimizer!r}"
+            "`kreg.bind(model, optimizer)` with this one, or, for the parts of "
+            "a model, `kreg.bind(model, {model.part: optimizer, ...})`; a "
+            "choice of several goes inside: "
+            "ProximalOptimizer(MultiOptimizer(...)). "
+            f"{_state_after_error()} Received: optimizer={optimizer!r}"
         )
 
 

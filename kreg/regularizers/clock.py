@@ -17,19 +17,21 @@ class Clock(Protocol):
     def multiplier(self, penalty: Any) -> Tensor | float:
         """The number that multiplies the strengths of `penalty`."""
 
-    def is_clock_of(self, owner: Any) -> bool:
-        """Whether the penalties bound by the binding `owner` follow this clock.
+    def has(self, bound: Any) -> bool:
+        """Whether the running step is that of a model with a weight.
 
-        They do not if `owner` has an optimizer of its own: then it has a clock
-        of its own too.
+        Args:
+            bound: the bound regularizer of the weight.
         """
 
-    def updating_binding(self, owner: Any) -> Any:
-        """The binding whose optimizer updates the weight in the running step.
+    def step_of(self, bound: Any) -> Tensor:
+        """The number of updates so far of the optimizer of a weight."""
 
-        It differs from `owner`, the binding that bound the weight, when another
-        bound model shares the layer.
-        """
+    def optimizer_of(self, bound: Any) -> Any:
+        """The optimizer that updates a weight; None if it is not known."""
+
+    def is_constant(self, bound: Any) -> bool:
+        """Whether a function that JAX traces keeps the step of its trace."""
 
 
 _current: ContextVar[Clock | None] = ContextVar("kreg_clock", default=None)

@@ -5,10 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from kreg._arguments import built_model
+from kreg._arguments import model_with_weights
 from kreg._types import Tensor
-from kreg.binding.binding import is_suspended, own_regularizer, step_of_penalty
+from kreg.binding.binding import (
+    is_suspended,
+    own_regularizer,
+    weight_optimizers,
+)
 from kreg.binding.bound_models import at_step
+from kreg.binding.weights import acting_regularizer
 from kreg.layers.weights import layouts_of
 from kreg.regularizers.grouping import Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
@@ -57,14 +62,14 @@ class Penalties(ResultWithRows, dict[str, float]):
 def penalties(model: keras.Model) -> Penalties:
     """The penalty that each weight adds to the loss now.
 
-    Schedules are read at the iteration of the optimizer that `kreg.bind` was
-    given, or else of `model.optimizer`; at 0 for a model without an optimizer.
+    The schedule of each weight is read at the iteration of the optimizer that
+    updates it; at 0 for a model without an optimizer.
     The model need not be bound. Regularizers that are not kreg's count, too.
     Frozen weights are left out, because they have no penalty. Penalties on
     activities are left out, because they depend on a batch.
 
     Args:
-        model: a built `keras.Model`.
+        model: a `keras.Model` with weights.
 
     Returns:
         `Penalties`, a dict from `variable.path` to a float, in the order of
@@ -86,12 +91,13 @@ def penalties(model: keras.Model) -> Penalties:
     >>> kreg.penalties(model)["net/hidden/kernel"]
     3.0
     """
-    built_model(model)
-    optimizer = getattr(model, "optimizer", None)
-    step = 0 if optimizer is None else optimizer.iterations
+    model_with_weights(model)
+    optimizers = weight_optimizers(model)
     layouts = layouts_of(model)
     penalized = [
-        v for v in model.trainable_weights if v.regularizer is not None
+        v
+        for v in model.trainable_weights
+        if acting_regularizer(v, layouts.get(id(v))) is not None
     ]
     paths = distinct_paths(penalized)
     return Penalties(
@@ -99,7 +105,11 @@ def penalties(model: keras.Model) -> Penalties:
             path,
             float(
                 ops.convert_to_numpy(
-                    weight_penalty(variable, layouts.get(id(variable)), step)
+                    weight_penalty(
+                        variable,
+                        layouts.get(id(variable)),
+                        optimizers.step_of(id(variable)),
+                    )
                 )
             ),
         )
@@ -115,7 +125,7 @@ def weight_penalty(
     Args:
         variable: a weight with a regularizer.
         layout: the meaning of its axes in its layer, or None if not known.
-        step: the iteration of the model's optimizer.
+        step: the iteration of the optimizer that updates it.
     """
     regularizer = own_regularizer(variable)
     if is_suspended(variable):
@@ -124,5 +134,4 @@ def weight_penalty(
         with at_step(step):
             return variable.regularizer(variable)
     groups = regularizer.grouping(tuple(variable.shape), layout)
-    step = step_of_penalty(variable, step)
     return regularizer.evaluate(variable, step, regularizer.multiplier, groups)

@@ -15,14 +15,14 @@ def summary(model: keras.Model, *, console: Console | None = None) -> None:
     To get the same figures as an object, call `kreg.statistics.read`.
 
     Args:
-        model: a built `keras.Model`, whatever regularizers it has.
+        model: a `keras.Model` with weights, whatever regularizers it has.
         console: the `rich.console.Console` to print on. Defaults to `None`:
             a new one on standard output, as wide as the terminal, or without a
             limit where output is piped.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.
-        ValueError: if it is not built.
+        ValueError: if it has no weights yet.
 
     Example:
 

@@ -12,7 +12,6 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
-from kreg.binding.binding import step_of_penalty
 from kreg.optimizers.gradient_memory import RememberedGradient, gradient_memory
 from kreg.statistics._batch_pass import COUNTS, FLOATS, measure
 from kreg.statistics.compilation import compiled, compiler, evaluated
@@ -61,13 +60,12 @@ class StrengthTable:
         }
         self._width = max([1, *map(len, self._names)])
 
-    def inputs(self, step: int) -> StrengthInputs:
+    def inputs(self, steps: Sequence[int]) -> StrengthInputs:
         """The inputs of the pass, as NumPy arrays.
 
         Args:
-            step: the iteration of the model's optimizer.
+            steps: for each weight, the iteration of its optimizer.
         """
-        steps = np.zeros(len(self._rows), "int32")
         multipliers = np.zeros(len(self._rows), "float32")
         constants = np.zeros((len(self._rows), self._width))
         for i, (row, names) in enumerate(
@@ -76,13 +74,11 @@ class StrengthTable:
             if row.strength_regularizer is None or row.suspended:
                 continue
             if i in self._scheduled:
-                step_now = step_of_penalty(row.variable, step)
-                steps[i] = ops.convert_to_numpy(step_now)
                 multipliers[i] = row.strength_regularizer.multiplier
             else:
                 values = row.strength_regularizer.strengths(0).values()
                 constants[i, : len(names)] = [float(v) for v in values]
-        return StrengthInputs(steps, multipliers, constants)
+        return StrengthInputs(np.array(steps, "int32"), multipliers, constants)
 
     def of(self, batch: Sequence[int], inputs: StrengthInputs) -> Tensor:
         """The strengths of some weights, a row each; used inside the pass."""
@@ -146,7 +142,7 @@ class WeightsPass:
 
     Args:
         rows: the weights, one at least.
-        optimizer: the optimizer that updates them, or None.
+        optimizers: for each weight, the optimizer that updates it, or None.
         threshold: the largest size that counts as near zero.
         before: for each weight, a variable with its value before the last
             update. Defaults to `()`: not known.
@@ -155,12 +151,15 @@ class WeightsPass:
     def __init__(
         self,
         rows: Sequence[Row],
-        optimizer: keras.optimizers.Optimizer | None,
+        optimizers: Sequence[keras.optimizers.Optimizer | None],
         threshold: float,
         before: Sequence[keras.Variable] = (),
     ) -> None:
         self._rows = rows
-        self._memories = [gradient_memory(optimizer, r.variable) for r in rows]
+        self._memories = [
+            gradient_memory(optimizer, row.variable)
+            for optimizer, row in zip(optimizers, rows, strict=True)
+        ]
         self._kinds = [
             _weight_kind(row, memory, threshold, has_before=bool(before))
             for row, memory in zip(rows, self._memories, strict=True)
@@ -183,17 +182,17 @@ class WeightsPass:
         self._shared_units = [k for k, number in kernels.items() if number > 1]
         self._compiled: Callable[..., Any] | None = None
 
-    def __call__(self, step: int, *, repeated: bool) -> Measurements:
+    def __call__(self, steps: Sequence[int], *, repeated: bool) -> Measurements:
         """Measure the weights as they are now.
 
         Args:
-            step: the iteration of the model's optimizer.
+            steps: for each weight, the iteration of its optimizer.
             repeated: whether it will be called again, so that compiling pays.
                 Compiling takes seconds for a large model, and makes the pass
                 many times faster.
         """
         scales = _scales(self._memories)
-        inputs = self._strengths.inputs(step)
+        inputs = self._strengths.inputs(steps)
         arrays = self._function(repeated)(
             inputs.steps,
             inputs.multipliers,

@@ -10,7 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kreg._arguments import built_model, nonnegative_number, real_number
+from kreg._arguments import (
+    model_with_weights,
+    nonnegative_number,
+    real_number,
+)
+from kreg.binding.binding import weight_optimizers
 from kreg.regularizers import Penalty
 from kreg.statistics._penalties import weight_penalty
 from kreg.statistics._weights_pass import Measurements, WeightsPass
@@ -89,8 +94,7 @@ def _unguarded(kind: str, of: str) -> AbstractContextManager[None]:
 class Reader:
     """Reads the weights of a model, and keeps the compiled pass.
 
-    The pass is compiled anew when weights, regularizers or the optimizer
-    change.
+    The pass is compiled anew when weights, regularizers or optimizers change.
 
     Args:
         threshold: the largest size that counts as near zero.
@@ -121,7 +125,7 @@ class Reader:
         """Read the weights of `model`.
 
         Args:
-            model: a built model.
+            model: a model with weights.
             compiled: whether to compile the pass over the weights.
             data_loss: the loss without penalties, or None.
             guard: makes the block in which a regularizer that is not kreg's is
@@ -136,37 +140,52 @@ class Reader:
         if before is not None:
             before.is_fresh = False
         copies = () if before is None else before.copies
-        optimizer = getattr(model, "optimizer", None)
-        signature = [_signature(row) for row in rows]
-        signature += [id(optimizer), optimizer is not None and optimizer.built]
-        signature += [id(copy) for copy in copies]
+        updates = weight_optimizers(model)
+        optimizers = [updates.of(id(row.variable)) for row in rows]
+        signature = [
+            *map(_signature, rows, optimizers),
+            *(id(copy) for copy in copies),
+        ]
         if self._pass is None or signature != self._signature:
             self._signature = signature
-            self._pass = WeightsPass(rows, optimizer, self._threshold, copies)
-        step = 0
-        if optimizer is not None:
-            step = int(ops.convert_to_numpy(optimizer.iterations))
+            self._pass = WeightsPass(rows, optimizers, self._threshold, copies)
+        step = int(ops.convert_to_numpy(updates.step()))
         self.has_read = True
         if not rows:
             return Reading(step, data_loss, (), ())
-        measurements = self._pass(step, repeated=compiled)
+        iterations = {
+            id(optimizer): int(ops.convert_to_numpy(optimizer.iterations))
+            for optimizer in optimizers
+            if optimizer is not None
+        }
+        steps = [iterations.get(id(o), step) for o in optimizers]
+        measurements = self._pass(steps, repeated=compiled)
         penalties = [
-            _penalty(row, measured, step, guard)
-            for row, measured in zip(rows, measurements.measured, strict=True)
+            _penalty(row, measured, of_weight, guard)
+            for row, measured, of_weight in zip(
+                rows, measurements.measured, steps, strict=True
+            )
         ]
         return _reading(
             rows,
             measurements,
             penalties,
             step,
+            steps,
             data_loss,
             has_before=has_before,
         )
 
 
-def _signature(row: Row) -> Any:
-    trainable = bool(row.variable.trainable)
-    return id(row.variable), id(row.regularizer), trainable, row.suspended
+def _signature(row: Row, optimizer: keras.optimizers.Optimizer | None) -> Any:
+    return (
+        id(row.variable),
+        id(row.regularizer),
+        bool(row.variable.trainable),
+        row.suspended,
+        id(optimizer),
+        optimizer is not None and optimizer.built,
+    )
 
 
 def _reading(
@@ -174,6 +193,7 @@ def _reading(
     measurements: Measurements,
     penalties: Sequence[float],
     step: int,
+    steps: Sequence[int],
     data_loss: float | None,
     *,
     has_before: bool,
@@ -191,10 +211,12 @@ def _reading(
                 gradient=gradient,
             ),
             strengths,
+            of_weight,
         )
-        for path, row, measured, penalty, gradient, strengths in zip(
+        for path, row, of_weight, measured, penalty, gradient, strengths in zip(
             distinct_paths(row.variable for row in rows),
             rows,
+            steps,
             measurements.measured,
             penalties,
             measurements.gradients,
@@ -217,7 +239,7 @@ def _reading(
 
 
 def _weight(
-    path: str, weight: MeasuredWeight, strengths: dict[str, float]
+    path: str, weight: MeasuredWeight, strengths: dict[str, float], step: int
 ) -> WeightReading:
     row = weight.row
     layer, _, name = path.rpartition("/")
@@ -231,6 +253,7 @@ def _weight(
         strengths=strengths or _config_strengths(row.regularizer),
         units=row.units.count if row.units else None,
         inputs=row.inputs.count if row.inputs else None,
+        step=step,
         values={
             figure.name: figure.value(weight)
             for figure in FIGURES
@@ -311,8 +334,9 @@ def read(
     leaves out decoupled weight decay.
 
     Args:
-        model: a built `keras.Model`, compiled or not, bound or not. Strengths
-            are those of `model.optimizer`'s iteration.
+        model: a `keras.Model` with weights, compiled or not, bound or not. The
+            strengths of each weight are those of the iteration of the
+            optimizer that updates it.
         data_loss: float, the loss without penalties, for the `penalty_share`
             of each weight. Defaults to `None`: `penalty_share` is None.
         threshold: float >= 0, the largest size of an entry that counts as near
@@ -325,7 +349,7 @@ def read(
     Raises:
         TypeError: if `model` is not a `keras.Model`, or `data_loss` or
             `threshold` not a number.
-        ValueError: if it is not built, or `threshold` is negative.
+        ValueError: if it has no weights yet, or `threshold` is negative.
 
     Example:
 
@@ -344,7 +368,7 @@ def read(
         Beck, "First-Order Methods in Optimization", SIAM 2017, section 10.3,
         for the optimality residual, which it calls the gradient mapping.
     """
-    built_model(model)
+    model_with_weights(model)
     threshold = nonnegative_number("threshold", threshold)
     if data_loss is not None:
         data_loss = real_number("data_loss", data_loss)

@@ -27,6 +27,8 @@ class WeightReading(Figures, SavedResult):
             none are known.
         units: the number of output channels; None where there are none.
         inputs: the number of input channels; None where there are none.
+        step: the iteration of the optimizer that updates it, at which its
+            schedule is read.
         values: the figures without a formula, by name.
     """
 
@@ -39,6 +41,7 @@ class WeightReading(Figures, SavedResult):
     strengths: Mapping[str, float]
     units: int | None
     inputs: int | None
+    step: int
     values: Mapping[str, Any]
 
     def value_of(self, figure: Figure[Any]) -> Any:
@@ -66,12 +69,14 @@ class WeightReading(Figures, SavedResult):
             "strengths": dict(self.strengths),
             "units": self.units,
             "inputs": self.inputs,
+            "step": self.step,
             **{figure.name: getattr(self, figure.name) for figure in FIGURES},
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WeightReading":
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`; earlier versions wrote no `step`."""
+        values = {"step": 0, **values}
         named = {
             field.name: values[field.name]
             for field in fields(cls)
@@ -105,8 +110,10 @@ class Totals(Figures, ResultWithRows):
 
     def table(self) -> Table:
         """A row for each weight, and the totals."""
+        has_steps = len({weight.step for weight in self.weights}) > 1
         columns = (
             Column("weight", "name", total="total"),
+            *([Column("step")] if has_steps else ()),
             Column("strength", "text"),
             Column("penalty", rank=2, total=f"{self.penalty:.3g}"),
             Column("L1\nnorm", rank=3, total=f"{self.l1_norm:.3g}"),
@@ -118,6 +125,7 @@ class Totals(Figures, ResultWithRows):
         rows = [
             (
                 weight.path,
+                *([f"{weight.step:,}"] if has_steps else ()),
                 _strength(weight),
                 f"{weight.penalty:.3g}" if weight.regularizer else "",
                 f"{weight.l1_norm:.3g}",

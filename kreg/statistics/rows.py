@@ -9,7 +9,8 @@ import keras
 from keras import regularizers
 
 from kreg._keras_private import flatten_layers, own_trainable_variables
-from kreg.binding.binding import is_suspended, own_regularizer
+from kreg.binding.binding import is_suspended
+from kreg.binding.weights import acting_regularizer
 from kreg.foreign_objects import attribute_or_none, float_or_nan
 from kreg.layers.weights import layout_of
 from kreg.regularizers import Penalty
@@ -127,11 +128,12 @@ def rows_of(model: keras.Model) -> Iterator[Row]:
         for variable in own_trainable_variables(layer):
             if id(variable) not in seen:
                 seen.add(id(variable))
+                layout = layout_of(layer, variable)
                 yield Row(
                     variable,
                     tuple(variable.shape),
                     id(layer),
-                    layout_of(layer, variable),
-                    own_regularizer(variable),
+                    layout,
+                    acting_regularizer(variable, layout),
                     is_suspended(variable),
                 )

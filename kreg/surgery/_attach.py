@@ -8,10 +8,14 @@ from typing import Any
 
 import keras
 
-from kreg._arguments import built_model
-from kreg.binding import bind
+from kreg._arguments import model_with_weights
 from kreg.binding.binding import BoundRegularizer, own_regularizer
-from kreg.binding.bound_models import is_bound, renew_models_of, unbind
+from kreg.binding.bound_models import (
+    ensure_bound,
+    is_bound,
+    renew_models_of,
+    unbind,
+)
 from kreg.surgery._changes import Change, Changes, replace
 from kreg.surgery.owned_weights import (
     attribute_for,
@@ -60,7 +64,7 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     compiled model around it goes on as before until it is compiled again.
 
     Args:
-        model: a built `keras.Model`, compiled or not.
+        model: a `keras.Model` with weights, compiled or not.
         rules: a regularizer (kreg's, Keras's, its name, or a function), or an
             iterable or mapping of pairs `(selector, regularizer)`. Variables
             cannot be keys of a mapping. None for a regularizer takes off the
@@ -73,8 +77,8 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     Raises:
         TypeError: if `model` is not a `keras.Model`, or `rules` hold something
             other than selectors and regularizers.
-        ValueError: if the model is not built, a rule selects nothing, or a
-            penalty does not fit a weight. Nothing is changed then.
+        ValueError: if the model has no weights yet, a rule selects nothing, or
+            a penalty does not fit a weight. Nothing is changed then.
 
     Example:
 
@@ -98,14 +102,14 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     net/last/kernel    kernel_regularizer  L1(l1=0.0001)  -
     net/last/bias      bias_regularizer    -              L2(l2=0.5)
     """
-    built_model(model)
+    model_with_weights(model)
     assignments = assignments_of(rules, model, owned_weights(model))
     with ExitStack() as undo:
         changes = [_assign(assignment, undo) for assignment in assignments]
         saved = _set_shared_attributes(model, assignments, undo)
         if not is_bound(model):
             undo.callback(unbind, model)
-        bind(model)
+        ensure_bound(model)
         undo.pop_all()
     variables = [assignment.weight.variable for assignment in assignments]
     for variable in variables:

@@ -1,20 +1,22 @@
 """`kreg.freeze_support`: keep the zeros of a model while it trains on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
 
+from kreg._arguments import model_with_weights
 from kreg._keras_private import responsible_optimizer, slots
 from kreg._types import Tensor
-from kreg.binding import Binding, bind
 from kreg.binding.binding import (
     BoundRegularizer,
     innermost_optimizer,
     member_optimizers,
+    penalty_applier,
 )
-from kreg.binding.bound_models import renew_models_of
+from kreg.binding.bound_models import ensure_bound, renew_models_of
 from kreg.binding.hooks import strategy_scope
+from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.binding.weights import Weights, chosen_variables
 from kreg.statistics.rows import distinct_paths
 
@@ -79,7 +81,7 @@ def freeze_support(
     `kreg.ProximalOptimizer`.
 
     Args:
-        model: a built `keras.Model`, compiled or not.
+        model: a `keras.Model` with weights, compiled or not.
         weights: the weights to freeze the support of: an iterable of variables
             and layers of the model. Defaults to `None`: all with a kreg
             penalty.
@@ -112,12 +114,8 @@ def freeze_support(
         Meinshausen, "Relaxed Lasso", Computational Statistics & Data Analysis
         52(1), 2007.
     """
-    binding = bind(model)
-    if not model.built:
-        raise ValueError(
-            "`model` must be built, so that it has weights: call it on data, "
-            f"or `build` it. Received: model={model!r}"
-        )
+    optimizers = ensure_bound(model).optimizers
+    model_with_weights(model)
     if weights is None:
         chosen = [v for v in model.weights if _is_penalized(v)]
     else:
@@ -128,7 +126,7 @@ def freeze_support(
             "penalty, so name the weights or layers whose zeros to keep. "
             f"Received: weights={weights!r} of the model `{model.name}`"
         )
-    _refuse_averages(binding)
+    _refuse_averages(optimizers, chosen)
     stale = []
     with strategy_scope(model):
         for variable in chosen:
@@ -138,7 +136,7 @@ def freeze_support(
                 variable.constraint = KeepSupport(variable, variable.constraint)
                 stale.append(variable)
             _suspend(variable, True)
-            _forget_at_zeros(binding, variable)
+            _forget_at_zeros(optimizers, variable)
     # A compiled step reads the support at each call, but on JAX its value is a
     # constant in the step.
     renew_models_of(chosen if keras.backend.backend() == "jax" else stale)
@@ -175,10 +173,10 @@ def unfreeze_support(model: keras.Model) -> list[str]:
     >>> kreg.unfreeze_support(model)
     []
     """
-    binding = bind(model)
+    optimizers = ensure_bound(model).optimizers
     frozen = [v for v in model.weights if isinstance(v.constraint, KeepSupport)]
     for variable in frozen:
-        _forget_at_zeros(binding, variable)
+        _forget_at_zeros(optimizers, variable)
         variable.constraint = variable.constraint.constraint
         _suspend(variable, False)
     renew_models_of(frozen)
@@ -194,26 +192,32 @@ def _suspend(variable: keras.Variable, suspended: bool) -> None:
         variable.regularizer.suspended = suspended
 
 
-def _refuse_averages(binding: Binding) -> None:
+def _refuse_averages(
+    optimizers: WeightOptimizers, variables: Sequence[keras.Variable]
+) -> None:
     """Raise if Keras's moving averages would undo the zeros.
 
     Keras computes them before it applies constraints.
     """
-    optimizer = innermost_optimizer(binding.optimizer)
-    if optimizer is None or binding.applier is not None:
-        return
-    if any(part.use_ema for part in member_optimizers(optimizer)):
-        raise ValueError(
-            "`model` must not have an optimizer that replaces weights by "
-            "their moving averages, which are not zero. Wrap it in "
-            "`kreg.ProximalOptimizer`, which keeps zeros, or leave out "
-            f"`use_ema`. Received: optimizer={optimizer!r} with use_ema=True"
-        )
+    for variable in variables:
+        optimizer = optimizers.of(id(variable))
+        inner = innermost_optimizer(optimizer)
+        if inner is None or penalty_applier(optimizer) is not None:
+            continue
+        if any(part.use_ema for part in member_optimizers(inner)):
+            raise ValueError(
+                "`model` must not have an optimizer that replaces weights by "
+                "their moving averages, which are not zero. Wrap it in "
+                "`kreg.ProximalOptimizer`, which keeps zeros, or leave out "
+                f"`use_ema`. Received: optimizer={inner!r} with use_ema=True"
+            )
 
 
-def _forget_at_zeros(binding: Binding, variable: keras.Variable) -> None:
+def _forget_at_zeros(
+    optimizers: WeightOptimizers, variable: keras.Variable
+) -> None:
     """Clear the optimizer's slots of `variable` where it is zero."""
-    optimizer = innermost_optimizer(binding.optimizer)
+    optimizer = innermost_optimizer(optimizers.of(id(variable)))
     if optimizer is None or not optimizer.built:
         return
     support: KeepSupport = variable.constraint

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from kreg.binding.loss_parts import LossParts
+from kreg.binding.weight_optimizers import is_trained_by_keras
 from kreg.callbacks._monitor.guard import Guard
 from kreg.callbacks._monitor.log import RunLog, model_figures
+from kreg.callbacks._monitor.log_step import LogStep
 from kreg.statistics import Finding, Reading, check
 from kreg.statistics.reader import Reader, WeightsBefore
 from kreg.statistics.rows import rows_of
@@ -52,6 +53,7 @@ class MonitoredRun:
         reader: reads the weights.
         check: whether to warn of the findings of `kreg.check`.
         guard: keeps what fails from ending the training.
+        step: counts the steps of the log.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class MonitoredRun:
         reader: Reader,
         check: bool,
         guard: Guard,
+        step: LogStep,
     ) -> None:
         self.log = log
         self._every = every
@@ -70,6 +73,7 @@ class MonitoredRun:
         self._reader = reader
         self._check = check
         self._guard = guard
+        self._step = step
         self._warned: set[str] = set()
         self._first_epoch = True
         self._losses = IntervalLosses()
@@ -79,6 +83,7 @@ class MonitoredRun:
 
     def begin(self, model: keras.Model) -> None:
         """Log the model as it is before training, if it has weights yet."""
+        self._step.begin()
         if _has_weights(model):
             self._add(model, None)
 
@@ -114,6 +119,7 @@ class MonitoredRun:
         """Count a batch; return whether to call `read_step` now."""
         due = self._is_due(batch)
         self._batches = self._epoch_start + batch + 1
+        self._step.count(self._batches)
         return due
 
     def read_step(self, model: keras.Model) -> None:
@@ -134,12 +140,12 @@ class MonitoredRun:
         """
         data_loss = self._number_in(logs, "data_loss")
         last = self._last
-        if last is None or last.step != _step(model):
+        if last is None or last.step != self._step.now(model):
             # A curve holds losses of batches or of epochs, not both.
             last = self._add(model, None if self._every else data_loss)
         if self._first_epoch and data_loss and math.isfinite(data_loss):
             with self._guard("compare the penalties with the data loss"):
-                self._warn_once(check(model, data_loss=data_loss))
+                self._warn_once(self._findings(model, data_loss=data_loss))
         self._first_epoch = False
         figures = {} if last is None else model_figures(last)
         # `fit` itself logs `penalty`, as the mean over the epoch.
@@ -147,7 +153,7 @@ class MonitoredRun:
         val_data_loss = self._number_in(logs, "val_data_loss")
         if data_loss is not None and val_data_loss is not None:
             gap = val_data_loss - data_loss
-            step = _step(model) if last is None else last.step
+            step = self._step.now(model) if last is None else last.step
             with self._guard("write the generalization gap"):
                 self.log.add_points(step, {"kreg/generalization_gap": gap})
             figures["generalization_gap"] = gap
@@ -161,7 +167,7 @@ class MonitoredRun:
             last is None or _reading_key(reading) != _reading_key(last)
         ):
             self._log(model, reading)
-        self.log.end(_step(model))
+        self.log.end(self._step.now(model))
 
     def _is_due(self, batch: int) -> bool:
         if self._every is None:
@@ -190,12 +196,13 @@ class MonitoredRun:
     ) -> Reading | None:
         with self._guard("read the weights"):
             compiled = self._before is not None
-            return self._reader(
+            reading = self._reader(
                 model,
                 compiled=compiled,
                 data_loss=data_loss,
                 guard=self._guard,
             )
+            return replace(reading, step=self._step.now(model))
         return None
 
     def _log(self, model: keras.Model, reading: Reading) -> None:
@@ -211,16 +218,29 @@ class MonitoredRun:
         findings: Sequence[Finding] = ()
         with self._guard("check the model"):
             planned = None
-            if self._steps and self._epochs:
+            # A `train_step` of the user's may take several updates for a batch.
+            if self._steps and self._epochs and is_trained_by_keras(model):
                 batches = self._steps * self._epochs
                 optimizer = model.optimizer
                 planned = batches // (
                     optimizer.gradient_accumulation_steps or 1
                 )
-            findings = check(model, steps=planned or None)
+            findings = self._findings(model, steps=planned or None)
         with self._guard("write the summary of the model"):
             self.log.introduce(reading, findings)
         self._warn_once(findings)
+
+    def _findings(
+        self,
+        model: keras.Model,
+        *,
+        steps: int | None = None,
+        data_loss: float | None = None,
+    ) -> Sequence[Finding]:
+        """The findings of `kreg.check`; none before the model has weights."""
+        if not model.weights:
+            return ()
+        return check(model, steps=steps, data_loss=data_loss)
 
     def _warn_once(self, findings: Sequence[Finding]) -> None:
         """Warn of the findings of rules that were not warned of before."""
@@ -245,10 +265,6 @@ class MonitoredRun:
 
 def _has_weights(model: keras.Model) -> bool:
     return next(rows_of(model), None) is not None
-
-
-def _step(model: keras.Model) -> int:
-    return int(ops.convert_to_numpy(model.optimizer.iterations))
 
 
 def _reading_key(reading: Reading) -> Any:

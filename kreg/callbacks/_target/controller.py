@@ -21,7 +21,7 @@ _LARGEST_POWER = 64
 def first_log_factor(
     variables: Sequence[keras.Variable],
     strengths: Sequence[dict[str, Tensor | float]],
-    optimizer: keras.optimizers.Optimizer,
+    optimizers: Sequence[keras.optimizers.Optimizer | None],
     *,
     updates: float,
     sparsity: Callable[[Sequence[Tensor]], float],
@@ -36,7 +36,7 @@ def first_log_factor(
     Args:
         variables: the weights, bound to their model.
         strengths: the strengths of each.
-        optimizer: the model's optimizer, after at least one update.
+        optimizers: the optimizer of each, after at least one update.
         updates: the number of updates.
         sparsity: takes values of the weights, and returns their sparsity.
         target: the sparsity to reach.
@@ -44,8 +44,10 @@ def first_log_factor(
     Returns:
         The logarithm of the factor.
     """
-    inner = innermost_optimizer(optimizer)
-    starts = [_start(inner, v, updates) for v in variables]
+    starts = [
+        _start(innermost_optimizer(optimizer), variable, updates)
+        for optimizer, variable in zip(optimizers, variables, strict=True)
+    ]
 
     def reached(power: int) -> bool:
         values = []

@@ -1,7 +1,7 @@
 """The weights that are steered to a target, alone or several together."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -10,7 +10,8 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
-from kreg.binding.binding import is_suspended
+from kreg.binding.binding import is_suspended, penalty_applier
+from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.callbacks._target.zero_counts import (
     Countable,
     entries_of,
@@ -30,22 +31,34 @@ class SteeredWeights:
         penalties: their penalties, whose strengths are moved by one factor.
         members: the indices of the weights in the list of all weights.
         countables: their entries or units, which are counted.
+        owned: for each penalty, the weights that it acts on.
+        optimizers: the optimizers of the weights.
     """
 
     name: str
     penalties: tuple[Penalty, ...]
     members: tuple[int, ...]
     countables: tuple[Countable, ...]
+    owned: tuple[tuple[int, ...], ...]
+    optimizers: WeightOptimizers
 
     @property
     def total(self) -> int:
         """The number of their entries or units."""
         return sum(countable.count for countable in self.countables)
 
+    def step_of(self, penalty: Penalty) -> int:
+        """The iteration of the optimizer that updates a penalty's weights."""
+        weights = self.owned[self.penalties.index(penalty)]
+        known = (w for w in weights if self.optimizers.of(w) is not None)
+        step = self.optimizers.step_of(next(known, weights[0]))
+        return int(ops.convert_to_numpy(step))
+
 
 def steered_weights(
     model: keras.Model,
     owners: dict[Penalty, list[keras.Variable]],
+    optimizers: WeightOptimizers,
     *,
     units: bool,
     per_layer: bool,
@@ -55,6 +68,7 @@ def steered_weights(
     Args:
         model: the model.
         owners: the penalties, with the weights that each acts on.
+        optimizers: the optimizers of the weights.
         units: whether units are counted. Then weights that feed no units are
             left out, and so are penalties without other weights.
         per_layer: whether each penalty is steered on its own.
@@ -80,7 +94,12 @@ def steered_weights(
         name = paths[members[0]] if per_layer else model.name
         steered.append(
             SteeredWeights(
-                name, tuple(penalties), tuple(members), tuple(countables)
+                name,
+                tuple(penalties),
+                tuple(members),
+                tuple(countables),
+                tuple(tuple(map(id, owners[p])) for p in penalties),
+                optimizers,
             )
         )
     return variables, steered
@@ -99,15 +118,46 @@ def _feeding_units(
     return feeding
 
 
+def updated_weights(
+    weights: SteeredWeights, variables: Sequence[keras.Variable]
+) -> SteeredWeights | None:
+    """Those of `weights` that an optimizer updates; None if there are none.
+
+    Args:
+        weights: the weights.
+        variables: the list of all weights.
+    """
+    updated = {
+        i
+        for i, variable in enumerate(variables)
+        if weights.optimizers.of(id(variable)) is not None
+    }
+    if updated.issuperset(weights.members):
+        return weights
+    members = tuple(i for i in weights.members if i in updated)
+    countables = tuple(
+        c for c in weights.countables if updated.issuperset(c.members)
+    )
+    if not countables:
+        return None
+    return replace(weights, members=members, countables=countables)
+
+
 _TINY_WEIGHT = 1e-6
 
 
 def zeroed_variables(
     owners: Mapping[StrengthRegularizer, list[keras.Variable]],
+    optimizers: WeightOptimizers,
 ) -> dict[Penalty, list[keras.Variable]]:
     """The weights that each penalty can make zero; only penalties with any.
 
-    Frozen weights and those under `freeze_support` are left out.
+    Frozen weights are left out, those under `freeze_support`, and those whose
+    optimizer is known to take no proximal steps.
+
+    Args:
+        owners: the penalties, with the weights that each acts on.
+        optimizers: the optimizers of the weights.
     """
     zeroed = {
         penalty: [
@@ -115,12 +165,17 @@ def zeroed_variables(
             for v in variables
             if v.trainable
             and not is_suspended(v)
+            and _may_take_steps(optimizers.of(id(v)))
             and np.asarray(ops.convert_to_numpy(would_be_zero(v))).any()
         ]
         for penalty, variables in owners.items()
         if isinstance(penalty, Penalty)
     }
     return {p: variables for p, variables in zeroed.items() if variables}
+
+
+def _may_take_steps(optimizer: keras.optimizers.Optimizer | None) -> bool:
+    return optimizer is None or penalty_applier(optimizer) is not None
 
 
 def would_be_zero(variable: keras.Variable) -> Tensor:

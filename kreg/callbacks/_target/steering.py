@@ -24,16 +24,18 @@ class SteeredPenalties:
     follows a schedule, the multiplier makes up for the change of the base.
 
     Args:
-        penalties: the penalties. Their strengths keep the proportions to each
-            other that they have at first. Several strengths of one penalty
-            keep the proportions of their schedules at each step.
+        weights: the weights, with their penalties. The strengths of these keep
+            the proportions to each other that they have at first. Several
+            strengths of one penalty keep the proportions of their schedules at
+            each step.
         bounds: the lowest and the highest multiplier.
     """
 
     def __init__(
-        self, penalties: Sequence[Penalty], bounds: tuple[float, float]
+        self, weights: SteeredWeights, bounds: tuple[float, float]
     ) -> None:
-        self.penalties = tuple(penalties)
+        self.penalties = penalties = weights.penalties
+        self._step_of = weights.step_of
         self._bounds = bounds
         self._multipliers = [p.multiplier or 1.0 for p in penalties]
         # The first nonzero base of each penalty, at which its multiplier holds.
@@ -45,33 +47,34 @@ class SteeredPenalties:
         """Whether any multiplier at the start differs from its default, 1."""
         return any(m != 1.0 for m in self._multipliers)
 
-    def is_any_positive(self, step: int) -> bool:
-        """Whether any base strength is above 0 at `step`."""
-        return any(base > 0.0 for base in self._bases(step))
+    def is_any_positive(self) -> bool:
+        """Whether any base strength is above 0 now."""
+        return any(base > 0.0 for base in self._bases())
 
-    def strengths(self, penalty: Penalty, step: int) -> dict[str, float]:
-        """The strengths of a penalty at `step`, with the steered multiplier."""
-        multiplier = self._multipliers_at(step)[self.penalties.index(penalty)]
+    def strengths(self, penalty: Penalty) -> dict[str, float]:
+        """The present strengths of a penalty, with the steered multiplier."""
+        multiplier = self._multipliers_now()[self.penalties.index(penalty)]
+        step = self._step_of(penalty)
         return _as_floats(penalty.strengths(step, multiplier))
 
-    def log_range(self, step: int) -> tuple[float, float]:
+    def log_range(self) -> tuple[float, float]:
         """How far the logarithm of the strengths may move, down and up.
 
         The bounds of the multipliers limit it.
         """
-        logs = [math.log(m) for m in self._multipliers_at(step)]
+        logs = [math.log(m) for m in self._multipliers_now()]
         lowest, highest = map(math.log, self._bounds)
         return (
             min(lowest - min(logs), 0.0),
             max(highest - max(logs), 0.0),
         )
 
-    def move(self, change: float, step: int) -> None:
+    def move(self, change: float) -> None:
         """Multiply all strengths by `exp(change)`."""
         self._log_factor += change
         lowest, highest = self._bounds
         for penalty, multiplier in zip(
-            self.penalties, self._multipliers_at(step), strict=True
+            self.penalties, self._multipliers_now(), strict=True
         ):
             penalty.multiplier = min(max(multiplier, lowest), highest)
 
@@ -80,20 +83,24 @@ class SteeredPenalties:
         for penalty in self.penalties:
             penalty.multiplier = 0.0
 
-    def _multipliers_at(self, step: int) -> list[float]:
-        """The multipliers at `step`, before bounds."""
+    def _multipliers_now(self) -> list[float]:
+        """The multipliers, before bounds."""
         factor = math.exp(self._log_factor)
         multipliers = []
-        for i, base in enumerate(self._bases(step)):
+        for i, base in enumerate(self._bases()):
             if base > 0.0 and self._first_bases[i] == 0.0:
                 self._first_bases[i] = base
             growth = base / self._first_bases[i] if base > 0.0 else 1.0
             multipliers.append(self._multipliers[i] * factor / growth)
         return multipliers
 
-    def _bases(self, step: int) -> list[float]:
+    def _bases(self) -> list[float]:
         return [
-            sum(_as_floats(penalty.strengths(step, 1.0)).values())
+            sum(
+                _as_floats(
+                    penalty.strengths(self._step_of(penalty), 1.0)
+                ).values()
+            )
             for penalty in self.penalties
         ]
 
@@ -138,7 +145,7 @@ class Steering:
         self.has_acted = False
         # The largest sparsity that the penalties can make.
         self.possible = 1.0
-        self._penalties = SteeredPenalties(weights.penalties, bounds)
+        self._penalties = SteeredPenalties(weights, bounds)
         self._variables = variables
         self._controller: StrengthController | None = None
         self._switched_off_at: int | None = None
@@ -195,7 +202,6 @@ class Steering:
         self,
         progress: float,
         step: int,
-        optimizer: keras.optimizers.Optimizer,
         updates: int,
         count: Callable[[Sequence[Tensor]], int],
     ) -> None:
@@ -203,32 +209,31 @@ class Steering:
 
         Args:
             progress: how much of the training is done, in [0, 1].
-            step: the optimizer's iteration.
-            optimizer: the model's optimizer.
+            step: the iteration of the model.
             updates: the number of updates in the training, or an estimate.
             count: takes values of all weights, and returns how many entries
                 or units of these weights are zero.
         """
         self._progress = progress
-        if not self._penalties.is_any_positive(step):
+        if not self._penalties.is_any_positive():
             return
         self.has_acted = True
-        lowest, highest = self._penalties.log_range(step)
+        lowest, highest = self._penalties.log_range()
         if self._controller is not None:
             self.desired = self._controller.desired(progress)
             change = self._controller.change(
                 progress, self.sparsity, lowest, highest
             )
-        elif (
+        elif not self._is_updated() or (
             self._switched_off_at is not None
             and step < self._switched_off_at + _UNPENALIZED_UPDATES
         ):
             return
         else:
-            change = self._first_change(step, optimizer, updates, count)
+            change = self._first_change(updates, count)
             change = min(max(change, lowest), highest)
             self._start(progress)
-        self._penalties.move(change, step)
+        self._penalties.move(change)
         if change not in (lowest, highest) or self._opposes_gap(change):
             self._bounded_since = None
         elif self._bounded_since is None:
@@ -243,16 +248,22 @@ class Steering:
         """Whether a change moves the sparsity away from the desired one."""
         return (self.desired - self.sparsity) * change < 0
 
+    def _is_updated(self) -> bool:
+        """Whether each weight has had an update by its optimizer."""
+        optimizers = map(self._optimizer_of, self.weights.members)
+        return all(o is not None and o.built for o in optimizers)
+
+    def _optimizer_of(self, member: int) -> keras.optimizers.Optimizer | None:
+        return self.weights.optimizers.of(id(self._variables[member]))
+
     def _first_change(
         self,
-        step: int,
-        optimizer: keras.optimizers.Optimizer,
         updates: int,
         count: Callable[[Sequence[Tensor]], int],
     ) -> float:
         members = self.weights.members
         strengths = {
-            penalty: self._penalties.strengths(penalty, step)
+            penalty: self._penalties.strengths(penalty)
             for penalty in self.weights.penalties
         }
         chosen = [self._variables[i] for i in members]
@@ -268,7 +279,7 @@ class Steering:
         return first_log_factor(
             chosen,
             [strengths[v.regularizer.penalty] for v in chosen],
-            optimizer,
+            [self._optimizer_of(i) for i in members],
             updates=max(RAMP_END * updates, 1.0),
             sparsity=sparsity,
             target=self.target,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from kreg._keras_private import flatten_layers, replace_optimizer
 from kreg._types import Tensor
-from kreg.binding import bind
 from kreg.binding.binding import PenaltyApplier
+from kreg.binding.bound_models import ensure_bound
 from kreg.selection.data.batches import batches_of, in_precision
 from kreg.selection.data.order import begin_random_numbers
 from kreg.selection.training.models import assign_values, values_of
@@ -131,7 +131,7 @@ class DataGradient:
 @contextmanager
 def data_gradient(model: keras.Model, train: Any) -> Iterator[DataGradient]:
     """The gradient of a compiled model; afterwards the model is as before."""
-    bind(model)
+    ensure_bound(model)
     optimizer, state = model.optimizer, values_of(model.variables)
     train_function = model.train_function
     replace_optimizer(model, GradientRecorder())

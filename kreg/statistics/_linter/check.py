@@ -7,7 +7,11 @@ from typing import Any
 
 import keras
 
-from kreg._arguments import built_model, positive_integer, real_number
+from kreg._arguments import (
+    model_with_weights,
+    positive_integer,
+    real_number,
+)
 from kreg.results.result import Result, ResultWithRows, SavedResult
 from kreg.results.table import Column, Table
 from kreg.statistics._linter.model_facts import Fault, ModelFacts
@@ -122,8 +126,9 @@ def check(
     {rules}
 
     Args:
-        model: a built `keras.Model`, compiled or not, bound or not. Rules that
-            depend on the optimizer need a model with one.
+        model: a `keras.Model` with weights, compiled or not, bound or not.
+            Rules that depend on the optimizer of a weight are for weights whose
+            optimizer is known.
         steps: int >= 1, the planned number of optimizer updates. Defaults to
             `None`: as many as each schedule needs to reach its end.
         data_loss: float, the loss without penalties, as `fit` logs it for a
@@ -136,8 +141,8 @@ def check(
     Raises:
         TypeError: if `model` is not a `keras.Model`, `steps` not an integer or
             `data_loss` not a number.
-        ValueError: if `model` is not built, `steps` is below 1 or `data_loss`
-            is not finite.
+        ValueError: if `model` has no weights yet, `steps` is below 1 or
+            `data_loss` is not finite.
 
     Example:
 
@@ -154,7 +159,7 @@ def check(
     >>> len(kreg.check(model))
     0
     """
-    built_model(model)
+    model_with_weights(model)
     if steps is not None:
         steps = positive_integer("steps", steps)
     if data_loss is not None:

@@ -10,7 +10,11 @@ from keras import ops
 
 from kreg._keras_private import flatten_layers, own_variables
 from kreg._types import Tensor
-from kreg.binding.binding import is_suspended, own_regularizer
+from kreg.binding.binding import (
+    is_suspended,
+    own_regularizer,
+    weight_optimizers,
+)
 from kreg.foreign_objects import attribute_or_none, result_or_none
 from kreg.layers.weights import attribute_of
 from kreg.regularizers import Penalty
@@ -103,7 +107,8 @@ class ModelFacts:
         self.data_loss = data_loss
         self.course = ScheduleCourse(steps)
         self.layers = flatten_layers(model)
-        self.weights = tuple(_weights(model, self.layers))
+        self._optimizers = weight_optimizers(model)
+        self.weights = tuple(self._weights())
         self._zeros: dict[tuple[int, tuple[int, ...]], bool] = {}
         self._ridges: dict[tuple[int, tuple[int, ...]], bool] = {}
 
@@ -168,26 +173,42 @@ class ModelFacts:
             )
         return self._ridges[key]
 
+    def _weights(self) -> Iterator[WeightFacts]:
+        owners: dict[int, tuple[keras.Variable, keras.layers.Layer]] = {}
+        for layer in self.layers:
+            for variable in own_variables(layer):
+                owners.setdefault(id(variable), (variable, layer))
+        paths = distinct_paths(variable for variable, _ in owners.values())
+        trained = {
+            id(v)
+            for v in attribute_or_none(self.model, "trainable_weights") or ()
+        }
+        for path, (variable, layer) in zip(paths, owners.values(), strict=True):
+            yield WeightFacts(
+                variable,
+                layer,
+                path,
+                own_regularizer(variable),
+                id(variable) in trained,
+                is_suspended(variable),
+                self._optimizer(variable),
+            )
 
-def _weights(
-    model: keras.Model, layers: list[keras.layers.Layer]
-) -> Iterator[WeightFacts]:
-    owners: dict[int, tuple[keras.Variable, keras.layers.Layer]] = {}
-    for layer in layers:
-        for variable in own_variables(layer):
-            owners.setdefault(id(variable), (variable, layer))
-    paths = distinct_paths(variable for variable, _ in owners.values())
-    trained = {
-        id(v) for v in attribute_or_none(model, "trainable_weights") or ()
-    }
-    optimizer = attribute_or_none(model, "optimizer")
-    for path, (variable, layer) in zip(paths, owners.values(), strict=True):
-        yield WeightFacts(
-            variable,
-            layer,
-            path,
-            own_regularizer(variable),
-            id(variable) in trained,
-            is_suspended(variable),
-            optimizer_of_weight(variable, optimizer),
+    def _optimizer(self, variable: keras.Variable) -> WeightOptimizer | None:
+        optimizer = self._optimizers.of(id(variable))
+        if optimizer is None:
+            return None
+        return optimizer_of_weight(
+            variable, optimizer, self._optimizer_code(optimizer)
         )
+
+    def _optimizer_code(self, optimizer: keras.optimizers.Optimizer) -> str:
+        """An expression for an optimizer, such as `model.d_optimizer`."""
+        if optimizer is attribute_or_none(self.model, "optimizer"):
+            return "model.optimizer"
+        for layer in self.layers:
+            name = public_name(layer, optimizer, "optimizer")
+            code = self.layer_code(layer)
+            if name is not None and code is not None:
+                return f"{code}.{name}"
+        return "optimizer"

@@ -6,6 +6,7 @@ from functools import partial
 import keras
 
 from kreg._keras_private import weight_decay_of
+from kreg.binding.binding import weight_optimizers
 from kreg.foreign_objects import attribute_or_none, float_or_nan, result_or_none
 from kreg.layers.table import is_linear, undoes_scale
 from kreg.layers.weights import layouts_of
@@ -69,15 +70,17 @@ def penalty_exceeds_loss(model: ModelFacts) -> Iterator[Fault]:
 
 
 def _penalties(model: ModelFacts) -> Iterator[tuple[WeightFacts, float]]:
-    step = attribute_or_none(
-        attribute_or_none(model.model, "optimizer"), "iterations"
-    )
-    step = 0 if step is None else step
+    optimizers = weight_optimizers(model.model)
     layouts = layouts_of(model.model)
     for weight in model.weights:
         if weight.is_penalized:
-            layout = layouts.get(id(weight.variable))
-            penalty = partial(weight_penalty, weight.variable, layout, step)
+            key = id(weight.variable)
+            penalty = partial(
+                weight_penalty,
+                weight.variable,
+                layouts.get(key),
+                optimizers.step_of(key),
+            )
             yield weight, float_or_nan(result_or_none(penalty))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kreg._keras_private import chosen_optimizer
-from kreg.binding.binding import BoundRegularizer, PenaltyApplier
+from kreg.binding.binding import PenaltyApplier
 from kreg.foreign_objects import result_or_none
 
 _WRAPPERS = (PenaltyApplier, keras.optimizers.LossScaleOptimizer)
@@ -38,20 +38,19 @@ class WeightOptimizer:
 
 
 def optimizer_of_weight(
-    variable: keras.Variable, model_optimizer: keras.optimizers.Optimizer | None
+    variable: keras.Variable,
+    whole: keras.optimizers.Optimizer,
+    code: str,
 ) -> WeightOptimizer | None:
-    """The optimizer of a weight: its binding's own, else its model's.
+    """The part of an optimizer that updates a weight.
 
-    None if there is no optimizer, or a `MultiOptimizer` does not tell which.
+    None if a `MultiOptimizer` does not tell which it is.
+
+    Args:
+        variable: the weight.
+        whole: the optimizer that updates it, with any wrappers.
+        code: an expression for `whole`.
     """
-    whole, code = model_optimizer, "model.optimizer"
-    bound = variable.regularizer
-    if isinstance(bound, BoundRegularizer):
-        own = bound.binding.own_optimizer
-        if own is not None:
-            whole, code = own, "optimizer"
-    if whole is None:
-        return None
     while isinstance(whole, keras.optimizers.LossScaleOptimizer):
         whole, code = whole.inner_optimizer, f"{code}.inner_optimizer"
     part: Any = whole

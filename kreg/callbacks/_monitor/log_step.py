@@ -1,0 +1,61 @@
+"""The step that a log is written by: updates of an optimizer, or batches."""
+
+import warnings
+
+import keras
+from keras import ops
+
+from kreg.binding.binding import weight_optimizers
+
+
+class LogStep:
+    """Counts the steps of a log, over several calls of `fit`.
+
+    They are the updates of `model.optimizer`. If this updates none of the
+    weights, they are those of the optimizers that do, and if no optimizer is
+    known to, they are batches.
+    """
+
+    def __init__(self) -> None:
+        self._batches = self._batches_before = 0
+        self._has_warned = False
+
+    def begin(self) -> None:
+        """Begin another `fit`."""
+        self._batches_before += self._batches
+        self._batches = 0
+
+    def count(self, batches: int) -> None:
+        """Set how many batches the running `fit` has trained on."""
+        self._batches = batches
+
+    def now(self, model: keras.Model) -> int:
+        """The step at which the weights of `model` are now."""
+        optimizers = weight_optimizers(model)
+        batches = self._batches_before + self._batches
+        if not batches or optimizers.are_known:
+            leading = optimizers.leading
+            if batches and optimizers.own not in leading:
+                names = ", ".join(type(o).__name__ for o in leading)
+                self._warn(
+                    model,
+                    f"the updates of the optimizers that do ({names}), the "
+                    "largest number of them",
+                )
+            return int(ops.convert_to_numpy(optimizers.step()))
+        self._warn(
+            model,
+            "batches. Schedules of penalties stand still: say which optimizer "
+            "updates which part, "
+            "`kreg.bind(model, {model.part: optimizer, ...})`",
+        )
+        return batches
+
+    def _warn(self, model: keras.Model, what: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"`{model.name}.optimizer` updates none of the weights, so the "
+                f"steps of the log are {what}.",
+                stacklevel=2,
+            )
