@@ -195,16 +195,29 @@ def set_rate(optimizer: keras.optimizers.Optimizer, rate: Any) -> None:
     optimizer._variables.insert(1, optimizer._variables.pop())
 
 
+_OF_EVERY_OPTIMIZER = ("name", "built", "_lock", "_tracker", "_variables")
+
+
 def drop_state(optimizer: keras.optimizers.Optimizer) -> None:
     """Delete the settings and variables that Keras's constructor has made.
 
-    Only the name stays. A wrapper that looks up what it lacks in the optimizer
-    inside it then has that one's settings and variables.
+    A wrapper that looks up what it lacks in the optimizer inside it then has
+    that one's settings, iterations and learning rate. It can still have
+    variables of its own.
     """
+    for variable in list(optimizer._variables):
+        optimizer._untrack_variable(variable)
     for name in list(vars(optimizer)):
         # What begins with `_self_` is TensorFlow's record of the object.
-        if name not in ("name", "_lock") and not name.startswith("_self_"):
+        if name not in _OF_EVERY_OPTIMIZER and not name.startswith("_self_"):
             delattr(optimizer, name)
+
+
+def added_variables(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable]:
+    """The variables that `optimizer` made itself."""
+    return list(optimizer._variables)
 
 
 def slot(

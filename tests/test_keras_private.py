@@ -326,8 +326,11 @@ def test_state_is_dropped_but_the_name():
     optimizer = keras.optimizers.Optimizer(0.1, clipnorm=1.0, name="mine")
     private.drop_state(optimizer)
     assert optimizer.name == "mine"
-    for name in ("clipnorm", "built", "learning_rate", "iterations"):
+    for name in ("clipnorm", "learning_rate", "iterations"):
         assert not hasattr(optimizer, name)
+    assert private.added_variables(optimizer) == []
+    added = optimizer.add_variable((2,))
+    assert [id(v) for v in private.added_variables(optimizer)] == [id(added)]
 
 
 class OwnApply(keras.optimizers.SGD):

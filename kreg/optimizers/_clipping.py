@@ -69,6 +69,7 @@ def clipped_fractions(
 
 
 def fraction_averages(
+    wrapper: keras.optimizers.Optimizer,
     inner_optimizer: keras.optimizers.Optimizer,
 ) -> list[keras.Variable | None]:
     """Variables for the averages of clipped fractions over past updates.
@@ -79,8 +80,8 @@ def fraction_averages(
     free weights whenever this batch was clipped more than those before.
 
     Args:
-        inner_optimizer: the optimizer that clips, or a `MultiOptimizer`. It
-            holds the new variables, so that they are saved with its own.
+        wrapper: the optimizer that owns the new variables.
+        inner_optimizer: the optimizer that clips, or a `MultiOptimizer`.
 
     Returns:
         One for each weight that it is built for; None where its optimizer does
@@ -93,7 +94,7 @@ def fraction_averages(
             averages.append(None)
             continue
         averages.append(
-            optimizer.add_variable(
+            wrapper.add_variable(
                 shape=() if _clips_norms(optimizer) else variable.shape,
                 dtype=summable_dtype(variable),
                 aggregation="mean",

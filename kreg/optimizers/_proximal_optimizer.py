@@ -11,7 +11,7 @@ from keras import ops
 from keras.optimizers import Optimizer
 
 from kreg._arguments import nonempty_text, refuse_unknown_keys, wrong_value
-from kreg._keras_private import built_variables, drop_state
+from kreg._keras_private import added_variables, built_variables, drop_state
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, member_optimizers
@@ -101,6 +101,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         2021, for the steps of adaptive optimizers.
     """
 
+    built: bool
+
     def __init__(
         self,
         inner_optimizer: Optimizer | str,
@@ -112,7 +114,6 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         # Otherwise they would hide those of the inner optimizer.
         drop_state(self)
         self.inner_optimizer = inner
-        self._fraction_averages = fraction_averages(inner)
 
     def __getattr__(self, name: str) -> Any:
         inner = vars(self).get("inner_optimizer")
@@ -144,9 +145,12 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         Args:
             variables: the trainable variables of a model.
         """
+        if self.built:
+            return
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(list(variables))
-            self._fraction_averages = fraction_averages(self.inner_optimizer)
+        self._fraction_averages = fraction_averages(self, self.inner_optimizer)
+        self.built = True
 
     def apply(
         self,
@@ -241,13 +245,12 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variables of the inner optimizer; the wrapper has none itself.
+        """The variables of the inner optimizer, then those added to this.
 
         Where gradients are clipped and there is momentum, averages of the
-        clipped fractions are among them.
+        clipped fractions are added.
         """
-        variables: list[keras.Variable] = self.inner_optimizer.variables
-        return variables
+        return [*self.inner_optimizer.variables, *added_variables(self)]
 
     @property
     def iterations(self) -> Tensor:
@@ -289,18 +292,33 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             f"proximal step. Received: variable={variable!r}"
         )
 
-    add_optimizer_variables = _forwarded(Optimizer.add_optimizer_variables)
-    add_variable = _forwarded(Optimizer.add_variable)
-    add_variable_from_reference = _forwarded(
-        Optimizer.add_variable_from_reference
-    )
     assign = _forwarded(Optimizer.assign)
     assign_add = _forwarded(Optimizer.assign_add)
     assign_sub = _forwarded(Optimizer.assign_sub)
-    load_own_variables = _forwarded(Optimizer.load_own_variables)
-    save_own_variables = _forwarded(Optimizer.save_own_variables)
     scale_loss = _forwarded(Optimizer.scale_loss)
-    set_weights = _forwarded(Optimizer.set_weights)
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Tensor, keras.Variable]]
+    ) -> Tensor:
+        """Update the variables, then take the proximal steps.
+
+        Args:
+            grads_and_vars: pairs of a gradient and its variable.
+
+        Returns:
+            The number of updates.
+        """
+        grads, variables = zip(*grads_and_vars, strict=True)
+        self.apply(grads, variables)
+        return self.iterations
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the variables, given in the order of `variables`."""
+        added = added_variables(self)
+        count = len(weights) - len(added)
+        self.inner_optimizer.set_weights(weights[:count])
+        for variable, weight in zip(added, weights[count:], strict=True):
+            variable.assign(weight)
 
     def get_config(self) -> dict[str, Any]:
         inner = keras.saving.serialize_keras_object(self.inner_optimizer)
