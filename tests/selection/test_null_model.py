@@ -357,7 +357,7 @@ def test_no_grid_where_there_is_nothing_to_select(penalty):
             lambda: model_of("mse", 1),
             (X, np.full((ROWS, 1), 7.0)),
             penalty,
-            training=Training(1),
+            training=Training(1, tolerance=None),
             verbose=0,
         )
 

@@ -36,7 +36,7 @@ class Slope:
 
 SlopeAt: TypeAlias = Callable[[Vector], Slope]
 
-_ITERATIONS, _POLISHING, _TRIALS = 100, 10, 30
+_ITERATIONS, _POLISHING, _TRIALS, _ENLARGED = 100, 10, 30, 10
 # After so many steps to no smaller gradient, only rounding is left.
 _STALLED = 4
 # As many variables get a curvature of their own before the first step.
@@ -169,26 +169,29 @@ def _curvature(search: _Search, first: Slope, index: int) -> Vector:
     own = first.free[index]
     length = -1.0 if own > 0.0 else 1.0
     found = change(slope_after(length), first)
-    for _ in range(_TRIALS):
+    for _ in range(_ENLARGED):
         size = abs(found[index] * length)
         if not size <= 0.1 * abs(own):
             break
         length *= min(1e3, max(10.0, abs(own) / max(size, 1e-300)))
         found = change(slope_after(length), first)
+    if not found.any():
+        return found
     for trial in range(_TRIALS):
         length /= 8.0
         shorter = change(slope_after(length), first)
-        ratio = shorter[index] / found[index] if found[index] > 0.0 else 1.0
-        if not trial and abs(ratio - 1.0) < 1e-2:
-            return found  # of a quadratic function, and little rounding
-        if np.isfinite(found).all() and 0.5 < ratio < 2.0:
-            break
+        if np.isfinite(found).all() and found[index] > 0.0:
+            ratio = shorter[index] / found[index]
+            if ratio <= 0.0 or (not trial and abs(ratio - 1.0) < 1e-2):
+                # Not bent between kinks, or a quadratic function.
+                return found
+            if 0.5 < ratio < 2.0:
+                break
         found = shorter
     length /= 8.0
     closer = change(slope_after(length), slope_after(-length))
     if np.isfinite(closer).all() and closer[index] > 0.5 * found[index]:
         return closer
-    # Between the kinks of an absolute error, nothing is bent.
     return found if np.isfinite(found).all() else np.zeros_like(first.free)
 
 
