@@ -10,8 +10,8 @@ from kreg.results.files import Weights
 from kreg.selection.data.batches import evaluation_batches
 from kreg.selection.data.rows import Arrays
 from kreg.selection.strengths.grid import StrengthGrid, strength_grid
+from kreg.selection.strengths.null_model import penalized_weights
 from kreg.selection.strengths.penalty_family import penalty_family
-from kreg.selection.strengths.strength_max import penalized_weights
 from kreg.selection.training.gradient import rows_at_once
 from kreg.selection.training.models import (
     architecture,

@@ -22,7 +22,7 @@ class Order:
         self.batch_size = min(batch_size, size)
         self.passes = passes
         self._seed: tuple[int, ...] = ()
-        self._epoch = 0
+        self._next_pass = 0
 
     @property
     def per_pass(self) -> int:
@@ -34,15 +34,15 @@ class Order:
         """The number of batches of an epoch."""
         return self.passes * self.per_pass
 
-    def begin(self, seed: tuple[int, ...]) -> None:
-        """Go back to the first of the passes that `seed` decides."""
+    def begin(self, seed: tuple[int, ...], first: int = 0) -> None:
+        """Go to one of the passes that `seed` decides, the first by default."""
         self._seed = seed
-        self._epoch = 0
+        self._next_pass = first
 
     def next_epoch(self) -> list[NDArray[Any]]:
         """The row indices of each pass of the next epoch."""
-        first = self._epoch * self.passes
-        self._epoch += 1
+        first = self._next_pass
+        self._next_pass += self.passes
         return [
             np.random.default_rng((*self._seed, first + i)).permutation(
                 self.size
@@ -77,15 +77,20 @@ class SeededStart(keras.callbacks.Callback):
     Args:
         seed: ints >= 0 that decide both.
         order: the order of the rows; None for an iterable of batches.
+        first: the number of passes that were made before. Defaults to `0`.
     """
 
-    def __init__(self, seed: tuple[int, ...], order: Order | None) -> None:
+    def __init__(
+        self, seed: tuple[int, ...], order: Order | None, first: int = 0
+    ) -> None:
         super().__init__()
         self._seed = seed
         self._order = order
+        self._first = first
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Seed both."""
-        begin_random_numbers(*self._seed)
+        later = (self._first,) if self._first else ()
+        begin_random_numbers(*self._seed, *later)
         if self._order is not None:
-            self._order.begin(self._seed)
+            self._order.begin(self._seed, self._first)

@@ -23,8 +23,8 @@ from kreg.selection.strengths.grid import (
 )
 from kreg.selection.strengths.penalty_family import PenaltyFamily
 from kreg.selection.strengths.strength_max import (
-    largest_shrinking_strength,
     largest_zeroing_strength,
+    top_of_grid,
 )
 from kreg.selection.training.gradient import data_gradient, rows_at_once
 from kreg.selection.training.inputs import is_linear
@@ -220,8 +220,7 @@ class PathRun:
         if strengths is None or self._linear:
             largest = largest_zeroing_strength(model, train, family)
         if strengths is None:
-            top = largest or largest_shrinking_strength(model, train, family)
-            strengths = grid.below(top)
+            strengths = grid.below(top_of_grid(model, train, family, largest))
         if direction == "down" and self._linear:
             for variable in self._penalized:
                 variable.assign(ops.zeros(variable.shape, variable.dtype))

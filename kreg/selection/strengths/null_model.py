@@ -1,99 +1,87 @@
 """The null model: its penalized weights are zero, the others fitted."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
+from kreg.layers.weights import layouts_of
+from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.batches import some_rows
+from kreg.selection.strengths.minimum import Slope, fixed_slope_at_minimum
+from kreg.selection.strengths.penalty_family import PenaltyFamily
 from kreg.selection.training.gradient import DataGradient, data_gradient
 from kreg.selection.training.inputs import is_linear
+from kreg.selection.training.models import assign_values, values_of
+from kreg.surgery.owned_weights import owned_weights
+from kreg.surgery.rules import assignments_of
 
-_STEPS = 200
-_SMALL = 1e-6
-# After so many steps without a smaller gradient, only rounding is left.
-_STALLED = 10
+Array = NDArray[Any]
 
 
-def fit_unpenalized(
-    gradient: DataGradient, penalized: Sequence[keras.Variable]
-) -> None:
-    """Minimise the data loss over the weights that have no penalty.
-
-    These are few weights, mostly biases, each with an output of its own. So
-    gradient steps will do. Their length follows from the last two gradients
-    (Barzilai and Borwein, "Two-Point Step Size Gradient Methods", 1988).
+@dataclass(frozen=True)
+class PenalizedWeight:
+    """A weight that a penalty would go on.
 
     Args:
-        gradient: the gradient of the model.
-        penalized: the weights with a penalty, which are zero.
+        variable: the weight.
+        groups: the groups of its entries; None for a sum over entries.
+        spared: bool array of its shape, the entries that no strength moves,
+            because their factor is 0.
     """
-    fixed = {id(variable) for variable in penalized}
-    variables = gradient.model.trainable_variables
-    free = [i for i, v in enumerate(variables) if id(v) not in fixed]
-    if not free:
-        return
 
-    def slope_at(values: NDArray[Any]) -> tuple[NDArray[Any], float]:
-        """The gradient of the free weights, and the norm of the others'."""
-        start = 0
-        for i in free:
-            shape = tuple(variables[i].shape)
-            stop = start + int(np.prod(shape))
-            variables[i].assign(values[start:stop].reshape(shape))
-            start = stop
-        slopes = gradient()
-        rest = [g for i, g in enumerate(slopes) if i not in free]
-        return _flat([slopes[i] for i in free]), float(
-            np.linalg.norm(_flat(rest))
-        )
+    variable: keras.Variable
+    groups: Grouping | None
+    spared: NDArray[np.bool_]
 
-    values = _flat([ops.convert_to_numpy(variables[i]) for i in free])
-    slope, scale = slope_at(values)
-    length = 1.0 / max(1.0, float(np.linalg.norm(slope)))
-    best = float(np.linalg.norm(slope)), values
-    stalled = 0
-    for _ in range(_STEPS):
-        if best[0] <= _SMALL * scale or stalled == _STALLED:
-            break
-        moved = values - length * slope
-        after, scale = slope_at(moved)
-        change, bend = moved - values, after - slope
-        product = float(change @ bend)
-        if product <= 0.0:
-            length *= 2.0
-        else:
-            length = product / float(bend @ bend)
-        values, slope = moved, after
-        size = float(np.linalg.norm(slope))
-        stalled += 1
-        if size < best[0]:
-            best, stalled = (size, values), 0
-    slope_at(best[1])
+    def only_spared(self, array: Array) -> Array:
+        """An array of the shape of the weight, 0 where there is a penalty."""
+        return np.where(self.spared, array, np.zeros_like(array))
+
+    def only_penalized(self, array: Array) -> Array:
+        """An array of the shape of the weight, 0 where there is no penalty."""
+        return np.where(self.spared, np.zeros_like(array), array)
 
 
-def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    flat = [np.asarray(array, "float64").reshape(-1) for array in arrays]
-    return np.concatenate(flat) if flat else np.zeros(0)
+def penalized_weights(
+    model: keras.Model, family: PenaltyFamily
+) -> list[PenalizedWeight]:
+    """The trainable weights of a model that the penalty would go on."""
+    penalty = family.penalty
+    rules: Any = penalty
+    if family.rules is not None:
+        rules = [(rule, penalty) for rule in family.rules]
+    layouts = layouts_of(model)
+    chosen = []
+    for assignment in assignments_of(rules, model, owned_weights(model)):
+        variable = assignment.weight.variable
+        if variable.trainable:
+            shape = tuple(variable.shape)
+            groups = penalty.grouping(shape, layouts.get(id(variable)))
+            left = family.shrunk(np.ones(shape), _ANY_STRENGTH, groups)
+            chosen.append(PenalizedWeight(variable, groups, left > 0.5))
+    return chosen
 
 
+# A strength that moves every entry whose factor is not 0.
+_ANY_STRENGTH = 1e30
 # A weight is needed if its rise of the loss is this fraction of the largest.
 _NEEDED = 0.5
 # How many rows the strength of a network is computed from.
 _ROWS = 4096
 
-StrengthOf = Callable[[DataGradient, Any, NDArray[Any]], float | None]
+StrengthOf = Callable[[DataGradient, PenalizedWeight, Array], float]
 
 
 def strength_at_zero(
     model: keras.Model,
     train: Any,
-    penalized: Sequence[keras.Variable],
+    penalized: Sequence[PenalizedWeight],
     strength_of: StrengthOf,
-) -> float | None:
+) -> float:
     """The strength of a whole model at zero, from the strengths of its weights.
 
     For a linear model it is the largest strength of a weight. A network is
@@ -105,13 +93,13 @@ def strength_at_zero(
         model: a compiled model.
         train: the training data.
         penalized: the weights with a penalty.
-        strength_of: a function that returns the strength of one weight, or
-            None if it has none. It is called when the weight is zero, with the
-            function for gradients, the weight, and the gradient of the data
-            loss.
+        strength_of: a function that returns the strength of one weight; 0.0 if
+            nothing pulls it away from zero. It is called when the weight is
+            zero but for spared entries, with the function for gradients, the
+            weight, and the gradient of the data loss by the other entries.
 
     Returns:
-        A float, or None if no weight has a strength.
+        A float; 0.0 if nothing pulls any weight away from zero.
     """
     needed, linear = [], is_linear(model)
     if not linear:
@@ -119,13 +107,14 @@ def strength_at_zero(
     with data_gradient(model, train) as gradient:
         gradient()
         trained = gradient.loss
-        for variable, slope in _slopes_at_zero(gradient, penalized):
+        slopes = _slopes_at_null_model if linear else _slopes_one_by_one
+        for weight, slope in slopes(gradient, penalized):
             loss = gradient.loss
-            strength = strength_of(gradient, variable, slope)
-            if strength is not None:
+            strength = strength_of(gradient, weight, slope)
+            if strength > 0.0:
                 needed.append((strength, loss - trained))
     if not needed:
-        return None
+        return 0.0
     strengths, rises = map(np.array, zip(*needed, strict=True))
     if linear:
         return float(strengths.max())
@@ -135,31 +124,73 @@ def strength_at_zero(
     return float(strengths.min())
 
 
-def gradients_by_id(gradient: DataGradient) -> dict[int, NDArray[Any]]:
+def gradients_by_id(gradient: DataGradient) -> dict[int, Array]:
     """The gradient of each trainable variable, by the variable's `id`."""
     variables = gradient.model.trainable_variables
     slopes = gradient()
     return {id(v): slope for v, slope in zip(variables, slopes, strict=True)}
 
 
-def _slopes_at_zero(
-    gradient: DataGradient, penalized: Sequence[keras.Variable]
-) -> Iterator[tuple[keras.Variable, NDArray[Any]]]:
-    """Each weight, with the gradient of the data loss where it is zero.
+def _slopes_at_null_model(
+    gradient: DataGradient, penalized: Sequence[PenalizedWeight]
+) -> Iterator[tuple[PenalizedWeight, Array]]:
+    """The weights of a linear model, all zero at once, the others fitted."""
+    fixed = {id(weight.variable) for weight in penalized}
+    others = [
+        v for v in gradient.model.trainable_variables if id(v) not in fixed
+    ]
+    partly = [weight for weight in penalized if weight.spared.any()]
+    for weight in penalized:
+        weight.variable.assign(np.zeros(weight.spared.shape))
 
-    In a linear model all are zero at once, and the others are fitted. In a
-    network only the weight itself is zero.
-    """
-    if is_linear(gradient.model):
-        for variable in penalized:
-            variable.assign(np.zeros(variable.shape))
-        fit_unpenalized(gradient, penalized)
+    def free_of(arrays: dict[int, Array]) -> Array:
+        """The entries that are fitted, of an array for each variable."""
+        return _flat(
+            [arrays[id(v)] for v in others]
+            + [arrays[id(w.variable)][w.spared] for w in partly]
+        )
+
+    fitted = [*others, *(weight.variable for weight in partly)]
+
+    def place() -> Array:
+        values = values_of(fitted)
+        return free_of(dict(zip(map(id, fitted), values, strict=True)))
+
+    def slope_at(wanted: Array) -> Slope:
+        start = 0
+        for variable in others:
+            stop = start + int(np.prod(variable.shape))
+            variable.assign(wanted[start:stop].reshape(variable.shape))
+            start = stop
+        for weight in partly:
+            value = np.zeros(weight.spared.shape)
+            stop = start + int(weight.spared.sum())
+            value[weight.spared] = wanted[start:stop]
+            weight.variable.assign(value)
+            start = stop
         slopes = gradients_by_id(gradient)
-        for variable in penalized:
-            yield variable, slopes[id(variable)]
-        return
-    for variable in penalized:
-        before = np.array(ops.convert_to_numpy(variable))
-        variable.assign(np.zeros_like(before))
-        yield variable, gradients_by_id(gradient)[id(variable)]
-        variable.assign(before)
+        rest = [w.only_penalized(slopes[id(w.variable)]) for w in penalized]
+        return Slope(place(), free_of(slopes), _flat(rest), gradient.loss)
+
+    flat, start = fixed_slope_at_minimum(slope_at, place()), 0
+    for weight in penalized:
+        stop = start + weight.spared.size
+        yield weight, flat[start:stop].reshape(weight.spared.shape)
+        start = stop
+
+
+def _slopes_one_by_one(
+    gradient: DataGradient, penalized: Sequence[PenalizedWeight]
+) -> Iterator[tuple[PenalizedWeight, Array]]:
+    """The weights of a network, each of them zero while the others are not."""
+    for weight in penalized:
+        before = values_of([weight.variable])
+        weight.variable.assign(weight.only_spared(before[0]))
+        slope = gradients_by_id(gradient)[id(weight.variable)]
+        yield weight, weight.only_penalized(slope)
+        assign_values([weight.variable], before)
+
+
+def _flat(arrays: Sequence[Array]) -> Array:
+    flat = [np.asarray(array, "float64").reshape(-1) for array in arrays]
+    return np.concatenate(flat) if flat else np.zeros(0)

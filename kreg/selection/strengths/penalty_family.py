@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
 
 from kreg._arguments import shown
 from kreg._types import Tensor
 from kreg.binding.weights import weight_penalties
 from kreg.regularizers import Penalty
+from kreg.regularizers.grouping import Grouping
 from kreg.surgery import attach
 
 PenaltyMaker: TypeAlias = Callable[[float], Penalty]
@@ -37,6 +41,30 @@ class PenaltyFamily:
         """The strengths of the penalty, by name."""
         values = self.penalty.strengths(0, float(strength))
         return {name: float(value) for name, value in values.items()}
+
+    def shrunk(
+        self, pull: NDArray[Any], strength: float, groups: Grouping | None
+    ) -> NDArray[Any]:
+        """What a proximal step leaves of a weight of zeros that is pulled.
+
+        Args:
+            pull: minus the gradient of the data loss, the distance that a
+                weight would go in a step of length 1.
+            strength: the strength.
+            groups: the groups of the entries of the weight.
+
+        Returns:
+            An array; the step is short where the penalty demands it, and its
+            result is divided by the length of the step.
+        """
+        step = min(1.0, self.penalty.longest_step / 2.0)
+        after = self.penalty.proximal_step(
+            ops.convert_to_tensor(step * pull),
+            step,
+            self.strengths(strength),
+            groups,
+        )
+        return np.asarray(ops.convert_to_numpy(after)) / step
 
     def attach(self, model: keras.Model) -> list[keras.Variable]:
         """Put the penalty on a model; return the weights that it is on."""

@@ -1,21 +1,20 @@
 """`strength_max`: the strength above which a penalty keeps all at zero."""
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from kreg._arguments import built_model
-from kreg.layers.weights import layouts_of
 from kreg.regularizers import L1
 from kreg.regularizers.grouping import Grouping
-from kreg.selection.data.rows import training_data
+from kreg.selection.data.rows import checked_part
 from kreg.selection.strengths.null_model import (
+    PenalizedWeight,
     gradients_by_id,
+    penalized_weights,
     strength_at_zero,
 )
 from kreg.selection.strengths.penalty_family import (
@@ -25,12 +24,12 @@ from kreg.selection.strengths.penalty_family import (
 )
 from kreg.selection.training.gradient import DataGradient
 from kreg.selection.training.inputs import is_linear
-from kreg.surgery.owned_weights import owned_weights
-from kreg.surgery.rules import assignments_of
+from kreg.selection.training.models import values_of
 
-Groups = Mapping[int, Grouping | None]
-_WIDEST = 100
+# A strength that makes every entry zero whose factor is not tiny.
+_HUGE = 1e30
 _HALVINGS = 40
+_LONG = 1e6
 # The fraction of a weight that is left at the top of a grid, for a penalty that
 # makes no zeros. It is larger in a network, where shrinking one layer weakens
 # the gradients of the others.
@@ -110,7 +109,9 @@ def strength_max(
             f"Received: model={model!r}"
         )
     family = penalty_family(penalty)
-    largest = largest_zeroing_strength(model, training_data(data).train, family)
+    train = checked_part("data", data)
+    _refuse_no_weights(model, family)
+    largest = largest_zeroing_strength(model, train, family)
     if largest is None:
         raise ValueError(
             "`penalty` must make weights zero at some strength, as `kreg.L1` "
@@ -119,22 +120,64 @@ def strength_max(
     return largest
 
 
+def top_of_grid(
+    model: keras.Model,
+    train: Any,
+    family: PenaltyFamily,
+    largest: float | None,
+) -> float:
+    """The largest strength of a grid.
+
+    Args:
+        model: a compiled model.
+        train: the training data.
+        family: the penalty.
+        largest: what `largest_zeroing_strength` returns.
+
+    Raises:
+        ValueError: if the penalty acts on no weight, or nothing pulls the
+            weights away from zero.
+    """
+    _refuse_no_weights(model, family)
+    if largest is None:
+        largest = _largest_shrinking_strength(model, train, family)
+    if largest == 0.0:
+        raise ValueError(
+            "`data` leave nothing to select, so that no grid of strengths can "
+            "be chosen: where the penalized weights are zero and the others "
+            "fitted, the loss is at its minimum. Targets that are all alike, "
+            "inputs that are all zero, or a single row do this. Use other "
+            "data, or give the strengths yourself. Received: data for which "
+            "the largest strength is 0"
+        )
+    return largest
+
+
+def _refuse_no_weights(model: keras.Model, family: PenaltyFamily) -> None:
+    if all(weight.spared.all() for weight in penalized_weights(model, family)):
+        raise ValueError(
+            "`penalty` must act on a trainable weight, but it is on none, or "
+            f"its `factors` are all 0. Received: {family.text}"
+        )
+
+
 def largest_zeroing_strength(
     model: keras.Model, train: Any, family: PenaltyFamily
 ) -> float | None:
-    """`strength_max` of training data; None if nothing becomes zero."""
-    chosen = penalized_weights(model, family)
-    groups = _groups(model, chosen, family)
+    """`strength_max` of training data; None if no weight can become zero."""
+    weights = penalized_weights(model, family)
+    if not any(_makes_zeros(family, weight) for weight in weights):
+        return None
 
     def strength_of(
-        _: DataGradient, variable: keras.Variable, slope: NDArray[Any]
-    ) -> float | None:
-        return _zeroing_strength(family, -slope, groups[id(variable)])
+        _: DataGradient, weight: PenalizedWeight, slope: NDArray[Any]
+    ) -> float:
+        return _zeroing_strength(family, -slope, weight.groups)
 
-    return strength_at_zero(model, train, chosen, strength_of)
+    return strength_at_zero(model, train, weights, strength_of)
 
 
-def largest_shrinking_strength(
+def _largest_shrinking_strength(
     model: keras.Model, train: Any, family: PenaltyFamily
 ) -> float:
     """The top of a grid for a penalty that makes nothing zero.
@@ -142,80 +185,60 @@ def largest_shrinking_strength(
     It is the strength that shrinks a weight to 10 % of its size without a
     penalty, or to half of it in a network. The curvature of the data loss along
     its gradient decides.
+
+    Returns:
+        A float; 0.0 if nothing pulls any weight away from zero.
     """
     left = _LEFT_IF_LINEAR if is_linear(model) else _LEFT_IN_NETWORKS
-    pull = 2.0 * max(family.strengths(1.0).values()) / (1.0 / left - 1.0)
-    chosen = penalized_weights(model, family)
 
     def strength_of(
-        gradient: DataGradient, variable: keras.Variable, slope: NDArray[Any]
-    ) -> float | None:
+        gradient: DataGradient, weight: PenalizedWeight, slope: NDArray[Any]
+    ) -> float:
         size = float(np.linalg.norm(slope))
         if size == 0.0:
-            return None
+            return 0.0
+        variable = weight.variable
+        (start,) = values_of([variable])
         length = 1e-2 * size / max(1.0, size)
-        variable.assign(-length / size * slope)
-        after = gradients_by_id(gradient)[id(variable)]
-        variable.assign(np.zeros_like(slope))
+        variable.assign(start - length / size * slope)
+        after = weight.only_penalized(gradients_by_id(gradient)[id(variable)])
+        variable.assign(start)
         bend = abs(float(np.sum((slope - after) * slope))) / size / length
-        return bend / pull or None
+        # Of a long vector, for which constant parts of the penalty are short.
+        before = _LONG / size * slope
+        shrunk = family.shrunk(before, 1.0, weight.groups)
+        left_over = float(np.sum(before * shrunk))
+        pull = float(np.sum(before * (before - shrunk))) / left_over
+        return bend * (1.0 / left - 1.0) / pull
 
-    return strength_at_zero(model, train, chosen, strength_of) or 1.0 / pull
-
-
-def penalized_weights(
-    model: keras.Model, family: PenaltyFamily
-) -> list[keras.Variable]:
-    """The weights of a model that the penalty would go on."""
-    penalty = family.penalty
-    rules: Any = penalty
-    if family.rules is not None:
-        rules = [(rule, penalty) for rule in family.rules]
-    return [
-        assignment.weight.variable
-        for assignment in assignments_of(rules, model, owned_weights(model))
-        if assignment.weight.variable.trainable
-    ]
+    weights = penalized_weights(model, family)
+    return strength_at_zero(model, train, weights, strength_of)
 
 
-def _groups(
-    model: keras.Model, chosen: Sequence[keras.Variable], family: PenaltyFamily
-) -> Groups:
-    layouts = layouts_of(model)
-    return {
-        id(v): family.penalty.grouping(tuple(v.shape), layouts.get(id(v)))
-        for v in chosen
-    }
+def _makes_zeros(family: PenaltyFamily, weight: PenalizedWeight) -> bool:
+    ones = np.ones(weight.spared.shape)
+    return bool((family.shrunk(ones, _HUGE, weight.groups) == 0.0).any())
 
 
 def _zeroing_strength(
     family: PenaltyFamily, pull: NDArray[Any], groups: Grouping | None
-) -> float | None:
-    """The smallest strength whose proximal step makes `pull` zero."""
+) -> float:
+    """The smallest strength whose proximal step makes `pull` zero.
+
+    It is 0.0 if there is no pull, or only one that no strength makes zero.
+    """
 
     def left(strength: float) -> NDArray[Any]:
-        after = family.penalty.proximal_step(
-            ops.convert_to_tensor(pull),
-            step,
-            family.strengths(strength),
-            groups,
-        )
-        return np.asarray(ops.convert_to_numpy(after))
+        return family.shrunk(pull, strength, groups)
 
-    step = min(1.0, family.penalty.longest_step / 2.0)
-    pull = step * pull
-    size = float(np.abs(pull).max()) if pull.size else 0.0
+    size = float(np.abs(pull).max(initial=0.0))
     if size == 0.0 or not math.isfinite(size):
-        return None
-    # First drop the entries that no strength can zero (factor 0).
-    pull = np.where(left(1e6 * size / step) == 0.0, pull, 0.0)
-    size = float(np.abs(pull).max())
-    if size == 0.0:
-        return None
-    low, high = 0.0, size / step
-    for _ in range(_WIDEST):
-        if not left(high).any():
-            break
+        return 0.0
+    pull = np.where(left(_HUGE) == 0.0, pull, 0.0)
+    low, high = 0.0, float(np.abs(pull).max())
+    if high == 0.0:
+        return 0.0
+    while left(high).any():
         low, high = high, 2.0 * high
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)

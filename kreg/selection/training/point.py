@@ -123,6 +123,42 @@ def _gradient_norm(model: keras.Model, variable: keras.Variable) -> float:
 _LOOK_STEPS = 32
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Passes over the training data that one call of `fit` makes.
+
+    Args:
+        data: the batches of an epoch of `fit`.
+        epochs: the epochs of `fit`, each of which ends with a look.
+        order: the order of the rows in an epoch; None for an iterable of
+            batches.
+    """
+
+    data: Any
+    epochs: int
+    order: Order | None = None
+
+    @property
+    def passes(self) -> int:
+        """The passes over the training data in an epoch of `fit`."""
+        return 1 if self.order is None else self.order.passes
+
+
+def _portions(train: Arrays, training: Training) -> list[Portion]:
+    """All passes: epochs of several passes, and the few that are left."""
+    size = min(training.batch_size or train.size, train.size)
+    passes = max(1, _LOOK_STEPS // math.ceil(train.size / size))
+    whole, rest = divmod(training.epochs, passes)
+    portions = []
+    for several, epochs in ((passes, whole), (rest, 1)):
+        if several and epochs:
+            order = Order(train.size, size, several)
+            portions.append(
+                Portion(ordered_batches(train, order), epochs, order)
+            )
+    return portions
+
+
 class Trainer:
     """Trains models on data, and evaluates them.
 
@@ -149,14 +185,10 @@ class Trainer:
         self._seed = seed
         self.optimality: float | None = None
         train = data.train
-        self._order: Order | None = None
-        self._train = self._train_to_evaluate = train
+        self._portions = [Portion(train, training.epochs)]
+        self._train_to_evaluate = train
         if isinstance(train, Arrays):
-            size = min(training.batch_size or train.size, train.size)
-            passes = max(1, _LOOK_STEPS // math.ceil(train.size / size))
-            passes = min(passes, training.epochs)
-            self._order = Order(train.size, size, passes)
-            self._train = ordered_batches(train, self._order)
+            self._portions = _portions(train, training)
             self._train_to_evaluate = self._evaluation_data(train)
         self._validation = self._evaluation_data(data.validation)
 
@@ -171,10 +203,7 @@ class Trainer:
                 of the rows.
             frozen: whether the support of the model is frozen.
         """
-        training, passes = self._training, 1
-        if self._order is not None:
-            passes = self._order.passes
-            _run_several_steps_at_once(model, self._order.per_epoch)
+        training = self._training
         validation = None if training.patience is None else self._validation
         monitor = "loss" if validation is None else f"val_{training.monitor}"
         stopping = Stopping(
@@ -183,17 +212,26 @@ class Trainer:
             monitor,
             support_optimality if frozen else _optimality,
         )
-        # The first number is -1, and a seed must not be negative.
-        start = SeededStart((self._seed, number + 1), self._order)
-        model.fit(
-            self._train,
-            epochs=max(1, training.epochs // passes),
-            verbose=0,
-            callbacks=[start, stopping],
-            shuffle=False,
-            validation_data=validation,
-        )
-        return stopping.looks * passes, stopping.converged
+        passes = looks = 0
+        for portion in self._portions:
+            if portion.order is not None:
+                _run_several_steps_at_once(model, portion.order.per_epoch)
+            # The first number is -1, and a seed must not be negative.
+            seed = self._seed, number + 1
+            model.fit(
+                portion.data,
+                initial_epoch=looks,
+                epochs=looks + portion.epochs,
+                verbose=0,
+                callbacks=[SeededStart(seed, portion.order, passes), stopping],
+                shuffle=False,
+                validation_data=validation,
+            )
+            passes += (stopping.looks - looks) * portion.passes
+            looks = stopping.looks
+            if stopping.converged:
+                break
+        return passes, stopping.converged
 
     def on_training_data(self, model: keras.Model) -> dict[str, float]:
         """The metrics of a model on the training data."""

@@ -1,0 +1,437 @@
+"""`strength_max` where entries are unpenalized, against float64 null models.
+
+The peer fits the null model by SciPy on inputs that are centred and scaled.
+"""
+
+import keras
+import numpy as np
+import pytest
+from scipy.optimize import brentq, linprog, minimize
+from scipy.special import expit, log_softmax, softmax
+from thorough import few_of
+
+import kreg
+from kreg.selection import StrengthGrid, Training, path, strength_max
+
+ROWS, INPUTS = 120, 5
+# The loss of each row, and its derivative by what the kernel makes.
+LOSSES = {
+    "mse": (
+        lambda z, y: ((z - y) ** 2).mean(axis=1),
+        lambda z, y: 2.0 * (z - y) / z.shape[1],
+    ),
+    "binary_crossentropy": (
+        lambda z, y: (np.logaddexp(0.0, z) - y * z)[:, 0],
+        lambda z, y: expit(z) - y,
+    ),
+    "categorical_crossentropy": (
+        lambda z, y: -(y * log_softmax(z, axis=1)).sum(axis=1),
+        lambda z, y: softmax(z, axis=1) - y,
+    ),
+    "poisson": (
+        lambda z, y: (np.exp(z) - y * z)[:, 0],
+        lambda z, y: np.exp(z) - y,
+    ),
+    "huber": (
+        lambda z, y: np.where(
+            np.abs(z - y) <= 1.0, (z - y) ** 2 / 2.0, np.abs(z - y) - 0.5
+        )[:, 0],
+        lambda z, y: np.clip(z - y, -1.0, 1.0),
+    ),
+}
+ACTIVATIONS = {
+    "binary_crossentropy": "sigmoid",
+    "categorical_crossentropy": "softmax",
+    "poisson": "exponential",
+}
+
+
+def single(array):
+    """Numbers of single precision, in double precision."""
+    return np.asarray(array, "float32").astype("float64")
+
+
+def rows(loss, outputs, scale=1.0, offset=0.0):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(ROWS, INPUTS))
+    x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]
+    kernel = np.array(
+        [
+            [1.5, -1, 0.5],
+            [-1, 0.7, 0.3],
+            [0.5, 0, -1],
+            [0, 0, 0],
+            [0.3, -0.4, 0],
+        ]
+    )
+    mean = x @ kernel[:, :outputs] + np.array([0.7, -0.3, 0.2])[:outputs]
+    if loss == "binary_crossentropy":
+        y = rng.uniform(size=mean.shape) < expit(mean)
+    elif loss == "categorical_crossentropy":
+        chances = softmax(mean, axis=1)
+        y = np.eye(3)[[rng.choice(3, p=row) for row in chances]]
+    elif loss == "poisson":
+        y = rng.poisson(np.exp(0.5 * mean))
+    else:
+        y = mean + 0.5 * rng.normal(size=mean.shape)
+    return single(x * scale + offset), single(y)
+
+
+def scaled(x):
+    size = x.std(axis=0)
+    return (x - x.mean(axis=0)) / np.where(size > 0.0, size, 1.0)
+
+
+def null_gradient(x, y, loss, spared, weights):
+    """The gradient by the kernel where only spared entries are not zero."""
+    value, slope = LOSSES[loss]
+    inputs, outputs = scaled(x), y.shape[1]
+
+    def made(free):
+        kernel = np.zeros(spared.shape)
+        kernel[spared] = free[outputs:]
+        return inputs @ kernel + free[:outputs]
+
+    def objective(free):
+        z = made(free)
+        slopes = slope(z, y) * weights[:, None] / len(y)
+        by_kernel = inputs.T @ slopes
+        return weights @ value(z, y) / len(y), np.concatenate(
+            [slopes.sum(axis=0), by_kernel[spared]]
+        )
+
+    free = np.zeros(outputs + spared.sum())
+    for _ in range(4):
+        free = minimize(
+            objective, free, jac=True, method="BFGS", options={"gtol": 1e-12}
+        ).x
+    slopes = slope(made(free), y) * weights[:, None] / len(y)
+    return (x - x.mean(axis=0)).T @ slopes
+
+
+def factors_of(kind, outputs):
+    factors = np.ones((INPUTS, outputs))
+    if kind == "an entry":
+        factors[0, 0] = 0.0
+    elif kind == "two rows":
+        factors[:2] = 0.0
+    elif kind == "some of many":
+        factors = np.linspace(0.2, 3.0, factors.size).reshape(factors.shape)
+        factors[1, 0] = factors[2, -1] = 0.0
+    return factors
+
+
+def model_of(loss, outputs, inputs=INPUTS):
+    keras.utils.set_random_seed(0)
+    layer = keras.layers.Dense(outputs, ACTIVATIONS.get(loss))
+    model = keras.Sequential([keras.Input((inputs,)), layer])
+    model.compile("sgd", loss, jit_compile=keras.backend.backend() == "jax")
+    return model
+
+
+def found_and_expected(
+    loss,
+    kind,
+    *,
+    outputs=1,
+    penalty=kreg.L1,
+    scale=1.0,
+    offset=0.0,
+    weighted=False,
+):
+    x, y = rows(loss, outputs, scale, offset)
+    factors = factors_of(kind, outputs)
+    weights = np.ones(ROWS)
+    data = (x, y)
+    if weighted:
+        weights = single(np.random.default_rng(1).uniform(0.2, 2.0, ROWS))
+        data = (x, y, weights)
+    gradient = null_gradient(x, y, loss, factors == 0.0, weights)
+    acting = factors > 0.0
+    expected = (np.abs(gradient)[acting] / factors[acting]).max()
+    found = strength_max(
+        model_of(loss, outputs), data, lambda s: penalty(s, factors=factors)
+    )
+    return found, expected
+
+
+OF_UNITS = np.array([1e-6, 1.0, 1e3, 1e6, 1e-3])
+FAR, MIXED = np.full(INPUTS, 1e6), np.array([1e2, -1e3, 0.0, 1e6, 30.0])
+INPUT_UNITS = {
+    "far from zero": {"scale": 1e5, "offset": FAR},
+    "of many units": {"scale": OF_UNITS},
+    "of many units, far from zero": {
+        "scale": np.array([1.0, 10.0, 1e3, 1e5, 1.0]),
+        "offset": MIXED,
+    },
+}
+OUTPUTS = {"categorical_crossentropy": 3}
+KINDS = ("none", "an entry", "two rows", "some of many")
+
+
+MANY = "some of many"
+
+
+@pytest.mark.parametrize(
+    "case",
+    few_of(
+        [(loss, kind) for loss in LOSSES for kind in KINDS],
+        ("mse", "an entry"),
+        ("binary_crossentropy", "two rows"),
+        ("categorical_crossentropy", MANY),
+        ("poisson", "an entry"),
+        ("huber", MANY),
+    ),
+)
+def test_unpenalized_entries_are_fitted(case):
+    loss, kind = case
+    found, expected = found_and_expected(
+        loss, kind, outputs=OUTPUTS.get(loss, 1)
+    )
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_several_outputs_too(kind):
+    found, expected = found_and_expected("mse", kind, outputs=3)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "case",
+    few_of(
+        [
+            (loss, kind, units)
+            for units in INPUT_UNITS
+            for loss in LOSSES
+            for kind in ("none", "an entry", MANY)
+        ],
+        ("mse", "none", "far from zero"),
+        ("binary_crossentropy", "none", "far from zero"),
+        ("binary_crossentropy", "an entry", "of many units"),
+        ("mse", MANY, "of many units, far from zero"),
+        ("poisson", MANY, "far from zero"),
+    ),
+)
+def test_the_units_of_the_inputs_do_not_matter(case):
+    loss, kind, units = case
+    found, expected = found_and_expected(
+        loss, kind, outputs=OUTPUTS.get(loss, 1), **INPUT_UNITS[units]
+    )
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "loss", few_of(list(LOSSES), "mse", "categorical_crossentropy")
+)
+def test_rows_may_have_weights(loss):
+    found, expected = found_and_expected(
+        loss, "some of many", outputs=OUTPUTS.get(loss, 1), weighted=True
+    )
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        kreg.MCP,
+        kreg.SCAD,
+        lambda s, factors: kreg.L1L2(s, 1e-3, factors=factors),
+    ],
+    ids=["MCP", "SCAD", "L1L2"],
+)
+def test_factors_of_other_penalties(penalty):
+    found, expected = found_and_expected("mse", "some of many", penalty=penalty)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_tiny_factor_still_counts():
+    x, y = rows("mse", 1)
+    factors = np.array([[1e-9], [1.0], [1.0], [1.0], [1.0]])
+    gradient = null_gradient(x, y, "mse", factors == 0.0, np.ones(ROWS))
+    found = strength_max(
+        model_of("mse", 1), (x, y), lambda s: kreg.L1(s, factors=factors)
+    )
+    assert found == pytest.approx(1e9 * abs(gradient[0, 0]), rel=1e-4)
+
+
+def test_groups_far_from_zero():
+    x, y = rows("mse", 3, scale=1e5, offset=1e6)
+    nothing = np.zeros((INPUTS, 3), "bool")
+    gradient = null_gradient(x, y, "mse", nothing, np.ones(ROWS))
+    model = model_of("mse", 3)
+    for groups, axis in [("units", 0), ("inputs", 1)]:
+        norms = np.linalg.norm(gradient, axis=axis)
+        size = gradient.shape[axis]
+        found = strength_max(
+            model, (x, y), lambda s, g=groups: kreg.GroupLasso(s, g)
+        )
+        assert found == pytest.approx(norms.max() / size**0.5, rel=1e-4)
+
+    def left(strength, column):
+        inside = np.linalg.norm(np.maximum(np.abs(column) - strength, 0.0))
+        return inside - strength * len(column) ** 0.5
+
+    expected = max(
+        brentq(left, 0.0, np.abs(column).max(), args=(column,))
+        for column in gradient.T
+    )
+    found = strength_max(model, (x, y), kreg.SparseGroupLasso)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def absolute_null_gradient(x, y, spared):
+    """The same under the absolute error: the solution of the dual problem."""
+    size = len(y)
+    inputs = np.hstack([np.ones((size, 1)), scaled(x)[:, spared[:, 0]]])
+    slack = np.eye(size)
+    solved = linprog(
+        np.repeat([0.0, 1.0 / size], [inputs.shape[1], 2 * size]),
+        A_eq=np.hstack([inputs, slack, -slack]),
+        b_eq=y[:, 0],
+        bounds=[(None, None)] * inputs.shape[1] + [(0.0, None)] * (2 * size),
+    )
+    return (x - x.mean(axis=0)).T @ solved.eqlin.marginals[:, None]
+
+
+@pytest.mark.parametrize(
+    "case",
+    few_of(
+        [
+            (ROWS, "none", None, 1e-4),
+            (ROWS - 1, "none", "far from zero", 1e-4),
+            (ROWS, "an entry", None, 0.02),
+            (ROWS - 1, "an entry", "far from zero", 0.02),
+            (ROWS, "two rows", None, 0.05),
+        ],
+        (ROWS - 1, "none", "far from zero", 1e-4),
+        (ROWS, "an entry", None, 0.02),
+    ),
+)
+def test_a_loss_with_kinks(case):
+    size, kind, units, error = case
+    x, y = rows("mse", 1, **INPUT_UNITS.get(units, {}))
+    x, y = x[:size], y[:size]
+    factors = factors_of(kind, 1)
+    gradient = absolute_null_gradient(x, y, factors == 0.0)
+    acting = factors > 0.0
+    found = strength_max(
+        model_of("mae", 1), (x, y), lambda s: kreg.L1(s, factors=factors)
+    )
+    expected = (np.abs(gradient)[acting] / factors[acting]).max()
+    assert found == pytest.approx(expected, rel=error)
+
+
+X = rows("mse", 1)[0]
+NOTHING = {
+    "y = 0": ("mse", X, np.zeros((ROWS, 1))),
+    "y = 7": ("mse", X, np.full((ROWS, 1), 7.0)),
+    "y = -0.5": ("huber", X, np.full((ROWS, 1), -0.5)),
+    "whole numbers": ("mse", X, np.full((ROWS, 1), 3)),
+    "absolute error": ("mae", X + 10.0, np.full((ROWS, 1), 0.3)),
+    "counts": ("poisson", X + 10.0, np.full((ROWS, 1), 7.0)),
+    "one class": ("binary_crossentropy", X, np.ones((ROWS, 1))),
+    "one of three": (
+        "categorical_crossentropy",
+        X,
+        np.eye(3)[np.zeros(ROWS, "int64")],
+    ),
+    "x = 0": ("mse", 0.0 * X, rows("mse", 1)[1]),
+    "a single row": ("mse", X[:1], np.full((1, 1), 3.3)),
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    few_of(list(NOTHING), "y = 0", "y = 7", "counts", "one class", "x = 0"),
+)
+def test_nothing_to_select_is_zero(case):
+    loss, x, y = NOTHING[case]
+    assert strength_max(model_of(loss, y.shape[1]), (x, y)) == 0.0
+
+
+@pytest.mark.parametrize("penalty", [kreg.L1, kreg.L2])
+def test_no_grid_where_there_is_nothing_to_select(penalty):
+    with pytest.raises(ValueError, match="`data` leave nothing to select"):
+        path(
+            lambda: model_of("mse", 1),
+            (X, np.full((ROWS, 1), 7.0)),
+            penalty,
+            training=Training(1, tolerance=None),
+            verbose=0,
+        )
+
+
+def test_strengths_of_ones_own_need_nothing_to_select():
+    result = path(
+        lambda: model_of("mse", 1),
+        (X, np.full((ROWS, 1), 7.0)),
+        kreg.L1,
+        [0.1],
+        training=Training(300, batch_size=None, tolerance=None),
+        verbose=0,
+    )
+    assert result.points[0].nonzeros == 0
+
+
+def test_factors_that_are_all_zero_are_named():
+    none = np.zeros((INPUTS, 1))
+    with pytest.raises(ValueError, match="`factors` are all 0"):
+        strength_max(
+            model_of("mse", 1),
+            rows("mse", 1),
+            lambda s: kreg.L1(s, factors=none),
+        )
+
+
+def test_a_path_begins_where_all_that_is_penalized_is_zero():
+    x, y = rows("mse", 1)
+    factors = factors_of("an entry", 1)
+
+    def build_model():
+        model = model_of("mse", 1)
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.5), "mse")
+        return model
+
+    result = path(
+        build_model,
+        (x, y),
+        lambda s: kreg.L1(s, factors=factors),
+        StrengthGrid(2, ratio=0.9),
+        training=Training(400, batch_size=None, tolerance=1e-6),
+        verbose=0,
+    )
+    first, second = (weights[0][1:] for weights in result.weights)
+    assert not first.any()
+    assert second.any()
+
+
+def test_the_grid_of_l2_leaves_unpenalized_entries_alone():
+    x, y = rows("mse", 1)
+    factors = np.array([[0.0], [1.0], [1.0], [1.0], [1.0]])
+
+    def build_model():
+        model = model_of("mse", 1)
+        model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
+        return model
+
+    def ridge(strength):
+        """The coefficients of the penalized inputs."""
+        inputs = np.hstack([np.ones((ROWS, 1)), x])
+        pull = np.diag([0.0, 0.0, *[strength * ROWS] * 4])
+        return np.linalg.solve(inputs.T @ inputs + pull, inputs.T @ y)[2:]
+
+    result = path(
+        build_model,
+        (x, y),
+        lambda s: kreg.L2(s, factors=factors),
+        StrengthGrid(1),
+        training=Training(2000, batch_size=None, tolerance=1e-6),
+        verbose=0,
+    )
+    strength = result.points[0].strength
+    left = np.linalg.norm(ridge(strength)) / np.linalg.norm(ridge(0.0))
+    assert 0.05 < left < 0.2
+    np.testing.assert_allclose(
+        result.weights[0][0][1:], ridge(strength), atol=1e-4
+    )
