@@ -297,21 +297,6 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     assign_sub = _forwarded(Optimizer.assign_sub)
     scale_loss = _forwarded(Optimizer.scale_loss)
 
-    def apply_gradients(
-        self, grads_and_vars: Iterable[tuple[Tensor, keras.Variable]]
-    ) -> Tensor:
-        """Update the variables, then take the proximal steps.
-
-        Args:
-            grads_and_vars: pairs of a gradient and its variable.
-
-        Returns:
-            The number of updates.
-        """
-        grads, variables = zip(*grads_and_vars, strict=True)
-        self.apply(grads, variables)
-        return self.iterations
-
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set the variables, given in the order of `variables`."""
         added = added_variables(self)
