@@ -272,7 +272,12 @@ class Binding:
         for penalty in penalties:
             penalty.observe(self)
 
-    def steering_changed(self, penalty: StrengthRegularizer) -> None:
+    def steering_changed(
+        self,
+        penalty: StrengthRegularizer,
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
         """Pass a new multiplier on to the compiled steps."""
         model, multipliers = self._model(), self.multipliers_with(penalty)
         if model is None:
@@ -281,7 +286,7 @@ class Binding:
             renew_functions(model)
             return
         make_state_current(model)
-        multipliers.update(penalty)
+        multipliers.update(penalty, multiplier, memory)
 
     def refresh_steering(self) -> None:
         """Give the penalties the multipliers of a restored checkpoint."""

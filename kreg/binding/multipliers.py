@@ -35,7 +35,7 @@ class Multipliers:
         )
         self._rows = np.full((len(penalties), 1 + MEMORY_SIZE), np.nan)
         for penalty in penalties:
-            self._write_row(penalty)
+            self._write_row(penalty, *penalty.steering)
         self.variable = keras.Variable(
             self._rows[:, 0],
             dtype=value_dtype(),
@@ -68,11 +68,16 @@ class Multipliers:
             vector = self.variable.value
         return vector[self._index[penalty]]
 
-    def update(self, penalty: StrengthRegularizer) -> None:
+    def update(
+        self,
+        penalty: StrengthRegularizer,
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
         """Write the new steering of `penalty` to the variables."""
         before = self._rows[self._index[penalty], 0]
-        self._write_row(penalty)
-        if self._rows[self._index[penalty], 0] != before:
+        self._write_row(penalty, multiplier, memory)
+        if multiplier != before:
             self.variable.assign(self._rows[:, 0])
         self.exact.assign(_bits(self._rows))
 
@@ -87,8 +92,12 @@ class Multipliers:
             multiplier, *memory = self._rows[i].tolist()
             penalty.steer(multiplier, memory)
 
-    def _write_row(self, penalty: StrengthRegularizer) -> None:
-        multiplier, memory = penalty.steering
+    def _write_row(
+        self,
+        penalty: StrengthRegularizer,
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
         row = self._rows[self._index[penalty]]
         row[:] = np.nan
         row[0] = multiplier

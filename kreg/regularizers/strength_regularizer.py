@@ -36,8 +36,13 @@ MEMORY_SIZE = 24
 class SteeringObserver(Protocol):
     """An object that holds the multipliers of penalties for a model."""
 
-    def steering_changed(self, penalty: "StrengthRegularizer") -> None:
-        """React to the new value of `penalty.steering`."""
+    def steering_changed(
+        self,
+        penalty: "StrengthRegularizer",
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
+        """React to the new `penalty.steering`, which is passed on."""
 
     def refresh_steering(self) -> None:
         """Pass on what was written to it from outside, by `penalty.steer`."""
@@ -135,17 +140,17 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         is bound to a model, it may be set at any time: the compiled train step
         reads the new value.
         """
-        for observer in list(self._observers):
-            observer.refresh_steering()
-        return self._multiplier
+        return self.steering[0]
 
     @multiplier.setter
     def multiplier(self, value: float) -> None:
-        self.steer(value, self._memory)
+        self.steer(value, self.steering[1])
 
     @property
     def steering(self) -> tuple[float, tuple[float, ...]]:
         """The multiplier, and what the callback that steers it remembers."""
+        for observer in list(self._observers):
+            observer.refresh_steering()
         return self._multiplier, self._memory
 
     def steer(self, multiplier: float, memory: Sequence[float]) -> None:
@@ -158,7 +163,7 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
             multiplier: float >= 0.
             memory: up to `MEMORY_SIZE` floats. NaNs at its end are left out.
         """
-        self._multiplier = nonnegative_number("multiplier", multiplier)
+        multiplier = nonnegative_number("multiplier", multiplier)
         numbers = list(memory)
         while numbers and math.isnan(numbers[-1]):
             numbers.pop()
@@ -167,9 +172,9 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
                 f"`memory` must hold at most {MEMORY_SIZE} numbers. "
                 f"Received: memory={memory!r}"
             )
-        self._memory = tuple(numbers)
+        self._multiplier, self._memory = multiplier, tuple(numbers)
         for observer in list(self._observers):
-            observer.steering_changed(self)
+            observer.steering_changed(self, self._multiplier, self._memory)
 
     @property
     def is_scheduled(self) -> bool:
@@ -189,9 +194,10 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         Args:
             store: what Keras writes to, by key.
         """
-        store[self._multiplier_key()] = np.float64(self.multiplier)
-        if self._memory:
-            store["memory"] = np.asarray(self._memory, "float64")
+        multiplier, memory = self.steering
+        store[self._multiplier_key()] = np.float64(multiplier)
+        if memory:
+            store["memory"] = np.asarray(memory, "float64")
 
     def load_own_variables(self, store: Any) -> None:
         """Restore the multiplier; Keras calls this where it loads weights.

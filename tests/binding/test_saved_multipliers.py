@@ -195,6 +195,24 @@ def test_compiled_step_reads_what_was_restored(save, tmp_path):
     assert logs["penalty"] == pytest.approx(0.1 * VALUES[0] * norm, rel=1e-5)
 
 
+@pytest.mark.parametrize("save", VARIABLES)
+def test_setting_one_multiplier_leaves_the_others_restored(save, tmp_path):
+    model, penalties = built(sequential)
+    set_multipliers(penalties)
+    restore = save(model, tmp_path)
+    other, (first, second) = built(sequential)
+    restore(other)
+    first.multiplier = 7.0
+    assert (first.multiplier, second.multiplier) == (7.0, VALUES[1])
+
+
+def test_state_trees_of_nested_bound_models_have_a_path_for_each_variable():
+    model, _ = built(nested)
+    kreg.bind(model.layers[1])
+    restore = state_tree(model, None)
+    restore(model)
+
+
 def test_two_models_with_one_penalty_both_follow(tmp_path):
     model, penalties = built(sequential)
     set_multipliers(penalties)

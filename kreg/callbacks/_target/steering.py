@@ -89,8 +89,9 @@ class SteeredPenalties:
         for i, penalty in enumerate(self.penalties):
             own = (self._multipliers[i], self._first_bases[i])
             shared = (self._log_factor, *memory) if i == 0 else ()
-            if penalty.steering[1] != (*own, *shared):
-                penalty.steer(penalty.multiplier, (*own, *shared))
+            multiplier, before = penalty.steering
+            if before != (*own, *shared):
+                penalty.steer(multiplier, (*own, *shared))
 
     def remembered(self) -> tuple[float, ...] | None:
         """The `memory` of the last `remember`; None if there was none."""
