@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as in_symbolic_scope,
 )
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell
+from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.saving.serialization_lib import SafeModeScope
 from keras.src.trainers.compile_utils import MetricsList
 
@@ -88,21 +90,73 @@ class CarriedState:
 
 
 def carry_state(model: keras.Model, variable: keras.Variable) -> None:
-    """Let Keras pass `variable` through JAX's train and test steps.
+    """Let Keras treat `variable` as state of the model that is not a weight.
 
-    Variables of seed generators are state that is not a weight: they are in
-    `model.non_trainable_variables`, but in no file and no weight count.
+    Variables of seed generators are such state. They are in
+    `model.non_trainable_variables`, which Keras passes through JAX's train and
+    test steps, and in `model.get_state_tree()`, but in no file of weights and
+    no weight count. On TensorFlow `tf.train.Checkpoint` saves it too.
     """
     model._seed_generators.append(CarriedState(variable))
+    if keras.backend.backend() == "tensorflow":
+        # Not the variable of Keras, which would be tracked as a weight.
+        model._track_trackable(variable.value, variable.name, overwrite=True)
 
 
 def drop_carried_state(model: keras.Model) -> None:
     """Undo `carry_state` for all variables of `model`."""
-    model._seed_generators[:] = [
-        generator
-        for generator in model._seed_generators
-        if not isinstance(generator, CarriedState)
-    ]
+    carried = [g for g in model._seed_generators if isinstance(g, CarriedState)]
+    for generator in carried:
+        model._seed_generators.remove(generator)
+        if keras.backend.backend() == "tensorflow":
+            model._delete_tracking(generator.state.name)
+
+
+class SavedState(KerasSaveable):
+    """A part of a layer or model whose state Keras saves with its weights.
+
+    A subclass defines `save_own_variables` and `load_own_variables`, as layers
+    do. Keras finds the object where it is an attribute of a layer, or in the
+    list of `save_with_weights`.
+    """
+
+    def _obj_type(self) -> str:
+        # Of its attributes, Keras does not search those that a loss has.
+        return "Loss"
+
+
+# Keras visits the attributes of a model in the order of their names, and this
+# one last. So a state that is also an attribute of a layer is saved there.
+_SAVED_STATES = "~kreg_saved_states"
+
+
+def save_with_weights(model: keras.Model, states: Iterable[SavedState]) -> None:
+    """Let Keras save `states` with the weights of `model`.
+
+    A model without them ignores what the file has of them. A file that lacks
+    them leaves them as they are.
+    """
+    vars(model).setdefault(_SAVED_STATES, []).extend(states)
+
+
+def drop_saved_states(model: keras.Model) -> None:
+    """Undo `save_with_weights`."""
+    vars(model).pop(_SAVED_STATES, None)
+
+
+def is_stateless() -> bool:
+    """Whether variables have no values now: in a trace, or symbolically."""
+    return in_stateless_scope() or in_symbolic_scope()
+
+
+def make_state_current(model: keras.Model) -> None:
+    """Write the state of the running epoch to the variables of `model`.
+
+    On JAX, `fit` keeps it elsewhere from batch to batch. Keras does the same
+    where a callback asks for its model.
+    """
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
 
 
 @contextmanager

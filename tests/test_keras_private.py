@@ -6,6 +6,8 @@ import pytest
 
 from kreg import _keras_private as private
 
+BACKEND = keras.backend.backend()
+
 
 def built_model():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -82,6 +84,115 @@ def test_carried_state_is_dropped():
     private.carry_state(model, keras.Variable(1.0, trainable=False))
     private.drop_carried_state(model)
     assert [id(v) for v in model.non_trainable_variables] == before
+
+
+def test_carried_state_is_in_the_state_tree():
+    model = built_model()
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    private.carry_state(
+        model, keras.Variable(1.0, trainable=False, name="extra")
+    )
+    tree = model.get_state_tree(value_format="numpy_array")
+    assert tree["non_trainable_variables"]["extra"] == 1.0
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a TensorFlow checkpoint")
+def test_carried_state_is_in_checkpoints_until_it_is_dropped(tmp_path):
+    import tensorflow as tf
+
+    def names():
+        path = tf.train.Checkpoint(model=model).save(tmp_path / "checkpoint")
+        return [name for name, _ in tf.train.list_variables(path)]
+
+    model = built_model()
+    before = names()
+    variable = keras.Variable(1.0, trainable=False, name="extra")
+    private.carry_state(model, variable)
+    assert set(names()) - set(before) == {
+        "model/extra/.ATTRIBUTES/VARIABLE_VALUE"
+    }
+    private.drop_carried_state(model)
+    assert names() == before
+
+
+class Number(private.SavedState):
+    """A number that is saved with the weights."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def save_own_variables(self, store):
+        store["number"] = np.float64(self.number)
+
+    def load_own_variables(self, store):
+        if "number" in store:
+            self.number = float(store["number"])
+
+
+@pytest.mark.parametrize("place", ["attribute of a layer", "list"])
+def test_saved_state_is_in_the_file_of_weights(place, tmp_path):
+    def model_with(number):
+        model = built_model()
+        if place == "list":
+            private.save_with_weights(model, [number])
+        else:
+            model.layers[0].number = number
+        return model
+
+    model_with(Number(0.1)).save_weights(tmp_path / "model.weights.h5")
+    loaded = Number(2.0)
+    model_with(loaded).load_weights(tmp_path / "model.weights.h5")
+    assert loaded.number == 0.1
+    built_model().load_weights(tmp_path / "model.weights.h5")
+
+
+def test_saved_state_of_a_layer_is_saved_there(tmp_path):
+    """Also where the model lists it: who loads it may not list it yet."""
+    model, number = built_model(), Number(0.1)
+    model.layers[0].number = number
+    private.save_with_weights(model, [number])
+    model.save_weights(tmp_path / "model.weights.h5")
+    other, loaded = built_model(), Number(2.0)
+    other.layers[0].number = loaded
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert loaded.number == 0.1
+
+
+def test_saved_states_are_dropped(tmp_path):
+    model = built_model()
+    private.save_with_weights(model, [Number(0.1)])
+    private.drop_saved_states(model)
+    model.save_weights(tmp_path / "model.weights.h5")
+    loaded = Number(2.0)
+    private.save_with_weights(model, [loaded])
+    model.load_weights(tmp_path / "model.weights.h5")
+    assert loaded.number == 2.0
+
+
+def test_stateless_scope_is_known():
+    assert not private.is_stateless()
+    with keras.StatelessScope():
+        assert private.is_stateless()
+
+
+def test_state_is_current_in_the_middle_of_an_epoch():
+    model = built_model()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    optimizer, seen = model.optimizer, []
+
+    def look(batch, logs):
+        private.make_state_current(model)
+        seen.append(int(keras.ops.convert_to_numpy(optimizer.iterations)))
+
+    model.fit(
+        np.ones((3, 2)),
+        np.ones((3, 1)),
+        batch_size=1,
+        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=look)],
+        verbose=0,
+    )
+    assert seen == [1, 2, 3]
 
 
 def test_hidden_names_are_in_no_list():

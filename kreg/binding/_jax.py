@@ -79,9 +79,10 @@ def install_clocks(
     model: keras.Model, binding: ModelClock
 ) -> tuple[Callable[..., StateClock], Callable[..., StateClock]]:
     """Return two functions that make the clocks of training and test steps."""
-    test_step = keras.Variable(
-        0, dtype="int32", trainable=False, name="kreg_test_step"
-    )
+    with keras.name_scope(model.name):
+        test_step = keras.Variable(
+            0, dtype="int32", trainable=False, name="kreg_test_step"
+        )
     carry_state(model, test_step)
     make_test_function = model.make_test_function
 

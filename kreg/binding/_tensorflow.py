@@ -21,3 +21,8 @@ def strategy_scope(model: keras.Model) -> Iterator[None]:
 def replicas() -> int:
     """The number of copies of the model that run the current step together."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def is_eager() -> bool:
+    """Whether operations run at once, not in a function that is traced."""
+    return bool(tf.executing_eagerly())

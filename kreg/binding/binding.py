@@ -8,7 +8,13 @@ from weakref import WeakKeyDictionary
 import keras
 from keras import ops
 
-from kreg._keras_private import carry_state, in_symbolic_scope
+from kreg._keras_private import (
+    carry_state,
+    in_symbolic_scope,
+    is_stateless,
+    make_state_current,
+    save_with_weights,
+)
 from kreg._types import Tensor
 from kreg.binding.loss_parts import record
 from kreg.binding.multipliers import Multipliers
@@ -263,22 +269,54 @@ class Binding:
         self, penalties: Sequence[StrengthRegularizer]
     ) -> None:
         """Make the multipliers of `penalties` visible to a compiled step."""
-        multipliers = Multipliers(penalties)
+        model: keras.Model = self._model()
+        with keras.name_scope(model.name):
+            multipliers = Multipliers(
+                penalties, _numbered("kreg", len(self._multipliers))
+            )
         self._multipliers.append(multipliers)
-        if keras.backend.backend() == "jax":
-            carry_state(self._model(), multipliers.variable)
+        for variable in (multipliers.variable, multipliers.exact):
+            carry_state(model, variable)
+        save_with_weights(model, penalties)
         for penalty in penalties:
             penalty.observe(self)
 
-    def multiplier_changed(self, penalty: StrengthRegularizer) -> None:
+    def steering_changed(
+        self,
+        penalty: StrengthRegularizer,
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
         """Pass a new multiplier on to the compiled steps."""
-        multipliers = self.multipliers_with(penalty)
-        if multipliers is not None:
-            multipliers.update(penalty)
+        model, multipliers = self._model(), self.multipliers_with(penalty)
+        if model is None:
             return
-        model = self._model()
-        if model is not None:
+        if multipliers is None:
             renew_functions(model)
+            return
+        make_state_current(model)
+        multipliers.update(penalty, multiplier, memory)
+
+    def refresh_steering(self) -> None:
+        """Give the penalties the multipliers of a restored checkpoint."""
+        model = self._model()
+        if model is None or is_stateless() or not _is_eager():
+            return
+        make_state_current(model)
+        for multipliers in self._multipliers:
+            multipliers.refresh()
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
+def _is_eager() -> bool:
+    if keras.backend.backend() == "tensorflow":
+        from kreg.binding import _tensorflow
+
+        return _tensorflow.is_eager()
+    return True
 
 
 def renew_functions(model: keras.Model) -> None:

@@ -10,6 +10,7 @@ import keras
 
 from kreg._keras_private import (
     drop_carried_state,
+    drop_saved_states,
     show_in_lists,
     unlist_metrics,
 )
@@ -103,6 +104,7 @@ def remove_hooks(model: keras.Model) -> None:
     unlist_metrics(model, LossParts)
     show_in_lists(model)
     drop_carried_state(model)
+    drop_saved_states(model)
 
 
 def _clocked(step: Step, clock: StepClock) -> Step:

@@ -1,35 +1,54 @@
-"""`Multipliers`: what callbacks steer, as a variable of the model."""
+"""`Multipliers`: what callbacks steer, as variables of the model."""
 
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import keras
+import numpy as np
+from keras import ops
 
 from kreg._types import Tensor
-from kreg.regularizers.strength_regularizer import StrengthRegularizer
+from kreg.regularizers.strength_regularizer import (
+    MEMORY_SIZE,
+    StrengthRegularizer,
+)
 from kreg.schedules.scalar_schedule import value_dtype
 
 
 class Multipliers:
-    """One vector variable with the multipliers of several penalties.
+    """The multipliers of several penalties, and the memories beside them.
 
-    Each call of `bind` makes one for the penalties that are new.
+    A compiled step reads the multipliers from one vector variable. A second
+    variable holds them exactly, for checkpoints that save variables. Each call
+    of `bind` makes one object for the penalties that are new.
 
     Args:
         penalties: the penalties whose multipliers it holds, in order.
+        name: the prefix of the names of the variables.
     """
 
-    def __init__(self, penalties: Sequence[StrengthRegularizer]) -> None:
+    def __init__(
+        self, penalties: Sequence[StrengthRegularizer], name: str
+    ) -> None:
+        self._index: WeakKeyDictionary[StrengthRegularizer, int] = (
+            WeakKeyDictionary({p: i for i, p in enumerate(penalties)})
+        )
+        self._rows = np.full((len(penalties), 1 + MEMORY_SIZE), np.nan)
+        for penalty in penalties:
+            self._write_row(penalty, *penalty.steering)
         self.variable = keras.Variable(
-            [penalty.multiplier for penalty in penalties],
+            self._rows[:, 0],
             dtype=value_dtype(),
             trainable=False,
             aggregation="only_first_replica",
-            name="kreg_multipliers",
+            name=f"{name}_multipliers",
         )
-        self._values = [penalty.multiplier for penalty in penalties]
-        self._index: WeakKeyDictionary[StrengthRegularizer, int] = (
-            WeakKeyDictionary({p: i for i, p in enumerate(penalties)})
+        self.exact = keras.Variable(
+            _bits(self._rows),
+            dtype="int32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name=f"{name}_steering",
         )
 
     def __contains__(self, penalty: StrengthRegularizer) -> bool:
@@ -49,7 +68,48 @@ class Multipliers:
             vector = self.variable.value
         return vector[self._index[penalty]]
 
-    def update(self, penalty: StrengthRegularizer) -> None:
-        """Write the new value of `penalty.multiplier` to the variable."""
-        self._values[self._index[penalty]] = penalty.multiplier
-        self.variable.assign(self._values)
+    def update(
+        self,
+        penalty: StrengthRegularizer,
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
+        """Write the new steering of `penalty` to the variables."""
+        before = self._rows[self._index[penalty], 0]
+        self._write_row(penalty, multiplier, memory)
+        if multiplier != before:
+            self.variable.assign(self._rows[:, 0])
+        self.exact.assign(_bits(self._rows))
+
+    def refresh(self) -> None:
+        """Give the penalties what a checkpoint has written to the variables."""
+        bits = ops.convert_to_numpy(self.exact)
+        if np.array_equal(bits, _bits(self._rows)):
+            return
+        self._rows = _numbers(bits)
+        self.variable.assign(self._rows[:, 0])
+        for penalty, i in list(self._index.items()):
+            multiplier, *memory = self._rows[i].tolist()
+            penalty.steer(multiplier, memory)
+
+    def _write_row(
+        self,
+        penalty: StrengthRegularizer,
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
+        row = self._rows[self._index[penalty]]
+        row[:] = np.nan
+        row[0] = multiplier
+        row[1 : 1 + len(memory)] = memory
+
+
+def _bits(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of double precision as integers, which every backend has."""
+    return numbers.view(np.int32).reshape(*numbers.shape, 2)
+
+
+def _numbers(bits: np.ndarray) -> np.ndarray:
+    """The numbers of which `bits` are the bits."""
+    numbers: np.ndarray = np.array(bits, np.int32).view(np.float64)[..., 0]
+    return numbers

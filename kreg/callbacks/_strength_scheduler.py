@@ -15,9 +15,10 @@ class StrengthScheduler(keras.callbacks.Callback):
     """Sets the multiplier of strengths at the start of every epoch.
 
     It does for strengths what `keras.callbacks.LearningRateScheduler` does for
-    the learning rate. The train step is not traced again. The multiplier is
-    part of each penalty's config, so a saved and loaded model continues with
-    it. Where the strength should change every step, choose a schedule of
+    the learning rate. The train step is not traced again. Keras saves the
+    multiplier with the model and with its weights. So a loaded model continues
+    with it, and so does a training that `keras.callbacks.BackupAndRestore`
+    resumes. Where the strength should change every step, choose a schedule of
     `kreg.schedules` instead.
 
     Formula: `strength = base(step) * function(epoch, multiplier)`.

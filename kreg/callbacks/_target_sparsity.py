@@ -1,17 +1,15 @@
 """`TargetSparsity`: the callback that steers strengths to a sparsity."""
 
-import os
 import warnings
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Any, ParamSpec
 
 import keras
 from keras import ops
 
 from kreg._arguments import (
     boolean,
-    checked_path,
     nonnegative_number,
     optional,
     positive_number,
@@ -23,7 +21,6 @@ from kreg.binding.binding import penalty_applier
 from kreg.binding.bound_models import ensure_bound
 from kreg.binding.weights import Weights, chosen_penalties, named_weights
 from kreg.callbacks._end_of_fit import after_all_callbacks
-from kreg.callbacks._target.multiplier_backup import MultiplierBackup
 from kreg.callbacks._target.outcome import (
     Trained,
     are_close_enough,
@@ -43,6 +40,25 @@ from kreg.callbacks._target.steering import Steering
 from kreg.callbacks._target.training_progress import TrainingProgress
 from kreg.callbacks._target.zero_counts import current_counter, zero_counter
 from kreg.regularizers import Penalty
+
+P = ParamSpec("P")
+
+
+def refuses_backup_path(init: Callable[P, None]) -> Callable[P, None]:
+    """Make `init` name what replaces the keyword `backup_path` it once had."""
+
+    @wraps(init)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        if "backup_path" in kwargs:
+            raise TypeError(
+                "`backup_path` of `TargetSparsity` is no longer needed: leave "
+                "it out. Keras's backups and checkpoints now hold all that "
+                "the callback needs to go on. "
+                f"Received: backup_path={kwargs['backup_path']!r}"
+            )
+        init(*args, **kwargs)
+
+    return checked
 
 
 def fraction(name: str, value: Any) -> float:
@@ -118,6 +134,10 @@ class TargetSparsity(keras.callbacks.Callback):
     `steered_sparsity`, `target_sparsity` (the one desired at that time) and,
     where all penalties have the same, `strength_multiplier`.
 
+    A training that was broken off goes on as if it had not been: with
+    `keras.callbacks.BackupAndRestore`, or from a checkpoint of the model and
+    its optimizer, where `fit` is given the `initial_epoch`.
+
     Give it at least some hundred updates. Even at a constant strength the
     noise of training moves the sparsity of a small network by half a point or
     more from step to step. So within the last 2 % of the training, and within
@@ -146,11 +166,6 @@ class TargetSparsity(keras.callbacks.Callback):
             to `(1e-9, 1e9)`.
         stop_at_target: bool, whether it may end the training up to 2 % early,
             when the target is met. Defaults to `True`.
-        backup_path: path of a local file for the multipliers, needed beside
-            `keras.callbacks.BackupAndRestore`, which restores only weights. It
-            is written at the end of each epoch, and deleted when training
-            ends, as the backup is. Defaults to `None`: no file. `.keras` files
-            hold the multipliers themselves.
         verbose: 0 or 1: whether to print the figures of each epoch. Defaults
             to 0.
 
@@ -186,6 +201,7 @@ class TargetSparsity(keras.callbacks.Callback):
         cubic path.
     """
 
+    @refuses_backup_path
     def __init__(
         self,
         target: float,
@@ -195,7 +211,6 @@ class TargetSparsity(keras.callbacks.Callback):
         per_layer: bool = False,
         bounds: tuple[float, float] = (1e-9, 1e9),
         stop_at_target: bool = True,
-        backup_path: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__()
@@ -206,11 +221,6 @@ class TargetSparsity(keras.callbacks.Callback):
         self.bounds = interval("bounds", bounds)
         self.stop_at_target = boolean("stop_at_target", stop_at_target)
         self.verbose = verbosity("verbose", verbose)
-        optional(checked_path, "backup_path", backup_path)
-        self.backup_path = backup_path
-        self._backup = (
-            None if backup_path is None else MultiplierBackup(backup_path)
-        )
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -250,6 +260,7 @@ class TargetSparsity(keras.callbacks.Callback):
         self._progress = TrainingProgress(self.params)
         self._steerings: list[Steering] = []
         self._batches = self._next_count = 0
+        self._has_updated = False
         self._warned: list[Steering] = []
         self._ends_later = after_all_callbacks(self, self._end)
 
@@ -265,11 +276,15 @@ class TargetSparsity(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._batches == 0:
+        if not self._has_updated:
+            self._has_updated = True
             self._leave_out_others()
         self._batches += self._progress.end_batch(batch)
-        if self._batches >= self._next_count:
+        counts = self._batches >= self._next_count
+        if counts:
             self._steer()
+        if counts or self._progress.batches is None:
+            self._remember()
         if self.stop_at_target and may_end(self._progress):
             self._update_sparsity()
             if are_close_enough(self._steerings, self._progress.now):
@@ -283,10 +298,6 @@ class TargetSparsity(keras.callbacks.Callback):
         figures = self._figures()
         if logs is not None:
             logs.update(figures)
-        if self._backup:
-            self._backup.write(
-                self._step(), [p.multiplier for p in self._penalties()]
-            )
         if self.verbose:
             shown = " - ".join(f"{k}: {v:.4g}" for k, v in figures.items())
             print(f"\nEpoch {epoch + 1}: {shown}")
@@ -294,8 +305,8 @@ class TargetSparsity(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if not self._ends_later:
             self._end()
-        if self._backup:
-            self._backup.remove()
+        for steering in self._steerings:
+            steering.forget()
 
     def _end(self) -> None:
         """Warn of the targets that the weights which `fit` leaves miss."""
@@ -349,21 +360,38 @@ class TargetSparsity(keras.callbacks.Callback):
         self._make_counters()
 
     def _start_steering(self) -> None:
-        step = self._step()
-        restored = self._backup.read(step) if self._backup else None
-        penalties = self._penalties()
-        if restored is not None and len(restored) == len(penalties):
-            for penalty, multiplier in zip(penalties, restored, strict=True):
-                penalty.multiplier = multiplier
+        step, now = self._step(), self._progress.now
+        self._first_epoch = self._progress.epoch
+        nearness = max(1.0 / self._progress.epochs, 2.0 / _MAX_COUNTS)
         for weights, zeros in zip(
             self._steered, self._count_current(), strict=True
         ):
             steering = Steering(
                 weights, self.bounds, self._variables, self.target
             )
-            steering.begin(self._progress.now, step, int(zeros))
+            counting = steering.recall(now, nearness, step, int(zeros))
+            if counting is None:
+                steering.begin(now, step, int(zeros))
+            else:
+                self._resume_counting(*map(int, counting))
             self._steerings.append(steering)
         self._warn_if_impossible()
+
+    def _resume_counting(
+        self, first_epoch: int, steps: int, next_count: int
+    ) -> None:
+        """Count zeros at the batches at which an earlier `fit` would have."""
+        self._progress.resume(steps)
+        self._first_epoch = first_epoch
+        past = self._progress.epoch - first_epoch
+        self._batches = past * self._progress.steps
+        self._next_count = next_count
+
+    def _remember(self) -> None:
+        """Store the state with the penalties, for a `fit` that is resumed."""
+        counting = self._first_epoch, self._progress.steps, self._next_count
+        for steering in self._steerings:
+            steering.remember(counting)
 
     def _warn_if_impossible(self) -> None:
         """Warn if penalties can make too few weights zero for the target."""

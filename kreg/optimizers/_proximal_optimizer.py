@@ -22,6 +22,7 @@ from kreg.optimizers._clipping import (
 from kreg.optimizers._proximal_step import (
     constraints_put_off,
     pending_steps,
+    project_averages,
     take_proximal_steps,
     terms_of,
 )
@@ -214,15 +215,17 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         with constraints_put_off(steps):
             yield
         take_proximal_steps(steps)
+        project_averages(variables, steps, self.inner_optimizer)
 
     def finalize_variable_values(
         self, var_list: Sequence[keras.Variable]
     ) -> None:
         """Let the inner optimizer set final values, and keep the zeros.
 
-        With `use_ema` the final values are moving averages, in which a weight
-        that is zero now is not zero. A weight with a kreg penalty keeps its
-        zeros. Constraints are applied to the averages too.
+        With `use_ema` the final values are moving averages. Those of a weight
+        with a kreg penalty are zero where the weight was zero after the last
+        update, and also where it is zero now. Constraints are applied to the
+        averages too.
 
         Args:
             var_list: the variables.

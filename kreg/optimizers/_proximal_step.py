@@ -299,14 +299,61 @@ def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
     """Correct the moving average for the change by the proximal step.
 
     The inner optimizer has put the weight before the proximal step into it.
+    Where the weight is zero now, its average is made zero: it starts anew. So
+    the average has the zeros of the weight, whoever puts it in its place.
     """
-    average = slot(step.optimizer, "_model_variables_moving_average", variable)
+    average = _average_of(step.optimizer, variable)
     momentum = ops.where(step.updates == 0, 0.0, step.optimizer.ema_momentum)
     change = new - ops.convert_to_tensor(variable)
     rate = ops.cast(1.0 - momentum, new.dtype)
+    corrected = ops.convert_to_tensor(average) + rate * change
     step.optimizer.assign(
-        average, ops.convert_to_tensor(average) + rate * change
+        average, ops.where(new == 0, ops.zeros_like(corrected), corrected)
     )
+
+
+def project_averages(
+    variables: Sequence[keras.Variable],
+    steps: Sequence[PendingStep],
+    inner_optimizer: keras.optimizers.Optimizer,
+) -> None:
+    """Apply the constraints of weights without a step to their averages.
+
+    Keras averages these weights before it applies the constraint, so that a
+    zero that a constraint keeps would not be one in the average.
+
+    Args:
+        variables: the variables that were updated.
+        steps: the proximal steps, which see to the averages of their weights.
+        inner_optimizer: the optimizer that has updated them.
+    """
+    stepped = {id(step.term.variable) for step in steps}
+    constraints, averages = [], []
+    for variable in variables:
+        if variable.constraint is None or id(variable) in stepped:
+            continue
+        optimizer = responsible_optimizer(inner_optimizer, variable)
+        if optimizer.use_ema:
+            constraints.append(variable.constraint)
+            averages.append(_average_of(optimizer, variable))
+
+    def project(i: int, copy: Any) -> None:
+        projected = constraints[i](ops.convert_to_tensor(copy))
+        copy.assign(ops.cast(projected, copy.dtype))
+
+    if keras.backend.backend() == "tensorflow":
+        from kreg.optimizers import _tensorflow
+
+        _tensorflow.update_each(averages, project)
+    else:
+        for i, average in enumerate(averages):
+            project(i, average)
+
+
+def _average_of(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> keras.Variable:
+    return slot(optimizer, "_model_variables_moving_average", variable)
 
 
 def _after_step(

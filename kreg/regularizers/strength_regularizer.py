@@ -1,6 +1,7 @@
 """The base class of every kreg regularizer: a loss term with strengths."""
 
 import inspect
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,12 @@ from typing import Any, Protocol, Self
 from weakref import WeakSet
 
 import keras
+import numpy as np
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from kreg._arguments import nonnegative_number, refuse_unknown_keys
-from kreg._keras_private import in_symbolic_scope
+from kreg._keras_private import SavedState, in_symbolic_scope
 from kreg._types import Tensor
 from kreg.foreign_objects import described
 from kreg.regularizers.argument import serialized_argument
@@ -27,15 +29,26 @@ from kreg.regularizers.strength import (
     strength_at,
 )
 
-
-class MultiplierObserver(Protocol):
-    """An object that is notified of every new multiplier."""
-
-    def multiplier_changed(self, penalty: "StrengthRegularizer") -> None:
-        """React to the new value of `penalty.multiplier`."""
+MEMORY_SIZE = 24
+"""How many numbers a callback can remember with a penalty that it steers."""
 
 
-class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
+class SteeringObserver(Protocol):
+    """An object that holds the multipliers of penalties for a model."""
+
+    def steering_changed(
+        self,
+        penalty: "StrengthRegularizer",
+        multiplier: float,
+        memory: Sequence[float],
+    ) -> None:
+        """React to the new `penalty.steering`, which is passed on."""
+
+    def refresh_steering(self) -> None:
+        """Pass on what was written to it from outside, by `penalty.steer`."""
+
+
+class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
     """Base of kreg's regularizers: functions of a weight and of strengths.
 
     A subclass declares each argument of its constructor in its class body,
@@ -52,8 +65,9 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
     """Whether `grouping` needs the layout of the weight in its layer."""
 
     def __init__(self, *, multiplier: float = 1.0) -> None:
-        self._observers: WeakSet[MultiplierObserver] = WeakSet()
+        self._observers: WeakSet[SteeringObserver] = WeakSet()
         self._multiplier = nonnegative_number("multiplier", multiplier)
+        self._memory: tuple[float, ...] = ()
         self._has_warned_unbound = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -120,18 +134,47 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
 
     @property
     def multiplier(self) -> float:
-        """The number that multiplies every strength; saved with the config.
+        """The number that multiplies every strength.
 
-        Once the regularizer is bound to a model, it may be set at any time: the
-        compiled train step reads the new value.
+        It is saved with the config, and with the weights. Once the regularizer
+        is bound to a model, it may be set at any time: the compiled train step
+        reads the new value.
         """
-        return self._multiplier
+        return self.steering[0]
 
     @multiplier.setter
     def multiplier(self, value: float) -> None:
-        self._multiplier = nonnegative_number("multiplier", value)
+        self.steer(value, self.steering[1])
+
+    @property
+    def steering(self) -> tuple[float, tuple[float, ...]]:
+        """The multiplier, and what the callback that steers it remembers."""
         for observer in list(self._observers):
-            observer.multiplier_changed(self)
+            observer.refresh_steering()
+        return self._multiplier, self._memory
+
+    def steer(self, multiplier: float, memory: Sequence[float]) -> None:
+        """Set the multiplier, and what the callback remembers with it.
+
+        Both are saved with the weights, so that a training that is resumed
+        goes on like one that was not broken off.
+
+        Args:
+            multiplier: float >= 0.
+            memory: up to `MEMORY_SIZE` floats. NaNs at its end are left out.
+        """
+        multiplier = nonnegative_number("multiplier", multiplier)
+        numbers = list(memory)
+        while numbers and math.isnan(numbers[-1]):
+            numbers.pop()
+        if len(numbers) > MEMORY_SIZE:
+            raise ValueError(
+                f"`memory` must hold at most {MEMORY_SIZE} numbers. "
+                f"Received: memory={memory!r}"
+            )
+        self._multiplier, self._memory = multiplier, tuple(numbers)
+        for observer in list(self._observers):
+            observer.steering_changed(self, self._multiplier, self._memory)
 
     @property
     def is_scheduled(self) -> bool:
@@ -141,9 +184,40 @@ class StrengthRegularizer(keras.regularizers.Regularizer, ABC):
             for name in self.strength_names()
         )
 
-    def observe(self, observer: MultiplierObserver) -> None:
+    def observe(self, observer: SteeringObserver) -> None:
         """Notify `observer` of every new multiplier; it is held weakly."""
         self._observers.add(observer)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the multiplier; Keras calls this where it saves weights.
+
+        Args:
+            store: what Keras writes to, by key.
+        """
+        multiplier, memory = self.steering
+        store[self._multiplier_key()] = np.float64(multiplier)
+        if memory:
+            store["memory"] = np.asarray(memory, "float64")
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restore the multiplier; Keras calls this where it loads weights.
+
+        That of another class of penalties is left alone, and so is everything
+        if the file has no multipliers.
+
+        Args:
+            store: what Keras reads from, by key.
+        """
+        keys = store.keys()
+        if self._multiplier_key() in keys:
+            memory = np.asarray(store["memory"]) if "memory" in keys else ()
+            self.steer(
+                float(store[self._multiplier_key()]),
+                [float(number) for number in memory],
+            )
+
+    def _multiplier_key(self) -> str:
+        return f"multiplier_of_{type(self).__name__}"
 
     def strengths(
         self, step: Tensor = 0, multiplier: Tensor | float | None = None

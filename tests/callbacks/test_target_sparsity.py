@@ -1,14 +1,11 @@
 """TargetSparsity through a real `fit`."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 from thorough import few_of
 
 import kreg
-from kreg.callbacks._target.multiplier_backup import MultiplierBackup
 
 BACKEND = keras.backend.backend()
 RNG = np.random.default_rng(0)
@@ -311,60 +308,9 @@ def test_goes_on_from_a_saved_model(tmp_path):
     assert sparsity(loaded.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
 
 
-class Interrupt(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) > (
-            8 * 40 + 3
-        ):
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("order", ["backup first", "backup last"])
-@pytest.mark.slow
-def test_goes_on_after_an_interruption(order, tmp_path):
-    def start(*more):
-        penalty = kreg.L1(1e-3)
-        strengths = Strengths(penalty)
-        callbacks = [
-            keras.callbacks.BackupAndRestore(tmp_path / "backup"),
-            kreg.TargetSparsity(
-                0.9,
-                stop_at_target=False,
-                backup_path=tmp_path / "multipliers",
-            ),
-        ]
-        if order == "backup last":
-            callbacks.reverse()
-        keras.utils.set_random_seed(0)
-        model = regression(dense(penalty))
-        fit(model, *callbacks, strengths, *more)
-        return model, strengths.values
-
-    with pytest.raises(KeyboardInterrupt):
-        start(Interrupt())
-    entries = json.loads((tmp_path / "multipliers").read_text())
-    iteration, (found,) = entries[-1]
-    assert iteration == 8 * 40
-    model, values = start()
-    assert len(values) == 8 * 20
-    assert values[0] == pytest.approx(1e-3 * found, rel=0.2)
-    assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
-    assert not (tmp_path / "multipliers").exists()
-
-
-def test_backup_finds_the_entry_of_the_weights(tmp_path):
-    backup = MultiplierBackup(tmp_path / "new" / "multipliers")
-    assert backup.read(100) is None
-    for iteration in (10, 20, 30, 40):
-        backup.write(iteration, [float(iteration), 1.0])
-    assert backup.read(30) == [30.0, 1.0]
-    assert backup.read(39) == [30.0, 1.0]
-    assert backup.read(0) is None  # a training that starts anew
-    backup.write(25, [25.0, 1.0])
-    assert backup.read(100) == [25.0, 1.0]
-    backup.remove()
-    backup.remove()
-    assert backup.read(100) is None
+def test_backup_path_is_no_longer_needed():
+    with pytest.raises(TypeError, match=r"`backup_path`.*no longer needed"):
+        kreg.TargetSparsity(0.9, backup_path="multipliers")
 
 
 def told(record):

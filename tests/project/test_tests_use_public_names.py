@@ -37,7 +37,6 @@ ALLOWED = {
     ],
     "functions of numbers, whose edges no training reaches one by one": [
         "kreg.callbacks._target.controller",
-        "kreg.callbacks._target.multiplier_backup",
         "kreg.callbacks._target.outcome",
         "kreg.callbacks._target.training_progress",
         "kreg.deployment._costs",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import keras
 from keras import ops
@@ -153,6 +154,37 @@ class StrengthController:
         self._above = self._below = 0.0
         left = (1.0 - progress) / (1.0 - REST_START)
         self._band = _REST_BAND * min(1.0, max(left, 0.0))
+
+    @property
+    def memory(self) -> tuple[float, ...]:
+        """All that it has learned, for `recall`."""
+        return (
+            *self._start,
+            self._time,
+            self._sparsity,
+            self._trend,
+            self._drift,
+            self._gap,
+            self._above,
+            self._below,
+        )
+
+    @classmethod
+    def recall(
+        cls, target: float, resolution: float, memory: Sequence[float]
+    ) -> Self:
+        """A controller that goes on where one with this memory was."""
+        controller = cls(target, memory[0], memory[1], resolution)
+        (
+            controller._time,
+            controller._sparsity,
+            controller._trend,
+            controller._drift,
+            controller._gap,
+            controller._above,
+            controller._below,
+        ) = memory[2:]
+        return controller
 
     def desired(self, progress: float) -> float:
         """The sparsity on the path at some progress."""

@@ -83,6 +83,39 @@ class SteeredPenalties:
         for penalty in self.penalties:
             penalty.multiplier = 0.0
 
+    def remember(self, memory: Sequence[float]) -> None:
+        """Store with the penalties how they were moved, and `memory`.
+
+        Args:
+            memory: what else to remember, which the first penalty keeps.
+        """
+        for i, penalty in enumerate(self.penalties):
+            own = (self._multipliers[i], self._first_bases[i])
+            shared = (self._log_factor, *memory) if i == 0 else ()
+            multiplier, before = penalty.steering
+            if before != (*own, *shared):
+                penalty.steer(multiplier, (*own, *shared))
+
+    def remembered(self) -> tuple[float, ...] | None:
+        """The `memory` of the last `remember`; None if there was none."""
+        memories = [penalty.steering[1] for penalty in self.penalties]
+        sizes = [len(memory) for memory in memories[1:]]
+        if len(memories[0]) <= 3 or any(size != 2 for size in sizes):
+            return None
+        return memories[0][3:]
+
+    def recall(self) -> None:
+        """Go on moving the strengths as before the last `remember`."""
+        memories = [penalty.steering[1] for penalty in self.penalties]
+        self._multipliers = [memory[0] for memory in memories]
+        self._first_bases = [memory[1] for memory in memories]
+        self._log_factor = memories[0][2]
+
+    def forget(self) -> None:
+        """Remove what `remember` stored."""
+        for penalty in self.penalties:
+            penalty.steer(penalty.multiplier, ())
+
     def _multipliers_now(self) -> list[float]:
         """The multipliers, before bounds."""
         factor = math.exp(self._log_factor)
@@ -117,6 +150,17 @@ def _as_floats(strengths: dict[str, Tensor | float]) -> dict[str, float]:
 # The first strength is chosen after so many updates without a penalty, in which
 # an adaptive optimizer sees the size of the gradients.
 _UNPENALIZED_UPDATES = 5
+COUNTING_SIZE = 3
+"""How many numbers are remembered about when zeros are counted."""
+
+# What stands for None among numbers that are remembered.
+_NONE = -1.0
+
+
+def _or_none(number: float | None) -> float:
+    return _NONE if number is None else float(number)
+
+
 # A bound is reported once it has been in the way for this part of a training.
 _PATIENCE = 0.05
 
@@ -197,6 +241,72 @@ class Steering:
         else:
             self._switched_off_at = step
             self._penalties.switch_off()
+
+    def remember(self, counting: Sequence[float]) -> None:
+        """Store the state of the steering with the penalties.
+
+        Keras saves it with the weights, for a training that is resumed.
+
+        Args:
+            counting: what to remember about when zeros are counted, of
+                `COUNTING_SIZE` numbers.
+        """
+        controller = self._controller
+        self._penalties.remember(
+            (
+                *counting,
+                self.target,
+                self._progress,
+                float(self.has_acted),
+                _or_none(self._switched_off_at),
+                _or_none(self._bounded_since),
+                *(() if controller is None else controller.memory),
+            )
+        )
+
+    def recall(
+        self, progress: float, nearness: float, step: int, zeros: int
+    ) -> tuple[float, ...] | None:
+        """Go on as before the last `remember`, if that was at this progress.
+
+        Args:
+            progress: how much of the training is done, in [0, 1].
+            nearness: how far off the progress of `remember` may be.
+            step: the optimizer's iteration.
+            zeros: how many entries or units are zero now.
+
+        Returns:
+            The `counting` that was remembered; None if there is nothing to go
+            on from, and nothing was changed.
+        """
+        memory = self._penalties.remembered()
+        if progress == 0.0 or memory is None:
+            return None
+        counting, memory = memory[:COUNTING_SIZE], memory[COUNTING_SIZE:]
+        target, past, has_acted, off_at, bounded_since, *controller = memory
+        if (
+            target != self.target
+            or abs(past - progress) > nearness
+            or off_at > step
+        ):
+            return None
+        self._penalties.recall()
+        self.read(zeros)
+        self.desired = self.sparsity
+        self._progress = past
+        self.has_acted = bool(has_acted)
+        self._switched_off_at = None if off_at == _NONE else int(off_at)
+        self._bounded_since = None if bounded_since == _NONE else bounded_since
+        if controller:
+            self._controller = StrengthController.recall(
+                target, 1.0 / self.weights.total, controller
+            )
+            self.desired = self._controller.desired(past)
+        return counting
+
+    def forget(self) -> None:
+        """Remove what `remember` stored."""
+        self._penalties.forget()
 
     def steer(
         self,

@@ -38,6 +38,26 @@ class TrainingProgress:
         return None if self._steps is None else self._epochs * self._steps
 
     @property
+    def epoch(self) -> int:
+        """The running epoch, from 0."""
+        return self._epoch
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs."""
+        return self._epochs
+
+    @property
+    def steps(self) -> int:
+        """The number of batches of an epoch, or of those seen in the first."""
+        return self._batches if self._steps is None else self._steps
+
+    def resume(self, steps: int) -> None:
+        """Note how many batches the epochs of an earlier `fit` had."""
+        if self._steps is None and steps:
+            self._steps = steps
+
+    @property
     def is_last_epoch(self) -> bool:
         """Whether the running epoch is the last one."""
         return self._epoch == self._epochs - 1
