@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from kreg.statistics._linter.clipping_rules import clipped_in_train_step
 from kreg.statistics._linter.model_facts import Fault, ModelFacts
 from kreg.statistics._linter.placement_rules import (
     attribute_without_effect,
@@ -64,6 +65,11 @@ RULES = (
         "averages-undo-zeros",
         "`use_ema` replaces weights with exact zeros by moving averages.",
         averages_undo_zeros,
+    ),
+    Rule(
+        "clipped-in-train-step",
+        "gradients are clipped where a `ProximalOptimizer` cannot see it.",
+        clipped_in_train_step,
     ),
     Rule(
         "l2-and-weight-decay",
