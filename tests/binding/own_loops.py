@@ -52,6 +52,9 @@ class Loop(keras.Model):
     def __init__(self, dense, optimizer):
         super().__init__(name="loop")
         self.make(dense, optimizer)
+        if BACKEND != "tensorflow":
+            # There `fit` calls a model that is not built.
+            self.built = True
 
     def net(self, dense, *units, inputs=4, name):
         hidden = [dense(n, activation="relu") for n in units[:-1]]
