@@ -200,7 +200,7 @@ class Contrastive(Loop):
 
     def train_step(self, x):
         def contrastive_loss():
-            a, b = self.encoder(x), self.encoder(x[:, ::-1])
+            a, b = self.encoder(x), self.encoder(ops.flip(x, axis=1))
             near = -ops.mean(ops.log_softmax(a @ ops.transpose(b)))
             return near + self.losses_of(self.encoder)
 
@@ -292,7 +292,7 @@ class ForwardForward(Loop):
         return [(layer, layer.optimizer, 1) for layer in self.stack]
 
     def train_step(self, x):
-        positive, negative = x, x[:, ::-1]
+        positive, negative = x, ops.flip(x, axis=1)
         for layer in self.stack:
             loss = layer.train(positive, negative)
             positive = ops.stop_gradient(layer(positive))

@@ -130,6 +130,7 @@ class MonitoredRun:
             The figures of the whole model, by their names.
         """
         data_loss = logs.get("data_loss")
+        self._step.end_epoch()
         last = self._last
         if last is None or last.step != self._step.now(model):
             # A curve holds losses of batches or of epochs, not both.
