@@ -241,15 +241,16 @@ class Binding:
     def take_off(self, variables: Sequence[keras.Variable]) -> None:
         """Take the regularizers off factors of LoRA that they do not fit."""
         for variable in variables:
-            regularizer = own_regularizer(variable)
-            self._taken_off.append((variable, regularizer))
+            self._taken_off.append((variable, own_regularizer(variable)))
             variable.regularizer = None
+        if variables:
+            paths = ", ".join(f"`{variable.path}`" for variable in variables)
             warnings.warn(
-                f"{regularizer!r} does not act on `{variable.path}`: Keras put "
-                "the regularizer of the kernel on this factor of LoRA, which "
-                "it does not fit. It stays on the kernel, which LoRA has "
-                "frozen. Give the factor a penalty of its own: "
-                f"`kreg.attach(model, [({variable.path!r}, kreg.L1(1e-4))])`.",
+                f"{paths}: Keras put the regularizer of the kernel on these "
+                "factors of LoRA, too. It does not fit their shapes, so it "
+                "does not act on them. It stays on the kernel, which LoRA has "
+                "frozen. Give a factor a penalty of its own: `kreg.attach("
+                f"model, [({variables[-1].path!r}, kreg.L1(1e-4))])`.",
                 stacklevel=4,
             )
 

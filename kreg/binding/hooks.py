@@ -59,8 +59,8 @@ def install_hooks(
     train_step, test_step = model.train_step, model.test_step
 
     def shadow_steps() -> None:
-        trained = _followed_by(train_step, look_at_step)
-        shadow(model, "train_step", _clocked(trained, train_clock))
+        trained = _clocked(train_step, train_clock, look_at_step)
+        shadow(model, "train_step", trained)
         shadow(model, "test_step", _clocked(test_step, test_clock))
 
     def bind_late() -> bool:
@@ -107,13 +107,24 @@ def remove_hooks(model: keras.Model) -> None:
     drop_saved_states(model)
 
 
-def _clocked(step: Step, clock: StepClock) -> Step:
-    """Wrap `step` to run under the clock that `clock(*its arguments)` makes."""
+def _clocked(
+    step: Step, clock: StepClock, look: Callable[[], None] | None = None
+) -> Step:
+    """Wrap `step` to run under the clock that `clock(*its arguments)` makes.
+
+    Args:
+        step: the step.
+        clock: makes the clock.
+        look: called after the step. Defaults to `None`.
+    """
 
     @functools.wraps(step)
     def clocked(*args: Any, **kwargs: Any) -> Any:
         with clock_scope(clock(*args)), recording():
-            return step(*args, **kwargs)
+            result = step(*args, **kwargs)
+        if look is not None:
+            look()
+        return result
 
     return clocked
 
@@ -128,16 +139,6 @@ def refuse_several_steps(model: keras.Model) -> None:
             "which part: `kreg.bind(model, {model.part: optimizer, ...})`. "
             f"Received: steps_per_execution={model.steps_per_execution}"
         )
-
-
-def _followed_by(step: Step, look: Callable[[], None]) -> Step:
-    @functools.wraps(step)
-    def step_and_look(*args: Any, **kwargs: Any) -> Any:
-        result = step(*args, **kwargs)
-        look()
-        return result
-
-    return step_and_look
 
 
 def _before_making(

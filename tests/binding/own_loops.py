@@ -52,6 +52,9 @@ class Loop(keras.Model):
     def __init__(self, dense, optimizer):
         super().__init__(name="loop")
         self.make(dense, optimizer)
+        if BACKEND != "tensorflow":
+            # There `fit` calls a model that is not built.
+            self.built = True
 
     def net(self, dense, *units, inputs=4, name):
         hidden = [dense(n, activation="relu") for n in units[:-1]]
@@ -197,7 +200,7 @@ class Contrastive(Loop):
 
     def train_step(self, x):
         def contrastive_loss():
-            a, b = self.encoder(x), self.encoder(x[:, ::-1])
+            a, b = self.encoder(x), self.encoder(ops.flip(x, axis=1))
             near = -ops.mean(ops.log_softmax(a @ ops.transpose(b)))
             return near + self.losses_of(self.encoder)
 
@@ -289,7 +292,7 @@ class ForwardForward(Loop):
         return [(layer, layer.optimizer, 1) for layer in self.stack]
 
     def train_step(self, x):
-        positive, negative = x, x[:, ::-1]
+        positive, negative = x, ops.flip(x, axis=1)
         for layer in self.stack:
             loss = layer.train(positive, negative)
             positive = ops.stop_gradient(layer(positive))

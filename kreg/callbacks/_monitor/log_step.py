@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import ops
 
-from kreg.binding.binding import weight_optimizers
+from kreg.binding.binding import innermost_optimizer, weight_optimizers
 
 
 class LogStep:
@@ -18,7 +18,7 @@ class LogStep:
 
     def __init__(self) -> None:
         self._batches = self._batches_before = 0
-        self._has_warned = False
+        self._has_ended_epoch = self._has_warned = False
 
     def begin(self) -> None:
         """Begin another `fit`."""
@@ -29,27 +29,39 @@ class LogStep:
         """Set how many batches the running `fit` has trained on."""
         self._batches = batches
 
+    def end_epoch(self) -> None:
+        """Note that an epoch has ended, by which an optimizer has moved."""
+        self._has_ended_epoch = True
+
     def now(self, model: keras.Model) -> int:
         """The step at which the weights of `model` are now."""
         optimizers = weight_optimizers(model)
+        step = int(ops.convert_to_numpy(optimizers.step()))
         batches = self._batches_before + self._batches
-        if not batches or optimizers.are_known:
-            leading = optimizers.leading
-            if batches and optimizers.own not in leading:
-                names = ", ".join(type(o).__name__ for o in leading)
-                self._warn(
-                    model,
-                    f"the updates of the optimizers that do ({names}), the "
-                    "largest number of them",
-                )
-            return int(ops.convert_to_numpy(optimizers.step()))
-        self._warn(
-            model,
-            "batches. Schedules of penalties stand still: say which optimizer "
-            "updates which part, "
-            "`kreg.bind(model, {model.part: optimizer, ...})`",
+        if not batches:
+            return step
+        leading = optimizers.leading
+        stands_still = not optimizers.are_known or (
+            step == 0
+            and self._has_ended_epoch
+            and not any(map(_updates_late, leading))
         )
-        return batches
+        if stands_still:
+            self._warn(
+                model,
+                "batches. Schedules of penalties stand still: say which "
+                "optimizer updates which part, "
+                "`kreg.bind(model, {model.part: optimizer, ...})`",
+            )
+            return batches
+        if optimizers.own not in leading:
+            names = ", ".join(type(o).__name__ for o in leading)
+            self._warn(
+                model,
+                f"the updates of the optimizers that do ({names}), the largest "
+                "number of them",
+            )
+        return step
 
     def _warn(self, model: keras.Model, what: str) -> None:
         if not self._has_warned:
@@ -59,3 +71,12 @@ class LogStep:
                 f"steps of the log are {what}.",
                 stacklevel=2,
             )
+
+
+def _updates_late(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the first update may come after many batches."""
+    inner = innermost_optimizer(optimizer)
+    accumulation = getattr(inner, "gradient_accumulation_steps", None)
+    return bool(accumulation) or isinstance(
+        optimizer, keras.optimizers.LossScaleOptimizer
+    )

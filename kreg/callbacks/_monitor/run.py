@@ -140,6 +140,7 @@ class MonitoredRun:
             could not be computed.
         """
         data_loss = self._number_in(logs, "data_loss")
+        self._step.end_epoch()
         last = self._last
         if last is None or last.step != self._step.now(model):
             # A curve holds losses of batches or of epochs, not both.
