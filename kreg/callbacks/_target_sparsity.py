@@ -280,10 +280,10 @@ class TargetSparsity(keras.callbacks.Callback):
             self._has_updated = True
             self._leave_out_others()
         self._batches += self._progress.end_batch(batch)
-        counts = self._batches >= self._next_count
-        if counts:
+        counted = self._batches >= self._next_count
+        if counted:
             self._steer()
-        if counts or self._progress.batches is None:
+        if counted or self._progress.batches is None:
             self._remember()
         if self.stop_at_target and may_end(self._progress):
             self._update_sparsity()

@@ -136,6 +136,9 @@ class StrengthController:
             the number of weights.
     """
 
+    SIZE = 9
+    """How many numbers `memory` has."""
+
     def __init__(
         self,
         target: float,

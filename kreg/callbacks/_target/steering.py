@@ -153,6 +153,9 @@ _UNPENALIZED_UPDATES = 5
 COUNTING_SIZE = 3
 """How many numbers are remembered about when zeros are counted."""
 
+# The numbers that are remembered beside these and those of the controller.
+_OWN_SIZE = 5
+
 # What stands for None among numbers that are remembered.
 _NONE = -1.0
 
@@ -283,6 +286,8 @@ class Steering:
         if progress == 0.0 or memory is None:
             return None
         counting, memory = memory[:COUNTING_SIZE], memory[COUNTING_SIZE:]
+        if len(memory) not in (_OWN_SIZE, _OWN_SIZE + StrengthController.SIZE):
+            return None
         target, past, has_acted, off_at, bounded_since, *controller = memory
         if (
             target != self.target
