@@ -27,6 +27,7 @@ from kreg.selection.training.gradient import DataGradient
 from kreg.selection.training.inputs import is_linear
 from kreg.surgery.owned_weights import owned_weights
 from kreg.surgery.rules import assignments_of
+from kreg.tensorflow_messages import without_retracing_alarm
 
 Groups = Mapping[int, Grouping | None]
 _WIDEST = 100
@@ -37,6 +38,7 @@ _HALVINGS = 40
 _LEFT_IF_LINEAR, _LEFT_IN_NETWORKS = 0.1, 0.5
 
 
+@without_retracing_alarm()
 def strength_max(
     model: keras.Model, data: Any, penalty: PenaltyChoice = L1
 ) -> float:
