@@ -22,8 +22,10 @@ from kreg.deployment._scores import (
     scores,
 )
 from kreg.surgery.stripped_copy import stripped_copy
+from kreg.tensorflow_messages import without_retracing_alarm
 
 
+@without_retracing_alarm()
 def deploy_report(
     before: keras.Model,
     after: keras.Model | None = None,

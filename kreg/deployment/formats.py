@@ -13,6 +13,7 @@ import keras
 
 from kreg._arguments import one_of
 from kreg.deployment._sample import Structure, input_tensors
+from kreg.tensorflow_messages import without_messages
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def write(
                 "input_signature": _signature(model, sample, batch_size),
                 **options,
             }
-        with warnings.catch_warnings():
+        with without_messages(), warnings.catch_warnings():
             # Converters warn of their own code. What they write is checked
             # by running it.
             warnings.filterwarnings("ignore", module=r"(keras\.src|torch|onnx)")

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from kreg._types import Tensor
+from kreg.tensorflow_messages import start_xla
 
 
 def update_each(
@@ -68,6 +69,7 @@ def fused(
         or not all(_is_on_first_cpu(device) for device in _devices(variables))
     ):
         return function()
+    start_xla()
     compiled = tf.function(function, autograph=False, jit_compile=True)
     with tf.device("CPU:0"):  # also if the step around it runs elsewhere
         return compiled()

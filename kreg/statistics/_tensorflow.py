@@ -1,6 +1,7 @@
 """Compiling a reading on TensorFlow: one graph, and XLA for large weights."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from kreg._types import Tensor
 from kreg.statistics._batch_pass import BLOCK
+from kreg.tensorflow_messages import start_xla
 
 _SMALLEST_BLOCKED = 16 * BLOCK
 
@@ -17,16 +19,23 @@ def compiled(
 ) -> Callable[..., Any]:
     """`function(values of variables, *numbers)` as a graph."""
 
-    @tf.function(autograph=False)
     def run(*numbers: Tensor) -> Any:
         return function([tf.convert_to_tensor(v) for v in variables], *numbers)
 
-    return run
+    return as_graph(run)
 
 
-def as_graph(function: Callable[[], None]) -> Callable[[], None]:
-    """`function` as one graph."""
-    graph: Callable[[], None] = tf.function(function, autograph=False)
+def as_graph(
+    function: Callable[..., Any], **settings: Any
+) -> Callable[..., Any]:
+    """`function` as one graph, with settings of `tf.function`.
+
+    TensorFlow counts the traces of functions by their code, and warns of
+    retracing where many models have a graph each. A `partial` has no code.
+    """
+    graph: Callable[..., Any] = tf.function(
+        partial(function), autograph=False, **settings
+    )
     return graph
 
 
@@ -40,11 +49,8 @@ def blocked(function: Callable[..., Any], w: Tensor) -> Callable[..., Any]:
     size = w.shape.num_elements()
     if tf.config.list_logical_devices("GPU") or size < _SMALLEST_BLOCKED:
         return function
-    jitted = tf.function(
-        lambda *arguments: function(*arguments, blocked=True),
-        autograph=False,
-        jit_compile=True,
-    )
+    start_xla()
+    jitted = as_graph(partial(function, blocked=True), jit_compile=True)
 
     def on_first_cpu(*arguments: Any) -> Any:
         with tf.device("CPU:0"):

@@ -54,7 +54,7 @@ ALLOWED = {
         "kreg.selection.features.stability",
         "kreg.selection.features.stability_result",
         "kreg.selection.moved_arguments",
-        "kreg.selection.paths.retracing",
+        "kreg.tensorflow_messages",
         "kreg.selection.plots.axes",
         "kreg.selection.strengths.grid",
         "kreg.selection.strengths.penalty_family",

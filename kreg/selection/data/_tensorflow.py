@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kreg.selection.data.order import Order
 from kreg.selection.data.rows import Arrays, Structure
+from kreg.tensorflow_messages import start_generators
 
 
 def ordered_batches(arrays: Arrays, order: Order) -> tf.data.Dataset:
@@ -25,6 +26,7 @@ def ordered_batches(arrays: Arrays, order: Order) -> tf.data.Dataset:
     def gathered(rows: tf.Tensor) -> Structure:
         return tf.nest.map_structure(lambda t: tf.gather(t, rows), tensors)
 
+    start_generators()
     dataset = tf.data.Dataset.from_generator(
         passes, output_signature=tf.TensorSpec((order.size,), tf.int64)
     )

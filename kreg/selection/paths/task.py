@@ -12,7 +12,6 @@ from kreg.selection.data.rows import TrainingData
 from kreg.selection.execution.workers import run_tasks
 from kreg.selection.paths.checkpoints import Checkpoints
 from kreg.selection.paths.result import PathResult
-from kreg.selection.paths.retracing import without_retracing_alarm
 from kreg.selection.paths.run import PathRun
 from kreg.selection.strengths.grid import (
     Direction,
@@ -30,6 +29,7 @@ from kreg.selection.training.models import (
     refuse_other_architecture,
 )
 from kreg.selection.training.training import Training
+from kreg.tensorflow_messages import without_retracing_alarm
 
 
 @dataclass(frozen=True)

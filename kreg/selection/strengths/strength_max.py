@@ -25,6 +25,7 @@ from kreg.selection.strengths.penalty_family import (
 from kreg.selection.training.gradient import DataGradient
 from kreg.selection.training.inputs import is_linear
 from kreg.selection.training.models import values_of
+from kreg.tensorflow_messages import without_retracing_alarm
 
 # A strength that makes every entry zero whose factor is not tiny.
 _HUGE = 1e30
@@ -36,6 +37,7 @@ _LONG = 1e6
 _LEFT_IF_LINEAR, _LEFT_IN_NETWORKS = 0.1, 0.5
 
 
+@without_retracing_alarm()
 def strength_max(
     model: keras.Model, data: Any, penalty: PenaltyChoice = L1
 ) -> float:
