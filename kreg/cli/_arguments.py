@@ -103,6 +103,13 @@ PENALTIES: dict[str, Callable[[float], kreg.regularizers.Penalty] | None] = {
 }
 
 
+# Arguments that are left out have the defaults of the library, which has none
+# for the epochs.
+_EPOCHS = 20
+_TRAINING = Training(_EPOCHS)
+_GRID = StrengthGrid()
+
+
 def add_training(command: ArgumentParser, data_help: str) -> None:
     """Add the arguments of commands that train a model.
 
@@ -130,34 +137,40 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
         type=strengths,
         default=None,
         metavar="NUMBERS",
-        help="such as 1e-4,1e-3 (default: auto, a grid for each penalty)",
+        help=(
+            "such as 1e-4,1e-3 (default: auto, a `StrengthGrid` for each "
+            "penalty)"
+        ),
     )
     command.add_argument(
         "--num-strengths",
         type=at_least_one,
-        default=10,
+        default=_GRID.num,
         metavar="N",
-        help="strengths of a grid (default: %(default)s)",
+        help="strengths of a grid (default: %(default)s, as in Python)",
     )
     command.add_argument(
         "--epochs",
         type=at_least_one,
-        default=20,
+        default=_TRAINING.epochs,
         metavar="N",
-        help="epochs at each strength at most (default: %(default)s)",
+        help=(
+            "epochs at each strength at most (default: %(default)s; in Python "
+            "there is none)"
+        ),
     )
     command.add_argument(
         "--batch-size",
         type=batch_size,
-        default=32,
+        default=_TRAINING.batch_size,
         metavar="N",
-        help="rows of a batch, or all (default: %(default)s)",
+        help="rows of a batch, or all (default: %(default)s, as in Python)",
     )
     command.add_argument(
         "--monitor",
-        default="data_loss",
+        default=_TRAINING.monitor,
         metavar="METRIC",
-        help="what to compare by (default: %(default)s)",
+        help="what to compare by (default: %(default)s, as in Python)",
     )
     command.add_argument(
         "--seed",

@@ -1,6 +1,7 @@
 """`kreg compare`: a penalty and its strength by cross-validation."""
 
 import argparse
+import inspect
 from argparse import Namespace
 from typing import Any
 
@@ -26,6 +27,8 @@ from kreg.cli._output import (
 from kreg.cli._training_files import build_function, read_data
 from kreg.selection import Execution
 
+_LIBRARY = inspect.signature(kreg.selection.compare).parameters
+
 
 def add_compare(commands: Commands) -> None:
     """Add the command to the parser."""
@@ -45,28 +48,31 @@ def add_compare(commands: Commands) -> None:
     command.add_argument(
         "--penalties",
         type=penalties,
-        default=penalties("none,l1,l2,l1l2"),
+        default=_LIBRARY["penalties"].default,
         metavar="NAMES",
         help=(
             f"some of {','.join(PENALTIES)}: group is GroupLasso of units, "
-            "inputs that of inputs (default: none,l1,l2,l1l2)"
+            "inputs that of inputs (default: as in Python, none, L1, L2, L1L2 "
+            "and GroupLasso)"
         ),
     )
     command.add_argument(
         "--folds",
         type=fold_number,
-        default=5,
+        default=_LIBRARY["folds"].default,
         metavar="N",
-        help="folds of the cross-validation (default: %(default)s)",
+        help=(
+            "folds of the cross-validation (default: %(default)s, as in Python)"
+        ),
     )
     command.add_argument(
         "--select",
         type=select_rule,
-        default="one_standard_error",
+        default=_LIBRARY["select"].default,
         metavar="RULE",
         help=(
             "one_standard_error, best, or a sparsity in (0, 1) "
-            "(default: %(default)s)"
+            "(default: %(default)s, as in Python)"
         ),
     )
     add_common(command)

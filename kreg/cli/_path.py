@@ -58,7 +58,10 @@ def add_path(commands: Commands) -> None:
         type=fraction,
         default=0.2,
         metavar="FRACTION",
-        help="rows to judge by, from 0 to below 1 (default: %(default)s)",
+        help=(
+            "rows to judge by, from 0 to below 1 (default: %(default)s; in "
+            "Python there are none)"
+        ),
     )
     command.add_argument(
         "--output",

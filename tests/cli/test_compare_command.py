@@ -1,5 +1,6 @@
 """`kreg compare`: its results, and the arguments that it refuses."""
 
+import inspect
 import json
 import sys
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 from cli.saved_files import run
 
+import kreg
 from kreg.cli import main
-from kreg.cli._arguments import PENALTIES
-from kreg.selection.strengths.penalty_family import penalty_family
+from kreg.selection import StrengthGrid, Training
 
 QUICK = (
     *("--penalties", "none,l1", "--strengths", "1.0,0.1", "--folds", 2),
@@ -62,6 +63,22 @@ def test_the_extra_is_named_before_training(files, capsys, monkeypatch):
     status, _, err = compare(capsys, *QUICK, "--plot", "out.png")
     assert status == 1
     assert "pip install 'kreg[plot]'" in err
+
+
+def test_what_is_left_out_is_as_in_python(files, capsys, monkeypatch):
+    called = {}
+
+    def record(build_model, data, penalties, **others):
+        called.update(others, penalties=penalties)
+        raise ValueError("enough")
+
+    defaults = inspect.signature(kreg.compare).parameters
+    monkeypatch.setattr("kreg.selection.compare", record)
+    assert "enough" in compare(capsys)[2]
+    for name in ("penalties", "folds", "select"):
+        assert called[name] == defaults[name].default
+    assert called["strengths"] == StrengthGrid()
+    assert called["training"] == Training(20)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +161,10 @@ def test_bad_words_are_a_usage_error(words):
     assert raised.value.code == 2
 
 
-@pytest.mark.parametrize("name", [n for n, p in PENALTIES.items() if p])
-def test_penalties_are_such_as_a_path_takes(name):
-    assert any(penalty_family(PENALTIES[name]).strengths(1.0).values())
+@pytest.mark.parametrize("name", ["l1", "l2", "l1l2", "group", "inputs"])
+def test_penalties_are_such_as_a_path_takes(files, capsys, name):
+    words = ("--strengths", 0.001, "--epochs", 1, "--penalty", name, "--json")
+    build = "kreg_train.py:build_model"
+    status, out, err = run(capsys, "path", build, "--data", "data.npz", *words)
+    assert status == 0, err
+    assert json.loads(out)["points"][0]["train"]["penalty"] > 0.0

@@ -8,7 +8,7 @@ import pytest
 from cli.saved_files import run
 
 from kreg.cli import main
-from kreg.selection import PathResult
+from kreg.selection import PathResult, StrengthGrid, Training
 
 QUICK = ("--strengths", "1.0,0.1", "--epochs", 20, "--batch-size", "all")
 
@@ -105,6 +105,19 @@ def test_rows_that_hold_nan(files, capsys):
     status, _, err = path(capsys, *QUICK)
     assert status == 1
     assert "`data` must hold finite numbers" in err
+
+
+def test_what_is_left_out_is_as_in_python(files, capsys, monkeypatch):
+    called = {}
+
+    def record(build_model, data, penalty, strengths, **others):
+        called.update(others, strengths=strengths)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("kreg.selection.path", record)
+    assert "enough" in path(capsys)[2]
+    assert called["strengths"] == StrengthGrid()
+    assert called["training"] == Training(20)
 
 
 def test_an_unknown_metric(files, capsys):
