@@ -75,8 +75,9 @@ def penalty_family(penalty: Any, argument: str = "penalty") -> PenaltyFamily:
     ):
         raise TypeError(
             f"`{argument}` must be a function of a strength that returns a "
-            "kreg penalty, such as `kreg.L1` or `lambda s: kreg.L1L2(s, 1e-4)`, or "
-            "such a function and the weights it goes on, `(penalty, rules)`. "
+            "kreg penalty, such as `kreg.L1` or "
+            "`lambda s: kreg.L1L2(s, 1e-4)`, or such a function and the "
+            "weights it goes on, `(penalty, rules)`. "
             f"Received: {argument}={shown(penalty)} (of type "
             f"{type(penalty).__name__})"
         )
@@ -95,7 +96,8 @@ def penalty_family(penalty: Any, argument: str = "penalty") -> PenaltyFamily:
         ):
             raise ValueError(
                 f"`{argument}` must make `{name}` proportional to the "
-                "strength, or constant, or a sum of both. Received: a penalty with the "
+                "strength, or constant, or a sum of both. Received: a penalty "
+                "with the "
                 f"values {float(at_one[name])}, {float(at_two[name])} and "
                 f"{float(at_four[name])} at the strengths 1, 2 and 4"
             )
