@@ -91,6 +91,11 @@ def nonnegative_integer(name: str, value: Any) -> int:
     return _integer_from(0, "a non-negative integer", name, value)
 
 
+def integer(name: str, value: Any) -> int:
+    """Return `value` as an int of any sign."""
+    return _integer_from(-_LARGEST_INTEGER, "an integer", name, value)
+
+
 def _integer_from(least: int, expected: str, name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, numbers.Integral
@@ -129,12 +134,14 @@ def verbosity(name: str, value: Any) -> int:
     return int(value)
 
 
-def nonempty_text(name: str, value: Any) -> str:
+def nonempty_text(
+    name: str, value: Any, expected: str = "a string that is not empty"
+) -> str:
     """Return `value` if it is a string that is not empty."""
     if not isinstance(value, str):
-        raise wrong_type(name, "a string", value)
+        raise wrong_type(name, expected, value)
     if not value:
-        raise wrong_value(name, "a string that is not empty", value)
+        raise wrong_value(name, expected, value)
     return value
 
 

@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import kreg
 from kreg._arguments import (
+    checked_path,
+    nonnegative_integer,
     nonnegative_number,
     positive_integer,
     positive_number,
@@ -20,7 +22,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add_model(command: argparse.ArgumentParser, name: str = "MODEL") -> None:
     """Add the argument for a model file to read."""
-    command.add_argument("model", type=Path, metavar=name, help="a .keras file")
+    command.add_argument(
+        "model", type=named_path, metavar=name, help="a .keras file"
+    )
 
 
 def add_output(
@@ -74,13 +78,29 @@ def keras_file(text: str) -> Path:
     """The path of a `.keras` file to write."""
     if not text.endswith(".keras"):
         raise argparse.ArgumentTypeError(f"must end in .keras: {text!r}")
-    return Path(text)
+    return named_path(text)
+
+
+def named_path(text: str) -> Path:
+    """A path; an empty text is none."""
+    try:
+        return checked_path("PATH", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def at_least_one(text: str) -> int:
     """A positive integer."""
     try:
         return positive_integer("N", int(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def at_least_zero(text: str) -> int:
+    """A non-negative integer."""
+    try:
+        return nonnegative_integer("N", int(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -127,7 +147,7 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
     )
     command.add_argument(
         "--data",
-        type=Path,
+        type=named_path,
         required=True,
         metavar="FILE.npz",
         help=data_help,
@@ -174,14 +194,14 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
     )
     command.add_argument(
         "--seed",
-        type=int,
+        type=at_least_zero,
         default=0,
         metavar="N",
         help="seed of splits, weights and batches (default: %(default)s)",
     )
     command.add_argument(
         "--directory",
-        type=Path,
+        type=named_path,
         metavar="DIR",
         help="keep what is finished, to go on from after an interruption",
     )

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import kreg
-from kreg.cli._arguments import Commands, at_least_one
+from kreg.cli._arguments import (
+    Commands,
+    at_least_one,
+    at_least_zero,
+    named_path,
+)
 from kreg.results.table import Column, Table, output_console
 from kreg.selection.execution.execution import shown_progress
 
@@ -34,7 +39,7 @@ def add_demo(commands: Commands) -> None:
     )
     command.add_argument(
         "--log-dir",
-        type=Path,
+        type=named_path,
         default=None,
         metavar="DIR",
         help="where to write TensorBoard logs (default: a new one in logs/)",
@@ -48,7 +53,7 @@ def add_demo(commands: Commands) -> None:
     )
     command.add_argument(
         "--seed",
-        type=int,
+        type=at_least_zero,
         default=0,
         metavar="N",
         help="seed of the split and the weights (default: %(default)s)",

@@ -14,6 +14,7 @@ from kreg.cli._arguments import (
     add_model,
     add_output,
     at_least_one,
+    named_path,
 )
 from kreg.cli._model_files import open_model
 from kreg.cli._output import (
@@ -38,7 +39,9 @@ def add_export(commands: Commands) -> None:
         ),
     )
     add_model(command)
-    add_output(command, Path, "the file to write, or folder of a SavedModel")
+    add_output(
+        command, named_path, "the file to write, or folder of a SavedModel"
+    )
     command.add_argument(
         "--format",
         choices=list(FORMATS),
@@ -76,7 +79,10 @@ def export(options: Namespace) -> CommandOutput:
     suffix = FORMATS[kind].suffix
     if suffix and output.suffix != suffix:
         raise UsageError(f"{output}: must end in {suffix} for {kind}")
-    require_format(kind, output)
+    try:
+        require_format(kind, output)
+    except ValueError as error:
+        raise UsageError(f"{output}: {error}") from error
     real = checked_target(
         output, source, force=options.force, folder=not suffix
     )

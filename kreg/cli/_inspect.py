@@ -2,14 +2,19 @@
 
 import sys
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 import kreg
 import kreg.deployment
-from kreg.cli._arguments import Commands, add_common, add_model, at_least_one
+from kreg.cli._arguments import (
+    Commands,
+    add_common,
+    add_model,
+    at_least_one,
+    named_path,
+)
 from kreg.cli._model_files import open_model
 from kreg.cli._output import CommandOutput, print_line
 from kreg.cli._process import busy
@@ -77,7 +82,7 @@ def add_report(commands: Commands) -> None:
     other = command.add_mutually_exclusive_group()
     other.add_argument(
         "after",
-        type=Path,
+        type=named_path,
         nargs="?",
         metavar="AFTER",
         help="a .keras file to compare with",

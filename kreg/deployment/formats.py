@@ -99,8 +99,11 @@ def _refuse_file_name(path: Path) -> None:
 
     It would hide a wrong `format`, or a slip in the name of a file.
     """
-    near = difflib.get_close_matches(path.suffix.lower(), _FILE_NAMES, n=1)
-    if near and path.suffix:
+    ending = path.suffix.lower()
+    near = [ending] if ending in _FILE_NAMES else []
+    if ending[1:].isalpha():  # as opposed to that of `net-1.5`
+        near = difflib.get_close_matches(ending, _FILE_NAMES, 1, 0.7)
+    if near:
         raise ValueError(
             "`path` must be the path of a folder for "
             "format='tf_saved_model', without the ending of a file. For a file "

@@ -80,7 +80,9 @@ class GradientMemory:
     scale: Callable[[Any], float | None]
 
     def __post_init__(self) -> None:
-        nonempty_text("slots", self.slots)
+        nonempty_text(
+            "slots", self.slots, "the name of an attribute of the optimizer"
+        )
         if not callable(self.scale):
             raise TypeError(
                 "`scale` must be a function of the optimizer that returns a "

@@ -204,6 +204,36 @@ def test_export_format_and_path_must_agree(saved, tmp_path, capsys):
     assert err == f"kreg: {output}: must end in .keras for keras\n"
 
 
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", ["net.tflit", "net.onx", "net.Keras"])
+def test_slip_in_the_end_of_the_path_writes_no_saved_model(
+    name, saved, tmp_path, capsys
+):
+    _, path = saved
+    before = sorted(tmp_path.iterdir())
+    status, out, err = run(capsys, "export", path, tmp_path / name)
+    assert (status, out) == (2, "")
+    assert "without the ending of a file" in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "", "served"),
+        ("export", "net.keras", ""),
+        ("report", "net.keras", ""),
+        ("path", "net.py:build", "--data", ""),
+        ("path", "net.py:build", "--data", "a.npz", "--directory", ""),
+        ("path", "net.py:build", "--data", "a.npz", "--seed", "-1"),
+    ],
+)
+def test_arguments_that_name_nothing_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as raised:
+        run(capsys, *words)
+    assert raised.value.code == 2
+
+
 def test_missing_package_of_a_format_names_the_extra(
     saved, tmp_path, capsys, monkeypatch
 ):

@@ -10,6 +10,7 @@ from keras import layers
 
 import kreg
 from kreg.deployment import _export, _outputs
+from kreg.deployment.formats import FORMATS, require_format
 
 BACKEND = keras.backend.backend()
 
@@ -49,12 +50,31 @@ def test_larger_tolerance_accepts(tmp_path, monkeypatch):
     ["keras", pytest.param("tf_saved_model", marks=pytest.mark.tensorflow)],
 )
 def test_nothing_is_overwritten_unasked(kind, tmp_path):
-    path = tmp_path / "net.keras"
+    path = tmp_path / f"net{FORMATS[kind].suffix}"
     path.write_text("mine")
     with pytest.raises(FileExistsError, match="overwrite=True"):
         kreg.export(perceptron(), path, kind)
     assert path.read_text() == "mine"
-    assert listed(tmp_path) == ["net.keras"]
+    assert listed(tmp_path) == [path.name]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    "name",
+    ["net.tflit", "net.tflite", "net.onx", "net.KERAS", "net.h5", "net.pt"],
+)
+def test_a_saved_model_is_not_called_like_a_file(name, tmp_path):
+    with pytest.raises(ValueError, match="`path` must be the path of a folder"):
+        kreg.export(perceptron(), tmp_path / name)
+    assert listed(tmp_path) == []
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    "name", ["net", "net-2.5", "net.v5", "my.model", "my.final"]
+)
+def test_other_names_of_a_folder_are_taken(name, tmp_path):
+    require_format("tf_saved_model", tmp_path / name)
 
 
 @pytest.mark.tensorflow

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kreg._arguments import list_of, nonnegative_integer
+from kreg._arguments import integer, list_of
 from kreg.selection.comparison.choice import Select, checked_select
 from kreg.selection.comparison.figures import finished_comparison
 from kreg.selection.comparison.penalties import (
@@ -36,8 +36,8 @@ def checked_seeds(seeds: Any) -> tuple[int, ...]:
         ValueError: if there is none, or one is there twice or below 0.
     """
     items = list_of("seeds", seeds, "an iterable of integers")
-    numbers = tuple(nonnegative_integer("seeds", seed) for seed in items)
-    if not numbers or len(set(numbers)) < len(numbers):
+    numbers = tuple(integer("seeds", seed) for seed in items)
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise ValueError(
             "`seeds` must hold different integers of at least 0, one at "
             f"least. Received: seeds={items!r}"

@@ -80,7 +80,7 @@ class Training:
             value = getattr(self, name)
             if value is not None or name in ("epochs", "refit"):
                 object.__setattr__(self, name, check(name, value))
-        nonempty_text("monitor", self.monitor)
+        nonempty_text("monitor", self.monitor, "the name of a metric")
 
 
 def checked_training(training: object) -> Training:
