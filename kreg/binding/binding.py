@@ -9,8 +9,8 @@ from keras import ops
 
 from kreg._keras_private import carry_state, in_symbolic_scope
 from kreg._types import Tensor
-from kreg.binding.loss_parts import record
 from kreg.binding.multipliers import Multipliers
+from kreg.binding.step_record import record_read
 from kreg.regularizers.clock import Clock, current_clock
 from kreg.regularizers.grouping import Layout
 from kreg.regularizers.norms import summable_dtype
@@ -99,12 +99,13 @@ class BoundRegularizer:
         clock = self.binding.running_clock()
         if clock is self.binding and not in_symbolic_scope():
             self.binding.check_own_clock(self, w)
-        if not self.passes_gradient(clock):
+        passes_gradient = self.passes_gradient(clock)
+        if not passes_gradient:
             w = ops.stop_gradient(ops.convert_to_tensor(w))
         value = self.penalty.evaluate(
             w, clock.step(), clock.multiplier(self.penalty), self.groups
         )
-        record(self, value)
+        record_read(self, value, passes_gradient=passes_gradient)
         return value
 
     def passes_gradient(self, clock: Clock) -> bool:
@@ -143,7 +144,7 @@ class ObservedRegularizer:
 
     def __call__(self, w: Tensor) -> Tensor:
         value = self.penalty(w)
-        record(self, value)
+        record_read(self, value)
         return value
 
 

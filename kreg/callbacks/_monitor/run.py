@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kreg.binding.loss_parts import LossParts
+from kreg.binding.loss_parts import loss_parts
 from kreg.callbacks._monitor.log import RunLog, model_figures
-from kreg.statistics import Finding, Reading, check
+from kreg.statistics import Finding, Reading
+from kreg.statistics.fit_findings import findings_in_fit
 from kreg.statistics.reader import Reader, WeightsBefore
 
 
@@ -29,13 +30,13 @@ class IntervalLosses:
 
     def data_loss(self, model: keras.Model) -> float | None:
         """The mean since the last call; None where the model records none."""
-        for metric in model.metrics:
-            if isinstance(metric, LossParts):
-                total, count = metric.data_loss_sum()
-                loss, samples = total - self._total, count - self._count
-                self._total, self._count = total, count
-                return loss / samples if samples > 0 else None
-        return None
+        parts = loss_parts(model)
+        if parts is None:
+            return None
+        total, count = parts.data_loss_sum()
+        loss, samples = total - self._total, count - self._count
+        self._total, self._count = total, count
+        return loss / samples if samples > 0 else None
 
 
 class MonitoredRun:
@@ -128,8 +129,11 @@ class MonitoredRun:
             # A curve holds losses of batches or of epochs, not both.
             epoch_loss = None if self._every else data_loss
             last = self._add(model, self._read(model, epoch_loss))
-        if self._first_epoch and data_loss and math.isfinite(data_loss):
-            self._warn_once(check(model, data_loss=data_loss))
+        if self._first_epoch:
+            # Penalties exceed a data loss of 0, but that is no mistake.
+            comparable = data_loss and math.isfinite(data_loss)
+            loss = data_loss if comparable else None
+            self._warn_once(findings_in_fit(model, data_loss=loss))
         self._first_epoch = False
         figures = model_figures(last)
         # `fit` itself logs `penalty`, as the mean over the epoch.
@@ -174,7 +178,7 @@ class MonitoredRun:
             batches = self._steps * self._epochs
             optimizer = model.optimizer
             planned = batches // (optimizer.gradient_accumulation_steps or 1)
-        findings = check(model, steps=planned or None)
+        findings = findings_in_fit(model, steps=planned or None)
         self.log.introduce(reading, findings)
         self._warn_once(findings)
 

@@ -11,6 +11,7 @@ from keras import ops
 from kreg._keras_private import flatten_layers, own_variables
 from kreg._types import Tensor
 from kreg.binding.binding import is_suspended, own_regularizer
+from kreg.binding.idle_penalties import Idleness, idle_weights
 from kreg.foreign_objects import attribute_or_none, result_or_none
 from kreg.layers.weights import attribute_of
 from kreg.regularizers import Penalty
@@ -59,6 +60,8 @@ class WeightFacts:
         suspended: whether `kreg.freeze_support` has switched its penalty off.
         optimizer: the optimizer that updates it; None without an optimizer, or
             if it is not known.
+        idleness: why its penalty has not acted in any training step so far;
+            None if it has acted, or if that is not known.
     """
 
     variable: keras.Variable
@@ -68,6 +71,7 @@ class WeightFacts:
     trained: bool
     suspended: bool
     optimizer: WeightOptimizer | None
+    idleness: Idleness | None
 
     @property
     def is_penalized(self) -> bool:
@@ -94,13 +98,20 @@ class ModelFacts:
         model: the model.
         steps: the planned number of updates, or None.
         data_loss: the loss without penalties, or None.
+        in_fit: whether `fit` runs, whose callbacks may change multipliers.
     """
 
     def __init__(
-        self, model: keras.Model, steps: int | None, data_loss: float | None
+        self,
+        model: keras.Model,
+        steps: int | None,
+        data_loss: float | None,
+        *,
+        in_fit: bool = False,
     ) -> None:
         self.model = model
         self.data_loss = data_loss
+        self.in_fit = in_fit
         self.course = ScheduleCourse(steps)
         self.layers = flatten_layers(model)
         self.weights = tuple(_weights(model, self.layers))
@@ -181,6 +192,7 @@ def _weights(
         id(v) for v in attribute_or_none(model, "trainable_weights") or ()
     }
     optimizer = attribute_or_none(model, "optimizer")
+    idle = idle_weights(model)
     for path, (variable, layer) in zip(paths, owners.values(), strict=True):
         yield WeightFacts(
             variable,
@@ -190,4 +202,5 @@ def _weights(
             id(variable) in trained,
             is_suspended(variable),
             optimizer_of_weight(variable, optimizer),
+            idle.get(id(variable)),
         )

@@ -7,6 +7,7 @@ from kreg.statistics._linter.model_facts import Fault, ModelFacts
 from kreg.statistics._linter.placement_rules import (
     attribute_without_effect,
     frozen_weight,
+    never_acts,
     regularizer_not_saved,
 )
 from kreg.statistics._linter.strength_rules import (
@@ -54,6 +55,12 @@ RULES = (
         "frozen-weight",
         "a regularizer on a weight that is not trained.",
         frozen_weight,
+    ),
+    Rule(
+        "never-acts",
+        "a penalty that the training steps so far have left out; known once "
+        "`fit` has run on a bound model.",
+        never_acts,
     ),
     Rule(
         "no-exact-zeros",

@@ -25,6 +25,8 @@ def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
         ):
             continue
         if penalty.multiplier == 0.0:
+            if model.in_fit:
+                continue  # a callback may be about to change it
             yield Fault(
                 weight.path,
                 f"the multiplier of its {type(penalty).__name__} is 0, so the "
