@@ -128,7 +128,7 @@ class RunningStep:
             state_mapping=[
                 pair
                 for index, variables in self._variables.items()
-                for pair in zip(variables, state[index], strict=True)
+                for pair in zip(variables, state[index], strict=False)
             ]
         )
 
@@ -143,9 +143,11 @@ class RunningStep:
 
     def result(self, logs: Any) -> Any:
         """What the step returns: these logs, and the state of the scope."""
+        # Keras allows for a step that returns only the first of a list.
         state = list(self._state)
         for index, variables in self._variables.items():
-            state[index] = [self._scope.get_current_value(v) for v in variables]
+            returned = variables[: len(state[index])]
+            state[index] = [self._scope.get_current_value(v) for v in returned]
         return logs, tuple(state)
 
     def update_watch(self) -> Callable[[keras.Variable], bool]:
@@ -159,7 +161,7 @@ class RunningStep:
                     self._variables[0],
                     self._given[0],
                     self._state[0],
-                    strict=True,
+                    strict=False,
                 )
             )
 

@@ -42,9 +42,9 @@ _READS = frozenset(
 def may_be_updated(variable: keras.Variable) -> bool:
     """Whether the function that is traced now may assign to `variable`.
 
-    Outside of a traced function it is not known.
+    Outside of a traced function, or on several devices, it is not known.
     """
-    if tf.executing_eagerly():
+    if tf.executing_eagerly() or replicas() > 1:
         return True
     graph = tf.compat.v1.get_default_graph()
     handle = graph.capture(variable.handle)

@@ -1,8 +1,9 @@
 """Idle penalties: those that never act in the training steps of a model."""
 
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
@@ -19,20 +20,31 @@ class Idleness(Enum):
     NO_GRADIENT = "an optimizer without proximal steps updates its weight"
 
 
-@dataclass
 class TrainingSteps:
     """What the training steps of one training function have done so far.
 
+    Another training function is another training.
+
     Args:
-        function: the training function. Another one is another training.
+        function: the training function.
+
+    Attributes:
         acting: the `id` of each weight on which a penalty has acted.
         idle: why the penalty of each other weight did not act in the last step,
             by the `id` of the weight.
     """
 
-    function: object
-    acting: set[int] = field(default_factory=set)
-    idle: dict[int, Idleness] = field(default_factory=dict)
+    def __init__(self, function: Any) -> None:
+        # Weakly, because the function holds the model.
+        self._function = None if function is None else weakref.ref(function)
+        self.acting: set[int] = set()
+        self.idle: dict[int, Idleness] = {}
+
+    def is_of(self, function: Any) -> bool:
+        """Whether `function` is the training function."""
+        return function is not None and (
+            self._function is not None and self._function() is function
+        )
 
 
 _trainings: WeakKeyDictionary[keras.Model, TrainingSteps] = WeakKeyDictionary()
@@ -51,7 +63,7 @@ def note_training_step(
         is_updated: whether the step may have updated a weight.
     """
     training = _trainings.get(model)
-    if training is None or training.function is not model.train_function:
+    if training is None or not training.is_of(model.train_function):
         training = _trainings[model] = TrainingSteps(model.train_function)
     for variable in model.trainable_weights:
         reason = _idleness(variable, record, is_updated)
@@ -91,15 +103,14 @@ def idle_weights(model: keras.Model) -> dict[int, Idleness]:
         is empty unless the model is bound, and a training step of it has run
         since it was compiled.
     """
-    training = _trainings.get(model)
-    if training is None or training.function is not model.train_function:
+    if not has_trained(model):
         return {}
     acting: set[int] = set()
     for other in _trainings.values():
         acting |= other.acting
     return {
         weight: reason
-        for weight, reason in training.idle.items()
+        for weight, reason in _trainings[model].idle.items()
         if weight not in acting
     }
 
@@ -107,7 +118,7 @@ def idle_weights(model: keras.Model) -> dict[int, Idleness]:
 def has_trained(model: keras.Model) -> bool:
     """Whether a training step of `model` was noted since it was compiled."""
     training = _trainings.get(model)
-    return training is not None and training.function is model.train_function
+    return training is not None and training.is_of(model.train_function)
 
 
 def forget_training_steps(model: keras.Model) -> None:

@@ -37,18 +37,15 @@ def proximal_penalties(
         The weights, by the `id` of the runtime object on each. Those that the
         training steps so far left alone are not among them.
     """
-    idle = idle_weights(model)
-    found = {}
-    for variable in model.trainable_weights:
-        bound = variable.regularizer
-        if (
-            isinstance(bound, BoundPenalty)
-            and id(bound) not in record.reads
-            and id(variable) not in idle
-            and not bound.passes_gradient(bound.binding.running_clock())
-        ):
-            found[id(bound)] = variable
-    return found
+    unread = {
+        id(bound): variable
+        for variable in model.trainable_weights
+        if isinstance(bound := variable.regularizer, BoundPenalty)
+        and id(bound) not in record.reads
+        and not bound.passes_gradient(bound.binding.running_clock())
+    }
+    idle = idle_weights(model) if unread else {}
+    return {k: v for k, v in unread.items() if id(v) not in idle}
 
 
 def penalty_value(variable: keras.Variable) -> Tensor:
@@ -62,7 +59,7 @@ def with_parts(logs: Any, parts: LossParts) -> Any:
     if not isinstance(logs, Mapping) or not parts.are_added_to_logs:
         return logs
     others = {name: log for name, log in logs.items() if name != parts.name}
-    return {**others, **parts.means()}
+    return {**parts.means(), **others}
 
 
 class OwnStep:

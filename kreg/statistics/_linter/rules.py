@@ -14,6 +14,7 @@ from kreg.statistics._linter.strength_rules import (
     l2_and_weight_decay,
     l2_before_batch_norm,
     penalty_exceeds_loss,
+    schedule_at_rest,
     zero_at_the_end,
 )
 from kreg.statistics._linter.zero_rules import (
@@ -61,6 +62,12 @@ RULES = (
         "a penalty that the training steps so far have left out; known once "
         "`fit` has run on a bound model.",
         never_acts,
+    ),
+    Rule(
+        "schedule-at-rest",
+        "a schedule that follows an optimizer which makes no updates; known "
+        "once `fit` has run on a bound model.",
+        schedule_at_rest,
     ),
     Rule(
         "no-exact-zeros",
