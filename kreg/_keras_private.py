@@ -4,13 +4,17 @@ Each function has a test in `tests/test_keras_private.py`, which fails when
 Keras changes what the function relies on.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.backend.common.stateless_scope import (
+    get_stateless_scope,
+    in_stateless_scope,
+)
 from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as in_symbolic_scope,
 )
@@ -189,6 +193,86 @@ def show_in_lists(model: keras.Model) -> None:
     """Undo `hide_from_lists`."""
     if "_flatten_metrics_in_order" in vars(model):
         del model._flatten_metrics_in_order
+
+
+def watch_added_losses(
+    model: keras.Model, note: Callable[[Sequence[Any]], None]
+) -> None:
+    """Call `note` with the terms of `add_loss` when `losses` is read.
+
+    That is the property of `model` or of a model inside it. Terms of activity
+    regularizers are among them.
+    """
+    for layer in flatten_layers(model):
+        if isinstance(layer, keras.Model) and _OWN_LOSSES not in vars(layer):
+            vars(layer)[_OWN_LOSSES] = _noting(layer, note)
+
+
+def unwatch_added_losses(model: keras.Model) -> None:
+    """Undo `watch_added_losses`."""
+    for layer in flatten_layers(model):
+        vars(layer).pop(_OWN_LOSSES, None)
+
+
+_OWN_LOSSES = "_get_own_losses"
+
+
+def _noting(
+    model: keras.Model, note: Callable[[Sequence[Any]], None]
+) -> Callable[[], list[Any]]:
+    get_own_losses: Callable[[], list[Any]] = model._get_own_losses
+
+    @functools.wraps(get_own_losses)
+    def noting() -> list[Any]:
+        own = get_own_losses()
+        inner = model._flatten_layers(include_self=False)
+        note(
+            [
+                *own,
+                *(term for layer in inner for term in layer._get_own_losses()),
+            ]
+        )
+        return own
+
+    return noting
+
+
+class CollectedLosses(list[Any]):
+    """The losses of a call of a model, and whether `model.losses` was read.
+
+    The property asks for the truth value of this list before it returns it.
+    """
+
+    were_read = False
+
+    def __bool__(self) -> bool:
+        self.were_read = True
+        return len(self) > 0
+
+
+@contextmanager
+def collected_losses(model: keras.Model) -> Iterator[CollectedLosses]:
+    """The losses that Keras has collected in the last call of the model.
+
+    On JAX it does so before `compute_loss`, which may then leave them out. The
+    list is empty on other backends.
+    """
+    collected = model._losses_override
+    losses = CollectedLosses(collected)
+    if len(losses):
+        vars(model)["_losses_override"] = losses
+    try:
+        yield losses
+    finally:
+        vars(model)["_losses_override"] = collected
+
+
+def can_assign(variable: keras.Variable) -> bool:
+    """Whether a new value of `variable` is kept; on JAX, by a running step."""
+    if keras.backend.backend() != "jax":
+        return True
+    scope = get_stateless_scope()
+    return scope is not None and scope.get_current_value(variable) is not None
 
 
 def replace_optimizer(

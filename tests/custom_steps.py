@@ -5,8 +5,41 @@ from keras import ops
 
 BACKEND = keras.backend.backend()
 
+
+class OwnTrainStep:
+    """A step that a user may have written, right or wrong.
+
+    Attributes:
+        adds_losses: whether its loss contains `self.losses`.
+        own_optimizer: updates the weights in the place of the one that the
+            model is compiled with, if it is not None.
+        untrained: the `id`s of the weights that no optimizer updates.
+    """
+
+    adds_losses = True
+    own_optimizer = None
+    untrained = frozenset()
+
+    def trained(self):
+        return [
+            v for v in self.trainable_variables if id(v) not in self.untrained
+        ]
+
+    def loss_of(self, x, y):
+        loss = ops.mean((y - self(x, training=True)) ** 2)
+        return loss + sum(self.losses) if self.adds_losses else loss
+
+
 if BACKEND == "tensorflow":
     import tensorflow as tf
+
+    def own_train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss = self.loss_of(*data)
+        gradients = tape.gradient(loss, self.trained())
+        optimizer = self.own_optimizer or self.optimizer
+        optimizer.apply(gradients, self.trained())
+        return {"loss": loss}
 
     class CustomStep(keras.Model):
         """The step of Keras's guide, and of many models."""
@@ -39,6 +72,16 @@ if BACKEND == "tensorflow":
 elif BACKEND == "torch":
     import torch
 
+    def own_train_step(self, data):
+        self.zero_grad()
+        loss = self.loss_of(*data)
+        loss.backward()
+        gradients = [v.value.grad for v in self.trained()]
+        optimizer = self.own_optimizer or self.optimizer
+        with torch.no_grad():
+            optimizer.apply(gradients, self.trained())
+        return {"loss": loss}
+
     class CustomStep(keras.Model):
         def train_step(self, data):
             x, y = data
@@ -69,6 +112,27 @@ elif BACKEND == "torch":
 
 else:
     import jax
+
+    def own_train_step(self, state, data):
+        tv, ntv, ov, mv = state
+        x, y = data
+
+        def loss_of(tv):
+            y_pred, _, losses = self.stateless_call(
+                tv, ntv, x, training=True, return_losses=True
+            )
+            return ops.mean((y - y_pred) ** 2) + sum(losses)
+
+        loss, gradients = jax.value_and_grad(loss_of)(tv)
+        new, ov = self.optimizer.stateless_apply(ov, gradients, tv)
+        trained = {id(variable) for variable in self.trained()}
+        tv = [
+            after if id(variable) in trained else before
+            for variable, before, after in zip(
+                self.trainable_variables, tv, new, strict=True
+            )
+        ]
+        return {"loss": loss}, (tv, ntv, ov, mv)
 
     class CustomStep(keras.Model):
         def train_step(self, state, data):
@@ -106,3 +170,10 @@ else:
             )
             tv, ov = self.optimizer.stateless_apply(ov, gradients, tv)
             return {"loss": loss}, (tv, ntv, ov, mv)
+
+
+OwnTrainStep.train_step = own_train_step
+
+
+class OwnTraining(OwnTrainStep, keras.Model):
+    """A functional model with such a step."""

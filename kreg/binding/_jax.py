@@ -115,6 +115,72 @@ def install_clocks(
     return train_clock, test_clock
 
 
+class RunningStep:
+    """One run of a training or test step on JAX, with its state.
+
+    Args:
+        model: the model.
+        args: the arguments of the step: its state and the batch. The state has
+            the values of the trainable variables first, then those of the
+            others and, last, those of the metrics.
+    """
+
+    def __init__(self, model: keras.Model, args: tuple[State, Any]) -> None:
+        self._given, self.data = args
+        self.logs: Any = None
+        self._variables: dict[int, list[keras.Variable]] = {
+            0: model.trainable_variables,
+            1: model.non_trainable_variables,
+            len(self._given) - 1: model.metrics_variables,
+        }
+        self._enter(self._given)
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._scope: Any = keras.StatelessScope(
+            state_mapping=[
+                pair
+                for index, variables in self._variables.items()
+                for pair in zip(variables, state[index], strict=False)
+            ]
+        )
+
+    def scope(self) -> Any:
+        """The scope in which variables have the values of the state."""
+        return self._scope
+
+    def run(self, step: Callable[..., Any]) -> None:
+        """Run the step, and keep its logs and its new state."""
+        self.logs, state = step(self._given, self.data)
+        self._enter(state)
+
+    def result(self, logs: Any) -> Any:
+        """What the step returns: these logs, and the state of the scope."""
+        # Keras allows for a step that returns only the first of a list.
+        state = list(self._state)
+        for index, variables in self._variables.items():
+            returned = variables[: len(state[index])]
+            state[index] = [self._scope.get_current_value(v) for v in returned]
+        return logs, tuple(state)
+
+    def update_watch(self) -> Callable[[keras.Variable], bool]:
+        """Return a function that tells whether the step may update a weight."""
+
+        def may_be_updated(variable: keras.Variable) -> bool:
+            """Whether the step has returned another value than it was given."""
+            return any(
+                other is variable and old is not new
+                for other, old, new in zip(
+                    self._variables[0],
+                    self._given[0],
+                    self._state[0],
+                    strict=False,
+                )
+            )
+
+        return may_be_updated
+
+
 def refuse_frozen_clock(
     penalty: StrengthRegularizer, path: str, w: Tensor
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -26,3 +27,30 @@ def replicas() -> int:
 def is_eager() -> bool:
     """Whether operations run at once, not in a function that is traced."""
     return bool(tf.executing_eagerly())
+
+
+def is_reachable(tensor: Any) -> bool:
+    """Whether the function that is traced now, if any, can use `tensor`."""
+    if not tf.is_symbolic_tensor(tensor):
+        return True
+    if tf.executing_eagerly():
+        return False
+    return tensor.graph is tf.compat.v1.get_default_graph()
+
+
+# The operations on the handle of a variable that leave its value alone.
+_READS = frozenset(
+    {"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"}
+)
+
+
+def may_be_updated(variable: keras.Variable) -> bool:
+    """Whether the function that is traced now may assign to `variable`.
+
+    Outside of a traced function, or on several devices, it is not known.
+    """
+    if tf.executing_eagerly() or replicas() > 1:
+        return True
+    graph = tf.compat.v1.get_default_graph()
+    handle = graph.capture(variable.handle)
+    return any(use.type not in _READS for use in handle.consumers())

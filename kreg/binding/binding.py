@@ -16,8 +16,8 @@ from kreg._keras_private import (
     save_with_weights,
 )
 from kreg._types import Tensor
-from kreg.binding.loss_parts import record
 from kreg.binding.multipliers import Multipliers
+from kreg.binding.step_record import record_read
 from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.regularizers.clock import Clock, current_clock
 from kreg.regularizers.grouping import Layout
@@ -115,7 +115,8 @@ class BoundRegularizer:
         clock = self.clock()
         if not in_symbolic_scope():
             self._check_clock(clock, w)
-        if not self.passes_gradient(clock):
+        passes_gradient = self.passes_gradient(clock)
+        if not passes_gradient:
             w = ops.stop_gradient(ops.convert_to_tensor(w))
         value = self.penalty.evaluate(
             w,
@@ -123,7 +124,7 @@ class BoundRegularizer:
             clock.multiplier(self.penalty),
             self.groups,
         )
-        record(self, value)
+        record_read(self, value, passes_gradient=passes_gradient)
         return value
 
     def passes_gradient(self, clock: Clock) -> bool:
@@ -173,7 +174,7 @@ class ObservedRegularizer:
 
     def __call__(self, w: Tensor) -> Tensor:
         value = self.penalty(w)
-        record(self, value)
+        record_read(self, value)
         return value
 
 

@@ -9,25 +9,48 @@ from typing import Any
 import keras
 
 from kreg._keras_private import (
+    can_assign,
+    carry_state,
+    collected_losses,
     drop_carried_state,
     drop_saved_states,
     show_in_lists,
     unlist_metrics,
+    unwatch_added_losses,
+    watch_added_losses,
 )
 from kreg._types import Tensor
 from kreg.binding._shadows import lift_shadows, shadow
 from kreg.binding.binding import Binding, renew_functions
+from kreg.binding.idle_penalties import (
+    forget_training_steps,
+    note_training_step,
+)
 from kreg.binding.loss_parts import (
+    ACTIVITY_PENALTY,
+    DATA_LOSS,
+    PENALTY,
     LossParts,
     batch_size,
-    is_recording,
+    forget_loss_parts,
+)
+from kreg.binding.running_step import RunningStep, Step
+from kreg.binding.step_losses import (
+    OwnStep,
+    penalty_value,
+    proximal_penalties,
+    with_parts,
+)
+from kreg.binding.step_record import (
+    current_record,
+    record_added_losses,
     recording,
+    total,
 )
 from kreg.binding.weights import has_schedules
 from kreg.regularizers.clock import Clock, clock_scope
 
 StepClock = Callable[..., Clock]
-Step = Callable[..., Any]
 
 
 def install_hooks(
@@ -50,21 +73,42 @@ def install_hooks(
     """
     train_clock: StepClock
     test_clock: StepClock
-    if keras.backend.backend() == "jax":
+    is_jax = keras.backend.backend() == "jax"
+    if is_jax:
         from kreg.binding import _jax
 
         train_clock, test_clock = _jax.install_clocks(model, binding)
     else:
         train_clock = test_clock = lambda *args: binding
     train_step, test_step = model.train_step, model.test_step
+    is_own = _is_own(train_step) or _is_own(test_step)
+    with strategy_scope(model):
+        parts = LossParts(model, are_added_to_logs=is_own)
+    if is_jax and type(model).metrics is not keras.Model.metrics:
+        # Keras passes a step the variables of the metrics that a model lists.
+        for variable in parts.variables:
+            carry_state(model, variable)
 
     def shadow_steps() -> None:
-        trained = _clocked(train_step, train_clock, look_at_step)
-        shadow(model, "train_step", trained)
-        shadow(model, "test_step", _clocked(test_step, test_clock))
+        for name, step, clock in (
+            ("train_step", train_step, train_clock),
+            ("test_step", test_step, test_clock),
+        ):
+            training = step is train_step
+            logging_step = _logging_step(
+                model,
+                step,
+                clock,
+                parts,
+                training=training,
+                look=look_at_step if training else None,
+            )
+            shadow(model, name, logging_step)
 
     def bind_late() -> bool:
-        return bind_weights(model, binding)
+        is_new = bind_weights(model, binding)
+        watch_added_losses(model, record_added_losses)
+        return is_new
 
     def look_at_step() -> None:
         # A traced step reads the clock of each weight before its first update,
@@ -93,40 +137,71 @@ def install_hooks(
         return result
 
     shadow(model, "compile", compile_and_look)
-    with strategy_scope(model):
-        parts = LossParts(model)
-    shadow(model, "compute_loss", _logging_parts(model, parts, bind_late))
+    shadow(model, "compute_loss", _logging_loss(model, parts, bind_late))
+    shadow(model, "reset_metrics", _resetting(model, parts))
+    watch_added_losses(model, record_added_losses)
 
 
 def remove_hooks(model: keras.Model) -> None:
     """Remove the methods, metrics and state that kreg added to `model`."""
     lift_shadows(model)
+    unwatch_added_losses(model)
     unlist_metrics(model, LossParts)
+    forget_loss_parts(model)
+    forget_training_steps(model)
     show_in_lists(model)
     drop_carried_state(model)
     drop_saved_states(model)
 
 
-def _clocked(
-    step: Step, clock: StepClock, look: Callable[[], None] | None = None
+def _is_own(step: Step) -> bool:
+    """Whether a step is one that the user has written."""
+    function = getattr(step, "__func__", None)
+    return function not in (keras.Model.train_step, keras.Model.test_step)
+
+
+def _logging_step(
+    model: keras.Model,
+    step: Step,
+    clock: StepClock,
+    parts: LossParts,
+    *,
+    training: bool,
+    look: Callable[[], None] | None,
 ) -> Step:
-    """Wrap `step` to run under the clock that `clock(*its arguments)` makes.
+    """Wrap a step to run under its clock, and to log the parts of its loss.
 
     Args:
-        step: the step.
-        clock: makes the clock.
-        look: called after the step. Defaults to `None`.
+        model: the model.
+        step: its training or test step, as Keras or the user defines it.
+        clock: `clock(*arguments of the step)` makes the clock of the step.
+        parts: the loss parts of the model.
+        training: whether it is the training step.
+        look: called after the step, or None.
     """
+    is_own = _is_own(step)
 
     @functools.wraps(step)
-    def clocked(*args: Any, **kwargs: Any) -> Any:
-        with clock_scope(clock(*args)), recording():
-            result = step(*args, **kwargs)
+    def logging_step(*args: Any) -> Any:
+        with clock_scope(clock(*args)):
+            running = _running_step(model, args)
+            with running.scope():
+                own = OwnStep(model, parts) if is_own else None
+            may_be_updated = running.update_watch() if is_own else _always
+            with recording(is_own=is_own) as record:
+                running.run(step)
+            with running.scope():
+                if own is not None:
+                    samples = batch_size(running.data)
+                    own.count(running.logs, record, samples, training=training)
+                logs = with_parts(running.logs, parts)
+            if training:
+                note_training_step(model, record, may_be_updated)
         if look is not None:
             look()
-        return result
+        return running.result(logs)
 
-    return clocked
+    return logging_step
 
 
 def refuse_several_steps(model: keras.Model) -> None:
@@ -172,7 +247,31 @@ def _before_making(
     shadow(model, f"make_{kind}_function", look_and_make)
 
 
-def _logging_parts(
+def _always(variable: keras.Variable) -> bool:
+    return True
+
+
+def _running_step(model: keras.Model, args: tuple[Any, ...]) -> Any:
+    if keras.backend.backend() == "jax":
+        from kreg.binding import _jax
+
+        return _jax.RunningStep(model, args)
+    return RunningStep(model, args)
+
+
+def _resetting(model: keras.Model, parts: LossParts) -> Callable[[], None]:
+    """Wrap `model.reset_metrics` to reset the parts, listed or not."""
+    reset_metrics = model.reset_metrics
+
+    @functools.wraps(reset_metrics)
+    def reset_all() -> None:
+        reset_metrics()
+        parts.reset_state()
+
+    return reset_all
+
+
+def _logging_loss(
     model: keras.Model, parts: LossParts, bind_late: Callable[[], bool]
 ) -> Callable[..., Tensor]:
     """Wrap `model.compute_loss` to log the parts of the loss it returns."""
@@ -181,19 +280,42 @@ def _logging_parts(
     is_first_call = True
 
     @functools.wraps(compute_loss)
-    def log_parts(*args: Any, **kwargs: Any) -> Tensor:
+    def logging_loss(*args: Any, **kwargs: Any) -> Tensor:
         nonlocal is_first_call
-        if is_first_call and is_recording():
+        step = current_record()
+        if step is None:
+            return compute_loss(*args, **kwargs)
+        if is_first_call:
             is_first_call = False
             bind_late()
-        loss = compute_loss(*args, **kwargs)
-        if is_recording():
-            arguments = signature.bind(*args, **kwargs).arguments
-            samples = batch_size(arguments.get("x"), arguments.get("y_pred"))
-            parts.add(model, loss, _replicas(), samples)
+        with collected_losses(model) as collected, recording() as record:
+            loss = compute_loss(*args, **kwargs)
+        if len(collected) and collected.were_read:
+            record.add_reads(step)
+        elif len(collected):
+            step.forget_reads()
+        step.add_reads(record)
+        if loss is None:
+            return loss
+        arguments = signature.bind(*args, **kwargs).arguments
+        samples = batch_size(arguments.get("x"), arguments.get("y_pred"))
+        penalty, activity = record.penalty(), record.activity_penalty()
+        data_loss = total([loss * _replicas()]) - penalty - activity
+        if step.is_own and keras.backend.backend() != "jax":
+            step.data_losses.append((data_loss, samples))
+        elif can_assign(parts.variables[0]):
+            others = proximal_penalties(model, record).values()
+            values = {
+                DATA_LOSS: data_loss,
+                PENALTY: penalty + total(map(penalty_value, others)),
+            }
+            if record.added_losses:
+                values[ACTIVITY_PENALTY] = activity
+            parts.add(values, samples)
+            step.is_counted = True
         return loss
 
-    return log_parts
+    return logging_loss
 
 
 def strategy_scope(model: keras.Model) -> AbstractContextManager[Any]:

@@ -1,9 +1,8 @@
-"""The metrics `data_loss` and `penalty`, and the penalties of a step."""
+"""The metrics `data_loss`, `penalty` and `activity_penalty`, in the logs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 from keras import ops, tree
@@ -11,78 +10,67 @@ from keras import ops, tree
 from kreg._keras_private import LoggedMeans, hide_from_lists, list_metric
 from kreg._types import Tensor
 
-_record: ContextVar[dict[int, Tensor] | None] = ContextVar(
-    "kreg_record", default=None
-)
-
-
-@contextmanager
-def recording() -> Iterator[None]:
-    """Record the penalties evaluated inside the block, for `take_total`."""
-    token = _record.set({})
-    try:
-        yield
-    finally:
-        _record.reset(token)
-
-
-def record(source: object, penalty: Tensor) -> None:
-    """Record the penalty of `source`, which replaces an earlier one."""
-    entries = _record.get()
-    if entries is not None:
-        entries[id(source)] = penalty
-
-
-def is_recording() -> bool:
-    """Whether a step of a bound model is running."""
-    return _record.get() is not None
-
-
-def take_total(dtype: str) -> Tensor:
-    """The sum of the penalties recorded since the last call, as a scalar."""
-    entries = _record.get()
-    total = ops.zeros((), dtype)
-    if entries is not None:
-        for penalty in entries.values():
-            total = total + ops.cast(penalty, dtype)
-        entries.clear()
-    return total
+DATA_LOSS = "data_loss"
+PENALTY = "penalty"
+ACTIVITY_PENALTY = "activity_penalty"
 
 
 class LossParts(LoggedMeans):
-    """`data_loss` and `penalty` of a model, which `fit` logs beside `loss`.
+    """The parts of the loss of a model, which `fit` logs beside `loss`.
 
-    They are means over the samples of an epoch, like `loss`. `add` updates
-    them. `update_state` does nothing, because custom training steps often call
-    it with predictions for every metric of the model.
+    They are means over the samples of an epoch, like `loss`. `update_state`
+    does nothing, because custom training steps often call it with predictions
+    for every metric of the model.
+
+    Keras takes the logs of an epoch from the metrics if they have the names
+    that the steps return, and from the last step otherwise. Where the user has
+    written a step, the metrics would not know its losses. There the parts are
+    no results of this metric, but are added to what the steps return.
+
+    Args:
+        model: the model.
+        are_added_to_logs: whether the parts are added to what steps return.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        super().__init__(["data_loss", "penalty"], name="loss_parts")
+    def __init__(self, model: keras.Model, *, are_added_to_logs: bool) -> None:
+        names = (DATA_LOSS, PENALTY, ACTIVITY_PENALTY)
+        super().__init__(names, name="loss_parts")
+        self.are_added_to_logs = are_added_to_logs
+        self._known: frozenset[str] = frozenset(
+            () if are_added_to_logs else (DATA_LOSS, PENALTY)
+        )
         list_metric(model, self)
-        hide_from_lists(model, [mean.name for mean in self.metrics])
+        hide_from_lists(model, names)
+        _parts[model] = self
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing, whatever is passed."""
 
-    def add(
-        self, model: keras.Model, loss: Tensor, replicas: int, samples: Tensor
-    ) -> None:
-        """Split the loss of a batch, and add its parts to the means.
+    def add(self, values: Mapping[str, Tensor], samples: Tensor) -> None:
+        """Add the parts of the loss of a batch to the means.
 
         Args:
-            model: the model. If it overrides `metrics` and leaves these out,
-                nothing is logged.
-            loss: scalar tensor, the loss of this replica's batch with the
-                penalties, divided by the number of replicas.
-            replicas: the number of replicas.
+            values: a scalar tensor for each part that is known, by its name. A
+                penalty that is left out counts as 0.
             samples: the size of the batch.
         """
-        penalty = take_total(keras.backend.standardize_dtype(loss.dtype))
-        if any(metric is self for metric in model.metrics):
-            parts = (loss * replicas - penalty, penalty)
-            for mean, value in zip(self.metrics, parts, strict=True):
+        self._known = self._known.union(values)
+        for mean in self.metrics:
+            if mean.name in values or mean.name != DATA_LOSS:
+                value = values.get(mean.name, 0.0)
                 mean.update_state(value, sample_weight=samples)
+
+    def result(self) -> dict[str, Any]:
+        """The means that are known, unless they are added to the logs."""
+        return {} if self.are_added_to_logs else self.means()
+
+    def means(self) -> dict[str, Tensor]:
+        """The means of the parts that are known, by their names."""
+        return {
+            mean.name: mean.result()
+            for mean in self.metrics
+            if mean.name in self._known
+        }
 
     def data_loss_sum(self) -> tuple[float, float]:
         """The data loss summed over the samples so far, and their number."""
@@ -93,9 +81,22 @@ class LossParts(LoggedMeans):
         return total, count
 
 
-def batch_size(x: Any, y_pred: Any) -> Tensor:
-    """The number of samples in a batch."""
-    for leaf in tree.flatten((x, y_pred)):
-        if leaf is not None:
+_parts: WeakKeyDictionary[keras.Model, LossParts] = WeakKeyDictionary()
+
+
+def loss_parts(model: keras.Model) -> LossParts | None:
+    """The parts of the loss of a bound model; None for any other model."""
+    return _parts.get(model)
+
+
+def forget_loss_parts(model: keras.Model) -> None:
+    """Undo what `LossParts` has noted of `model`."""
+    _parts.pop(model, None)
+
+
+def batch_size(*batches: Any) -> Tensor:
+    """The number of samples in a batch: the length of its first tensor."""
+    for leaf in tree.flatten(batches):
+        if len(getattr(leaf, "shape", ())) > 0:
             return ops.shape(leaf)[0]
     return 1

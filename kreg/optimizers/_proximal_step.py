@@ -13,6 +13,7 @@ from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import PenaltyApplier, penalty_applier
+from kreg.binding.step_record import record_applied
 from kreg.optimizers._clipping import updated_average
 from kreg.optimizers.optimizer_row import EffectiveStep, EffectiveStepRule
 from kreg.optimizers.table import (
@@ -67,6 +68,7 @@ def terms_of(
             )
         if isinstance(bound, BoundPenalty):
             _check_applier(bound, applier)
+            record_applied(bound)
             if not bound.suspended:
                 terms.append(
                     Term(

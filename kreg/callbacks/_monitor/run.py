@@ -8,12 +8,13 @@ from typing import Any
 
 import keras
 
-from kreg.binding.loss_parts import LossParts
+from kreg.binding.loss_parts import loss_parts
 from kreg.binding.weight_optimizers import is_trained_by_keras
 from kreg.callbacks._monitor.guard import Guard
 from kreg.callbacks._monitor.log import RunLog, model_figures
 from kreg.callbacks._monitor.log_step import LogStep
-from kreg.statistics import Finding, Reading, check
+from kreg.statistics import Finding, Reading
+from kreg.statistics.fit_findings import findings_in_fit
 from kreg.statistics.reader import Reader, WeightsBefore
 from kreg.statistics.rows import rows_of
 
@@ -33,13 +34,13 @@ class IntervalLosses:
 
     def data_loss(self, model: keras.Model) -> float | None:
         """The mean since the last call; None where the model records none."""
-        for metric in model.metrics:
-            if isinstance(metric, LossParts):
-                total, count = metric.data_loss_sum()
-                loss, samples = total - self._total, count - self._count
-                self._total, self._count = total, count
-                return loss / samples if samples > 0 else None
-        return None
+        parts = loss_parts(model)
+        if parts is None:
+            return None
+        total, count = parts.data_loss_sum()
+        loss, samples = total - self._total, count - self._count
+        self._total, self._count = total, count
+        return loss / samples if samples > 0 else None
 
 
 class MonitoredRun:
@@ -145,9 +146,15 @@ class MonitoredRun:
         if last is None or last.step != self._step.now(model):
             # A curve holds losses of batches or of epochs, not both.
             last = self._add(model, None if self._every else data_loss)
-        if self._first_epoch and data_loss and math.isfinite(data_loss):
-            with self._guard("compare the penalties with the data loss"):
-                self._warn_once(self._findings(model, data_loss=data_loss))
+        if self._first_epoch:
+            # Penalties exceed a data loss of 0, but that is no mistake.
+            comparable = data_loss and math.isfinite(data_loss)
+            with self._guard("check the model after an epoch"):
+                self._warn_once(
+                    self._findings(
+                        model, data_loss=data_loss if comparable else None
+                    )
+                )
         self._first_epoch = False
         figures = {} if last is None else model_figures(last)
         # `fit` itself logs `penalty`, as the mean over the epoch.
@@ -242,7 +249,7 @@ class MonitoredRun:
         """The findings of `kreg.check`; none before the model has weights."""
         if not model.weights:
             return ()
-        return check(model, steps=steps, data_loss=data_loss)
+        return findings_in_fit(model, steps=steps, data_loss=data_loss)
 
     def _warn_once(self, findings: Sequence[Finding]) -> None:
         """Warn of the findings of rules that were not warned of before."""

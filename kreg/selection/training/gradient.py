@@ -78,8 +78,9 @@ class DataGradient:
         train: the training data.
 
     Attributes:
-        loss: the data loss when the gradient was last taken; NaN if a
-            `train_step` of the user does not return it.
+        loss: the data loss and the penalties on activities when the gradient
+            was last taken; NaN if a `train_step` of the user does not return
+            its loss.
     """
 
     def __init__(self, model: keras.Model, train: Any) -> None:
@@ -107,8 +108,11 @@ class DataGradient:
             begin_random_numbers(0)
             first = first or size
             self._recorder.batch_weight.assign(size / first)
+            self.model.reset_metrics()
             logs = self._step(batch, size)
+            # The gradient is also that of penalties on activities.
             loss += size * float(logs.get("data_loss", math.nan))
+            loss += size * float(logs.get("activity_penalty", 0.0))
             rows += size
         self.loss = loss / rows
         return [s * (first / rows) for s in values_of(self._recorder.sums)]

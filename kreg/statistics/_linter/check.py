@@ -114,13 +114,14 @@ def check(
     steps: int | None = None,
     data_loss: float | None = None,
 ) -> Findings:
-    """Find mistakes in the regularization of a model, before it is trained.
+    """Find mistakes in the regularization of a model.
 
     It finds penalties that act on nothing, on the wrong thing or twice, and
     zeros that will not come or not stay. It reports only what is certain from
-    the model as it is, so run it after `compile` and before `fit`. Nothing is
-    printed and the model is not changed. Regularizers may be kreg's, Keras's or
-    any callable.
+    the model as it is, so run it after `compile` and before `fit`. After the
+    first epoch of `fit` it also knows what a training step of your own leaves
+    out. Nothing is printed and the model is not changed. Regularizers may be
+    kreg's, Keras's or any callable.
 
     The rules, each with the mistake that it looks for:
     {rules}
@@ -164,7 +165,11 @@ def check(
         steps = positive_integer("steps", steps)
     if data_loss is not None:
         data_loss = real_number("data_loss", data_loss)
-    facts = ModelFacts(model, steps, data_loss)
+    return findings_of(ModelFacts(model, steps, data_loss))
+
+
+def findings_of(facts: ModelFacts) -> Findings:
+    """The findings of all rules, those of equal messages joined."""
     findings: list[Finding] = []
     for rule in RULES:
         faults_by_message: dict[str, list[Fault]] = {}

@@ -15,6 +15,7 @@ from kreg.binding.binding import (
     own_regularizer,
     weight_optimizers,
 )
+from kreg.binding.idle_penalties import Idleness, idle_weights
 from kreg.foreign_objects import attribute_or_none, result_or_none
 from kreg.layers.weights import attribute_of
 from kreg.regularizers import Penalty
@@ -63,6 +64,8 @@ class WeightFacts:
         suspended: whether `kreg.freeze_support` has switched its penalty off.
         optimizer: the optimizer that updates it; None without an optimizer, or
             if it is not known.
+        idleness: why its penalty has not acted in any training step so far;
+            None if it has acted, or if that is not known.
     """
 
     variable: keras.Variable
@@ -72,6 +75,7 @@ class WeightFacts:
     trained: bool
     suspended: bool
     optimizer: WeightOptimizer | None
+    idleness: Idleness | None
 
     @property
     def is_penalized(self) -> bool:
@@ -98,13 +102,20 @@ class ModelFacts:
         model: the model.
         steps: the planned number of updates, or None.
         data_loss: the loss without penalties, or None.
+        in_fit: whether `fit` runs, whose callbacks may change multipliers.
     """
 
     def __init__(
-        self, model: keras.Model, steps: int | None, data_loss: float | None
+        self,
+        model: keras.Model,
+        steps: int | None,
+        data_loss: float | None,
+        *,
+        in_fit: bool = False,
     ) -> None:
         self.model = model
         self.data_loss = data_loss
+        self.in_fit = in_fit
         self.course = ScheduleCourse(steps)
         self.layers = flatten_layers(model)
         self._optimizers = weight_optimizers(model)
@@ -183,6 +194,7 @@ class ModelFacts:
             id(v)
             for v in attribute_or_none(self.model, "trainable_weights") or ()
         }
+        idle = idle_weights(self.model)
         for path, (variable, layer) in zip(paths, owners.values(), strict=True):
             yield WeightFacts(
                 variable,
@@ -192,6 +204,7 @@ class ModelFacts:
                 id(variable) in trained,
                 is_suspended(variable),
                 self._optimizer(variable),
+                idle.get(id(variable)),
             )
 
     def _optimizer(self, variable: keras.Variable) -> WeightOptimizer | None:

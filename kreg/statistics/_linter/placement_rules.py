@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from kreg.binding.idle_penalties import Idleness
 from kreg.foreign_objects import attribute_or_none
 from kreg.layers.weights import attribute_of, is_built_by_keras
+from kreg.regularizers import Penalty
 from kreg.statistics._linter.model_facts import Fault, ModelFacts, WeightFacts
 
 
@@ -93,3 +95,45 @@ def _frozen_part(model: ModelFacts, weight: WeightFacts) -> str:
     if layer is not None and not attribute_or_none(weight.layer, "trainable"):
         return layer
     return model.code(weight)
+
+
+def never_acts(model: ModelFacts) -> Iterator[Fault]:
+    """A penalty on which the training steps so far have left no trace.
+
+    It is known from the steps of a bound model: which penalties they have
+    evaluated, which weights they have updated, and which proximal steps they
+    have taken.
+    """
+    for weight in model.weights:
+        if weight.idleness is None or not weight.is_penalized:
+            continue
+        name = type(weight.regularizer).__name__
+        if weight.idleness is Idleness.NOT_UPDATED:
+            yield Fault(
+                weight.path,
+                f"its {name} never acts, because the training step does not "
+                "update the weight",
+                f"take it off with `{model.setting(weight, 'None')}`, or let "
+                "an optimizer update the weight",
+            )
+        elif weight.idleness is Idleness.UNREAD:
+            yield Fault(
+                weight.path,
+                f"its {name} never acts, because the loss of the training step "
+                "leaves out `model.losses`",
+                "add `sum(model.losses)` to the loss" + _or_proximal(weight),
+            )
+        else:
+            yield Fault(
+                weight.path,
+                f"its {name} never acts, because it is left to a "
+                "ProximalOptimizer, but another optimizer updates the weight",
+                "call `kreg.bind(model, optimizer)` with the optimizer that "
+                "updates it",
+            )
+
+
+def _or_proximal(weight: WeightFacts) -> str:
+    if isinstance(weight.regularizer, Penalty):
+        return ", or update the weight by a `kreg.ProximalOptimizer`"
+    return ""

@@ -8,12 +8,14 @@ from kreg.statistics._linter.model_facts import Fault, ModelFacts
 from kreg.statistics._linter.placement_rules import (
     attribute_without_effect,
     frozen_weight,
+    never_acts,
     regularizer_not_saved,
 )
 from kreg.statistics._linter.strength_rules import (
     l2_and_weight_decay,
     l2_before_batch_norm,
     penalty_exceeds_loss,
+    schedule_at_rest,
     zero_at_the_end,
 )
 from kreg.statistics._linter.zero_rules import (
@@ -55,6 +57,18 @@ RULES = (
         "frozen-weight",
         "a regularizer on a weight that is not trained.",
         frozen_weight,
+    ),
+    Rule(
+        "never-acts",
+        "a penalty that the training steps so far have left out; known once "
+        "`fit` has run on a bound model.",
+        never_acts,
+    ),
+    Rule(
+        "schedule-at-rest",
+        "a schedule that follows an optimizer which makes no updates; known "
+        "once `fit` has run on a bound model.",
+        schedule_at_rest,
     ),
     Rule(
         "no-exact-zeros",

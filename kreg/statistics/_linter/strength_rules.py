@@ -6,7 +6,12 @@ from functools import partial
 import keras
 
 from kreg._keras_private import weight_decay_of
-from kreg.binding.binding import weight_optimizers
+from kreg.binding.binding import (
+    BoundRegularizer,
+    innermost_optimizer,
+    weight_optimizers,
+)
+from kreg.binding.idle_penalties import has_trained
 from kreg.foreign_objects import attribute_or_none, float_or_nan, result_or_none
 from kreg.layers.table import is_linear, undoes_scale
 from kreg.layers.weights import layouts_of
@@ -26,6 +31,8 @@ def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
         ):
             continue
         if penalty.multiplier == 0.0:
+            if model.in_fit:
+                continue  # a callback may be about to change it
             yield Fault(
                 weight.path,
                 f"the multiplier of its {type(penalty).__name__} is 0, so the "
@@ -44,6 +51,51 @@ def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
                     "let it end above 0, such as "
                     f"`kreg.schedules.LinearRamp(0.0, 1e-4, steps={ramp})`",
                 )
+
+
+def schedule_at_rest(model: ModelFacts) -> Iterator[Fault]:
+    """A schedule that stays at its first step while its model is trained."""
+    if not has_trained(model.model):
+        return
+    for weight in model.weights:
+        bound = weight.variable.regularizer
+        if (
+            not weight.is_penalized
+            or weight.idleness is not None
+            or not isinstance(bound, BoundRegularizer)
+            or not bound.penalty.is_scheduled
+            or not _is_at_rest(_clock_of(bound))
+        ):
+            continue
+        yield Fault(
+            weight.path,
+            f"the schedule of its {type(weight.regularizer).__name__} rests at "
+            "step 0, because the optimizer that it follows makes no updates",
+            "call `kreg.bind(model, optimizer)` with the optimizer that "
+            "updates the weight",
+        )
+
+
+def _clock_of(bound: BoundRegularizer) -> keras.optimizers.Optimizer | None:
+    """The optimizer whose updates the schedule of a weight follows."""
+    optimizers = bound.binding.optimizers
+    return optimizers.of(bound.weight) or next(iter(optimizers.leading), None)
+
+
+def _is_at_rest(optimizer: keras.optimizers.Optimizer | None) -> bool:
+    """Whether an optimizer has made no update in the steps that have run.
+
+    One that accumulates gradients, or leaves out infinite ones, may be about
+    to make its first.
+    """
+    if optimizer is None:
+        return True
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return False
+    inner = innermost_optimizer(optimizer)
+    return float_or_nan(
+        attribute_or_none(optimizer, "iterations")
+    ) == 0.0 and not attribute_or_none(inner, "gradient_accumulation_steps")
 
 
 # The fix suggests penalties of this fraction of the data loss.

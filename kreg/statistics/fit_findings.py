@@ -1,0 +1,24 @@
+"""What `kreg.check` finds in a model while `fit` trains it."""
+
+import keras
+
+from kreg.statistics._linter.check import Findings, findings_of
+from kreg.statistics._linter.model_facts import ModelFacts
+
+
+def findings_in_fit(
+    model: keras.Model,
+    *,
+    steps: int | None = None,
+    data_loss: float | None = None,
+) -> Findings:
+    """The findings of `kreg.check`, without what a callback may be changing.
+
+    A multiplier of 0 is none, because a callback may be about to raise it.
+
+    Args:
+        model: a model with weights.
+        steps: the planned number of updates, or None.
+        data_loss: the loss without penalties, or None.
+    """
+    return findings_of(ModelFacts(model, steps, data_loss, in_fit=True))
