@@ -22,6 +22,7 @@ from kreg.optimizers._proximal_step import (
     terms_of,
 )
 from kreg.optimizers.table import effective_step_rule
+from kreg.regularizers.norms import is_complex
 
 
 def _forwarded(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,12 +162,16 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         Raises:
             ValueError: before anything is changed, if a penalty was not bound
                 when the gradient was taken, or is bound to another optimizer.
+            TypeError: before anything is changed, if a weight with a penalty
+                is complex.
         """
         if trainable_variables is None:
             variables = built_variables(self)
         else:
             variables = list(trainable_variables)
         terms = terms_of(variables, self)
+        for term in terms:
+            _refuse_complex(term.variable)
         if not self.built:
             self.build(variables)
         fractions = clipped_fractions(self.inner_optimizer, grads, variables)
@@ -314,6 +319,17 @@ def _checked_optimizer(identifier: Any) -> Optimizer:
         if part is identifier:
             effective_step_rule(part)
     return identifier
+
+
+def _refuse_complex(variable: keras.Variable) -> None:
+    if is_complex(variable):
+        raise TypeError(
+            f"The penalty of `{variable.path}` must be on a real weight to "
+            "have a proximal step. Keep the real and the imaginary part in two "
+            "weights, or compile with the inner optimizer alone, under which "
+            "the penalty is a term of the loss. Received: a weight of dtype "
+            f"{variable.dtype}"
+        )
 
 
 def _refuse_overwriting(frequency: int | None) -> None:
