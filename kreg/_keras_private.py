@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
 from keras.src.backend.common.stateless_scope import (
     get_stateless_scope,
     in_stateless_scope,
@@ -553,3 +554,78 @@ def operation_kind(operation: Any) -> str | None:
     if isinstance(operation, keras.layers.Layer):
         return None
     return cls.__name__ if cls.__module__.startswith("keras.src.ops.") else None
+
+
+def dequantized(
+    layer: keras.layers.Layer, variable: keras.Variable
+) -> Any | None:
+    """The numbers for which a quantized weight of `layer` stands.
+
+    Args:
+        layer: any layer.
+        variable: a variable that `layer` made.
+
+    Returns:
+        A float tensor of the shape that the weight had before. None if the
+        variable does not hold a quantized weight.
+    """
+    name = variable.name
+    scale = getattr(layer, f"{name}_scale", None)
+    mode = getattr(layer, "quantization_mode", None)
+    if scale is None:
+        return None
+    if mode == "int8":
+        if name == "embeddings":
+            scale = ops.expand_dims(scale, -1)
+        elif isinstance(layer, keras.layers.EinsumDense):
+            scale = layer._adjust_scale_for_dequant(scale)
+        numbers = ops.cast(variable, "float32") / scale
+    elif mode == "int4":
+        numbers = _unpacked(layer, variable, scale)
+    elif getattr(layer, f"is_{mode}_calibrated", False):
+        # The first axis of the stored matrix is that of the units.
+        numbers = ops.transpose(
+            _from_groups(layer, layer.kernel, name, scale, -1)
+        )
+        if mode == "awq":
+            numbers = numbers / ops.expand_dims(layer.awq_scales, -1)
+    else:
+        return None
+    if mode != "int8" and isinstance(layer, keras.layers.EinsumDense):
+        numbers = ops.reshape(numbers, layer.original_kernel_shape)
+    return numbers
+
+
+def _unpacked(layer: Any, variable: keras.Variable, scale: Any) -> Any:
+    """The numbers of a weight in which Keras packs two into one."""
+    is_einsum = isinstance(layer, keras.layers.EinsumDense)
+    numbers = keras.quantizers.unpack_int4(
+        ops.convert_to_tensor(variable),
+        layer._int4_unpacked_column_size
+        if is_einsum
+        else layer._orig_output_dim,
+        axis=0 if variable.name == "reverse_embeddings" else -1,
+    )
+    by_row = variable.name == "embeddings"
+    if hasattr(layer, f"{variable.name}_zero"):
+        axis = -1 if by_row else 0
+        return _from_groups(layer, numbers, variable.name, scale, axis)
+    scale = ops.expand_dims(scale, -1) if by_row else scale
+    return ops.cast(numbers, "float32") / scale
+
+
+def _from_groups(
+    layer: Any, numbers: Any, name: str, scale: Any, axis: int
+) -> Any:
+    """`numbers` with the zero and the scale of each group along `axis`."""
+    group = ops.cast(layer.g_idx, "int32")
+    zero = ops.cast(getattr(layer, f"{name}_zero"), "float32")
+    return (
+        ops.cast(numbers, "float32") - ops.take(zero, group, axis=axis)
+    ) * ops.take(scale, group, axis=axis)
+
+
+def with_path(variable: keras.Variable, path: str) -> keras.Variable:
+    """`variable`, with the path of another one."""
+    variable._path = path
+    return variable

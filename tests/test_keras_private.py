@@ -465,3 +465,25 @@ class OwnClipping(keras.optimizers.SGD):
 def test_methods_that_may_change_gradients_are_told(cls, expected):
     name = private.changed_gradient_method(cls(), keras.optimizers.SGD)
     assert name == expected
+
+
+def test_path_is_that_of_another_variable():
+    model = built_model()
+    kernel = model.layers[0].kernel
+    copy = private.with_path(keras.Variable([1.0], name="kernel"), kernel.path)
+    assert (copy.name, copy.path) == (kernel.name, kernel.path)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_quantized_weight_stands_for_its_numbers(mode):
+    layer = built_model().layers[0]
+    before = layer.get_weights()[0]
+    layer.quantize(mode)
+    quantized = next(v for v in layer.weights if v.name == "kernel")
+    after = keras.ops.convert_to_numpy(private.dequantized(layer, quantized))
+    np.testing.assert_allclose(after, before, atol=np.abs(before).max() / 7)
+
+
+def test_weight_that_is_not_quantized_stands_for_itself():
+    layer = built_model().layers[0]
+    assert all(private.dequantized(layer, v) is None for v in layer.weights)

@@ -185,7 +185,10 @@ def multiply_adds(model: keras.Model, sample: Structure) -> MultiplyAdds:
     with ExitStack() as stack:
         recurrent = _RecurrentDepth()
         for layer in flatten_layers(model):
-            stack.enter_context(_calls_counted(layer, counts, recurrent))
+            for method in ("call", "quantized_call"):
+                stack.enter_context(
+                    _calls_counted(layer, method, counts, recurrent)
+                )
         model(examples(sample, 1), training=False)
     return counts
 
@@ -199,19 +202,30 @@ class _RecurrentDepth:
 
 @contextmanager
 def _calls_counted(
-    layer: keras.layers.Layer, counts: MultiplyAdds, recurrent: _RecurrentDepth
+    layer: keras.layers.Layer,
+    method: str,
+    counts: MultiplyAdds,
+    recurrent: _RecurrentDepth,
 ) -> Iterator[None]:
-    """Count the calls of `layer`, by an attribute that replaces its `call`."""
-    call = layer.call
+    """Count the calls of a method, by an attribute that replaces it.
+
+    Args:
+        layer: the layer.
+        method: `"call"`, or `"quantized_call"` by which Keras runs the layer
+            once it is quantized.
+        counts: what to add to.
+        recurrent: the recurrent layers that are running.
+    """
+    call = getattr(layer, method)
     counting_call = _counting_call(layer, call, counts, recurrent)
-    replaced = vars(layer).get("call")
-    vars(layer)["call"] = counting_call
+    replaced = vars(layer).get(method)
+    vars(layer)[method] = counting_call
     try:
         yield
     finally:
-        del vars(layer)["call"]
+        del vars(layer)[method]
         if replaced is not None:
-            vars(layer)["call"] = replaced
+            vars(layer)[method] = replaced
 
 
 def _counting_call(
@@ -220,6 +234,8 @@ def _counting_call(
     counts: MultiplyAdds,
     recurrent: _RecurrentDepth,
 ) -> Callable[..., Any]:
+    signature = inspect.signature(layer.call)
+
     @functools.wraps(call)
     def counting(*args: Any, **kwargs: Any) -> Any:
         is_recurrent = isinstance(layer, layers.RNN)
@@ -235,7 +251,7 @@ def _counting_call(
             if _has_matrices(layer) and layer.path not in counts.uncounted:
                 counts.uncounted.append(layer.path)
             return outputs
-        bound = inspect.signature(call).bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
         output = keras.tree.flatten(outputs)[0]
         layer_multiply_adds = count(
             layer, list(bound.arguments.values()), tuple(output.shape)

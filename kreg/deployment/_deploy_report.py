@@ -21,6 +21,7 @@ from kreg.deployment._scores import (
     predict_batches,
     scores,
 )
+from kreg.statistics.quantized import unpacked_weights
 from kreg.surgery.stripped_copy import stripped_copy
 from kreg.tensorflow_messages import without_retracing_alarm
 
@@ -154,7 +155,7 @@ def _figures(
     metrics: dict[str, float],
 ) -> ModelFigures:
     counts = multiply_adds(model, sample)
-    weights = model.get_weights()
+    weights = unpacked_weights(model)
     bytes_of = sizes(model, _shipped(model), sample)
     return ModelFigures(
         name=model.name,

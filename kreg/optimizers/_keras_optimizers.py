@@ -44,7 +44,8 @@ def _gradient_sizes(optimizer: Any, name: str, variable: Any) -> Tensor:
     # stride has no factor in common with the number of columns, so that the
     # sample visits every column.
     stride = max(1, math.prod(size.shape) // _SAMPLE_SIZE)
-    while size.shape and math.gcd(stride, size.shape[-1]) > 1:
+    columns = math.prod(size.shape[-1:])  # 1 for a scalar
+    while math.gcd(stride, columns) > 1:
         stride += 1
     mean = ops.mean(ops.reshape(size, (-1,))[::stride])
     typical = ops.where(mean > 0, mean, ops.ones_like(mean))

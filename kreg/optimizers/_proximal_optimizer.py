@@ -27,6 +27,7 @@ from kreg.optimizers._proximal_step import (
     terms_of,
 )
 from kreg.optimizers.table import effective_step_rule
+from kreg.regularizers.norms import is_complex
 
 
 def _forwarded(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -168,6 +169,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         Raises:
             ValueError: before anything is changed, if a penalty was not bound
                 when the gradient was taken, or is bound to another optimizer.
+            TypeError: before anything is changed, if a weight with a penalty
+                is complex.
         """
         with self._proximal_steps(grads, trainable_variables):
             self.inner_optimizer.apply(grads, trainable_variables)
@@ -203,6 +206,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         else:
             variables = list(trainable_variables)
         terms = terms_of(variables, self)
+        for term in terms:
+            _refuse_complex(term.variable)
         if not self.built:
             self.build(variables)
         built_ids = map(id, built_variables(self))
@@ -351,6 +356,17 @@ def _checked_optimizer(identifier: Any) -> Optimizer:
         if part is identifier:
             effective_step_rule(part)
     return identifier
+
+
+def _refuse_complex(variable: keras.Variable) -> None:
+    if is_complex(variable):
+        raise TypeError(
+            f"The penalty of `{variable.path}` must be on a real weight to "
+            "have a proximal step. Keep the real and the imaginary part in two "
+            "weights, or compile with the inner optimizer alone, under which "
+            "the penalty is a term of the loss. Received: a weight of dtype "
+            f"{variable.dtype}"
+        )
 
 
 def _refuse_overwriting(frequency: int | None) -> None:

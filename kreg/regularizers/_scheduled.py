@@ -9,6 +9,7 @@ from kreg._arguments import wrong_value
 from kreg._types import Tensor
 from kreg.regularizers.argument import Argument
 from kreg.regularizers.grouping import Grouping, Layout
+from kreg.regularizers.norms import is_complex
 from kreg.regularizers.strength import Strength, Strengths, times
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.schedules.scalar_schedule import Schedule
@@ -105,6 +106,22 @@ class Scheduled(StrengthRegularizer):
         super().__init__(multiplier=multiplier)
         self.regularizer = regularizer
         self.strength = strength
+
+    def evaluate(
+        self,
+        w: Tensor,
+        step: Tensor,
+        multiplier: Tensor | float,
+        groups: Grouping | None = None,
+    ) -> Tensor:
+        if hasattr(w, "dtype") and is_complex(w):
+            raise TypeError(
+                "`Scheduled` takes real weights, because a regularizer may "
+                "need more of a complex weight than its moduli. Keep the real "
+                "and the imaginary part in two weights. Received: a weight of "
+                f"dtype {w.dtype}"
+            )
+        return super().evaluate(w, step, multiplier, groups)
 
     def value(
         self,

@@ -14,16 +14,26 @@ def summable(w: Tensor) -> Tensor:
     """Return `w` as a tensor whose dtype can hold a sum over its entries.
 
     Integers and half precision become float32: the sum of squares of float16
-    numbers overflows at 65504.
+    numbers overflows at 65504. Complex numbers become their moduli, of which
+    norms and penalties are functions.
     """
     if not keras.backend.is_keras_tensor(w):
         w = ops.convert_to_tensor(w)
+    if is_complex(w):
+        w = ops.abs(w)
     return ops.cast(w, summable_dtype(w))
+
+
+def is_complex(w: Tensor) -> bool:
+    """Whether the entries of `w` have an imaginary part."""
+    return keras.backend.standardize_dtype(w.dtype).startswith("complex")
 
 
 def summable_dtype(w: Tensor) -> str:
     """The dtype of sums over the entries of `w`."""
     dtype: str = keras.backend.standardize_dtype(w.dtype)
+    if dtype == "complex128":
+        return "float64"
     return dtype if dtype in ("float32", "float64") else "float32"
 
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from kreg._types import Tensor
 from kreg.regularizers.grouping import Grouping
-from kreg.regularizers.norms import summable
+from kreg.regularizers.norms import is_complex, summable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Entries:
         threshold: the largest size that counts as near zero.
 
     Attributes:
-        w: the entries in single precision at least.
+        w: the entries in single precision at least; moduli if complex.
         size: `abs(w)`.
         moved: `w` minus the entries before the last update, or None.
     """
@@ -85,7 +85,13 @@ class Entries:
         self.threshold = threshold
         self.w = summable(stored)
         self.size = ops.abs(self.w)
-        self.moved = None if before is None else self.w - summable(before)
+        self.moved = None
+        if before is not None:
+            self.moved = (
+                summable(stored - before)
+                if is_complex(stored)
+                else self.w - summable(before)
+            )
         self.memory = None if memory is None else summable(memory)
 
 

@@ -16,6 +16,7 @@ from kreg.layers.weights import layout_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping, Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
+from kreg.statistics.quantized import dequantized_weights
 
 
 def distinct_paths(variables: Iterable[keras.Variable]) -> list[str]:
@@ -121,12 +122,20 @@ class Row:
 def rows_of(model: keras.Model) -> Iterator[Row]:
     """A row for every weight of `model` that can be trained, by layer.
 
-    A weight that several layers share has one row.
+    A weight that several layers share has one row. A weight that Keras has
+    quantized has one too, with the numbers it stands for. The scales of float8
+    training are no weights, though Keras lists them as trainable.
     """
     seen: set[int] = set()
     for layer in flatten_layers(model):
-        for variable in own_trainable_variables(layer):
-            if id(variable) not in seen:
+        for variable in [
+            *dequantized_weights(layer),
+            *own_trainable_variables(layer),
+        ]:
+            if (
+                id(variable) not in seen
+                and not variable.overwrite_with_gradient
+            ):
                 seen.add(id(variable))
                 layout = layout_of(layer, variable)
                 yield Row(
