@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 
 
 def main() -> int:
@@ -11,31 +12,28 @@ def main() -> int:
     Returns:
         The exit status of `kreg.cli.main`; 130 after Ctrl-C during imports.
     """
-    level_is_set = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        run = _import_main() if level_is_set else _import_main_quietly()
+        command = import_quietly("kreg.cli")
     except KeyboardInterrupt:
         return 130
-    return run()
+    status: int = command.main()
+    return status
 
 
-def _import_main() -> Callable[[], int]:
-    from kreg.cli import main as run
+def import_quietly(name: str) -> ModuleType:
+    """Import a module, and hold back what imports write on descriptor 2.
 
-    return run
-
-
-def _import_main_quietly() -> Callable[[], int]:
-    """Hold back what imports write on descriptor 2; show it after an error.
-
-    TensorFlow's C++ code writes there, past `sys.stderr`.
+    TensorFlow's C++ code writes there, past `sys.stderr`. It is shown after an
+    error, and where the user has set `TF_CPP_MIN_LOG_LEVEL`.
     """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return import_module(name)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with tempfile.TemporaryFile() as captured:
         stderr = os.dup(2)
         os.dup2(captured.fileno(), 2)
         try:
-            return _import_main()
+            return import_module(name)
         except Exception:
             captured.seek(0)
             os.write(stderr, captured.read())

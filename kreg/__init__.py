@@ -1,6 +1,7 @@
 """kreg: regularization in Keras that does what the textbook says."""
 
 from kreg import (
+    _quiet_start,  # noqa: F401 (before Keras)
     binding,
     callbacks,
     deployment,

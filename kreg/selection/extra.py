@@ -33,13 +33,25 @@ def require_extra(name: str, *modules: str) -> None:
 def selector_class(name: str) -> Any:
     """The selector class of that name, imported with scikit-learn.
 
+    Without scikit-learn it is a class that cannot be called, so that
+    `from kreg.selection import *` does without it.
+
     Raises:
         AttributeError: if there is no such class.
-        ImportError: if scikit-learn is not installed.
     """
     if name not in _CLASSES:
         raise AttributeError(
             f"module 'kreg.selection' has no attribute {name!r}"
         )
-    require_extra(name, "sklearn")
+    try:
+        require_extra(name, "sklearn")
+    except ImportError as error:
+        return _class_that_raises(name, str(error))
     return getattr(import_module(_CLASSES[name]), name)
+
+
+def _class_that_raises(name: str, message: str) -> Any:
+    def refuse(self: object, *args: Any, **kwargs: Any) -> None:
+        raise ImportError(message)
+
+    return type(name, (), {"__init__": refuse, "__doc__": message})

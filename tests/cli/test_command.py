@@ -1,5 +1,6 @@
 """The `kreg` command and its demo."""
 
+import os
 import re
 import subprocess
 import sys
@@ -42,6 +43,20 @@ def test_log_directory_that_cannot_be_made(tmp_path):
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].startswith("kreg: ")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "start", [("-m", "kreg"), ("-c", "import kreg_command as k; k.main()")]
+)
+def test_it_starts_without_messages(start):
+    quiet = "TF_CPP_MIN_LOG_LEVEL"
+    result = subprocess.run(
+        [sys.executable, *start, "--version"],
+        env={name: v for name, v in os.environ.items() if name != quiet},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.stdout, result.stderr) == (f"kreg {kreg.__version__}\n", "")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many"])

@@ -32,10 +32,26 @@ def test_every_row_is_seen_once_a_pass(batch_size, epochs):
         training=Training(epochs=epochs, batch_size=batch_size, tolerance=None),
         verbose=0,
     )
-    passes = result.points[0].epochs
     # Each time that a row is seen takes the same share of what is left.
-    expected = 0.5 - 0.5 * (1.0 - 2.0 * RATE / batch_size) ** passes
+    expected = 0.5 - 0.5 * (1.0 - 2.0 * RATE / batch_size) ** epochs
     np.testing.assert_allclose(result.weights[0][0], expected, rtol=1e-5)
+
+
+def test_as_many_passes_are_made_as_asked():
+    data = np.eye(ROWS, dtype="float32"), np.full((ROWS, 1), 0.5, "float32")
+    batch_size = 2
+    for epochs in (*range(1, 13), 21, 33):
+        result = path(
+            one_weight_a_row,
+            data,
+            kreg.L1,
+            [0.1, 0.2],
+            training=Training(epochs, batch_size=batch_size, tolerance=None),
+            verbose=0,
+        )
+        for point in result.points:
+            assert point.epochs == epochs
+            assert point.steps == epochs * ROWS // batch_size
 
 
 def test_each_pass_has_an_order_of_its_own():

@@ -5,9 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kreg.selection import CompareResult
-from kreg.selection.comparison.result import CompareRow
-from kreg.selection.comparison.verdict import Comparison
+from kreg.selection import CompareResult, CompareRow, Comparison
 
 NAMES = ("none", "GroupLasso", "L1L2")
 

@@ -88,9 +88,15 @@ def test_no_row_is_refused():
         training_data((X[:0], Y[:0]))
 
 
+def test_targets_that_are_all_alike_are_refused():
+    for target in (0, 0.0, 3):
+        with pytest.raises(ValueError, match="`data` must have targets that"):
+            training_data((X, np.full(20, target)))
+
+
 def test_one_class_in_a_part_is_refused():
     with pytest.raises(ValueError, match="training part must have rows of two"):
-        training_data((X, np.zeros(20, "int32")))
+        training_data((X, np.eye(20)[0]), validation=0.9)
     with pytest.raises(ValueError, match="validation part must have rows"):
         training_data((X, LABELS), (X[:4], LABELS[:4]))
 

@@ -3,7 +3,7 @@
 import pytest
 from selection.path_records import path, point
 
-from kreg.selection.features.entry_order import entry_order, first_features
+from kreg.selection import entry_order, first_features
 
 UPWARDS = path(
     point(0.1, (0, 1, 3), fraction=0.125),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from kreg.selection import Arrays
 from kreg.selection.data.folds import checked_folds, folds_of
-from kreg.selection.data.rows import Arrays
 
 RNG = np.random.default_rng(0)
 

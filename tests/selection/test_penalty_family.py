@@ -1,33 +1,41 @@
-"""The forms of a penalty that a path takes, and those that it refuses."""
+"""The strengths of a path's penalty, in the forms that it takes."""
 
 import numpy as np
 import pytest
+from selection.linear_models import linear
 
 import kreg
-from kreg.selection.strengths.penalty_family import penalty_family
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3)).astype("float32")
+Y = X @ np.array([[5.0], [-4.0], [3.0]], "float32")
 
 
 @pytest.mark.parametrize(
-    ("cls", "names"),
+    ("choice", "same"),
     [
-        (kreg.L1, ["l1"]),
-        (kreg.L1L2, ["l1", "l2"]),
-        (kreg.SparseGroupLasso, ["l1", "group"]),
-        (kreg.MCP, ["strength"]),
+        (kreg.L1, kreg.L1(0.3)),
+        (kreg.L1L2, kreg.L1L2(0.3, 0.3)),
+        (
+            lambda s: kreg.SparseGroupLasso(s, s, groups=(0,)),
+            kreg.SparseGroupLasso(0.3, 0.3, groups=(0,)),
+        ),
+        (kreg.MCP, kreg.MCP(0.3)),
+        (lambda s: kreg.L1L2(2.0 * s, 1e-2), kreg.L1L2(0.6, 1e-2)),
     ],
+    ids=["one", "both of a class", "groups", "concave", "one is constant"],
 )
-def test_all_strengths_of_a_class_are_equal(cls, names):
-    found = penalty_family(cls).strengths(0.3)
-    assert found == pytest.approx(dict.fromkeys(names, 0.3))
-
-
-def test_strengths_of_a_function_are_its_own():
-    family = penalty_family(lambda s: kreg.L1L2(2.0 * s, 1e-2))
-    assert family.strengths(0.5) == pytest.approx({"l1": 1.0, "l2": 1e-2})
-
-
-def test_l1_l2_as_a_class_costs_both():
-    family = penalty_family(kreg.L1L2)
-    family.penalty.multiplier = 0.5
-    w = np.array([[3.0], [-4.0]], "float32")
-    assert float(family.penalty(w)) == pytest.approx(0.5 * 7.0 + 0.5 * 25.0)
+def test_a_penalty_costs_what_its_strengths_say(choice, same):
+    result = kreg.path(
+        lambda: linear(3),
+        (X, Y),
+        choice,
+        [0.3],
+        training=kreg.selection.Training(20, batch_size=None),
+        verbose=0,
+    )
+    kernel = result.weights[0][0]
+    assert kernel.any()
+    assert result.points[0].train["penalty"] == pytest.approx(
+        float(same(kernel)), rel=1e-5
+    )

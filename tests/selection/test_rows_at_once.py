@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kreg.selection import strength_max
+from kreg.selection import Arrays, strength_max
 from kreg.selection.data.batches import some_rows
-from kreg.selection.data.rows import Arrays
 from kreg.selection.training.gradient import rows_at_once
 
 

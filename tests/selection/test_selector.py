@@ -11,8 +11,12 @@ from selection.linear_models import linear, logistic, slow_linear
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LassoCV, LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.linear_model import (
+    LassoCV,
+    LinearRegression,
+    LogisticRegression,
+)
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -148,6 +152,35 @@ def test_parameters_are_cloned_and_set(selector):
     assert (copy.training, selector.training) == (Training(5), None)
 
 
+def test_what_training_holds_is_set_by_name():
+    selector = StabilitySelector(linear)
+    assert selector.get_params()["training__epochs"] == 200
+    selector.set_params(training__epochs=5, execution__verbose=1, pairs=2)
+    assert selector.training == Training(5)
+    assert selector.execution.verbose == 1
+    assert selector.get_params()["training__epochs"] == 5
+    selector.set_params(training=Training(7), training__refit=True)
+    assert selector.training == Training(7, refit=True)
+
+
+@pytest.mark.parametrize("name", ["training__epoch", "trainings__epochs"])
+def test_what_cannot_be_set_is_refused(name):
+    with pytest.raises((TypeError, ValueError), match=r"epoch|trainings"):
+        FeatureSelector(linear).set_params(**{name: 5})
+
+
+def test_a_search_sets_what_training_holds():
+    pipeline = make_pipeline(
+        FeatureSelector(linear, strength=1.0, training=Training(5)),
+        LinearRegression(),
+    )
+    grid = {"featureselector__training__epochs": [1, 40]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, Y)
+    epochs = search.best_params_["featureselector__training__epochs"]
+    best = search.best_estimator_[0]
+    assert best.path_.points[0].epochs == epochs
+
+
 def test_a_clone_runs_where_the_original_does():
     with ThreadPoolExecutor(1) as executor:
         execution = Execution(executor, verbose=0)
@@ -208,7 +241,7 @@ def test_selection_in_a_pipeline_does_not_see_the_rows_left_out():
 def test_scikit_learn_is_named_where_it_is_absent(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r'pip install "kreg\[selection\]"'):
-        _ = kreg.selection.FeatureSelector
+        kreg.selection.FeatureSelector(linear)
 
 
 def test_what_does_not_exist():

@@ -9,11 +9,15 @@ import pytest
 from selection.linear_models import linear
 
 import kreg
-from kreg.selection import Execution, StrengthGrid, Training
+from kreg.selection import (
+    Arrays,
+    Execution,
+    StabilityResult,
+    StrengthGrid,
+    Training,
+    stability_selection,
+)
 from kreg.selection.data.folds import complementary_halves
-from kreg.selection.data.rows import Arrays
-from kreg.selection.features.stability import stability_selection
-from kreg.selection.features.stability_result import StabilityResult
 
 RNG = np.random.default_rng(0)
 PLANTED = (2, 7, 11)

@@ -53,6 +53,17 @@ def refuse_one_class(
         )
 
 
+def _refuse_targets_alike(labels: NDArray[Any] | None) -> None:
+    """Raise if all rows have one target, which may be a class or a number."""
+    if labels is None or len(labels) < 2 or len(np.unique(labels)) > 1:
+        return
+    raise ValueError(
+        "`data` must have targets that differ: where all are alike, nothing is "
+        "left to select once a bias is fitted. "
+        f"Received: {len(labels)} rows, all with the target {labels[0]}"
+    )
+
+
 Structure = Any
 """An array, or lists, tuples and dicts of them, as a model takes them."""
 
@@ -141,9 +152,12 @@ def training_data(
     Raises:
         TypeError: if the data have no such form.
         ValueError: if the data are empty, hold NaN or infinity, or differ in
-            their numbers of rows, or if a part is left with a single class.
+            their numbers of rows; if all targets are alike, or a part is left
+            with a single class.
     """
     train = checked_part("data", data)
+    if isinstance(train, Arrays):
+        _refuse_targets_alike(class_labels(train.y))
     if needs_rows is not None and not isinstance(train, Arrays):
         raise TypeError(
             "`data` must be `(x, y)` or `(x, y, sample_weight)` of arrays, "

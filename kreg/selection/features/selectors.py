@@ -3,6 +3,7 @@
 import os
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Self
 
@@ -36,6 +37,8 @@ from kreg.selection.training.training import Training
 # Used for None: scikit-learn wants plain values as defaults of estimators.
 _TRAINING = Training(200)
 _EXECUTION = Execution(verbose=0)
+# Parameters whose attributes scikit-learn may set, and what None stands for.
+_NESTED: dict[str, Any] = {"training": _TRAINING, "execution": _EXECUTION}
 
 
 class InputSelector(SelectorMixin, BaseEstimator):
@@ -54,6 +57,34 @@ class InputSelector(SelectorMixin, BaseEstimator):
         self, build_model: Callable[[], keras.Model], data: Any
     ) -> tuple[int, ...]:
         """The indices of the features to keep."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters; if `deep`, also such as `training__epochs`."""
+        found: dict[str, Any] = super().get_params(deep)
+        for name in _NESTED.keys() & found.keys() if deep else ():
+            value = found[name] or _NESTED[name]
+            for field in fields(value):
+                found[f"{name}__{field.name}"] = getattr(value, field.name)
+        return found
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also such as `training__epochs`.
+
+        Args:
+            **params: values by the names that `get_params` returns.
+
+        Returns:
+            The selector itself.
+        """
+        for name in _NESTED.keys() & self.get_params(deep=False).keys():
+            start = f"{name}__"
+            nested = [key for key in params if key.startswith(start)]
+            if nested:
+                before = params.get(name, getattr(self, name)) or _NESTED[name]
+                changes = {k.removeprefix(start): params.pop(k) for k in nested}
+                params[name] = replace(before, **changes)
+        super().set_params(**params)
+        return self
 
     def fit(
         self,
@@ -107,8 +138,9 @@ class InputSelector(SelectorMixin, BaseEstimator):
 class FeatureSelector(InputSelector):
     """Keeps the input features that a penalized model reads.
 
-    A transformer of scikit-learn, for its pipelines and searches. Choose it
-    for prediction from fewer features; `StabilitySelector` is for knowing
+    A transformer of scikit-learn, for its pipelines and searches, which may
+    also set `training__epochs` and the like. Choose it for prediction from
+    fewer features; `StabilitySelector` is for knowing
     which features matter. In a pipeline, selection sees only the training rows
     of each fold, so cross-validation stays honest. Put a scaler before it: a
     penalty compares weights, and weights depend on the scales of features.

@@ -94,7 +94,9 @@ def path(
             NaN, or a part has a single class; if `build_model` returns one
             model twice, or one that is not built or compiled, or one with the
             optimizer or trainable weights of an earlier one; if `directory`
-            belongs to another path. All errors come before training starts.
+            belongs to another path; if `strengths` are a grid and the data
+            leave nothing to select. All errors come before training starts,
+            only the last one comes after the start of a network is trained.
 
     Example:
 

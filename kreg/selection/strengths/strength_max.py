@@ -49,9 +49,12 @@ def strength_max(
 
     A model with one kernel is linear in it, and the result is exact. It is the
     strength at which zero is a fixed point of the proximal step at the null
-    model: the penalized weights are zero, and the others, such as the bias, are
-    fitted. For `kreg.L1` it is the largest absolute entry of the gradient of
-    the data loss there.
+    model: what is penalized is zero, and the rest is fitted, such as the bias
+    and the entries with a factor of 0. For `kreg.L1` it is the largest absolute
+    entry of the gradient of the data loss there, over its factor. Of a loss
+    with kinks, such as the absolute error, several unpenalized entries make it
+    uncertain by a few percent. Penalties that the model has already do not
+    count.
 
     In a network the gradients of inner kernels vanish at the null model, so
     zero is a fixed point at any strength. There the result is a scale, not a
@@ -81,13 +84,13 @@ def strength_max(
             `kreg.attach`. Defaults to `kreg.L1`.
 
     Returns:
-        A float. Weights that the penalty never makes zero (factors of 0) do
-        not count.
+        A float. It is 0.0 if nothing pulls the penalized weights away from
+        zero, as where all targets are alike or all inputs are zero.
 
     Raises:
         TypeError: if `model` is not a model, or `penalty` not a penalty.
         ValueError: if the model is not built or not compiled, or the penalty
-            makes nothing zero, such as `kreg.L2`.
+            makes nothing zero, such as `kreg.L2`, or acts on no weight.
 
     Example:
 

@@ -19,8 +19,9 @@ class Training:
     For `kreg.path`, `kreg.compare`, `kreg.selection.stability_selection` and
     the selectors. At each strength training goes on until a minimum, as
     `tolerance` defines it, or until `patience` runs out, or for `epochs`
-    passes. kreg looks whether to stop after each pass, or about every 32
-    updates where passes are shorter.
+    passes, whichever comes first. Without `tolerance` and `patience` there are
+    exactly `epochs` passes. kreg looks whether to stop after each pass, or
+    about every 32 updates where passes are shorter.
 
     kreg recognises a minimum only with an optimizer that keeps an average of
     gradients (SGD with momentum, Adam, AdamW, Nadam, Adamax), and with batches
