@@ -118,6 +118,10 @@ BAD = {
         *ITEMS,
         *(None, [], [-1.0], ["a"], [True], [NAN], [1.0, 1.0], [HUGE], "up"),
     ],
+    "strengths by name": [
+        *(3, None, True, "up", [], [-1.0], ["a"], {3: [0.1], "b": [0.1]}),
+        *({"L1": "up"}, {"L1": 3}, {"L1": [-1.0]}, {"L1": None}),
+    ],
     "data": [
         *(3, 2.5, True, None, "text", b"bytes", object(), (), {}, []),
         *((np.ones((4, 2)),), (np.ones((4, 2)), np.ones(3)), ("a", "b")),
@@ -295,7 +299,7 @@ ARGUMENTS = {
         "data": "data",
         "penalties": "penalties?",
         "training": "training",
-        "strengths": "strengths",
+        "strengths": "strengths by name",
         "folds": "folds",
         "seeds": "seeds",
         "test": "validation?",

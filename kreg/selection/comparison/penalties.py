@@ -88,7 +88,7 @@ def grids_by_name(
     names = [n for n, penalty in penalties.items() if penalty is not None]
     if not isinstance(strengths, Mapping):
         return dict.fromkeys(names, strength_grid(strengths))
-    unknown = sorted(set(strengths) - set(penalties))
+    unknown = sorted(set(strengths) - set(penalties), key=str)
     if unknown:
         raise ValueError(
             "`strengths` must be for names of `penalties`. "
