@@ -192,6 +192,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self._log_step = LogStep()
 
     def set_model(self, model: keras.Model) -> None:
+        if model is not self._model:
+            self._log_step = LogStep()
         super().set_model(model)
         ensure_bound(model)
 

@@ -293,10 +293,22 @@ def test_monitor_counts_batches_where_no_optimizer_is_known(tmp_path):
 
     model = loop_of(Untrained)
     kreg.bind(model)
+    monitor = kreg.RegularizationMonitor(tmp_path)
     with pytest.warns(UserWarning, match="are batches"):
-        fit(model, kreg.RegularizationMonitor(tmp_path))
+        fit(model, monitor)
+    fit(model, monitor)
     steps = [s for s, _ in events(tmp_path / "train")["kreg/sparsity"]]
-    assert steps == [0, 3, 6]
+    assert steps == [0, 3, 6, 6, 9, 12]
+
+
+def test_model_that_is_compiled_anew_goes_on_by_its_optimizer(tmp_path):
+    model = bound(loop_of(VAE))
+    monitor = kreg.RegularizationMonitor(tmp_path)
+    fit(model, monitor)
+    model.compile(optimizer=model.optimizer)
+    fit(model, monitor)
+    steps = [s for s, _ in events(tmp_path / "train")["kreg/sparsity"]]
+    assert steps == [0, 3, 6, 6, 9, 12]
 
 
 @pytest.mark.parametrize("cls", few_of(LOOPS, VAE))

@@ -19,6 +19,7 @@ class LogStep:
     def __init__(self) -> None:
         self._batches = self._batches_before = 0
         self._has_ended_epoch = self._has_warned = False
+        self._is_of_batches = False
 
     def begin(self) -> None:
         """Begin another `fit`."""
@@ -38,15 +39,15 @@ class LogStep:
         optimizers = weight_optimizers(model)
         step = int(ops.convert_to_numpy(optimizers.step()))
         batches = self._batches_before + self._batches
-        if not batches:
-            return step
+        if not self._batches:
+            return batches if self._is_of_batches else step
         leading = optimizers.leading
-        stands_still = not optimizers.are_known or (
+        self._is_of_batches = not optimizers.are_known or (
             step == 0
             and self._has_ended_epoch
             and not any(map(_updates_late, leading))
         )
-        if stands_still:
+        if self._is_of_batches:
             self._warn(
                 model,
                 "batches. Schedules of penalties stand still: say which "
