@@ -487,3 +487,58 @@ def test_quantized_weight_stands_for_its_numbers(mode):
 def test_weight_that_is_not_quantized_stands_for_itself():
     layer = built_model().layers[0]
     assert all(private.dequantized(layer, v) is None for v in layer.weights)
+
+
+def penalized_model():
+    layer = keras.layers.Dense(
+        1, kernel_regularizer="l2", activity_regularizer="l1"
+    )
+    inner = keras.Sequential([keras.Input((2,)), layer])
+    model = keras.Sequential([keras.Input((2,)), inner])
+    model.compile("sgd", "mse")
+    return model, inner
+
+
+@pytest.mark.parametrize("reader", ["outer", "inner"])
+def test_terms_of_added_losses_are_noted_when_losses_are_read(reader):
+    model, inner = penalized_model()
+    noted = []
+    private.watch_added_losses(model, noted.append)
+    model(np.ones((2, 2), "float32"))
+    noted.clear()
+    losses = (model if reader == "outer" else inner).losses
+    (term,) = noted[0]
+    assert any(loss is term for loss in losses)
+    noted.clear()
+    private.unwatch_added_losses(model)
+    assert len(model.losses) == 2
+    assert noted == []
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_losses_that_are_collected_know_whether_they_were_read(read):
+    """On JAX they are collected; elsewhere there are none."""
+    lists = []
+
+    class OwnLoss(keras.Model):
+        def compute_loss(self, x, y, y_pred, *args, **kwargs):
+            with private.collected_losses(self) as losses:
+                lists.append(losses)
+                loss = keras.ops.mean(y_pred)
+                return loss + sum(self.losses) if read else loss
+
+    inputs = keras.Input((2,))
+    model = OwnLoss(inputs, penalized_model()[1](inputs))
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.evaluate(np.ones((2, 2)), np.ones((2, 1)), verbose=0)
+    is_jax = keras.backend.backend() == "jax"
+    assert len(lists[-1]) == (2 if is_jax else 0)
+    assert lists[-1].were_read == (read and is_jax)
+
+
+def test_new_values_are_kept_where_a_step_hands_them_on():
+    variable = keras.Variable(0.0)
+    is_jax = keras.backend.backend() == "jax"
+    assert private.can_assign(variable) == (not is_jax)
+    with keras.StatelessScope(state_mapping=[(variable, keras.ops.ones(()))]):
+        assert private.can_assign(variable)

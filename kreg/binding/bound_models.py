@@ -41,11 +41,24 @@ def bind(
     """Let the penalties of a model follow its optimizer's iterations.
 
     Once bound, schedules advance with the optimizer, multipliers can be
-    changed at any time, and `fit` logs `penalty` and `data_loss` beside
-    `loss`. The binding holds for every later `compile`, `fit` and `evaluate`
-    of this model object, also for weights that it gets later. A model that was
-    saved and loaded, cloned or copied is a new one and not bound. Every kreg
-    callback binds its model by itself.
+    changed at any time, and `fit` logs the parts of the loss beside `loss`:
+
+    - `data_loss`: the loss without penalties of any kind.
+    - `penalty`: the penalties on weights that act, by the gradient or by
+      proximal steps.
+    - `activity_penalty`, where there is one: what activity regularizers and
+      `add_loss` add to the loss, such as the divergence of a VAE's layer.
+
+    They are means over the samples of an epoch; `evaluate` returns them with
+    `return_dict=True`. A `train_step` or `test_step` of your own must return
+    its loss as `"loss"` or call `compute_loss`; otherwise only `penalty` is
+    logged. On JAX it must call `compute_loss` if there are penalties on
+    activities.
+
+    The binding holds for every later `compile`, `fit` and `evaluate` of this
+    model object, also for weights that it gets later. A model that was saved
+    and loaded, cloned or copied is a new one and not bound. Every kreg callback
+    binds its model by itself.
 
     What Keras saves stays as it is: `variable.regularizer` is replaced by an
     object that knows the clock, `layer.kernel_regularizer` is not. Binding

@@ -39,6 +39,7 @@ from kreg.binding.step_losses import (
     OwnStep,
     penalty_value,
     proximal_penalties,
+    replicas,
     with_parts,
 )
 from kreg.binding.step_record import (
@@ -300,7 +301,7 @@ def _logging_loss(
         arguments = signature.bind(*args, **kwargs).arguments
         samples = batch_size(arguments.get("x"), arguments.get("y_pred"))
         penalty, activity = record.penalty(), record.activity_penalty()
-        data_loss = total([loss * _replicas()]) - penalty - activity
+        data_loss = total([loss * replicas()]) - penalty - activity
         if step.is_own and keras.backend.backend() != "jax":
             step.data_losses.append((data_loss, samples))
         elif can_assign(parts.variables[0]):
@@ -325,11 +326,3 @@ def strategy_scope(model: keras.Model) -> AbstractContextManager[Any]:
 
         return _tensorflow.strategy_scope(model)
     return nullcontext()
-
-
-def _replicas() -> int:
-    if keras.backend.backend() == "tensorflow":
-        from kreg.binding import _tensorflow
-
-        return _tensorflow.replicas()
-    return 1

@@ -108,6 +108,8 @@ class OwnStep:
         penalty = total(self._values(record, record.reads))
         activity = self._activity_penalty(record)
         loss = logs.get("loss") if isinstance(logs, Mapping) else None
+        if record.data_losses and replicas() > 1:
+            loss = None  # it may be the share of one device
         values: dict[str, Tensor] = {}
         if loss is not None and activity is not None:
             loss, samples = self._loss(loss, samples)
@@ -199,6 +201,15 @@ class _MeanBefore:
         """Undo what the step has added."""
         self.metric.total.assign(self._total)
         self.metric.count.assign(self._count)
+
+
+def replicas() -> int:
+    """The number of copies of the model that run the current step together."""
+    if keras.backend.backend() == "tensorflow":
+        from kreg.binding import _tensorflow
+
+        return _tensorflow.replicas()
+    return 1
 
 
 def _is_reachable(tensor: Any) -> bool:

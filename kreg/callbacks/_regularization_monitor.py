@@ -101,8 +101,9 @@ class RegularizationMonitor(keras.callbacks.Callback):
     chart, or Time Series. The tags are `kreg/<figure>` for the whole model,
     `kreg_<figure>/<weight>` for a weight, and `kreg_layer_<figure>/<layer>`
     for the weights of a layer together. A weight is named by its path without
-    the model's name. The data loss at a step is the mean since the last
-    reading; at the end of an epoch it is the mean over the epoch. The
+    the model's name. The data loss is the loss without penalties, be they on
+    weights, on activities or from `add_loss`. At a step it is the mean since
+    the last reading; at the end of an epoch it is the mean over the epoch. The
     generalization gap is the validation data loss minus the training data loss
     of the epoch.
 

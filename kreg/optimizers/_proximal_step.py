@@ -23,7 +23,7 @@ from kreg.optimizers.table import (
 )
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
-from kreg.regularizers.norms import summable
+from kreg.regularizers.norms import larger, smaller, summable
 from kreg.regularizers.strength import Strengths, cast_strengths
 
 
@@ -376,7 +376,7 @@ def _after_step(
     after = penalty.proximal_step(w, t, strengths, groups)
     if effective.limit is not None:
         limit = ops.cast(effective.limit, w.dtype)
-        after = ops.maximum(ops.minimum(after, w + limit), w - limit)
+        after = larger(smaller(after, w + limit), w - limit)
     return ops.cast(after, dtype)
 
 
@@ -410,4 +410,4 @@ def _shortened(
     share = longest / ops.where(is_long, t, longest)
     before = summable(step.before)
     shorter = ops.where(is_long, before + share * (w - before), w)
-    return shorter, ops.minimum(t, longest)
+    return shorter, smaller(t, longest)

@@ -89,7 +89,7 @@ def test_loss_without_the_penalties(cls, penalty):
     found = finding(model, "never-acts")
     assert found.path == "hidden/kernel"
     assert "leaves out `model.losses`" in found.message
-    assert float(run(codes(found)[0], model)) > 0.0
+    assert ops.convert_to_numpy(run(codes(found)[0], model)) > 0.0
 
 
 class Summed(Distilled):
