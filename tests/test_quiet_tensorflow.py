@@ -26,7 +26,7 @@ def built(optimizer="adam", **regularized):
         keras.layers.Dense(200, **regularized),
         keras.layers.Dense(1),
     ])
-    model.compile(optimizer, "mse")
+    model.compile(optimizer, "mse", metrics=["mae"])
     return model
 """
 PLAIN = """
@@ -53,7 +53,7 @@ BODIES = {
     "monitor": (
         "model.fit(x, y, epochs=2, verbose=0, callbacks=["
         "kreg.RegularizationMonitor(tempfile.mkdtemp(), 1, "
-        "histogram_freq=1, image_freq=1)])"
+        "histogram_freq=1, image_freq=1, check=False)])"
     ),
     "TargetSparsity": (
         "warnings.simplefilter('ignore'); "

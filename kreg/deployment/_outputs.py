@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.deployment._sample import Structure, flat
 from kreg.surgery.layouts import layouts_that_fit
+from kreg.tensorflow_messages import without_messages
 
 Arrays: TypeAlias = list[NDArray[Any]]
 """Outputs, flat, in the order of `keras.tree.flatten`."""
@@ -108,11 +109,12 @@ def _saved_model(path: Path, sample: Structure, names: list[str]) -> Arrays:
 def _litert(path: Path, sample: Structure, names: list[str]) -> Arrays:
     from ai_edge_litert.interpreter import Interpreter
 
-    run = Interpreter(model_path=str(path)).get_signature_runner()
-    inputs = _by_name(
-        sorted(run.get_input_details(), key=_natural_order), sample, names
-    )
-    outputs = run(**inputs)
+    with without_messages():
+        run = Interpreter(model_path=str(path)).get_signature_runner()
+        inputs = _by_name(
+            sorted(run.get_input_details(), key=_natural_order), sample, names
+        )
+        outputs = run(**inputs)
     return [
         np.asarray(outputs[name])
         for name in sorted(outputs, key=_natural_order)

@@ -32,8 +32,7 @@ class EmptyWeights(layers.Layer):
 class RaisesOutside(keras.regularizers.Regularizer):
     """Can be evaluated in a training step alone."""
 
-    def __init__(self):
-        self.in_step = False
+    in_step = False
 
     def __call__(self, w):
         if not self.in_step:
@@ -47,20 +46,8 @@ class RaisesOutside(keras.regularizers.Regularizer):
         raise RuntimeError("no repr")
 
 
-class Steps(keras.Sequential):
-    """Tells its regularizers when a training step runs."""
-
-    def compute_loss(self, *args, **kwargs):
-        for layer in self.layers:
-            layer.kernel_regularizer.in_step = True
-        loss = super().compute_loss(*args, **kwargs)
-        for layer in self.layers:
-            layer.kernel_regularizer.in_step = False
-        return loss
-
-
-def model_of(*hidden, kind=keras.Sequential, regularizer=None):
-    model = kind(
+def model_of(*hidden, regularizer=None):
+    model = keras.Sequential(
         [
             keras.Input((4,)),
             *hidden,
@@ -82,6 +69,12 @@ class AfterSecondEpoch(keras.callbacks.Callback):
     def __init__(self, harm):
         super().__init__()
         self.harm = harm
+
+    def on_train_batch_begin(self, batch, logs=None):
+        RaisesOutside.in_step = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        RaisesOutside.in_step = False
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 1:
@@ -159,7 +152,7 @@ FAULTS = {
     "no loss": (logs_become(data_loss=None), model_of, []),
     "a regularizer that raises": (
         nothing,
-        lambda: model_of(kind=Steps, regularizer=RaisesOutside()),
+        lambda: model_of(regularizer=RaisesOutside()),
         ["could not evaluate the regularizer of .*last/kernel: RuntimeError"],
     ),
     "a path that is no text": (
@@ -178,6 +171,8 @@ FAULTS = {
 )
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_the_fault_is_told_and_the_weights_are_the_same(name, tmp_path, told):
+    if name == "a regularizer that raises" and keras.backend.backend() == "jax":
+        pytest.skip("Keras's own `fit` evaluates it outside of a batch on JAX")
     harm, model, warned = FAULTS[name]
     expected = fit(model(), AfterSecondEpoch(harm))
     monitor = kreg.RegularizationMonitor(
