@@ -21,7 +21,6 @@ from kreg.deployment._scores import (
     predict_batches,
     scores,
 )
-from kreg.surgery.stripped_copy import stripped_copy
 
 
 def deploy_report(
@@ -153,7 +152,7 @@ def _figures(
 ) -> ModelFigures:
     counts = multiply_adds(model, sample)
     weights = model.get_weights()
-    bytes_of = sizes(model, _shipped(model), sample)
+    bytes_of = sizes(model, sample)
     return ModelFigures(
         name=model.name,
         parameters=sum(w.size for w in weights),
@@ -167,10 +166,3 @@ def _figures(
         latency=latency,
         metrics=metrics,
     )
-
-
-def _shipped(model: keras.Model) -> keras.Model | None:
-    try:
-        return stripped_copy(model)
-    except ValueError:
-        return None
