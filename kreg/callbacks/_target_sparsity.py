@@ -305,8 +305,6 @@ class TargetSparsity(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if not self._ends_later:
             self._end()
-        for steering in self._steerings:
-            steering.forget()
 
     def _end(self) -> None:
         """Warn of the targets that the weights which `fit` leaves miss."""
@@ -319,6 +317,7 @@ class TargetSparsity(keras.callbacks.Callback):
         for steering, before in zip(self._steerings, trained, strict=True):
             if not steering.has_reached:
                 warn_missed(steering, before.reason_for(steering.sparsity))
+            steering.forget()
 
     def _make_counters(self) -> None:
         self._count_zeros = zero_counter(

@@ -20,6 +20,7 @@ from rich.progress import Progress
 from kreg._keras_private import flatten_layers, own_variables
 from kreg.deployment._export import bytes_at
 from kreg.deployment._sample import Structure, examples
+from kreg.deployment._shippable import shippable
 from kreg.deployment.formats import can_write, write
 from kreg.layers.table import multiply_adds_of
 from kreg.results.result import SavedResult
@@ -43,35 +44,32 @@ class Sizes:
     litert: int | None
 
 
-def sizes(
-    model: keras.Model, shipped: keras.Model | None, sample: Structure
-) -> Sizes:
+def sizes(model: keras.Model, sample: Structure) -> Sizes:
     """Measure the size of a model in several forms.
 
     Args:
-        model: the model.
-        shipped: the copy without kreg, not compiled, which is written to files;
-            None if there is none.
+        model: the model, which was called. Files are written without kreg.
         sample: inputs of the model.
     """
     raw = b"".join(array.tobytes() for array in model.get_weights())
     return Sizes(
         raw=len(raw),
         compressed=len(gzip.compress(raw, 6)),
-        keras=_written_bytes(shipped, sample, "keras", "net.keras"),
-        litert=_written_bytes(shipped, sample, "litert", "net.tflite"),
+        keras=_written_bytes(model, sample, "keras", "net.keras"),
+        litert=_written_bytes(model, sample, "litert", "net.tflite"),
     )
 
 
 def _written_bytes(
-    model: keras.Model | None, sample: Structure, kind: str, name: str
+    model: keras.Model, sample: Structure, kind: str, name: str
 ) -> int | None:
-    if model is None or not can_write(kind):
+    if not can_write(kind):
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         try:
-            write(model, path, kind, sample, None, {})
+            with shippable(model, kind, compact=False) as shipped:
+                write(shipped, path, kind, sample, None, {})
         except ValueError:
             return None
         return bytes_at(path)

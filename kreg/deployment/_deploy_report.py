@@ -22,7 +22,6 @@ from kreg.deployment._scores import (
     scores,
 )
 from kreg.statistics.quantized import unpacked_weights
-from kreg.surgery.stripped_copy import stripped_copy
 from kreg.tensorflow_messages import without_retracing_alarm
 
 
@@ -156,7 +155,7 @@ def _figures(
 ) -> ModelFigures:
     counts = multiply_adds(model, sample)
     weights = unpacked_weights(model)
-    bytes_of = sizes(model, _shipped(model), sample)
+    bytes_of = sizes(model, sample)
     return ModelFigures(
         name=model.name,
         parameters=sum(w.size for w in weights),
@@ -170,10 +169,3 @@ def _figures(
         latency=latency,
         metrics=metrics,
     )
-
-
-def _shipped(model: keras.Model) -> keras.Model | None:
-    try:
-        return stripped_copy(model)
-    except ValueError:
-        return None

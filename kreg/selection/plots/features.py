@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kreg._arguments import (
     instance_of,
-    nonnegative_integer,
+    integer,
     optional,
     positive_integer,
 )
@@ -75,7 +75,7 @@ def plot_coefficients(
     """
     instance_of("result", result, PathResult, "a `PathResult`")
     feature_names = optional(checked_names, "feature_names", feature_names)
-    weight = nonnegative_integer("weight", weight)
+    weight = integer("weight", weight)
     max_labels = positive_integer("max_labels", max_labels)
     order = sorted(
         range(len(result.points)), key=lambda i: result.points[i].strength
