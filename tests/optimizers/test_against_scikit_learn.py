@@ -143,6 +143,9 @@ CLIPPING = {
 CLIPPED = [n for n in ("SGD_momentum", "Adam", "RMSprop") if n in NAMES]
 
 
+CLIPPED_CASES = [(n, c) for n in CLIPPED for c in CLIPPING]
+
+
 @pytest.mark.parametrize("clipping", CLIPPING)
 @pytest.mark.parametrize("name", few_of(CLIPPED, FEW[-1]))
 def test_lasso_with_clipped_gradients(name, clipping):
@@ -180,27 +183,44 @@ def test_ridge(name):
     assert_same(kernel, solved(theirs, x, y).coef_)
 
 
-@pytest.mark.parametrize("name", ONE)
-def test_logistic_regression(name):
+LOGISTIC_STRENGTH = 0.02
+
+
+def fit_logistic(name, **settings):
+    """The kernels of a logistic L1 regression: kreg's and scikit-learn's."""
     x, y = data()
     labels = (y > 0).astype("float32")
-    strength = 0.02
     (kernel,) = train(
         name,
-        kreg.L1(strength),
+        kreg.L1(LOGISTIC_STRENGTH),
         x,
         labels,
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
+        **settings,
     )
     theirs = LogisticRegression(
         l1_ratio=1.0,
-        C=1.0 / (strength * len(x)),
+        C=1.0 / (LOGISTIC_STRENGTH * len(x)),
         solver="saga",
         tol=1e-12,
         max_iter=100_000,
         fit_intercept=False,
     )
-    assert_same(kernel, solved(theirs, x, labels).coef_)
+    return kernel, solved(theirs, x, labels).coef_
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_logistic_regression(name):
+    assert_same(*fit_logistic(name))
+
+
+@pytest.mark.parametrize("case", few_of(CLIPPED_CASES), ids="-".join)
+def test_logistic_regression_with_clipped_gradients(case):
+    """The gradient at rest has entries of 0.02 each."""
+    name, clipping = case
+    (argument,) = CLIPPING[clipping]
+    limit = {argument: 0.015 if argument == "clipvalue" else 0.03}
+    assert_same(*fit_logistic(name, clipping=limit))
 
 
 def squared_error(y, prediction):
@@ -221,6 +241,19 @@ def test_multi_task_lasso(name, xy):
     x, y = xy[0], tasks(*xy)
     penalty = kreg.GroupLasso(2 * ALPHA / np.sqrt(3), "inputs")
     (kernel,) = train(name, penalty, x, y, loss=squared_error)
+    theirs = MultiTaskLasso(ALPHA, fit_intercept=False, **EXACT)
+    assert_same(kernel, solved(theirs, x, y).coef_.T)
+
+
+@pytest.mark.parametrize("case", few_of(CLIPPED_CASES), ids="-".join)
+def test_multi_task_lasso_with_clipped_gradients(case):
+    name, clipping = case
+    x, y = data()
+    y = tasks(x, y)
+    penalty = kreg.GroupLasso(2 * ALPHA / np.sqrt(3), "inputs")
+    (kernel,) = train(
+        name, penalty, x, y, loss=squared_error, clipping=CLIPPING[clipping]
+    )
     theirs = MultiTaskLasso(ALPHA, fit_intercept=False, **EXACT)
     assert_same(kernel, solved(theirs, x, y).coef_.T)
 

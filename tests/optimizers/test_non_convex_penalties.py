@@ -151,7 +151,10 @@ def test_a_step_that_is_short_enough_is_taken_in_full():
     model.compile(kreg.ProximalOptimizer(optimizers.SGD(1.4)), "mse")
     before = model.get_weights()[0]
     model.fit(np.zeros((4, 2)), np.zeros((4, 3)), verbose=0)
-    after = penalty.proximal_step(before, 1.4, penalty.strengths())
+    after = penalty.proximal_step(
+        keras.ops.convert_to_tensor(before), 1.4, penalty.strengths()
+    )
+    after = keras.ops.convert_to_numpy(after)
     np.testing.assert_allclose(model.get_weights()[0], after, rtol=1e-6)
 
 
