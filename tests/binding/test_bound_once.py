@@ -160,7 +160,7 @@ def test_kreg_callback_keeps_what_was_said():
         ({"encoder": sgd()}, "`optimizer` must be a"),
         ({layers.Dense(1): "sgd"}, "`optimizer` must be a"),
     ],
-    ids=repr,
+    ids=["number", "name", "part by name", "optimizer by name"],
 )
 def test_other_optimizers_are_refused(optimizer, message):
     with pytest.raises(TypeError, match=message):
