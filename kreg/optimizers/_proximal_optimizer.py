@@ -55,8 +55,18 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
     is the effective step of that weight under the inner optimizer, such as
     `learning_rate / (1 - momentum)` for SGD. If the inner optimizer clips
-    gradients, `t` is multiplied by the fraction of the gradient that is left.
-    A `constraint` of the weight is applied after the proximal step.
+    gradients, `t` is multiplied by the fraction of the gradient that is left,
+    averaged as its momentum averages gradients: batches then count by what
+    clipping leaves of them, and the penalty with them. If the penalty is not
+    convex, such as `MCP`, update and proximal step are shortened together
+    where momentum would make weights swing for ever.
+
+    A `constraint` of the weight is applied after the proximal step. Training
+    then ends at a minimum under the constraint where it is `NonNeg`, bounds
+    on entries under a penalty of entries, or a norm over the entries of whole
+    groups; elsewhere near it, the nearer the lower the learning rate. Under an
+    adaptive optimizer a constraint on norms holds, but the end is no minimum,
+    as under Keras alone.
 
     Weights without a kreg penalty are updated by the inner optimizer alone;
     Keras's own regularizers stay in the gradient. Every kreg penalty on a

@@ -27,12 +27,12 @@ class Penalty(StrengthRegularizer):
 
     @property
     def longest_step(self) -> float:
-        """The longest effective step that an adaptive optimizer may take.
+        """The effective step up to which a proximal step has one solution.
 
-        Up to `1 / weak_convexity` the objective of a proximal step is convex. A
-        longer step makes weights jump to zero, also those that hardly had a
-        gradient, for which an adaptive optimizer's step is long. Infinite for a
-        convex penalty.
+        Up to `1 / weak_convexity` its objective is convex. A longer step makes
+        weights jump to zero, also those that hardly had a gradient, for which
+        an adaptive optimizer's step is long. A `ProximalOptimizer` takes at
+        most half of it, and less under momentum. Infinite for a convex penalty.
         """
         return 1.0 / self.weak_convexity if self.weak_convexity else math.inf
 

@@ -59,8 +59,9 @@ def residual(w, x, y, slope, shape):
     return distances.max() / np.abs(2 * x.T @ y / len(x)).max()
 
 
-def decaying(rate):
-    fade = kreg.schedules.GeometricRamp(rate, rate / 100, steps=STEPS // 3)
+def decaying(rate, end=0.01):
+    """A momentum of updates lags behind it, so there it must fall slowly."""
+    fade = kreg.schedules.GeometricRamp(rate, end * rate, steps=STEPS // 3)
     return kreg.schedules.Join([rate, fade], boundaries=[STEPS // 2])
 
 
@@ -86,7 +87,7 @@ OPTIMIZERS = {
     "Adamax": lambda: optimizers.Adamax(decaying(0.03)),
     **{
         f"RMSprop_{m}": lambda m=m: optimizers.RMSprop(
-            decaying(0.03 * (1.0 - m)), momentum=m
+            decaying(0.1 * (1.0 - m), end=0.1), momentum=m
         )
         for m in MOMENTA
     },
