@@ -350,6 +350,10 @@ def drop_state(optimizer: keras.optimizers.Optimizer) -> None:
         # What begins with `_self_` is TensorFlow's record of the object.
         if name not in _OF_EVERY_OPTIMIZER and not name.startswith("_self_"):
             delattr(optimizer, name)
+    if keras.backend.backend() == "tensorflow":
+        # `tf.train.Checkpoint` refuses a list from which anything was removed.
+        # Variables of its own are saved where the wrapper keeps them.
+        optimizer._delete_tracking("_variables")
 
 
 def added_variables(

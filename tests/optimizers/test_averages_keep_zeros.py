@@ -32,11 +32,11 @@ PENALTIES = {
 }
 
 
-def network(penalty, optimizer, **arguments):
+def network(penalty, optimizer, wrap=kreg.ProximalOptimizer):
     keras.utils.set_random_seed(0)
-    layer = keras.layers.Dense(2, kernel_regularizer=penalty, **arguments)
+    layer = keras.layers.Dense(2, kernel_regularizer=penalty, name="last")
     model = keras.Sequential([keras.Input((10,)), layer])
-    model.compile(kreg.ProximalOptimizer(optimizer), "mse")
+    model.compile(wrap(optimizer), "mse")
     kreg.bind(model)
     return model
 
@@ -98,6 +98,31 @@ def test_averages_have_the_zeros_of_the_iterates(optimizer, penalty, callbacks):
     expected, final = fit(network(penalty(), make()))
     assert 0 < final.sum() < final.size
     seen, zeros = fit(network(penalty(), make(**AVERAGES)), *callbacks())
+    np.testing.assert_array_equal(zeros, final)
+    np.testing.assert_array_equal(seen.epochs, expected.epochs)
+    np.testing.assert_array_equal(seen.tests, expected.tests)
+
+
+def one_of_several(optimizer):
+    """The optimizer updates the kernel, and a plain one the bias."""
+    members = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1))
+    members[".*kernel"] = optimizer
+    return kreg.ProximalOptimizer(keras.optimizers.MultiOptimizer(members))
+
+
+def with_scaled_loss(optimizer):
+    return keras.optimizers.LossScaleOptimizer(
+        kreg.ProximalOptimizer(optimizer), initial_scale=64.0
+    )
+
+
+@pytest.mark.parametrize("callbacks", CALLBACKS.values(), ids=CALLBACKS)
+@pytest.mark.parametrize("wrap", [one_of_several, with_scaled_loss])
+def test_averages_inside_other_optimizers(wrap, callbacks):
+    make = OPTIMIZERS["sgd"]
+    expected, final = fit(network(kreg.L1(0.3), make(), wrap))
+    model = network(kreg.L1(0.3), make(**AVERAGES), wrap)
+    seen, zeros = fit(model, *callbacks())
     np.testing.assert_array_equal(zeros, final)
     np.testing.assert_array_equal(seen.epochs, expected.epochs)
     np.testing.assert_array_equal(seen.tests, expected.tests)
