@@ -29,6 +29,7 @@ from kreg.binding.weights import (
 from kreg.layers.weights import layouts_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.clock import clock_scope
+from kreg.regularizers.grouping import Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
@@ -183,7 +184,7 @@ def _optimizers_of_parts(
 
 def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     """Bind the weights that are not bound yet; return whether any was new."""
-    layouts = layouts_of(model)
+    layouts: dict[int, Layout] = {}
     bound: list[tuple[keras.Variable, Any]] = []
     misfits: list[keras.Variable] = []
     for variable in model.weights:
@@ -200,6 +201,7 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
             regularizer = regularizer.penalty
         if regularizer is None or isinstance(regularizer, ObservedRegularizer):
             continue
+        layouts = layouts or layouts_of(model)
         layout = layouts.get(id(variable))
         if acting_regularizer(variable, layout) is None:
             misfits.append(variable)
