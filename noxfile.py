@@ -106,6 +106,17 @@ def jax(session: nox.Session) -> None:
 
 
 @nox.session
+def keras(session: nox.Session) -> None:
+    """Keras's own tests, plain and with kreg in every model; see the file."""
+    session.install(".[test-any-backend,torch,jax]", "grain")
+    for backend in ("tensorflow", "torch", "jax"):
+        session.run(
+            *("python", "tests/keras_suites/compare.py", *session.posargs),
+            env={"KERAS_BACKEND": backend},
+        )
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """The linter and the formatter."""
     session.install(pinned("ruff"))
