@@ -66,7 +66,7 @@ def _kreg_in_every_model(request, monkeypatch):
     plain_compile = Trainer.compile
 
     @functools.wraps(plain_compile)
-    def compile(self, optimizer="rmsprop", *args, **kwargs):
+    def compile_bound(self, optimizer="rmsprop", *args, **kwargs):
         optimizer = keras.optimizers.get(optimizer)
         if type(optimizer) in SERVED:
             optimizer = kreg.ProximalOptimizer(optimizer)
@@ -74,11 +74,11 @@ def _kreg_in_every_model(request, monkeypatch):
         if isinstance(self, keras.Model):
             kreg.bind(self)
 
-    monkeypatch.setattr(Trainer, "compile", compile)
+    monkeypatch.setattr(Trainer, "compile", compile_bound)
     plain_fit = keras.Model.fit
 
     @functools.wraps(plain_fit)
-    def fit(self, *args, callbacks=None, **kwargs):
+    def fit_monitored(self, *args, callbacks=None, **kwargs):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             logs = tempfile.mkdtemp()
             callbacks = [
@@ -91,4 +91,4 @@ def _kreg_in_every_model(request, monkeypatch):
                 del history.history[name]
         return history
 
-    monkeypatch.setattr(keras.Model, "fit", fit)
+    monkeypatch.setattr(keras.Model, "fit", fit_monitored)
