@@ -293,7 +293,7 @@ def test_monitor_counts_batches_where_no_optimizer_is_known(tmp_path):
 
     model = loop_of(Untrained)
     kreg.bind(model)
-    monitor = kreg.RegularizationMonitor(tmp_path)
+    monitor = kreg.RegularizationMonitor(tmp_path, check=False)
     with pytest.warns(UserWarning, match="are batches"):
         fit(model, monitor)
     fit(model, monitor)
@@ -303,7 +303,7 @@ def test_monitor_counts_batches_where_no_optimizer_is_known(tmp_path):
 
 def test_model_that_is_compiled_anew_goes_on_by_its_optimizer(tmp_path):
     model = bound(loop_of(VAE))
-    monitor = kreg.RegularizationMonitor(tmp_path)
+    monitor = kreg.RegularizationMonitor(tmp_path, check=False)
     fit(model, monitor)
     model.compile(optimizer=model.optimizer)
     fit(model, monitor)
