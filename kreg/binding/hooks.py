@@ -301,14 +301,14 @@ def _logging_loss(
         arguments = signature.bind(*args, **kwargs).arguments
         samples = batch_size(arguments.get("x"), arguments.get("y_pred"))
         penalty, activity = record.penalty(), record.activity_penalty()
-        data_loss = total([loss * replicas()]) - penalty - activity
+        data_loss = total([loss * replicas(), -penalty, -activity])
         if step.is_own and keras.backend.backend() != "jax":
             step.data_losses.append((data_loss, samples))
         elif can_assign(parts.variables[0]):
             others = proximal_penalties(model, record).values()
             values = {
                 DATA_LOSS: data_loss,
-                PENALTY: penalty + total(map(penalty_value, others)),
+                PENALTY: total([penalty, *map(penalty_value, others)]),
             }
             if record.added_losses:
                 values[ACTIVITY_PENALTY] = activity

@@ -113,7 +113,7 @@ class OwnStep:
         values: dict[str, Tensor] = {}
         if loss is not None and activity is not None:
             loss, samples = self._loss(loss, samples)
-            values[DATA_LOSS] = loss - penalty - activity
+            values[DATA_LOSS] = total([loss, -penalty, -activity])
         elif record.is_counted:
             return
         elif record.data_losses:
@@ -125,7 +125,7 @@ class OwnStep:
             if training
             else proximal_penalties(self._model, record)
         )
-        values[PENALTY] = penalty + total(self._values(record, applied))
+        values[PENALTY] = total([penalty, *self._values(record, applied)])
         if activity is not None and record.added_losses:
             values[ACTIVITY_PENALTY] = activity
         if record.is_counted:

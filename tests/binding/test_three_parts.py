@@ -160,6 +160,25 @@ def test_mixed_precision():
     assert_parts(fit_logs(model), expected, rtol=1e-2)
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX is in single precision")
+@pytest.mark.parametrize("activity", [None, kreg.L2(0.3)], ids=["no", "L2"])
+def test_double_precision(activity):
+    keras.config.set_floatx("float64")
+    x = np.linspace(-1.0, 1.0, 12).reshape(6, 2)
+    layer = keras.layers.Dense(
+        1,
+        kernel_initializer="ones",
+        kernel_regularizer=kreg.L1(0.1),
+        activity_regularizer=activity,
+    )
+    model = keras.Sequential([keras.Input((2,)), layer])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    kreg.bind(model)
+    history = model.fit(x, x[:, :1], batch_size=6, verbose=0).history
+    assert history["data_loss"][0] == pytest.approx(np.mean(x[:, 1] ** 2))
+    assert history["penalty"][0] == pytest.approx(0.2)
+
+
 def test_several_outputs_with_weights():
     """Two losses, weighted, one with sample weights; each output penalized."""
     inputs = keras.Input((3,))

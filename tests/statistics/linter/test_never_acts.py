@@ -169,10 +169,18 @@ def test_clone_that_nobody_trains():
     assert found.path.endswith("kernel#2")
 
 
+def with_hidden_optimizer():
+    """A class whose training step uses an optimizer that no model holds."""
+
+    class WithHiddenOptimizer(OwnTraining):
+        own_optimizer = sgd()
+
+    return WithHiddenOptimizer
+
+
 @pytest.mark.skipif(BACKEND == "jax", reason="one optimizer is passed on JAX")
 def test_proximal_optimizer_that_another_replaces():
-    model = model_of(OwnTraining, kreg.L2(0.5), proximal())
-    model.own_optimizer = sgd()
+    model = model_of(with_hidden_optimizer(), kreg.L2(0.5), proximal())
     train(model)
     found = finding(model, "never-acts")
     assert "another optimizer updates the weight" in found.message
@@ -184,8 +192,7 @@ def test_proximal_optimizer_that_another_replaces():
 @pytest.mark.skipif(BACKEND == "jax", reason="one optimizer is passed on JAX")
 def test_schedule_that_rests():
     ramp = kreg.schedules.LinearRamp(0.0, 1.0, steps=4)
-    model = model_of(OwnTraining, kreg.L2(ramp))
-    model.own_optimizer = sgd()
+    model = model_of(with_hidden_optimizer(), kreg.L2(ramp))
     assert check(train(model, epochs=3)) != ()
     found = finding(model, "schedule-at-rest")
     assert "rests at step 0" in found.message
