@@ -135,6 +135,7 @@ def ensure_bound(model: keras.Model) -> Binding:
 
     What the user said to `bind` stays.
     """
+    keras_model(model)
     binding = bindings.get(model)
     if binding is None:
         return bind(model)
@@ -170,6 +171,11 @@ def _optimizers_of_parts(
             "from layers or models to optimizers, or None. "
             f"Received: optimizer={optimizer!r} "
             f"(of type {type(optimizer).__name__})"
+        )
+    if not optimizer:
+        raise ValueError(
+            "`optimizer` must name a part of the model at least, or be None. "
+            "Received: optimizer={}"
         )
     inside = {id(layer) for layer in flatten_layers(model)}
     for part in optimizer:

@@ -164,6 +164,7 @@ def test_mixed_precision():
 @pytest.mark.parametrize("activity", [None, kreg.L2(0.3)], ids=["no", "L2"])
 def test_double_precision(activity):
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     x = np.linspace(-1.0, 1.0, 12).reshape(6, 2)
     layer = keras.layers.Dense(
         1,
