@@ -1,7 +1,7 @@
 """One table of everything, for the tests that all must pass."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -94,10 +94,13 @@ class TableRow:
 
     Every argument differs from its default in one of them. Each fits a weight
     with four columns, and is given the class, of which there are mutations.
+    `kinds` says what values an argument takes, strengths, factors and the
+    multiplier apart: a kind of `tests/project/test_arguments.py`.
     """
 
     formula: Callable[..., Any]
     instances: dict[str, Callable[[Any], Any]]
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
 PENALTY_TABLE = {
@@ -110,6 +113,7 @@ PENALTY_TABLE = {
                 0.2, factors=[0.0, 1.0, 2.0, 0.5], multiplier=0.5
             ),
         },
+        {"l1": "strength?"},
     ),
     kreg.L2: TableRow(
         l2,
@@ -122,6 +126,7 @@ PENALTY_TABLE = {
                 0.2, factors=[0.0, 1.0, 2.0, 0.5], multiplier=0.5
             ),
         },
+        {"l2": "strength?"},
     ),
     kreg.L1L2: TableRow(
         lambda w, s, p: l1(w, s, p) + l2(w, s, p),
@@ -132,6 +137,7 @@ PENALTY_TABLE = {
             ),
             "all": lambda cls: cls(0.1, 0.2, factors=[0.5], multiplier=2.0),
         },
+        {"l1": "strength?", "l2": "strength?"},
     ),
     kreg.MCP: TableRow(
         mcp,
@@ -142,6 +148,7 @@ PENALTY_TABLE = {
                 0.6, 1.5, factors=[1.5, 0.5, 1.0, 4.0], multiplier=0.5
             ),
         },
+        {"gamma": "positive"},
     ),
     kreg.SCAD: TableRow(
         scad,
@@ -152,6 +159,7 @@ PENALTY_TABLE = {
                 0.6, 3.0, factors=[1.5, 0.5, 1.0, 4.0], multiplier=0.5
             ),
         },
+        {"a": "above two"},
     ),
     kreg.GroupLasso: TableRow(
         lambda w, s, p: group(w, s["strength"], p),
@@ -159,6 +167,7 @@ PENALTY_TABLE = {
             "plain": lambda cls: cls(0.2, groups=(0,)),
             "all": lambda cls: cls(rising(), groups=-1, multiplier=0.5),
         },
+        {"groups": "groups"},
     ),
     kreg.SparseGroupLasso: TableRow(
         lambda w, s, p: s["l1"] * _sum(np.abs(w)) + group(w, s["group"], p),
@@ -166,6 +175,7 @@ PENALTY_TABLE = {
             "plain": lambda cls: cls(0.1, 0.2, groups=(0,)),
             "all": lambda cls: cls(rising(), 0.1, groups=(1,), multiplier=0.5),
         },
+        {"groups": "groups"},
     ),
     kreg.Scheduled: TableRow(
         scheduled,
@@ -173,6 +183,7 @@ PENALTY_TABLE = {
             "plain": lambda cls: cls(keras.regularizers.L2(0.25), 0.5),
             "all": lambda cls: cls(fourth_powers, rising(), multiplier=0.5),
         },
+        {"regularizer": "regularizer"},
     ),
 }
 

@@ -1,6 +1,9 @@
 """Models in files, and runs of the command in this process."""
 
+import io
+import re
 import sys
+from contextlib import redirect_stdout, suppress
 
 import keras
 import numpy as np
@@ -53,6 +56,17 @@ def run(capsys, *arguments):
     capsys.readouterr()
     status = main([str(argument) for argument in arguments])
     return status, *capsys.readouterr()
+
+
+def help_of(*words):
+    """The help that `kreg ... --help` prints."""
+    with redirect_stdout(io.StringIO()) as out, suppress(SystemExit):
+        main([*words, "--help"])
+    return out.getvalue()
+
+
+COMMANDS = re.findall(r"^    ([a-z]+) ", help_of(), re.MULTILINE)
+"""The names of all commands."""
 
 
 def files_in(folder):

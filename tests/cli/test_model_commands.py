@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from cli.saved_files import network, run, trained
+from cli.saved_files import COMMANDS, network, run, trained
 
 import kreg
 from kreg.cli import main
@@ -304,11 +304,13 @@ def test_bad_words_are_a_usage_error(saved, tmp_path, words):
     assert raised.value.code == 2
 
 
-@pytest.mark.parametrize(
-    "command", ["inspect", "strip", "compact", "export", "report", "demo"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as raised:
         main([command, "--help"])
     assert raised.value.code == 0
     assert f"usage: kreg {command}" in capsys.readouterr().out
+
+
+def test_help_lists_the_commands():
+    assert {"inspect", "compact", "path", "demo"} <= set(COMMANDS)

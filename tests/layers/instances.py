@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from keras import layers
 
@@ -82,11 +83,28 @@ LAYERS = {
         4 * 6 * 2 * 3 * 3 * 5,
         "kernel",
     ),
+    "transposed for volumes": Instance(
+        lambda: layers.Conv3DTranspose(2, 2),
+        (2, 3, 2, 4),
+        2 * 3 * 2 * 4 * 2 * 2 * 2 * 2,
+        "kernel",
+    ),
+    "depthwise for sequences": Instance(
+        lambda: layers.DepthwiseConv1D(3, depth_multiplier=2),
+        (8, 4),
+        6 * 4 * 2 * 3,
+        "kernel",
+    ),
     "depthwise": Instance(
         lambda: layers.DepthwiseConv2D(3, depth_multiplier=2),
         (8, 6, 4),
         6 * 4 * 4 * 2 * 3 * 3,
         "kernel",
+    ),
+    "separable for sequences": Instance(
+        lambda: layers.SeparableConv1D(5, 3, depth_multiplier=2),
+        (8, 4),
+        6 * (4 * 2 * 3 + 4 * 2 * 5),
     ),
     "separable": Instance(
         lambda: layers.SeparableConv2D(5, 3, depth_multiplier=2),
@@ -145,11 +163,24 @@ LAYERS = {
         num_inputs=2,
         is_kept_whole=True,
     ),
+    "attention in groups": Instance(
+        lambda: layers.GroupQueryAttention(3, 4, 2),
+        (5, 8),
+        2 * 5 * 8 * 3 * (4 + 2) + 2 * 5 * 5 * 4 * 3,
+        num_inputs=2,
+        is_kept_whole=True,
+    ),
     "batch normalization": Instance(
         lambda: layers.BatchNormalization(), (8, 6, 4)
     ),
     "layer normalization": Instance(
         lambda: layers.LayerNormalization(), (6, 8), is_kept_whole=True
+    ),
+    "group normalization": Instance(
+        lambda: layers.GroupNormalization(2), (6, 8), is_kept_whole=True
+    ),
+    "rms normalization": Instance(
+        lambda: layers.RMSNormalization(), (6, 8), is_kept_whole=True
     ),
     "feature normalization": Instance(
         lambda: layers.Normalization(mean=[0.5] * 8, variance=[2.0] * 8), (8,)
@@ -175,4 +206,37 @@ LAYERS = {
     "minimum": Instance(lambda: layers.Minimum(), (8,), num_inputs=2),
     "multiply": Instance(lambda: layers.Multiply(), (8,), num_inputs=2),
     "subtract": Instance(lambda: layers.Subtract(), (8,), num_inputs=2),
+}
+
+VECTOR, SEQUENCE, IMAGE, VOLUME = (8,), (4, 8), (4, 4, 8), (4, 4, 4, 8)
+OTHERS = [
+    (
+        (layers.ActivityRegularization, layers.Identity, layers.ReLU),
+        (),
+        VECTOR,
+    ),
+    ((layers.ELU, layers.LeakyReLU), (0.5,), VECTOR),
+    ((layers.AlphaDropout, layers.GaussianDropout), (0.5,), VECTOR),
+    ((layers.GaussianNoise,), (0.5,), VECTOR),
+    ((layers.SpatialDropout1D,), (0.5,), SEQUENCE),
+    ((layers.SpatialDropout2D,), (0.5,), IMAGE),
+    ((layers.SpatialDropout3D,), (0.5,), VOLUME),
+    ((layers.AveragePooling1D, layers.MaxPooling1D), (2,), SEQUENCE),
+    ((layers.AveragePooling2D,), (2,), IMAGE),
+    ((layers.AveragePooling3D, layers.MaxPooling3D), (2,), VOLUME),
+    ((layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D), (), SEQUENCE),
+    ((layers.GlobalMaxPooling2D,), (), IMAGE),
+    ((layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D), (), VOLUME),
+    ((layers.UpSampling1D, layers.ZeroPadding1D), (2,), SEQUENCE),
+    ((layers.Cropping2D,), (1,), IMAGE),
+    ((layers.UpSampling2D,), (2,), IMAGE),
+    ((layers.Cropping3D, layers.UpSampling3D), (1,), VOLUME),
+    ((layers.ZeroPadding3D,), (1,), VOLUME),
+]
+"""Further classes of the rows above, their arguments, and an input's shape."""
+
+LAYERS |= {
+    cls.__name__: Instance(partial(cls, *arguments), shape)
+    for classes, arguments, shape in OTHERS
+    for cls in classes
 }

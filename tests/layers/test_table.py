@@ -13,10 +13,22 @@ from kreg.layers.table import TABLE, rows_of
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.kinds[0].__name__)
-def test_each_row_has_an_instance(row):
+def test_each_class_has_an_instance(row):
     covered = [instance.make() for instance in LAYERS.values()]
     covered += [layer.cell for layer in covered if hasattr(layer, "cell")]
-    assert any(isinstance(layer, row.kinds) for layer in covered)
+    assert set(row.kinds) <= {type(layer) for layer in covered}
+
+
+def test_no_row_hides_one_below_it():
+    hidden = [
+        (below, above)
+        for place, row in enumerate(TABLE)
+        for below in row.kinds
+        for above_row in TABLE[:place]
+        for above in above_row.kinds
+        if issubclass(below, above)
+    ]
+    assert hidden == []
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -57,7 +69,11 @@ def test_compaction_follows_it_or_keeps_it_whole(name):
 
 
 def called(layer, tensors):
-    if isinstance(layer, keras.layers.MultiHeadAttention):
+    attention = (
+        keras.layers.MultiHeadAttention,
+        keras.layers.GroupQueryAttention,
+    )
+    if isinstance(layer, attention):
         return layer(*tensors)
     return layer(tensors if len(tensors) > 1 else tensors[0])
 

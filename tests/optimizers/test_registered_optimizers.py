@@ -3,6 +3,8 @@
 The oracle is Keras's optimizer with the same updates.
 """
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -197,6 +199,35 @@ def test_what_is_remembered_is_the_weighted_mean_of_the_gradients(
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+def moves(optimizer, gradients):
+    """How far each gradient in turn moves a weight."""
+    weight = keras.Variable(np.ones(1, "float64"))
+    places = []
+    for gradient in (0.0, *gradients):
+        optimizer.apply(
+            [ops.convert_to_tensor([gradient], weight.dtype)], [weight]
+        )
+        places.append(float(ops.convert_to_numpy(weight)[0]))
+    return np.diff(places)
+
+
+@pytest.mark.parametrize(
+    "optimizer_class",
+    [c for c, row in KERAS_OPTIMIZERS.items() if row.momentum],
+)
+def test_momentum_is_what_is_left_of_the_update_before(optimizer_class):
+    takes_one = "momentum" in inspect.signature(optimizer_class).parameters
+    optimizer = optimizer_class(
+        0.01, **({"momentum": 0.8} if takes_one else {})
+    )
+    *_, first, second = moves(optimizer, [1.0] * 60 + [0.0, 0.0])
+    momentum = row_of(optimizer_class).momentum(optimizer)
+    if momentum == 0.0:
+        assert first == 0.0
+    else:
+        assert second / first == pytest.approx(momentum, rel=0.01)
 
 
 class Unruled(keras.optimizers.SGD):

@@ -17,6 +17,7 @@ from collections import Counter
 import keras
 import numpy as np
 import pytest
+from instances import PENALTY_TABLE
 
 import kreg
 import kreg.cli
@@ -220,7 +221,6 @@ def compare_arguments():
 
 
 SCHEDULE = {"start": "nonnegative", "end": "nonnegative", "steps": "integer"}
-FACTORS = {"factors": "factors?", "multiplier": "nonnegative"}
 CHOSEN = {"build_model": "callable", "penalty": "maker", "training": "training"}
 SELECTOR = {
     "build_model": "callable",
@@ -230,28 +230,25 @@ SELECTOR = {
     "seed": "count",
 }
 PLOT = {"feature_names": "names?", "ax": "axes?"}
+
+
+def kinds_of(cls, row):
+    """The kinds of the arguments of a penalty; its row has the unusual ones."""
+    usual = {
+        **dict.fromkeys(cls.strength_names(), "strength"),
+        "factors": "factors?",
+        "multiplier": "nonnegative",
+    }
+    parameters = inspect.signature(cls).parameters
+    known = {**usual, **row.kinds}
+    return {name: known[name] for name in parameters if name in known}
+
+
 # The kind of each argument. A kind with `?` takes None.
 ARGUMENTS = {
-    "kreg.L1": {"l1": "strength?", **FACTORS},
-    "kreg.L2": {"l2": "strength?", **FACTORS},
-    "kreg.L1L2": {"l1": "strength?", "l2": "strength?", **FACTORS},
-    "kreg.MCP": {"strength": "strength", "gamma": "positive", **FACTORS},
-    "kreg.SCAD": {"strength": "strength", "a": "above two", **FACTORS},
-    "kreg.GroupLasso": {
-        "strength": "strength",
-        "groups": "groups",
-        "multiplier": "nonnegative",
-    },
-    "kreg.SparseGroupLasso": {
-        "l1": "strength",
-        "group": "strength",
-        "groups": "groups",
-        "multiplier": "nonnegative",
-    },
-    "kreg.Scheduled": {
-        "regularizer": "regularizer",
-        "strength": "strength",
-        "multiplier": "nonnegative",
+    **{
+        f"kreg.{cls.__name__}": kinds_of(cls, row)
+        for cls, row in PENALTY_TABLE.items()
     },
     "StrengthRegularizer.multiplier": {"multiplier": "nonnegative"},
     "StrengthRegularizer.from_config": {"config": "config"},

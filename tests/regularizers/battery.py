@@ -175,6 +175,21 @@ def check_zero(make):
         np.testing.assert_array_equal(gradient(penalty, w), w)
 
 
+def check_strength_of_zero(make):
+    """With strengths of 0 the value and its gradient are 0.
+
+    In a model that is bound a strength is a tensor, which may come to be 0.
+    """
+    penalty, w, zero = make(), weights(), ops.zeros(())
+
+    def value(x):
+        return penalty.evaluate(x, 0, zero)
+
+    assert number(penalty.evaluate(w, 0, 0.0)) == 0.0
+    assert number(value(w)) == 0.0
+    np.testing.assert_array_equal(gradient(value, w), np.zeros_like(w))
+
+
 # The proximal step
 
 
@@ -233,6 +248,19 @@ def check_step_of_zero_length(make):
         np.testing.assert_allclose(stepped, POINTS, rtol=1e-6)
 
 
+def check_step_of_zero_strength(make):
+    """With strengths of 0 a step of any length changes nothing."""
+    penalty = make()
+    w = ops.convert_to_tensor(POINTS, "float32")
+    for zero in (0.0, ops.zeros(())):
+        strengths = dict.fromkeys(penalty.strength_names(), zero)
+        for t in (0.0, *STEPS):
+            stepped = penalty.proximal_step(w, t, strengths)
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(stepped), POINTS, rtol=1e-6
+            )
+
+
 def check_zeros_of_a_step(make):
     """Zeros are +0.0, and a zero entry stays zero."""
     penalty = make()
@@ -286,24 +314,32 @@ def check_longest_step(make):
 
     The objective of a longer step is not convex.
     """
-    penalty, h = make(), 1e-3
-    second_derivatives = []
-    for place in np.ndindex(1, 4):
-        w = np.full((len(GRID), 1, 4), 0.1)
-        moved = np.zeros((1, 4))
-        moved[place] = h
-        w[(slice(None), *place)] = GRID + 0.0005  # avoids the kinks
-        up, middle, down = (
-            expected_penalty(penalty, w + k * moved) for k in (1, 0, -1)
-        )
-        second_derivatives.append((up - 2 * middle + down) / h**2)
-    weak_convexity = -np.min(second_derivatives)
-    if weak_convexity < 1e-6:
+    penalty = make()
+    # Beside the kinks; and close to that at 0, where log(1 + w) bends most.
+    points = [(GRID + 0.0005, 1e-3), (np.array([-3e-5, 3e-5]), 2e-5)]
+    weak_convexity = -min(
+        second_derivatives(penalty, place, entries, h).min()
+        for place in np.ndindex(1, 4)
+        for entries, h in points
+    )
+    if weak_convexity < 1e-5:
         assert penalty.longest_step == np.inf
     else:
         np.testing.assert_allclose(
             penalty.longest_step, 1 / weak_convexity, rtol=1e-3
         )
+
+
+def second_derivatives(penalty, place, entries, h):
+    """Those of the formula in one entry, at each of `entries`."""
+    w = np.full((len(entries), 1, 4), 0.1)
+    moved = np.zeros((1, 4))
+    moved[place] = h
+    w[(slice(None), *place)] = entries
+    up, middle, down = (
+        expected_penalty(penalty, w + k * moved) for k in (1, 0, -1)
+    )
+    return (up - 2 * middle + down) / h**2
 
 
 def check_optimality(make):
@@ -431,6 +467,7 @@ CHECKS_OF_VALUES = [
     check_compiled_value,
     check_nan_shows,
     check_zero,
+    check_strength_of_zero,
     check_strengths,
 ]
 CHECKS_OF_SAVED_FORMS = [
@@ -444,6 +481,7 @@ CHECKS_OF_STEPS = [
     check_step_against_a_grid,
     check_step_of_each_entry,
     check_step_of_zero_length,
+    check_step_of_zero_strength,
     check_zeros_of_a_step,
     check_symmetry_of_a_step,
     check_equal_steps_are_one_step,

@@ -132,10 +132,34 @@ def test_bound_of_the_step_dropped(cls):
 
 
 def test_there_are_penalties_that_are_not_convex():
-    assert {c.__name__ for c in PENALTIES if not is_convex(c)} == {
-        "MCP",
-        "SCAD",
-    }
+    """Otherwise the test above would be of nothing."""
+    not_convex = {c.__name__ for c in PENALTIES if not is_convex(c)}
+    assert not_convex >= {"MCP", "SCAD"}
+
+
+@pytest.mark.parametrize("cls", PENALTY_TABLE)
+def test_division_by_the_strength(cls):
+    """`0 / 0` is NaN, in a value that is computed in units of the strength."""
+
+    def value(self, w, strengths, groups=None):
+        correct = cls.value(self, w, strengths, groups)
+        for strength in strengths.values():
+            correct = correct * strength / keras.ops.cast(strength, w.dtype)
+        return correct
+
+    mutated = subclass(cls, "divided", {"value": value})
+    assert rejects(battery.check_strength_of_zero, mutated, cls)
+
+
+@pytest.mark.parametrize("cls", PENALTIES)
+def test_step_divided_by_the_strength(cls):
+    def proximal_step(self, w, effective_step, strengths, groups=None):
+        for strength in strengths.values():
+            w = w * strength / keras.ops.cast(strength, w.dtype)
+        return cls.proximal_step(self, w, effective_step, strengths, groups)
+
+    mutated = subclass(cls, "divided_step", {"proximal_step": proximal_step})
+    assert rejects(battery.check_step_of_zero_strength, mutated, cls)
 
 
 def test_argument_without_an_attribute_cannot_be_defined():

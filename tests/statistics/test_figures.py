@@ -1,6 +1,8 @@
 """Every row of the table of figures against its formula in NumPy."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -131,6 +133,12 @@ def test_figure_of_a_model(name, trained):
     )
     expected = FORMULAS[name](entries, arrays[0], penalty)
     assert close(getattr(reading, name), expected)
+
+
+def test_each_logged_figure_has_a_title_in_the_tab():
+    page = Path(__file__).parents[2] / "kreg_tensorboard/page/figures.js"
+    titled = re.findall(r"^  (\w+): \[", page.read_text(), re.MULTILINE)
+    assert {figure.name for figure in FIGURES if figure.logged} <= set(titled)
 
 
 def test_row_says_what_it_is():

@@ -1,6 +1,7 @@
 """`kreg.check` as a whole: nothing changes, nothing raises, one line each."""
 
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -70,6 +71,14 @@ def test_nothing_is_changed_or_printed(bound, capsys):
     assert state() == before
     assert model.train_function is step
     assert capsys.readouterr() == ("", "")
+
+
+def test_each_rule_has_tests():
+    rules = re.findall(r"- `([a-z0-9-]+)`:", check.__doc__)
+    files = Path(__file__).parent.glob("test_*.py")
+    text = "".join(file.read_text() for file in files)
+    assert len(rules) > 10
+    assert [rule for rule in rules if f'"{rule}"' not in text] == []
 
 
 def test_every_finding_is_one_line_that_names_the_weight_and_a_fix():
