@@ -235,7 +235,23 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
 
 
 def is_bound(model: keras.Model) -> bool:
-    """Whether `model` is bound."""
+    """Whether `model` is bound, by `kreg.bind` or by a kreg callback.
+
+    Args:
+        model: a `keras.Model`.
+
+    Raises:
+        TypeError: if `model` is not a `keras.Model`.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> binding = kreg.bind(model)
+    >>> kreg.binding.is_bound(model)
+    True
+    """
+    keras_model(model)
     return model in bindings
 
 
@@ -252,7 +268,22 @@ def unbind(model: keras.Model) -> bool:
 
     Returns:
         Whether it was bound.
+
+    Raises:
+        TypeError: if `model` is not a `keras.Model`.
+
+    Example:
+
+    >>> import keras, kreg
+    >>> layer = keras.layers.Dense(1, kernel_regularizer=kreg.L1(0.5))
+    >>> model = keras.Sequential([keras.Input((2,)), layer])
+    >>> binding = kreg.bind(model)
+    >>> kreg.binding.unbind(model)
+    True
+    >>> layer.kernel.regularizer
+    L1(l1=0.5)
     """
+    keras_model(model)
     binding = bindings.pop(model, None)
     if binding is None:
         return False

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kreg
-from kreg.binding.bound_models import is_bound, unbind
+from kreg.binding import is_bound, unbind
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 4)).astype("float32")

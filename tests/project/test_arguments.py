@@ -335,6 +335,8 @@ ARGUMENTS = {
     "kreg.summary": {"model": "built model", "console": "console?"},
     "kreg.cli.main": {"arguments": "command?"},
     "kreg.binding.at_step": {"step": "step"},
+    "kreg.binding.is_bound": {"model": "model"},
+    "kreg.binding.unbind": {"model": "model"},
     "kreg.deployment.deploy_report": {
         "before": "built model",
         "after": "built model?",

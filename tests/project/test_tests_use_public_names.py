@@ -22,8 +22,6 @@ ALLOWED = {
         "kreg._keras_private",
     ],
     "what other folders build on and users do not call": [
-        "kreg.binding.binding",
-        "kreg.binding.bound_models",
         "kreg.deployment.formats",
         "kreg.layers.weights",
         "kreg.layers.table",

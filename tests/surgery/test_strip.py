@@ -12,7 +12,7 @@ from keras import layers
 from thorough import few_of
 
 import kreg
-from kreg.binding.bound_models import is_bound
+from kreg.binding import is_bound
 from kreg.surgery.stripped_copy import stripped_copy, without_kreg
 from kreg.surgery.support import KeepSupport
 
