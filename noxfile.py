@@ -81,27 +81,27 @@ def docs(session: nox.Session) -> None:
 
 
 def on_backend(session: nox.Session, backend: str) -> None:
-    """The tests that carry over, without those that are marked slow.
+    """The fast tests that carry over; TensorFlow is not installed there.
 
-    TensorFlow is not installed there.
+    `nox -s torch -- -m "not slow"` runs those that are marked thorough, too.
     """
     session.install(*without_tensorflow(backend, "test-any-backend"))
     session.install("--no-deps", ".")
     session.run(
-        *("pytest", "-m", "not slow", *session.posargs),
+        *("pytest", *session.posargs),
         env={"KERAS_BACKEND": backend},
     )
 
 
 @nox.session
 def torch(session: nox.Session) -> None:
-    """The tests but for the slow ones, on the torch backend."""
+    """The fast tests, on the torch backend."""
     on_backend(session, "torch")
 
 
 @nox.session
 def jax(session: nox.Session) -> None:
-    """The tests but for the slow ones, on the JAX backend."""
+    """The fast tests, on the JAX backend."""
     on_backend(session, "jax")
 
 
