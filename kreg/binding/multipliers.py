@@ -1,6 +1,7 @@
 """`Multipliers`: what callbacks steer, as variables of the model."""
 
 from collections.abc import Sequence
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from kreg._types import Tensor
+from kreg.foreign_objects import result_or_none
 from kreg.regularizers.strength_regularizer import (
     MEMORY_SIZE,
     StrengthRegularizer,
@@ -83,8 +85,9 @@ class Multipliers:
 
     def refresh(self) -> None:
         """Give the penalties what a checkpoint has written to the variables."""
-        bits = ops.convert_to_numpy(self.exact)
-        if np.array_equal(bits, _bits(self._rows)):
+        # On JAX the variables of a model are lost if one of its steps raises.
+        bits = result_or_none(partial(ops.convert_to_numpy, self.exact))
+        if bits is None or np.array_equal(bits, _bits(self._rows)):
             return
         self._rows = _numbers(bits)
         self.variable.assign(self._rows[:, 0])
