@@ -22,6 +22,7 @@ SUITES = ["optimizers", "trainers", "callbacks", "saving", "models", "layers"]
 _METRICS = "a bound model has the metrics of its loss's parts beside its own"
 _CLASS = "the optimizer's class is ProximalOptimizer"
 EXPLAINED = {
+    "*.test_ema_overwrite_frequency": "refused, because it undoes zeros",
     "*.TestTrainer.test_adds_loss_scaling_optimizer": _CLASS,
     "*.TestTrainer.test_multiple_compiles": _METRICS,
     "*.TestTrainer.test_nested_trainer_metrics*": _METRICS,
