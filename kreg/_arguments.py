@@ -232,16 +232,6 @@ def built_model(model: object, name: str = "model") -> None:
         )
 
 
-def keras_optimizer(name: str, value: Any) -> keras.optimizers.Optimizer:
-    """Return `value` if it is an optimizer of Keras."""
-    return instance_of(
-        name,
-        value,
-        keras.optimizers.Optimizer,
-        "a `keras.optimizers.Optimizer`",
-    )
-
-
 def model_with_weights(model: object) -> None:
     """Raise if `model` is not a `keras.Model`, or is waiting for its weights.
 
