@@ -3,7 +3,7 @@
 import os
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 
 from kreg._arguments import (
     callable_object,
+    instance_of,
     nonnegative_number,
     optional,
     positive_integer,
@@ -62,8 +63,9 @@ class InputSelector(SelectorMixin, BaseEstimator):
         """The parameters; if `deep`, also such as `training__epochs`."""
         found: dict[str, Any] = super().get_params(deep)
         for name in _NESTED.keys() & found.keys() if deep else ():
-            value = found[name] or _NESTED[name]
-            for field in fields(value):
+            value = _NESTED[name] if found[name] is None else found[name]
+            # A value of a wrong type is refused when fit reads it.
+            for field in fields(value) if is_dataclass(value) else ():
                 found[f"{name}__{field.name}"] = getattr(value, field.name)
         return found
 
@@ -80,7 +82,10 @@ class InputSelector(SelectorMixin, BaseEstimator):
             start = f"{name}__"
             nested = [key for key in params if key.startswith(start)]
             if nested:
-                before = params.get(name, getattr(self, name)) or _NESTED[name]
+                before = params.get(name, getattr(self, name))
+                if before is None:
+                    before = _NESTED[name]
+                instance_of(name, before, type(_NESTED[name]))
                 changes = {k.removeprefix(start): params.pop(k) for k in nested}
                 params[name] = replace(before, **changes)
         super().set_params(**params)
