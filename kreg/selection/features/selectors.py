@@ -85,7 +85,8 @@ class InputSelector(SelectorMixin, BaseEstimator):
                 before = params.get(name, getattr(self, name))
                 if before is None:
                     before = _NESTED[name]
-                instance_of(name, before, type(_NESTED[name]))
+                kind = type(_NESTED[name])
+                instance_of(name, before, kind, f"a `{kind.__name__}`")
                 changes = {k.removeprefix(start): params.pop(k) for k in nested}
                 params[name] = replace(before, **changes)
         super().set_params(**params)
