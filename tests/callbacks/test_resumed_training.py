@@ -121,7 +121,7 @@ if BACKEND == "tensorflow":
 
 
 @pytest.mark.parametrize("epochs", few_of([1, 4, 7, EPOCHS - 1], 4))
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", few_of(WAYS, whole_model, weights_alone))
 def test_from_a_checkpoint(way, epochs, unbroken, tmp_path):
     save, load = way(tmp_path)
     model = build()
@@ -165,7 +165,7 @@ def standard():
     return model, callbacks_of(model)
 
 
-@pytest.mark.parametrize("order", ["first", "last"])
+@pytest.mark.parametrize("order", few_of(["first", "last"], "first"))
 @pytest.mark.parametrize(
     "batches", few_of([BATCHES + 1, 5 * BATCHES + 3, 10 * BATCHES - 1], 43)
 )
@@ -216,7 +216,7 @@ def started_late():
 MAKERS = [layer_by_layer, dead_units, two_targets, set_by_hand, started_late]
 
 
-@pytest.mark.parametrize("make", few_of(MAKERS, layer_by_layer, set_by_hand))
+@pytest.mark.parametrize("make", few_of(MAKERS, layer_by_layer))
 def test_steered_otherwise(make, tmp_path):
     model, steered = make()
     steer(model, steered=[*steered])
@@ -224,6 +224,7 @@ def test_steered_otherwise(make, tmp_path):
     assert_same(resumed(tmp_path, 4 * BATCHES + 3, make), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a tf.data.Dataset")
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("epochs", few_of([1, 4], 1))

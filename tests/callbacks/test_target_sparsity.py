@@ -212,6 +212,7 @@ def test_dead_units():
     assert reading.dead_units == pytest.approx(20, abs=2)
 
 
+@pytest.mark.slow
 def test_strength_is_steered_through_a_moving_base():
     ramp = kreg.schedules.GeometricRamp(0.3, 1.0, steps=480)
     penalty = kreg.L1(ramp)
@@ -241,6 +242,7 @@ def test_second_fit_goes_on_from_the_strength_that_was_found():
     assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.filterwarnings("ignore:`shuffle=True`")
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
@@ -259,6 +261,7 @@ def test_data_of_unknown_length():
     assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
     [
@@ -286,6 +289,7 @@ def test_compiled_in_every_way(steps, jit_compile):
     assert sparsity(model.layers[0].kernel) == pytest.approx(0.9, abs=NEAR)
 
 
+@pytest.mark.slow
 def test_goes_on_from_a_saved_model(tmp_path):
     """Saved at an epoch's end, loaded, and trained to the end."""
     path = tmp_path / "model.keras"
@@ -355,7 +359,7 @@ class RestoresFirstEpoch(keras.callbacks.Callback):
         self.model.set_weights(self.first)
 
 
-@pytest.mark.parametrize("steers_first", [True, False])
+@pytest.mark.parametrize("steers_first", few_of([True, False], True))
 def test_weights_that_another_callback_restores_are_told(steers_first):
     model = regression(dense(kreg.L1(1e-3)))
     both = [kreg.TargetSparsity(0.9), RestoresFirstEpoch()]
@@ -419,7 +423,9 @@ def test_penalty_that_makes_no_zeros_is_refused(penalty):
         pytest.param(
             kreg.L1L2(1e-3, 1e-3), id="l1l2", marks=pytest.mark.thorough
         ),
-        pytest.param(kreg.MCP(1e-3, gamma=0.1), id="mcp"),
+        pytest.param(
+            kreg.MCP(1e-3, gamma=0.1), id="mcp", marks=pytest.mark.thorough
+        ),
         pytest.param(
             kreg.SparseGroupLasso(1e-3, 1e-3),
             id="sparse group",

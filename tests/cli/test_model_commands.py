@@ -257,6 +257,7 @@ def test_report_of_one_model(saved, capsys):
     assert record["before"]["parameters"] == model.count_params()
 
 
+@pytest.mark.slow
 def test_report_of_a_model_and_its_compacted_self(saved, capsys):
     _, path = saved
     words = ("report", path, "--compact", "--runs", 1, "--markdown")

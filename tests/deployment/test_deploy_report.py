@@ -81,6 +81,7 @@ def test_bytes_of_the_keras_file_are_without_an_optimizer(tmp_path):
     assert figures.keras_bytes == pytest.approx(path.stat().st_size, abs=50)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_bytes_of_litert_are_those_of_an_export(tmp_path):
     model = classifier()

@@ -16,6 +16,7 @@ from deployment.shipped_models import (
     with_random_weights,
 )
 from keras import layers
+from thorough import few_of
 
 import kreg
 from kreg.deployment.formats import FORMATS
@@ -48,7 +49,9 @@ def place(folder, kind):
     return folder / f"net{FORMATS[kind].suffix}"
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", few_of(MODELS, "perceptron", "recurrent", "half_precision")
+)
 @pytest.mark.parametrize("kind", WRITABLE)
 def test_artefact_gives_the_same_or_the_error_says_why(kind, name, tmp_path):
     if BACKEND != "tensorflow" and kind != "keras":
@@ -102,6 +105,7 @@ def test_artefact_of_one_dense_layer_computes_x_w_plus_b(kind, tmp_path):
     np.testing.assert_allclose(found, x @ w + b, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_keras_file_loads_where_kreg_is_not(tmp_path):
     model = with_random_weights(perceptron())
     model.compile(kreg.ProximalOptimizer("adam"), "mse")

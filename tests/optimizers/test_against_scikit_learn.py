@@ -127,7 +127,7 @@ ONE = few_of(NAMES, FEW[-1])
 ONE_OF_FEW = few_of(FEW, FEW[-1])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few_of(NAMES, *FEW, "RMSprop"))
 def test_lasso(name, xy):
     (kernel,) = train(name, kreg.L1(2 * ALPHA), *xy)
     theirs = solved(Lasso(ALPHA, fit_intercept=False, **EXACT), *xy)
@@ -146,7 +146,7 @@ CLIPPED = [n for n in ("SGD_momentum", "Adam", "RMSprop") if n in NAMES]
 CLIPPED_CASES = [(n, c) for n in CLIPPED for c in CLIPPING]
 
 
-@pytest.mark.parametrize("clipping", CLIPPING)
+@pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipnorm", "clipvalue"))
 @pytest.mark.parametrize("name", few_of(CLIPPED, FEW[-1]))
 def test_lasso_with_clipped_gradients(name, clipping):
     x, y = data()
@@ -286,7 +286,7 @@ def test_entry_without_penalty(name):
 
 
 @pytest.mark.parametrize("name", ONE_OF_FEW)
-@pytest.mark.parametrize("groups", ["units", "inputs"])
+@pytest.mark.parametrize("groups", few_of(["units", "inputs"], "units"))
 def test_sparse_group_lasso_is_at_its_optimum(name, groups):
     """NumPy computes the optimality condition of each group."""
     x, y = data()
@@ -313,6 +313,7 @@ def test_sparse_group_lasso_is_at_its_optimum(name, groups):
     assert (kernel == 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 def test_mcp_keeps_the_support_and_shrinks_nothing(name):
     """Large coefficients are those of least squares on the support."""
@@ -324,7 +325,8 @@ def test_mcp_keeps_the_support_and_shrinks_nothing(name):
     np.testing.assert_allclose(kernel.ravel()[support], theirs, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ONE_OF_FEW)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", FEW)
 def test_mini_batches_find_the_support(name):
     """They keep the support of the full-batch solution, and some more weights.
 

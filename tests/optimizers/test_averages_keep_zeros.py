@@ -80,7 +80,7 @@ CALLBACKS = {
 }
 
 
-@pytest.mark.parametrize("callbacks", CALLBACKS.values(), ids=CALLBACKS)
+@pytest.mark.parametrize("callbacks", CALLBACKS)
 @pytest.mark.parametrize(
     ("optimizer", "penalty"),
     [
@@ -97,7 +97,9 @@ def test_averages_have_the_zeros_of_the_iterates(optimizer, penalty, callbacks):
     make, penalty = OPTIMIZERS[optimizer], PENALTIES[penalty]
     expected, final = fit(network(penalty(), make()))
     assert 0 < final.sum() < final.size
-    seen, zeros = fit(network(penalty(), make(**AVERAGES)), *callbacks())
+    seen, zeros = fit(
+        network(penalty(), make(**AVERAGES)), *CALLBACKS[callbacks]()
+    )
     np.testing.assert_array_equal(zeros, final)
     np.testing.assert_array_equal(seen.epochs, expected.epochs)
     np.testing.assert_array_equal(seen.tests, expected.tests)
@@ -116,13 +118,13 @@ def with_scaled_loss(optimizer):
     )
 
 
-@pytest.mark.parametrize("callbacks", CALLBACKS.values(), ids=CALLBACKS)
+@pytest.mark.parametrize("callbacks", few_of(CALLBACKS, "on epochs"))
 @pytest.mark.parametrize("wrap", [one_of_several, with_scaled_loss])
 def test_averages_inside_other_optimizers(wrap, callbacks):
     make = OPTIMIZERS["sgd"]
     expected, final = fit(network(kreg.L1(0.3), make(), wrap))
     model = network(kreg.L1(0.3), make(**AVERAGES), wrap)
-    seen, zeros = fit(model, *callbacks())
+    seen, zeros = fit(model, *CALLBACKS[callbacks]())
     np.testing.assert_array_equal(zeros, final)
     np.testing.assert_array_equal(seen.epochs, expected.epochs)
     np.testing.assert_array_equal(seen.tests, expected.tests)
@@ -162,14 +164,14 @@ def test_average_is_that_of_the_iterates_since_their_last_zero(swap):
     )
 
 
-@pytest.mark.parametrize("callbacks", CALLBACKS.values(), ids=CALLBACKS)
+@pytest.mark.parametrize("callbacks", few_of(CALLBACKS, "on epochs"))
 def test_averages_have_the_zeros_of_a_frozen_support(callbacks):
     model = network(kreg.L1(0.3), OPTIMIZERS["adam"](**AVERAGES))
     kernel, bias = model.get_weights()
     kernel[::2] = 0.0
     model.set_weights([kernel, bias])
     kreg.freeze_support(model)
-    seen, zeros = fit(model, *callbacks())
+    seen, zeros = fit(model, *CALLBACKS[callbacks]())
     for found in (zeros, *seen.epochs, *seen.tests):
         np.testing.assert_array_equal(found, kernel == 0.0)
 

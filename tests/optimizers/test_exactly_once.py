@@ -467,6 +467,7 @@ def test_state_saved_in_mid_epoch_goes_on_exactly(tmp_path):
     np.testing.assert_array_equal(whole, parts)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_two_replicas_of_a_group_penalty_under_adam(mirrored_strategy):
     """Every replica takes the same step, with its own optimizer state."""
@@ -505,6 +506,7 @@ def test_loaded_or_cloned_model_is_refused_until_bound(way, penalty, tmp_path):
     assert_weights(other, expected(constant))  # one output: groups of one
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_groups_that_need_their_layer_under_a_strategy(mirrored_strategy):
     with mirrored_strategy.scope():

@@ -324,7 +324,7 @@ CALLBACKS = {
 }
 
 
-@pytest.mark.parametrize("name", CALLBACKS)
+@pytest.mark.parametrize("name", few_of(CALLBACKS, "ReduceLROnPlateau"))
 @pytest.mark.parametrize("several", few_of([True, False], True))
 def test_callbacks_that_use_the_optimizer(name, several):
     callback = CALLBACKS[name]

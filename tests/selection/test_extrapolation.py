@@ -64,6 +64,7 @@ def test_weights_stay_where_no_line_is_known(before, strengths):
     np.testing.assert_array_equal(moved(NEXT, before, strengths), LAST)
 
 
+@pytest.mark.slow
 def test_a_path_takes_fewer_steps_to_the_same_minima(monkeypatch):
     x, y = load_breast_cancer(return_X_y=True)
     x = scale(x).astype("float32")

@@ -84,6 +84,7 @@ def test_finished_path_is_read(tmp_path, unbroken):
     assert files == {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_points_without_their_state_are_run_again(tmp_path, unbroken):
     run(tmp_path)
     (tmp_path / "state.npz").unlink()

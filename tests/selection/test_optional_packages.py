@@ -5,13 +5,14 @@ import sys
 
 import keras
 import pytest
+from thorough import few_of
 
 PACKAGES = ["matplotlib", "sklearn"]
 if keras.backend.backend() != "jax":  # which needs SciPy itself
     PACKAGES.append("scipy")
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", few_of(PACKAGES, "sklearn"))
 def test_kreg_is_imported_where_a_package_is_absent(package):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"

@@ -166,6 +166,7 @@ def test_validation_data_change_no_weight():
     assert first.points[-1].validation != second.points[-1].validation
 
 
+@pytest.mark.slow
 def test_patience_is_what_validation_data_act_through():
     first, second = (
         run(validation=(X, y), patience=1, epochs=10, batch_size=2)

@@ -64,6 +64,7 @@ def test_supports_are_those_of_the_path_without_refits(result):
     ]
 
 
+@pytest.mark.slow
 def test_all_refits_are_traced_once():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("torch runs every step, JAX compiles each refit")

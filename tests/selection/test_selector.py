@@ -100,6 +100,7 @@ def test_validation_alone_keeps_the_planted_features():
     assert best.selected_inputs == tuple(selector.get_support(indices=True))
 
 
+@pytest.mark.slow
 def test_stability_selector():
     selector = StabilitySelector(
         linear,

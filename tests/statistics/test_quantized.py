@@ -83,7 +83,7 @@ def read_weight(model):
     return kreg.statistics.read(model).weights[0]
 
 
-@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("make", few_of(KINDS, dense, einsum))
 def test_figures_of_integers_of_eight_bits(make):
     model, w = quantized(make, "int8")
     reading = read_weight(model)
@@ -94,7 +94,7 @@ def test_figures_of_integers_of_eight_bits(make):
     assert reading.max_norm == pytest.approx(1.0, rel=1e-6)
 
 
-@pytest.mark.parametrize("make", few_of(KINDS, dense, einsum, embedding))
+@pytest.mark.parametrize("make", few_of(KINDS, dense))
 def test_figures_of_packed_integers_of_four_bits(make):
     """Four bits span the numbers from -1 to 1 in 15 steps."""
     model, w = quantized(make, "int4")
@@ -106,7 +106,7 @@ def test_figures_of_packed_integers_of_four_bits(make):
     assert 0 < reading.sparsity < 0.6
 
 
-@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("make", few_of(KINDS, dense, embedding))
 def test_names_and_units_stay(make):
     plain = make()
     before = keras.Model(plain[0], plain[1](plain[0]))

@@ -164,6 +164,7 @@ def known_names():
     return [name for name in TABLE if "float64" not in name]
 
 
+@pytest.mark.slow
 def test_all_load_and_predict_where_kreg_is_not_installed(tmp_path):
     names = [name for name in known_names() if not TABLE[name].slow]
     for name in names:

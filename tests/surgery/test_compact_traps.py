@@ -274,6 +274,7 @@ def test_a_recurrent_unit_with_a_bias_stays(kind):
     compared(model)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not")
 def test_a_quantized_model_keeps_its_outputs():
     model = stack((6,), layers.Dense(8, "relu"), layers.Dense(8, "relu"))

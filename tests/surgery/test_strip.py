@@ -360,6 +360,7 @@ def test_mixed_precision():
     fit(model)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_under_a_strategy(mirrored_strategy):
     with mirrored_strategy.scope():

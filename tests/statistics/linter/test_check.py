@@ -116,6 +116,7 @@ class Wide(keras.Model):
         return sum(part(x) for part in self.parts)
 
 
+@pytest.mark.slow
 def test_a_thousand_layers_make_a_handful_of_lines():
     model = Wide(
         [
