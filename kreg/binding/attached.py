@@ -179,7 +179,9 @@ def _put_all_back(model: keras.Model, record: Any) -> Iterator[Unrestored]:
             # Keras goes on with the whole config.
             reason = str(error).partition("Full object config")[0]
             for place in entry["weights"]:
-                yield Unrestored(place["path"], " ".join(reason.split()))
+                found = places.find(place, structure)
+                path = place["path"] if found is None else found[1].path
+                yield Unrestored(path, " ".join(reason.split()))
             continue
         for place in entry["weights"]:
             found = places.find(place, structure)
@@ -289,20 +291,32 @@ class _Places:
         if [kind for kind, _ in structure] == [k for k, _ in self.structure]:
             layer = place["layer"]
             _, names = structure[layer]
-            indices = [(layer, self._position(layer, place["position"], names))]
+            position = self._position(layer, place["position"], names)
+            indices = [] if position is None else [(layer, position)]
         else:
-            indices = [
-                (layer, position)
-                for layer, own in enumerate(self._own)
-                for position, variable in enumerate(own)
-                if variable.path == place["path"]
-            ]
+            indices = self._indices_by_path(place["path"])
         for layer, position in indices:
-            if position is not None:
-                variable = self._own[layer][position]
-                if list(variable.shape) == place["shape"]:
-                    return self._layers[layer], variable
+            variable = self._own[layer][position]
+            if list(variable.shape) == place["shape"]:
+                return self._layers[layer], variable
         return None
+
+    def _indices_by_path(self, path: str) -> list[tuple[int, int]]:
+        """Where the weights are whose path, or the end of it, is `path`.
+
+        The path of a loaded model may lack the name of the model. An end that
+        several weights have tells nothing.
+        """
+        names = path.split("/")[-2:]
+        indices = {
+            variable.path: (layer, position)
+            for layer, own in enumerate(self._own)
+            for position, variable in enumerate(own)
+            if variable.path.split("/")[-2:] == names
+        }
+        if path in indices:
+            return [indices[path]]
+        return list(indices.values()) if len(indices) == 1 else []
 
     def _position(
         self, layer: int, position: int, recorded: Sequence[str]

@@ -88,6 +88,11 @@ class Subclassed(keras.Model):
         self.blocks = [Block(width), Block(width)]
         self.head = layers.Dense(1)
 
+    def build(self, shape):
+        for block in self.blocks:
+            block.build(shape)
+        self.head.build(shape)
+
     def call(self, x):
         for block in self.blocks:
             x = block(x)
@@ -120,14 +125,14 @@ def own_weights():
 
 def subclassed():
     model = Subclassed(name="net")
-    model(some_inputs())
+    model.build((None, 5, 4))
     return model
 
 
 def nested():
     inner = functional(Block(4))
     middle = keras.Sequential([keras.Input((5, 4)), inner, Block(4)])
-    return functional(middle, layers.Dense(1), Subclassed())
+    return functional(middle, layers.Dense(4), Subclassed())
 
 
 def twice():

@@ -447,13 +447,16 @@ def test_record_that_does_not_fit_is_told(old, new, message, tmp_path):
     np.testing.assert_array_equal(outputs(loaded), outputs(model))
 
 
-def test_weights_of_other_layers_are_found_by_path(tmp_path):
+@pytest.mark.parametrize("prefix", [b"", b"outer/"])
+def test_weights_are_found_by_path_among_other_layers(prefix, tmp_path):
     model = MODELS["own_weights"]()
     kreg.attach(model, [("norm/scale", kreg.MCP(0.1))])
     model.save(tmp_path / "model.keras")
     path = with_record(
         tmp_path / "model.keras",
-        lambda text: text.replace(b'"Scale"', b'"Before"'),
+        lambda text: text.replace(b'"Scale"', b'"Before"').replace(
+            b"norm/scale", prefix + b"norm/scale"
+        ),
     )
     assert own(keras.saving.load_model(path)) == own(model)
 
