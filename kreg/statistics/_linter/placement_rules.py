@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kreg.binding.idle_penalties import Idleness
+from kreg.binding.ties import tie_part
 from kreg.foreign_objects import attribute_or_none
 from kreg.layers.weights import attribute_of, is_built_by_keras
 from kreg.regularizers import Penalty
@@ -32,6 +33,8 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
     for weight in model.weights:
         if weight.regularizer is None or not is_built_by_keras(weight.layer):
             continue
+        if tie_part(weight.variable) is not None:
+            continue  # no attribute can hold it, as `attach` has said
         name, of_layer = _layer_attribute(weight)
         if of_layer is weight.regularizer:
             continue
