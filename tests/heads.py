@@ -13,6 +13,10 @@ X = RNG.normal(size=(32, 5, 6)).astype("float32")
 Y = X[:, ::-1] @ RNG.normal(size=(6, 6)).astype("float32")
 
 
+QUICK = {"run_eagerly": keras.backend.backend() == "tensorflow"}
+"""For `compile`, where compiling would take longer than the few steps."""
+
+
 def attention_model(**arguments):
     """A model of one attention layer with 3 heads of width 4."""
     keras.utils.set_random_seed(3)
