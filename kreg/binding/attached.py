@@ -22,8 +22,10 @@ from kreg._keras_private import (
     own_trainable_variables,
 )
 from kreg.binding.binding import own_regularizer
+from kreg.binding.ties import Tie, tie_part, ties_of
 from kreg.foreign_objects import result_or_none
 from kreg.layers.weights import attribute_of
+from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 RESTORE = (
@@ -101,8 +103,9 @@ class AttachedRecord(ModelRecord):
 
     It is a JSON object. Each regularizer is in it once, as Keras serializes it,
     with what a callback remembers and the places of all the weights that it is
-    on; `shared` are those of them whose layers save it. Null stands for a
-    regularizer that was taken off.
+    on; `shared` are those of them whose layers save it, and `ties` are groups
+    that it ties across several. Null stands for a regularizer that was taken
+    off.
 
     Args:
         model: the model.
@@ -132,6 +135,11 @@ class AttachedRecord(ModelRecord):
                 "shared": []
                 if regularizer is None
                 else places.of(regularizer, attached=False),
+                "ties": [
+                    places.of_tie(tie)
+                    for tie in ties_of(model)
+                    if tie.penalty is regularizer
+                ],
             }
             for regularizer in regularizers.values()
         ]
@@ -178,7 +186,7 @@ def _put_all_back(model: keras.Model, record: Any) -> Iterator[Unrestored]:
         except Exception as error:  # of a class that is not ours
             # Keras goes on with the whole config.
             reason = str(error).partition("Full object config")[0]
-            for place in entry["weights"]:
+            for place in _all_places(entry):
                 found = places.find(place, structure)
                 path = place["path"] if found is None else found[1].path
                 yield Unrestored(path, " ".join(reason.split()))
@@ -193,6 +201,24 @@ def _put_all_back(model: keras.Model, record: Any) -> Iterator[Unrestored]:
                 )
             else:
                 _put_back(regularizer, *found)
+        for tie in entry["ties"]:
+            all_found = [places.find(p, structure) for p in tie["weights"]]
+            if None in all_found:
+                for place in tie["weights"]:
+                    yield Unrestored(
+                        place["path"],
+                        "the model lacks a weight to which it is tied",
+                    )
+            else:
+                _put_tie_back(regularizer, tie, all_found)
+
+
+def _all_places(entry: Mapping[str, Any]) -> list[Any]:
+    """The places of the weights of an entry, tied or not."""
+    return [
+        *entry["weights"],
+        *(place for tie in entry["ties"] for place in tie["weights"]),
+    ]
 
 
 def _memory(regularizer: Any) -> list[float]:
@@ -233,6 +259,21 @@ def _put_back(
         setattr(layer, attribute, regularizer)
 
 
+def _put_tie_back(
+    penalty: Any, tie: Mapping[str, Any], found: Sequence[Any]
+) -> None:
+    """Tie weights as `kreg.attach` has done."""
+    groups = [
+        Grouping(tuple(place["view"]), tuple(place["axes"]))
+        for place in tie["weights"]
+    ]
+    weights = [variable for _, variable in found]
+    pairs = list(zip(weights, groups, strict=True))
+    for part in Tie(tie["path"], penalty, pairs).parts:
+        note_attached(part.variable, own_regularizer(part.variable))
+        part.variable.regularizer = part
+
+
 class _Places:
     """The places of a model's weights, which hold in another process.
 
@@ -255,7 +296,7 @@ class _Places:
         return list(weights.values())
 
     def of(self, regularizer: Any, *, attached: bool) -> list[dict[str, Any]]:
-        """The places of the weights that have a regularizer.
+        """The places of the weights that have a regularizer to themselves.
 
         Args:
             regularizer: the regularizer, or None.
@@ -267,18 +308,39 @@ class _Places:
             for position, variable in enumerate(own):
                 if (
                     own_regularizer(variable) is regularizer
+                    and tie_part(variable) is None
                     and _is_attached(variable) is attached
                 ):
                     places.setdefault(
-                        id(variable),
-                        {
-                            "path": variable.path,
-                            "layer": layer,
-                            "position": position,
-                            "shape": list(variable.shape),
-                        },
+                        id(variable), self._place(layer, position)
                     )
         return list(places.values())
+
+    def of_tie(self, tie: Tie) -> dict[str, Any]:
+        """The name of a tie; the places and the groups of its weights."""
+        indices = {
+            id(variable): (layer, position)
+            for layer, own in enumerate(self._own)
+            for position, variable in enumerate(own)
+        }
+        weights = [
+            {
+                **self._place(*indices[id(part.variable)]),
+                "view": list(part.groups.view),
+                "axes": list(part.groups.axes),
+            }
+            for part in tie.parts
+        ]
+        return {"path": tie.path, "weights": weights}
+
+    def _place(self, layer: int, position: int) -> dict[str, Any]:
+        variable = self._own[layer][position]
+        return {
+            "path": variable.path,
+            "layer": layer,
+            "position": position,
+            "shape": list(variable.shape),
+        }
 
     def find(
         self, place: Mapping[str, Any], structure: Sequence[Any]

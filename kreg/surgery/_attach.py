@@ -21,6 +21,7 @@ from kreg.binding.bound_models import (
     renew_models_of,
     unbind,
 )
+from kreg.binding.ties import tie_part
 from kreg.surgery._changes import Change, Changes, replace
 from kreg.surgery.owned_weights import (
     attribute_for,
@@ -61,6 +62,18 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     Variables, patterns of weights and functions select any weight that
     training could change, so use these for biases, embeddings and
     normalization weights.
+
+    A penalty with `groups="heads"`, such as `kreg.GroupLasso(1e-4, "heads")`,
+    goes on attention layers, which a layer, a type or a pattern of layers
+    selects; alone it goes on all of them. It ties what belongs to a head in the
+    query, key, value and output kernels and in the biases of the first three:
+    a head is zero in all of them or in none. A key head goes with all query
+    heads that share it. A frozen weight is left out of its heads. A tie is on
+    all of its weights or on none: another regularizer on one of them takes it
+    off the others. Known are `keras.layers.MultiHeadAttention`,
+    `GroupQueryAttention`, the attention layers of KerasHub, and others whose
+    projections are `EinsumDense` layers in attributes such as `query_dense`,
+    with an attribute such as `num_heads`; a warning names the others.
 
     The model is bound, as by `kreg.bind`. One object on several weights is one
     penalty, and its multiplier holds for all of them. Attach to the model that
@@ -157,9 +170,9 @@ def _assign(assignment: Assignment, undo: ExitStack) -> Change:
     before: Any = own_regularizer(weight.variable)
     attribute = attribute_for(weight)
     if attribute is not None:
-        replace(weight.layer, attribute, after, undo)
-    if before is not after:
-        replace(weight.variable, "regularizer", after, undo)
+        replace(weight.layer, attribute, assignment.in_attribute, undo)
+    if before is not after or assignment.part is not tie_part(weight.variable):
+        replace(weight.variable, "regularizer", assignment.on_variable, undo)
     return Change(weight.path, weight.layer_path, attribute, before, after)
 
 
@@ -183,7 +196,9 @@ def _set_shared_attributes(
     saved = {
         id(weight.variable): weight.variable
         for weight in weights
-        if id(weight.layer) in layers and attribute_for(weight) is not None
+        if id(weight.layer) in layers
+        and attribute_for(weight) is not None
+        and tie_part(weight.variable) is None
     }
     chosen = {id(weight.variable) for weight in weights}
     for layer, attribute, shared in shared_attributes(model):
@@ -194,7 +209,8 @@ def _set_shared_attributes(
             replace(layer, attribute, regularizer, undo)
         for variable in shared:
             saved.pop(id(variable), None)
-            if same and id(layer) in layers:
+            is_tied = tie_part(variable) is not None
+            if same and not is_tied and id(layer) in layers:
                 saved[id(variable)] = variable
     for variable in saved.values():
         forget_attached(variable, undo)
