@@ -5,10 +5,13 @@ Keras changes what the function relies on.
 """
 
 import functools
+import weakref
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import keras
 from keras import ops
@@ -149,6 +152,87 @@ def drop_saved_states(model: keras.Model) -> None:
     vars(model).pop(_SAVED_STATES, None)
 
 
+class ModelRecord(SavedState):
+    """A text that Keras keeps with a model in its `.keras` file.
+
+    Keras writes and reads it like the vocabulary of a `TextVectorization`, as
+    an asset: a file of weights has none. Copies by `copy.deepcopy` or `pickle`
+    have it too, because Keras saves and loads a model to copy it.
+
+    Args:
+        model: the model, to which it refers weakly.
+    """
+
+    file = "record.json"
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = weakref.ref(model)
+
+    @abstractmethod
+    def is_needed(self, model: keras.Model) -> bool:
+        """Whether there is anything to write."""
+
+    @abstractmethod
+    def text(self, model: keras.Model) -> str:
+        """What to write."""
+
+    @abstractmethod
+    def restore(self, model: keras.Model, text: str) -> None:
+        """Restore what was written; called once the weights are loaded."""
+
+    @property
+    def save_assets(self) -> Callable[[str], None]:
+        """The function that writes the text to a folder.
+
+        Keras makes a folder for each object that has this attribute.
+        """
+        model = self._model()
+        if model is None or not self.is_needed(model):
+            raise AttributeError("There is nothing to save")
+        return functools.partial(self._write, model)
+
+    def load_assets(self, folder: str | None) -> None:
+        """Read the text from a folder; None if the file has no such folder."""
+        path, model = Path(folder or "", self.file), self._model()
+        if folder is not None and path.is_file() and model is not None:
+            self.restore(model, path.read_text(encoding="utf-8"))
+
+    def _write(self, model: keras.Model, folder: str) -> None:
+        Path(folder, self.file).write_text(self.text(model), encoding="utf-8")
+
+
+# Keras visits it after the layers of the model and the models inside it.
+_RECORD = "~kreg_record"
+_Record = TypeVar("_Record", bound=ModelRecord)
+
+
+def keep_with_models(
+    record_class: type[_Record],
+) -> Callable[[keras.Model], _Record]:
+    """Let Keras save and load a record with every model.
+
+    It looks for what to save, and for what to load, through the attributes of a
+    model. A model that is being loaded is a new object of which kreg does not
+    know, so the record is a property of `keras.Model`. It is one more attribute
+    and changes none of Keras's own.
+
+    Returns:
+        A function that returns the record of a model.
+    """
+    records: weakref.WeakKeyDictionary[keras.Model, _Record] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    def record_of(model: keras.Model) -> _Record:
+        # Keras tells by the `id` what it has saved, so the object must stay.
+        if model not in records:
+            records[model] = record_class(model)
+        return records[model]
+
+    setattr(keras.Model, _RECORD, property(record_of))
+    return record_of
+
+
 def is_stateless() -> bool:
     """Whether variables have no values now: in a trace, or symbolically."""
     return in_stateless_scope() or in_symbolic_scope()
@@ -166,13 +250,16 @@ def make_state_current(model: keras.Model) -> None:
 
 @contextmanager
 def without_carried_state(model: keras.Model) -> Iterator[None]:
-    """Let `model` carry no variables while a block runs."""
+    """Let `model` carry no variables and save no states while a block runs."""
     before = list(model._seed_generators)
+    states = vars(model).pop(_SAVED_STATES, [])
     try:
         drop_carried_state(model)
         yield
     finally:
         model._seed_generators[:] = before
+        if states:
+            save_with_weights(model, states)
 
 
 def hide_from_lists(model: keras.Model, names: Iterable[str]) -> None:

@@ -170,6 +170,57 @@ def test_saved_states_are_dropped(tmp_path):
     assert loaded.number == 2.0
 
 
+class Note(private.ModelRecord):
+    """A text that is kept with a model."""
+
+    written = None
+    read = None
+
+    def is_needed(self, model):
+        return self.written is not None
+
+    def text(self, model):
+        return f"{self.written} of {model.name}"
+
+    def restore(self, model, text):
+        self.read = text
+
+
+@pytest.fixture
+def note_of(monkeypatch):
+    # The property of kreg is put back afterwards.
+    monkeypatch.setattr(keras.Model, private._RECORD, None)
+    return private.keep_with_models(Note)
+
+
+def test_record_is_in_the_file_of_a_model(note_of, tmp_path):
+    inner = built_model()
+    model = keras.Sequential([keras.Input((2,)), inner])
+    note_of(model).written, note_of(inner).written = "note", "other"
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.saving.load_model(path)
+    assert note_of(loaded).read == f"note of {model.name}"
+    assert note_of(loaded.layers[0]).read == f"other of {inner.name}"
+
+
+def test_record_is_in_no_file_of_weights(note_of, tmp_path):
+    model, other = built_model(), built_model()
+    note_of(model).written = "note"
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.keras")
+    assert note_of(other).read is None
+
+
+def test_record_that_is_not_needed_is_in_no_file(note_of, tmp_path):
+    model = built_model()
+    model.save(tmp_path / "model", zipped=False)
+    assert not list((tmp_path / "model").rglob("*record*"))
+    assert note_of(keras.saving.load_model(tmp_path / "model")).read is None
+
+
 def test_stateless_scope_is_known():
     assert not private.is_stateless()
     with keras.StatelessScope():

@@ -18,9 +18,10 @@ from kreg._keras_private import (
 from kreg._types import Tensor
 from kreg.binding.multipliers import Multipliers
 from kreg.binding.step_record import record_read
+from kreg.binding.ties import TiePart
 from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.regularizers.clock import Clock, current_clock
-from kreg.regularizers.grouping import Layout
+from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable_dtype
 from kreg.regularizers.penalty import Penalty
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
@@ -73,7 +74,7 @@ class BoundRegularizer:
         penalty: the user's own object.
         variable: the weight it acts on.
         binding: the binding of the weight's model.
-        layout: the weight's units and inputs; None if its layer is unknown.
+        groups: the entries that the regularizer treats together, or None.
     """
 
     def __init__(
@@ -81,17 +82,19 @@ class BoundRegularizer:
         penalty: StrengthRegularizer,
         variable: keras.Variable,
         binding: "Binding",
-        layout: Layout | None,
+        groups: Grouping | None,
     ) -> None:
         self.penalty = penalty
         self.path: str = variable.path
         self.weight = id(variable)
         self.binding = binding
         self.suspended = False
-        try:
-            self.groups = penalty.grouping(tuple(variable.shape), layout)
-        except ValueError as error:
-            raise ValueError(f"On `{self.path}`: {error}") from None
+        self.groups = groups
+
+    @property
+    def unbound(self) -> Callable[[Tensor], Tensor]:
+        """The regularizer of the weight where it is not bound."""
+        return self.penalty
 
     def clock(self) -> Clock:
         """The clock of the running step if its model has the weight."""
@@ -116,16 +119,25 @@ class BoundRegularizer:
         if not in_symbolic_scope():
             self._check_clock(clock, w)
         passes_gradient = self.passes_gradient(clock)
-        if not passes_gradient:
-            w = ops.stop_gradient(ops.convert_to_tensor(w))
-        value = self.penalty.evaluate(
-            w,
-            clock.step_of(self),
-            clock.multiplier(self.penalty),
-            self.groups,
-        )
+        value = ops.zeros((), summable_dtype(w))
+        penalized = self.penalized(w)
+        if penalized is not None:
+            x, groups = penalized
+            if not passes_gradient:
+                x = ops.stop_gradient(ops.convert_to_tensor(x))
+            value = self.penalty.evaluate(
+                x, clock.step_of(self), clock.multiplier(self.penalty), groups
+            )
         record_read(self, value, passes_gradient=passes_gradient)
         return value
+
+    def penalized(self, w: Tensor) -> tuple[Tensor, Grouping | None] | None:
+        """The entries that are penalized, and their groups; None for none.
+
+        Args:
+            w: the value of the weight.
+        """
+        return w, self.groups
 
     def passes_gradient(self, clock: Clock) -> bool:
         """Whether its gradient passes: always, as it has no proximal step."""
@@ -153,7 +165,7 @@ class BoundPenalty(BoundRegularizer):
         penalty: the user's own object.
         variable: the weight it acts on.
         binding: the binding of the weight's model.
-        layout: the weight's units and inputs; None if its layer is unknown.
+        groups: the entries that the penalty treats together, or None.
     """
 
     penalty: Penalty
@@ -163,13 +175,35 @@ class BoundPenalty(BoundRegularizer):
         return penalty_applier(clock.optimizer_of(self)) is None
 
 
+class BoundTiePart(BoundPenalty):
+    """The part of a tie that one of its weights is, bound to its model.
+
+    Args:
+        part: the part of the tie.
+        binding: the binding of the weight's model.
+    """
+
+    def __init__(self, part: TiePart, binding: "Binding") -> None:
+        super().__init__(part.penalty, part.variable, binding, part.groups)
+        self.part = part
+
+    @property
+    def unbound(self) -> TiePart:
+        """The regularizer of the weight where it is not bound."""
+        return self.part
+
+    def penalized(self, w: Tensor) -> tuple[Tensor, Grouping] | None:
+        """The entries of the tie, in the first of its weights."""
+        return self.part.penalized(w)
+
+
 class ObservedRegularizer:
     """A regularizer that is not kreg's; its value is recorded for the logs."""
 
     def __init__(
         self, regularizer: Callable[[Tensor], Tensor], variable: keras.Variable
     ) -> None:
-        self.penalty = regularizer
+        self.penalty = self.unbound = regularizer
         self.path: str = variable.path
 
     def __call__(self, w: Tensor) -> Tensor:
@@ -183,7 +217,9 @@ def own_regularizer(
 ) -> Callable[[Tensor], Tensor] | None:
     """The regularizer that the user gave to `variable`, bound or not."""
     regularizer = variable.regularizer
-    if isinstance(regularizer, (BoundRegularizer, ObservedRegularizer)):
+    if isinstance(
+        regularizer, (BoundRegularizer, ObservedRegularizer, TiePart)
+    ):
         return regularizer.penalty
     return regularizer
 

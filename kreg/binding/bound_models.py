@@ -14,12 +14,13 @@ from kreg.binding.binding import (
     Binding,
     BoundPenalty,
     BoundRegularizer,
+    BoundTiePart,
     ObservedRegularizer,
     bindings,
-    own_regularizer,
     renew_functions,
 )
 from kreg.binding.hooks import install_hooks, remove_hooks, strategy_scope
+from kreg.binding.ties import TiePart
 from kreg.binding.weight_optimizers import join_bound_models
 from kreg.binding.weights import (
     acting_regularizer,
@@ -29,7 +30,7 @@ from kreg.binding.weights import (
 from kreg.layers.weights import layouts_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.clock import clock_scope
-from kreg.regularizers.grouping import Layout
+from kreg.regularizers.grouping import Grouping, Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
 
@@ -204,17 +205,15 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
             ):
                 continue
             suspended = regularizer.suspended
-            regularizer = regularizer.penalty
+            regularizer = regularizer.unbound
         if regularizer is None or isinstance(regularizer, ObservedRegularizer):
             continue
         layouts = layouts or layouts_of(model)
         layout = layouts.get(id(variable))
         if acting_regularizer(variable, layout) is None:
             misfits.append(variable)
-        elif isinstance(regularizer, StrengthRegularizer):
-            is_penalty = isinstance(regularizer, Penalty)
-            bound_class = BoundPenalty if is_penalty else BoundRegularizer
-            replacement = bound_class(regularizer, variable, binding, layout)
+        elif isinstance(regularizer, (StrengthRegularizer, TiePart)):
+            replacement = _bound(regularizer, variable, binding, layout)
             replacement.suspended = suspended
             bound.append((variable, replacement))
         else:
@@ -232,6 +231,26 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
         with strategy_scope(model):
             binding.hold_multipliers(new)
     return bool(bound or new)
+
+
+def _bound(
+    regularizer: StrengthRegularizer | TiePart,
+    variable: keras.Variable,
+    binding: Binding,
+    layout: Layout | None,
+) -> BoundRegularizer:
+    """A regularizer of kreg as a runtime object on a weight."""
+    if isinstance(regularizer, TiePart):
+        return BoundTiePart(regularizer, binding)
+    try:
+        groups: Grouping | None = regularizer.grouping(
+            tuple(variable.shape), layout
+        )
+    except ValueError as error:
+        raise ValueError(f"On `{variable.path}`: {error}") from None
+    is_penalty = isinstance(regularizer, Penalty)
+    bound_class = BoundPenalty if is_penalty else BoundRegularizer
+    return bound_class(regularizer, variable, binding, groups)
 
 
 def is_bound(model: keras.Model) -> bool:
@@ -296,7 +315,7 @@ def unbind(model: keras.Model) -> bool:
             isinstance(regularizer, BoundRegularizer)
             and regularizer.binding is binding
         ):
-            variable.regularizer = own_regularizer(variable)
+            variable.regularizer = regularizer.unbound
     renew_functions(model)
     freed = {id(variable) for variable in model.weights}
     for other in list(bindings):

@@ -15,6 +15,7 @@ from kreg.layers import (
     _dense,
     _elementwise,
     _embedding,
+    _heads,
     _merging,
     _normalization,
     _recurrent,
@@ -32,6 +33,9 @@ Axes: TypeAlias = Callable[
 
 MultiplyAdds: TypeAlias = Callable[[Any, list[Any], tuple[int, ...]], int]
 """A function of a layer, of a call's arguments and of the output's shape."""
+
+HeadsOf: TypeAlias = Callable[[Any], _heads.Heads | str | None]
+"""A function of a layer; a text says why its heads are not known."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class LayerRow:
         undoes_scale: function of a layer that returns whether its outputs in
             training are independent of the scale of its inputs. Defaults to
             `None`: they depend on it.
+        heads: function that returns the weights of the heads of a layer, or
+            why they are not known; None for a layer without heads. Defaults to
+            `None`: it has none.
     """
 
     kinds: tuple[type, ...]
@@ -61,6 +68,7 @@ class LayerRow:
     channels: Tracer | None = None
     is_linear: bool = False
     undoes_scale: Callable[[Any], bool] | None = None
+    heads: HeadsOf | None = None
 
 
 def _no_products(layer: Any, arguments: Any, output: Any) -> int:
@@ -226,6 +234,8 @@ TABLE: tuple[LayerRow, ...] = (
     LayerRow((layers.Minimum,), channels=_merging.smallest),
     LayerRow((layers.Multiply,), channels=_merging.product),
     LayerRow((layers.Subtract,), channels=_merging.difference),
+    # Attention layers of other libraries are no classes that kreg can name.
+    LayerRow((layers.Layer,), heads=_heads.attention_heads),
 )
 
 _tracers: dict[type, Tracer] = {
@@ -264,6 +274,12 @@ def undoes_scale(consumer: object) -> bool:
         for row in rows_of(consumer)
         if row.undoes_scale
     )
+
+
+def heads_of(layer: keras.layers.Layer) -> _heads.Heads | str | None:
+    """The weights of the heads of an attention layer, or why not known."""
+    heads = (row.heads for row in rows_of(layer) if row.heads)
+    return next((of_layer(layer) for of_layer in heads), None)
 
 
 def traced(call: Call, network: Network) -> Traced:

@@ -24,8 +24,8 @@ from kreg.optimizers._proximal_step import (
     pending_steps,
     project_averages,
     take_proximal_steps,
-    terms_of,
 )
+from kreg.optimizers._terms import terms_of
 from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers.norms import is_complex
 
@@ -217,7 +217,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             variables = list(trainable_variables)
         terms = terms_of(variables, self)
         for term in terms:
-            _refuse_complex(term.variable)
+            for variable in term.variables:
+                _refuse_complex(variable)
         if not self.built:
             self.build(variables)
         built_ids = map(id, built_variables(self))

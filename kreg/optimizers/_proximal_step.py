@@ -11,10 +11,8 @@ from keras import ops
 
 from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
-from kreg.binding import BoundPenalty
-from kreg.binding.binding import PenaltyApplier, penalty_applier
-from kreg.binding.step_record import record_applied
 from kreg.optimizers._clipping import updated_average
+from kreg.optimizers._terms import Term, state_after_error
 from kreg.optimizers.optimizer_row import EffectiveStep, EffectiveStepRule
 from kreg.optimizers.table import (
     effective_step_rule,
@@ -22,92 +20,18 @@ from kreg.optimizers.table import (
     refuse_changed_gradients,
 )
 from kreg.regularizers import Penalty
-from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import larger, smaller, summable
-from kreg.regularizers.strength import Strengths, cast_strengths
+from kreg.regularizers.strength import cast_strengths
+from kreg.regularizers.tied_groups import TiedGroups
 
 
 @dataclass(frozen=True)
-class Term:
-    """A penalty on one variable, with its strengths at the running step."""
-
-    penalty: Penalty
-    variable: keras.Variable
-    strengths: Strengths
-    groups: Grouping | None
-
-
-def terms_of(
-    variables: Sequence[keras.Variable], applier: PenaltyApplier
-) -> list[Term]:
-    """The penalties on `variables`, with their strengths at this step.
+class PendingWeight:
+    """A weight that takes part in a proximal step after the running update.
 
     Args:
-        variables: the variables that are about to be updated.
-        applier: the optimizer that updates them.
-
-    Returns:
-        One term for each variable with a kreg penalty.
-
-    Raises:
-        ValueError: if a penalty was not bound when the gradient was taken, so
-            that it would act twice; or if it is bound to another optimizer, so
-            that it would never act.
-    """
-    terms = []
-    for variable in variables:
-        bound = getattr(variable, "regularizer", None)
-        if isinstance(bound, Penalty):
-            raise ValueError(
-                f"The penalty {bound!r} of `{variable.path}` was not bound "
-                "when the gradient was taken, so it would act twice. Call "
-                "`kreg.bind(model)`, or pass a kreg callback to `fit`; in a "
-                "custom loop, call `kreg.bind(model, optimizer)` before the "
-                f"first step. {_state_after_error()} "
-                "Received: an unbound penalty"
-            )
-        if isinstance(bound, BoundPenalty):
-            _check_applier(bound, applier)
-            record_applied(bound)
-            if not bound.suspended:
-                terms.append(
-                    Term(
-                        bound.penalty, variable, bound.strengths(), bound.groups
-                    )
-                )
-    return terms
-
-
-def _check_applier(bound: BoundPenalty, applier: PenaltyApplier) -> None:
-    optimizer = bound.clock().optimizer_of(bound)
-    if penalty_applier(optimizer) is not applier:
-        raise ValueError(
-            f"The penalty {bound.penalty!r} of `{bound.path}` follows another "
-            "optimizer than the one that updates the weight. Call "
-            "`kreg.bind(model, optimizer)` with this one, or, for the parts of "
-            "a model, `kreg.bind(model, {model.part: optimizer, ...})`; a "
-            "choice of several goes inside: "
-            "ProximalOptimizer(MultiOptimizer(...)). "
-            f"{_state_after_error()} Received: optimizer={optimizer!r}"
-        )
-
-
-def _state_after_error() -> str:
-    if keras.backend.backend() == "jax":
-        return (
-            "No weight was changed, but on JAX Keras's `fit` drops the weights "
-            "of a model whose step raises: make or load the model again."
-        )
-    return "No weight was changed."
-
-
-@dataclass(frozen=True)
-class PendingStep:
-    """A proximal step to take after the update of the running step.
-
-    Args:
-        term: the penalty and its weight.
-        optimizer: the optimizer that updates the weight.
+        variable: the weight.
+        optimizer: the optimizer that updates it.
         rule: the rule of its effective step.
         momentum: the part of an update that is left of the one before.
         rate: the learning rate of the update.
@@ -121,7 +45,7 @@ class PendingStep:
         constraint: projects the weight after the step; None without one.
     """
 
-    term: Term
+    variable: keras.Variable
     optimizer: keras.optimizers.Optimizer
     rule: EffectiveStepRule
     momentum: float
@@ -131,6 +55,19 @@ class PendingStep:
     fraction: Tensor | None
     average: keras.Variable | None
     constraint: Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True)
+class PendingStep:
+    """A proximal step to take after the update of the running step.
+
+    Args:
+        term: the penalty.
+        weights: the weights that it acts on together.
+    """
+
+    term: Term
+    weights: tuple[PendingWeight, ...]
 
 
 def pending_steps(
@@ -149,35 +86,54 @@ def pending_steps(
 
     Raises:
         ValueError: if the effective step of an optimizer is not known, or its
-            momentum and a penalty is not convex.
+            momentum and a penalty is not convex; or if the weights of a tie
+            are not all updated in the same steps.
     """
-    steps = []
-    for term in terms:
-        if _never_acts(term.penalty):
-            continue
-        key = id(term.variable)
-        optimizer = responsible_optimizer(inner_optimizer, term.variable)
+
+    def pending(term: Term, variable: keras.Variable) -> PendingWeight:
+        key = id(variable)
+        optimizer = responsible_optimizer(inner_optimizer, variable)
         rule = effective_step_rule(optimizer)
         refuse_changed_gradients(optimizer)
         momentum = momentum_of(optimizer)
         is_convex = term.penalty.longest_step == math.inf
         if momentum is None and not is_convex:
-            raise _unknown_momentum(term, optimizer)
-        steps.append(
-            PendingStep(
-                term,
-                optimizer,
-                rule,
-                momentum or 0.0,
-                rate=ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
-                updates=ops.convert_to_tensor(optimizer.iterations) + 0,
-                before=None if is_convex else _value(term.variable),
-                fraction=fractions.get(key),
-                average=averages.get(key),
-                constraint=term.variable.constraint,
-            )
+            raise _unknown_momentum(term, variable, optimizer)
+        return PendingWeight(
+            variable,
+            optimizer,
+            rule,
+            momentum or 0.0,
+            rate=ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
+            updates=ops.convert_to_tensor(optimizer.iterations) + 0,
+            before=None if is_convex else _value(variable),
+            fraction=fractions.get(key),
+            average=averages.get(key),
+            constraint=variable.constraint,
         )
+
+    steps = []
+    for term in terms:
+        if not _never_acts(term.penalty):
+            weights = tuple(pending(term, v) for v in term.variables)
+            _refuse_unequal_accumulation(term, weights)
+            steps.append(PendingStep(term, weights))
     return steps
+
+
+def _refuse_unequal_accumulation(
+    term: Term, weights: Sequence[PendingWeight]
+) -> None:
+    """Raise if some weights of a tie wait while others are updated."""
+    counts = {w.optimizer.gradient_accumulation_steps or 1 for w in weights}
+    if len(counts) > 1:
+        paths = ", ".join(f"`{w.variable.path}`" for w in weights)
+        raise ValueError(
+            f"The penalty {term.penalty!r} ties weights that must be updated "
+            "in the same steps: give the members of the MultiOptimizer the "
+            f"same `gradient_accumulation_steps`. {state_after_error()} "
+            f"Received: {sorted(counts)} for {paths}"
+        )
 
 
 def _value(variable: keras.Variable) -> Tensor:
@@ -192,16 +148,18 @@ def _never_acts(penalty: Penalty) -> bool:
 
 
 def _unknown_momentum(
-    term: Term, optimizer: keras.optimizers.Optimizer
+    term: Term,
+    variable: keras.Variable,
+    optimizer: keras.optimizers.Optimizer,
 ) -> ValueError:
     cls = type(optimizer).__name__
     return ValueError(
-        f"The penalty {term.penalty!r} of `{term.variable.path}` is not "
+        f"The penalty {term.penalty!r} of `{variable.path}` is not "
         "convex, so the step must be the shorter the larger the optimizer's "
         f"momentum, and that of {cls} is not known. Use SGD, Adam or a convex "
         "penalty such as `kreg.L1`; for an optimizer of your own pass "
         f"`momentum` to `kreg.optimizers.register_optimizer({cls})`. "
-        f"{_state_after_error()} "
+        f"{state_after_error()} "
         f"Received: inner_optimizer={optimizer!r} (of type {cls})"
     )
 
@@ -213,103 +171,149 @@ def constraints_put_off(steps: Sequence[PendingStep]) -> Iterator[None]:
     A projection after the proximal step makes a weight at rest a minimum under
     the constraint; one before it as well would make it another point.
     """
-    for step in steps:
-        step.term.variable.constraint = None
+    weights = _weights_of(steps)
+    for weight in weights:
+        weight.variable.constraint = None
     try:
         yield
     finally:
-        for step in steps:
-            step.term.variable.constraint = step.constraint
+        for weight in weights:
+            weight.variable.constraint = weight.constraint
+
+
+def _weights_of(steps: Sequence[PendingStep]) -> list[PendingWeight]:
+    return [weight for step in steps for weight in step.weights]
 
 
 def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
     """Take the proximal steps; called after the update."""
-    steps = [_with_averaged_fraction(step) for step in steps]
+    steps = [
+        replace(step, weights=tuple(map(_with_averaged_fraction, step.weights)))
+        for step in steps
+    ]
     if keras.backend.backend() == "tensorflow":
         from kreg.optimizers import _tensorflow
 
         _tensorflow.update_each(
-            [step.term.variable for step in steps],
-            lambda i, copy: _take_step(steps[i], copy, _tensorflow.fused),
+            [step.term.variables for step in steps],
+            lambda i, copies: _take_step(steps[i], copies, _tensorflow.fused),
         )
     else:
         for step in steps:
-            _take_step(step, step.term.variable, lambda function, _: function())
+            _take_step(
+                step, step.term.variables, lambda function, _: function()
+            )
 
 
-def _with_averaged_fraction(step: PendingStep) -> PendingStep:
-    """The step with the fraction that matches the optimizer's momentum."""
-    if step.fraction is None or step.average is None:
-        return step
+def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:
+    """The weight with the fraction that matches the optimizer's momentum."""
+    if weight.fraction is None or weight.average is None:
+        return weight
     fraction = updated_average(
-        step.average, step.fraction, step.momentum, step.updates
+        weight.average, weight.fraction, weight.momentum, weight.updates
     )
-    if step.optimizer.gradient_accumulation_steps:
+    if weight.optimizer.gradient_accumulation_steps:
         fraction = ops.where(
-            step.optimizer.iterations > step.updates,
+            weight.optimizer.iterations > weight.updates,
             fraction,
-            ops.convert_to_tensor(step.average),
+            ops.convert_to_tensor(weight.average),
         )
-    step.average.assign(fraction)
-    return replace(step, fraction=fraction)
+    weight.average.assign(fraction)
+    return replace(weight, fraction=fraction)
 
 
-def _take_step(step: PendingStep, variable: Any, fused: Any) -> None:
+def _take_step(step: PendingStep, variables: Sequence[Any], fused: Any) -> None:
     """Take one proximal step.
 
     Args:
         step: the step.
-        variable: the variable, or its copy on one device.
+        variables: its variables, or their copies on one device.
         fused: `fused(function, variables)` returns `function()`, compiled if
             that is faster; the function reads the variables alone and returns
             tensors.
     """
-    targets, optimizer = [variable], step.optimizer
+    iterates: list[keras.Variable | None] = []
 
     def values() -> list[Tensor]:
-        rate = ops.cast(step.rate, variable.dtype)
-        effective = step.rule(optimizer, variable, rate)
-        if step.fraction is not None:
-            fraction = ops.cast(step.fraction, variable.dtype)
-            effective = replace(effective, step=effective.step * fraction)
-        w = ops.convert_to_tensor(variable)
-        if effective.iterate is None:
-            return [_after_step(step, w, effective)]
-        targets.append(effective.iterate)
-        iterate = ops.convert_to_tensor(effective.iterate)
-        after = _after_step(step, iterate, effective)
-        change = effective.iterate_coefficient * (after - iterate)
-        # The weight moves with its iterate, and is zero if its iterate is.
-        return [ops.where(after == 0, ops.zeros_like(w), w + change), after]
-
-    new = fused(values, [variable, *(v.value for v in optimizer.variables)])
-    if step.constraint is not None:
-        new[0] = ops.cast(step.constraint(new[0]), variable.dtype)
-    if optimizer.gradient_accumulation_steps:
-        updated = optimizer.iterations > step.updates
-        new = [
-            ops.where(updated, value, ops.convert_to_tensor(target))
-            for value, target in zip(new, targets, strict=True)
+        effective = [
+            _effective_step(weight, variable)
+            for weight, variable in zip(step.weights, variables, strict=True)
         ]
-    if optimizer.use_ema:
-        _correct_average(step, variable, new[0])
-    for target, value in zip(targets, new, strict=True):
-        optimizer.assign(target, value)
+        iterates[:] = [e.iterate for e in effective]
+        moved = [
+            ops.convert_to_tensor(v if e.iterate is None else e.iterate)
+            for v, e in zip(variables, effective, strict=True)
+        ]
+        after = _after_step(step, moved, effective)
+        new = []
+        for variable, e, x, y in zip(
+            variables, effective, moved, after, strict=True
+        ):
+            if e.iterate is not None:
+                # The weight moves with its iterate, and is zero if its iterate
+                # is.
+                w = ops.convert_to_tensor(variable)
+                change = e.iterate_coefficient * (y - x)
+                new.append(ops.where(y == 0, ops.zeros_like(w), w + change))
+            new.append(y)
+        return new
+
+    optimizers = {id(w.optimizer): w.optimizer for w in step.weights}
+    slots = [v.value for o in optimizers.values() for v in o.variables]
+    new = iter(fused(values, [*variables, *slots]))
+    for weight, variable, iterate in zip(
+        step.weights, variables, iterates, strict=True
+    ):
+        _assign(weight, variable, next(new))
+        if iterate is not None:
+            weight.optimizer.assign(
+                iterate, _if_updated(weight, iterate, next(new))
+            )
 
 
-def _correct_average(step: PendingStep, variable: Any, new: Tensor) -> None:
+def _assign(weight: PendingWeight, variable: Any, new: Tensor) -> None:
+    """Give a weight its value after the proximal step, projected."""
+    if weight.constraint is not None:
+        new = ops.cast(weight.constraint(new), variable.dtype)
+    new = _if_updated(weight, variable, new)
+    if weight.optimizer.use_ema:
+        _correct_average(weight, variable, new)
+    weight.optimizer.assign(variable, new)
+
+
+def _if_updated(weight: PendingWeight, target: Any, new: Tensor) -> Tensor:
+    """`new`, or what `target` is where gradients are only accumulated."""
+    if not weight.optimizer.gradient_accumulation_steps:
+        return new
+    updated = weight.optimizer.iterations > weight.updates
+    return ops.where(updated, new, ops.convert_to_tensor(target))
+
+
+def _effective_step(weight: PendingWeight, variable: Any) -> EffectiveStep:
+    """The effective step of a weight, by what clipping leaves of it."""
+    rate = ops.cast(weight.rate, variable.dtype)
+    effective = weight.rule(weight.optimizer, variable, rate)
+    if weight.fraction is None:
+        return effective
+    fraction = ops.cast(weight.fraction, variable.dtype)
+    return replace(effective, step=effective.step * fraction)
+
+
+def _correct_average(weight: PendingWeight, variable: Any, new: Tensor) -> None:
     """Correct the moving average for the change by the proximal step.
 
     The inner optimizer has put the weight before the proximal step into it.
     Where the weight is zero now, its average is made zero: it starts anew. So
     the average has the zeros of the weight, whoever puts it in its place.
     """
-    average = _average_of(step.optimizer, variable)
-    momentum = ops.where(step.updates == 0, 0.0, step.optimizer.ema_momentum)
+    average = _average_of(weight.optimizer, variable)
+    momentum = ops.where(
+        weight.updates == 0, 0.0, weight.optimizer.ema_momentum
+    )
     change = new - ops.convert_to_tensor(variable)
     rate = ops.cast(1.0 - momentum, new.dtype)
     corrected = ops.convert_to_tensor(average) + rate * change
-    step.optimizer.assign(
+    weight.optimizer.assign(
         average, ops.where(new == 0, ops.zeros_like(corrected), corrected)
     )
 
@@ -329,7 +333,7 @@ def project_averages(
         steps: the proximal steps, which see to the averages of their weights.
         inner_optimizer: the optimizer that has updated them.
     """
-    stepped = {id(step.term.variable) for step in steps}
+    stepped = {id(weight.variable) for weight in _weights_of(steps)}
     constraints, averages = [], []
     for variable in variables:
         if variable.constraint is None or id(variable) in stepped:
@@ -339,17 +343,17 @@ def project_averages(
             constraints.append(variable.constraint)
             averages.append(_average_of(optimizer, variable))
 
-    def project(i: int, copy: Any) -> None:
-        projected = constraints[i](ops.convert_to_tensor(copy))
-        copy.assign(ops.cast(projected, copy.dtype))
+    def project(i: int, copies: Sequence[Any]) -> None:
+        projected = constraints[i](ops.convert_to_tensor(copies[0]))
+        copies[0].assign(ops.cast(projected, copies[0].dtype))
 
     if keras.backend.backend() == "tensorflow":
         from kreg.optimizers import _tensorflow
 
-        _tensorflow.update_each(averages, project)
+        _tensorflow.update_each([[average] for average in averages], project)
     else:
         for i, average in enumerate(averages):
-            project(i, average)
+            project(i, [average])
 
 
 def _average_of(
@@ -359,29 +363,69 @@ def _average_of(
 
 
 def _after_step(
-    step: PendingStep, w: Tensor, effective: EffectiveStep
-) -> Tensor:
-    """`w` after its proximal step, moved by at most `effective.limit`."""
-    dtype, penalty, groups = w.dtype, step.term.penalty, step.term.groups
-    w = summable(w)
-    t = ops.cast(effective.step, w.dtype)
-    if step.before is not None:
-        w, t = _shortened(step, w, t)
-    if isinstance(step.constraint, keras.constraints.NonNeg):
-        # A penalty depends on the sizes of entries and grows with each. So the
-        # nearest non-negative weight has 0 in the place of negative entries,
-        # which must not count in the norm of their group either.
-        w = ops.relu(w)
-    strengths = cast_strengths(step.term.strengths, w.dtype)
-    after = penalty.proximal_step(w, t, strengths, groups)
-    if effective.limit is not None:
-        limit = ops.cast(effective.limit, w.dtype)
-        after = larger(smaller(after, w + limit), w - limit)
-    return ops.cast(after, dtype)
+    step: PendingStep,
+    tensors: Sequence[Tensor],
+    effective: Sequence[EffectiveStep],
+) -> list[Tensor]:
+    """Tensors after their proximal step, each moved by at most its limit."""
+    w, t = [], []
+    for weight, x, of_weight in zip(
+        step.weights, tensors, effective, strict=True
+    ):
+        entries = summable(x)
+        length = ops.cast(of_weight.step, entries.dtype)
+        if weight.before is not None:
+            longest = step.term.penalty.longest_step
+            entries, length = _shortened(weight, entries, length, longest)
+        if isinstance(weight.constraint, keras.constraints.NonNeg):
+            # A penalty depends on the sizes of entries and grows with each. So
+            # the nearest non-negative weight has 0 in the place of negative
+            # entries, which must not count in the norm of their group either.
+            entries = ops.relu(entries)
+        w.append(entries)
+        t.append(length)
+    after = []
+    for new, old, x, of_weight in zip(
+        _stepped(step, w, t), w, tensors, effective, strict=True
+    ):
+        if of_weight.limit is not None:
+            limit = ops.cast(of_weight.limit, old.dtype)
+            new = larger(smaller(new, old + limit), old - limit)
+        after.append(ops.cast(new, x.dtype))
+    return after
+
+
+def _stepped(
+    step: PendingStep, w: Sequence[Tensor], t: Sequence[Tensor]
+) -> list[Tensor]:
+    """Entries of weights after the proximal step of their penalty.
+
+    Args:
+        step: the pending step.
+        w: the entries of each weight.
+        t: for each weight, its effective step, a scalar or one for each entry.
+    """
+    penalty, groups = step.term.penalty, step.term.groups
+    if isinstance(groups, TiedGroups):
+        lengths = t[0] if _have_one_step(step.weights, t) else t
+        return groups.proximal_step(penalty, w, lengths, step.term.strengths)
+    strengths = cast_strengths(step.term.strengths, w[0].dtype)
+    return [penalty.proximal_step(w[0], t[0], strengths, groups)]
+
+
+def _have_one_step(
+    weights: Sequence[PendingWeight], t: Sequence[Tensor]
+) -> bool:
+    """Whether all entries of several weights have the same effective step."""
+    return (
+        all(len(length.shape) == 0 for length in t)
+        and all(weight.fraction is None for weight in weights)
+        and len({id(weight.optimizer) for weight in weights}) == 1
+    )
 
 
 def _shortened(
-    step: PendingStep, w: Tensor, t: Tensor
+    weight: PendingWeight, w: Tensor, t: Tensor, longest_step: float
 ) -> tuple[Tensor, Tensor]:
     """The update and the step of a penalty that is not convex, shortened.
 
@@ -396,18 +440,19 @@ def _shortened(
     same proportion, so that the weights at rest stay the same.
 
     Args:
-        step: the pending step.
+        weight: the pending weight.
         w: the weight after the update.
         t: its effective step.
+        longest_step: the longest step of the penalty, `1 / r`.
 
     Returns:
         The weight after the shorter update, and the shorter step.
     """
     longest = ops.convert_to_tensor(
-        0.5 * (1.0 - step.momentum) * step.term.penalty.longest_step, w.dtype
+        0.5 * (1.0 - weight.momentum) * longest_step, w.dtype
     )
     is_long = t > longest
     share = longest / ops.where(is_long, t, longest)
-    before = summable(step.before)
+    before = summable(weight.before)
     shorter = ops.where(is_long, before + share * (w - before), w)
     return shorter, smaller(t, longest)

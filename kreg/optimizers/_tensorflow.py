@@ -11,21 +11,22 @@ from kreg.tensorflow_messages import start_xla
 
 
 def update_each(
-    variables: Sequence[keras.Variable], update: Callable[[int, Any], None]
+    together: Sequence[Sequence[keras.Variable]],
+    update: Callable[[int, Sequence[Any]], None],
 ) -> None:
-    """Call `update(i, copy)` for every copy of each variable, on its device.
+    """Call `update(i, copies)` on each device that has copies of variables.
 
     Args:
-        variables: the variables.
-        update: function of the index of a variable in `variables` and the
-            `tf.Variable` to assign to.
+        together: several variables to update together, for each i.
+        update: function of i and of the `tf.Variable`s to assign to.
     """
 
     def update_all(strategy: tf.distribute.Strategy) -> None:
-        for i, variable in enumerate(variables):
+        for i, (first, *others) in enumerate(together):
             strategy.extended.update(
-                variable.value,
-                lambda copy, i=i: update(i, copy),
+                first.value,
+                lambda *copies, i=i: update(i, copies),
+                args=tuple(other.value for other in others),
                 group=False,
             )
 

@@ -17,7 +17,8 @@ from kreg.regularizers.penalty import Penalty
 from kreg.regularizers.strength import Strength, Strengths, times
 from kreg.schedules.scalar_schedule import Schedule
 
-Groups: TypeAlias = Literal["units", "inputs"] | tuple[int, ...]
+Groups: TypeAlias = Literal["units", "inputs", "heads"] | tuple[int, ...]
+_IN_LAYERS, _TIED = ("units", "inputs"), ("heads",)
 _NAME_AXES = (
     "Name the axes inside a group instead, such as `groups=(0,)` for the "
     "columns of a matrix. "
@@ -25,7 +26,7 @@ _NAME_AXES = (
 
 
 def _checked_groups(name: str, groups: Any) -> Groups:
-    if isinstance(groups, str) and groups in ("units", "inputs"):
+    if isinstance(groups, str) and groups in (*_IN_LAYERS, *_TIED):
         return groups  # type: ignore[return-value]
     is_axis = isinstance(groups, numbers.Integral)
     axes = (groups,) if is_axis else groups
@@ -35,8 +36,8 @@ def _checked_groups(name: str, groups: Any) -> Groups:
     ):
         return tuple(int(a) for a in axes)
     raise ValueError(
-        f'`{name}` must be "units", "inputs" or a tuple of the axes inside a '
-        f"group. Received: {name}={groups!r}"
+        f'`{name}` must be "units", "inputs", "heads" or a tuple of the axes '
+        f"inside a group. Received: {name}={groups!r}"
     )
 
 
@@ -44,23 +45,32 @@ class GroupPenalty(Penalty):
     """Base of penalties that set whole groups of weights to zero.
 
     Args:
-        groups: `"units"`, `"inputs"`, or the axes inside a group.
+        groups: `"units"`, `"inputs"`, `"heads"`, or the axes inside a group.
         multiplier: float >= 0, which multiplies every strength.
     """
 
     groups = Argument(_checked_groups)
-    """What a group is: `"units"`, `"inputs"`, or a tuple of axes."""
+    """What a group is: a name, or a tuple of axes."""
 
     def __init__(self, groups: Any, *, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)
         self.groups = groups
-        self.needs_layout = isinstance(self.groups, str)
+        self.needs_layout = self.groups in _IN_LAYERS
+        self.ties = self.groups if self.groups in _TIED else None
 
     def grouping(
         self, shape: Sequence[int], layout: Layout | None = None
     ) -> Grouping:
         if isinstance(self.groups, tuple):
             return _along_axes(shape, self.groups)
+        if self.ties is not None:
+            raise ValueError(
+                f"`groups={self.groups!r}` ties several weights, so the "
+                "penalty must be put on all of them together: leave it out "
+                "of the layer, and call `kreg.attach(model, penalty)` on the "
+                f"built model. Received: {self!r} on one weight of shape "
+                f"{tuple(shape)}"
+            )
         if layout is None:
             raise ValueError(
                 f"`groups={self.groups!r}` has a meaning only in the layer "
@@ -118,8 +128,11 @@ class GroupLasso(GroupPenalty):
             of one output channel. `"inputs"`: the outgoing weights of one
             input channel. Both follow the layer (a transposed convolution, the
             gates of an LSTM, the equation of an EinsumDense), so the model
-            must be bound. Or a tuple of ints, the axes inside a group: `(0,)`
-            for the columns of a matrix.
+            must be bound. `"heads"`: all that belongs to a head of an attention
+            layer, in its query, key, value and output kernels and in the biases
+            of the first three; put it on by `kreg.attach(model, penalty)`. Or a
+            tuple of ints, the axes inside a group: `(0,)` for the columns of a
+            matrix.
         multiplier: float >= 0, which multiplies the strength; callbacks steer
             it. Defaults to `1.0`.
 
@@ -202,8 +215,8 @@ class SparseGroupLasso(GroupPenalty):
             of the optimizer's iteration, the strength for single weights.
             Defaults to `0.01`.
         group: the same for groups. Defaults to `0.01`.
-        groups: what a group is: `"units"`, the default, `"inputs"`, or a tuple
-            of ints, the axes inside a group; see `GroupLasso`.
+        groups: what a group is: `"units"`, the default, `"inputs"`, `"heads"`,
+            or a tuple of ints, the axes inside a group; see `GroupLasso`.
         multiplier: float >= 0, which multiplies both strengths; callbacks steer
             it. Defaults to `1.0`.
 

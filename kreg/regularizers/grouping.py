@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 from keras import ops
 
 from kreg._types import Tensor
@@ -48,6 +49,23 @@ class Grouping:
     def largest(self, x: Tensor) -> Tensor:
         """The maximum of the view `x` in each group, with axes of length 1."""
         return ops.max(x, axis=self.axes, keepdims=True) if self.axes else x
+
+    def as_rows(self, w: Tensor) -> Tensor:
+        """The entries of `w` as a matrix with a row for each group."""
+        view = ops.transpose(self.grouped(w), self._order)
+        return ops.reshape(view, (self.count, self.size))
+
+    def from_rows(self, rows: Tensor, shape: Sequence[int]) -> Tensor:
+        """The inverse of `as_rows` for a weight of `shape`."""
+        view = ops.reshape(rows, [self.view[axis] for axis in self._order])
+        back = [int(axis) for axis in np.argsort(self._order)]
+        return ops.reshape(ops.transpose(view, back), shape)
+
+    @property
+    def _order(self) -> list[int]:
+        """The axes of the view, those inside a group last."""
+        between = [a for a in range(len(self.view)) if a not in self.axes]
+        return [*between, *self.axes]
 
 
 def along(shape: Sequence[int], axes: Sequence[int]) -> Grouping:

@@ -64,6 +64,9 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
     needs_layout: bool = False
     """Whether `grouping` needs the layout of the weight in its layer."""
 
+    ties: str | None = None
+    """What it ties across weights, such as `"heads"`; None if nothing."""
+
     def __init__(self, *, multiplier: float = 1.0) -> None:
         self._observers: WeakSet[SteeringObserver] = WeakSet()
         self._multiplier = nonnegative_number("multiplier", multiplier)
@@ -252,11 +255,13 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         value = self.value(w, cast_strengths(strengths, w.dtype), groups)
         return ops.zeros((), w.dtype) + value
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, groups: Grouping | None = None) -> Tensor:
         """The loss term of a tensor, at the step of the model that is running.
 
         Args:
             x: tensor, array or variable of any shape.
+            groups: which entries become zero together. Defaults to `None`: what
+                `grouping` returns for a weight of no layer.
 
         Returns:
             A scalar tensor of at least float32; NaN if `x` holds NaN.
@@ -265,10 +270,11 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
             return ops.zeros((), summable_dtype(x))
         clock = current_clock()
         if clock is not None:
-            return self.evaluate(x, clock.step(), clock.multiplier(self))
+            multiplier = clock.multiplier(self)
+            return self.evaluate(x, clock.step(), multiplier, groups)
         if self.is_scheduled:
             self.warn_unbound("it is not bound to a model")
-        return self.evaluate(x, 0, self.multiplier)
+        return self.evaluate(x, 0, self.multiplier, groups)
 
     def warn_unbound(self, reason: str) -> None:
         """Warn, once, that the schedule stands still; `reason` says why."""

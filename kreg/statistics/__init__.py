@@ -4,7 +4,12 @@ from kreg.statistics._linter.check import Finding, Findings, check
 from kreg.statistics._penalties import Penalties, penalties
 from kreg.statistics._summary import summary
 from kreg.statistics.reader import read
-from kreg.statistics.reading import LayerReading, Reading, WeightReading
+from kreg.statistics.reading import (
+    LayerReading,
+    Reading,
+    TieReading,
+    WeightReading,
+)
 
 __all__ = [
     "Finding",
@@ -12,6 +17,7 @@ __all__ = [
     "LayerReading",
     "Penalties",
     "Reading",
+    "TieReading",
     "WeightReading",
     "check",
     "penalties",

@@ -13,6 +13,7 @@ from kreg.binding.binding import (
     weight_optimizers,
 )
 from kreg.binding.bound_models import at_step
+from kreg.binding.ties import Tie, tie_part
 from kreg.binding.weights import acting_regularizer
 from kreg.layers.weights import layouts_of
 from kreg.regularizers.grouping import Layout
@@ -60,13 +61,15 @@ class Penalties(ResultWithRows, dict[str, float]):
 
 
 def penalties(model: keras.Model) -> Penalties:
-    """The penalty that each weight adds to the loss now.
+    """The penalty that each weight, and each tie, adds to the loss now.
 
     The schedule of each weight is read at the iteration of the optimizer that
     updates it; at 0 for a model without an optimizer.
     The model need not be bound. Regularizers that are not kreg's count, too.
     Frozen weights are left out, because they have no penalty. Penalties on
-    activities are left out, because they depend on a batch.
+    activities are left out, because they depend on a batch. A penalty that
+    ties weights, such as `kreg.GroupLasso(1e-4, "heads")`, has one entry for
+    each tie, under the path of its layer and the name of its groups.
 
     Args:
         model: a `keras.Model` with weights.
@@ -99,21 +102,24 @@ def penalties(model: keras.Model) -> Penalties:
         for v in model.trainable_weights
         if acting_regularizer(v, layouts.get(id(v))) is not None
     ]
-    paths = distinct_paths(penalized)
+    values: dict[int, Tensor] = {}
+    named: list[keras.Variable | Tie] = []
+    for variable in penalized:
+        part, step = tie_part(variable), optimizers.step_of(id(variable))
+        if part is None:
+            layout = layouts.get(id(variable))
+            value = weight_penalty(variable, layout, step)
+        elif id(part.tie) in values:
+            continue
+        else:
+            value = part.tie.penalty_at(step)
+        named.append(variable if part is None else part.tie)
+        values[id(named[-1])] = value
     return Penalties(
-        (
-            path,
-            float(
-                ops.convert_to_numpy(
-                    weight_penalty(
-                        variable,
-                        layouts.get(id(variable)),
-                        optimizers.step_of(id(variable)),
-                    )
-                )
-            ),
+        (path, float(ops.convert_to_numpy(value)))
+        for path, value in zip(
+            distinct_paths(named), values.values(), strict=True
         )
-        for path, variable in zip(paths, penalized, strict=True)
     )
 
 
@@ -122,14 +128,19 @@ def weight_penalty(
 ) -> Tensor:
     """The penalty of one weight, whether its regularizer is bound or not.
 
+    The first of the weights of a tie stands for all of them.
+
     Args:
         variable: a weight with a regularizer.
         layout: the meaning of its axes in its layer, or None if not known.
         step: the iteration of the optimizer that updates it.
     """
     regularizer = own_regularizer(variable)
+    part = tie_part(variable)
     if is_suspended(variable):
         return ops.zeros(())
+    if part is not None:
+        return part.tie.penalty_at(step) if part.is_first else ops.zeros(())
     if not isinstance(regularizer, StrengthRegularizer):
         with at_step(step):
             return variable.regularizer(variable)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kreg._types import Tensor
 from kreg.optimizers.gradient_memory import RememberedGradient, gradient_memory
 from kreg.statistics._batch_pass import COUNTS, FLOATS, measure
+from kreg.statistics._ties_pass import MeasuredTie, TiesPass
 from kreg.statistics.compilation import compiled, compiler, evaluated
 from kreg.statistics.measures import WeightKind
 from kreg.statistics.rows import Row
@@ -129,12 +130,14 @@ class Measurements:
         gradients: whose gradient is known; see `WeightKind`.
         dead_units: from the number of each layer with units to how many of
             them are dead in all of its kernels.
+        ties: the ties among the weights.
     """
 
     measured: list[dict[str, Any]]
     strengths: list[dict[str, float]]
     gradients: list[str | None]
     dead_units: dict[int, int]
+    ties: list[MeasuredTie]
 
 
 class WeightsPass:
@@ -175,6 +178,15 @@ class WeightsPass:
             )
         ]
         self._strengths = StrengthTable(rows)
+        self._ties = TiesPass(
+            rows,
+            [
+                memory if kind.gradient == "data" else None
+                for memory, kind in zip(
+                    self._memories, self._kinds, strict=True
+                )
+            ],
+        )
         self._batches = _batches(rows, self._kinds)
         # A recurrent cell has two kernels for the same units; depthwise and
         # pointwise kernels feed different ones.
@@ -207,14 +219,16 @@ class WeightsPass:
                 floats[order].tolist(), counts[order].tolist(), strict=True
             )
         ]
+        named = self._strengths.named(inputs.constants, strengths[order])
         return Measurements(
             measured,
-            self._strengths.named(inputs.constants, strengths[order]),
+            named,
             [
                 None if scale is None else kind.gradient
                 for kind, scale in zip(self._kinds, scales, strict=True)
             ],
             self._dead_units_by_layer(measured, dead),
+            self._ties(named, scales, repeated=repeated),
         )
 
     def _function(self, repeated: bool) -> Callable[..., Any]:

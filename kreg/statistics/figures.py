@@ -74,6 +74,8 @@ class MeasuredWeight:
         has_before: whether the weight before its last update was known.
         gradient: whose gradient is known: `"data"`, `"total"` or None; see
             `WeightKind`.
+        has_residual: whether its optimality residual is known where its
+            gradient is. That of a tie needs the gradients of all its weights.
     """
 
     row: Row
@@ -82,6 +84,7 @@ class MeasuredWeight:
     loss: float | None
     has_before: bool
     gradient: str | None
+    has_residual: bool = True
 
 
 @dataclass(eq=False, kw_only=True)
@@ -347,7 +350,7 @@ class Figures(ABC):
         measure=WeightMeasure(squared_residuals),
         of_weight=lambda weight: (
             math.sqrt(weight.measured["optimality"])
-            if weight.gradient
+            if weight.gradient and weight.has_residual
             else None
         ),
         together=root_if_all_known,

@@ -280,3 +280,17 @@ def dead_groups(weights: Tensor, groups: Grouping) -> Tensor:
     )
     alive = ops.cast(ops.not_equal(batch_groups.grouped(weights), 0), "int32")
     return ops.reshape(ops.equal(batch_groups.total(alive), 0), (number, -1))
+
+
+def dead_in_all(
+    weights: Sequence[Tensor], groupings: Sequence[Grouping]
+) -> Tensor:
+    """How many groups hold only zeros in each of several weights."""
+    masks = [
+        dead_groups(ops.expand_dims(w, 0), groups)[0]
+        for w, groups in zip(weights, groupings, strict=True)
+    ]
+    dead = masks[0]
+    for mask in masks[1:]:
+        dead = ops.logical_and(dead, mask)
+    return ops.sum(ops.cast(dead, "int32"))

@@ -18,9 +18,15 @@ from kreg._arguments import (
 from kreg.binding.binding import weight_optimizers
 from kreg.regularizers import Penalty
 from kreg.statistics._penalties import weight_penalty
+from kreg.statistics._ties_pass import MeasuredTie
 from kreg.statistics._weights_pass import Measurements, WeightsPass
 from kreg.statistics.figures import FIGURES, MeasuredWeight
-from kreg.statistics.reading import LayerReading, Reading, WeightReading
+from kreg.statistics.reading import (
+    LayerReading,
+    Reading,
+    TieReading,
+    WeightReading,
+)
 from kreg.statistics.rows import Row, distinct_paths, keras_strengths, rows_of
 
 
@@ -166,6 +172,8 @@ class Reader:
                 rows, measurements.measured, steps, strict=True
             )
         ]
+        for tie in measurements.ties:
+            _spread(tie, measurements.measured, penalties)
         return _reading(
             rows,
             measurements,
@@ -183,6 +191,7 @@ def _signature(row: Row, optimizer: keras.optimizers.Optimizer | None) -> Any:
         id(row.regularizer),
         bool(row.variable.trainable),
         row.suspended,
+        id(row.part),
         id(optimizer),
         optimizer is not None and optimizer.built,
     )
@@ -199,6 +208,19 @@ def _reading(
     has_before: bool,
 ) -> Reading:
     loss = None if data_loss is None else data_loss + math.fsum(penalties)
+    tied = dict(
+        zip(
+            (id(tie.tie) for tie in measurements.ties),
+            distinct_paths(tie.tie for tie in measurements.ties),
+            strict=True,
+        )
+    )
+    unknown = {
+        i
+        for tie in measurements.ties
+        for i in tie.acting
+        if not tie.residuals and measurements.gradients[i] == "data"
+    }
     weights = tuple(
         _weight(
             path,
@@ -209,19 +231,31 @@ def _reading(
                 loss=loss,
                 has_before=has_before,
                 gradient=gradient,
+                has_residual=i not in unknown,
             ),
             strengths,
             of_weight,
+            None if row.part is None else tied[id(row.part.tie)],
         )
-        for path, row, of_weight, measured, penalty, gradient, strengths in zip(
-            distinct_paths(row.variable for row in rows),
-            rows,
-            steps,
-            measurements.measured,
-            penalties,
-            measurements.gradients,
-            measurements.strengths,
-            strict=True,
+        for i, (
+            path,
+            row,
+            of_weight,
+            measured,
+            penalty,
+            gradient,
+            strengths,
+        ) in enumerate(
+            zip(
+                distinct_paths(row.variable for row in rows),
+                rows,
+                steps,
+                measurements.measured,
+                penalties,
+                measurements.gradients,
+                measurements.strengths,
+                strict=True,
+            )
         )
     )
     by_layer: dict[int, list[WeightReading]] = {}
@@ -235,11 +269,55 @@ def _reading(
         )
         for layer, layer_weights in by_layer.items()
     )
-    return Reading(step, data_loss, weights, layers)
+    ties = tuple(
+        _tie(tied[id(tie.tie)], tie, [weights[i] for i in tie.members])
+        for tie in measurements.ties
+    )
+    return Reading(step, data_loss, weights, layers, ties)
+
+
+def _tie(
+    path: str, tie: MeasuredTie, members: Sequence[WeightReading]
+) -> TieReading:
+    # A frozen weight has the strengths of its tie, which do not act on it.
+    first = next((w for w in members if w.trainable), members[0])
+    return TieReading(
+        path=path,
+        weights=tuple(weight.path for weight in members),
+        regularizer=type(tie.tie.penalty).__name__,
+        strengths=first.strengths,
+        units=tie.tie.count,
+        dead_units=tie.dead,
+        size=sum(weight.size for weight in members),
+        zeros=sum(weight.zeros for weight in members),
+        l1_norm=math.fsum(weight.l1_norm for weight in members),
+        l2_norm=math.hypot(*(weight.l2_norm for weight in members)),
+        penalty=tie.penalty,
+        step=first.step,
+    )
+
+
+def _spread(
+    tie: MeasuredTie,
+    measured: Sequence[dict[str, Any]],
+    penalties: list[float],
+) -> None:
+    """Spread the penalty of a tie over its weights, and note its residuals."""
+    # The pass measures `l2_norm` as a sum of squares, without the root.
+    squares = [measured[i]["l2_norm"] for i in tie.acting]
+    whole = math.fsum(squares)
+    for i, square in zip(tie.acting, squares, strict=True):
+        penalties[i] = tie.penalty * square / whole if whole else 0.0
+    for i, residual in zip(tie.acting, tie.residuals, strict=False):
+        measured[i]["optimality"] = residual
 
 
 def _weight(
-    path: str, weight: MeasuredWeight, strengths: dict[str, float], step: int
+    path: str,
+    weight: MeasuredWeight,
+    strengths: dict[str, float],
+    step: int,
+    tie: str | None,
 ) -> WeightReading:
     row = weight.row
     layer, _, name = path.rpartition("/")
@@ -259,6 +337,7 @@ def _weight(
             for figure in FIGURES
             if figure.formula is None
         },
+        tie=tie,
     )
 
 
@@ -270,7 +349,7 @@ def _penalty(
     It follows from what the pass measured for kreg's penalties and Keras's
     norms; other regularizers are called.
     """
-    if not row.is_penalized:
+    if not row.is_penalized or row.part is not None:
         return 0.0
     regularizer = row.regularizer
     if isinstance(regularizer, Penalty):

@@ -30,6 +30,9 @@ class WeightReading(Figures, SavedResult):
         step: the iteration of the optimizer that updates it, at which its
             schedule is read.
         values: the figures without a formula, by name.
+        tie: the path of the tie whose penalty it has; None if its penalty is on
+            this weight alone. The penalty of a tie is spread over its weights
+            in proportion to their squared L2 norms.
     """
 
     path: str
@@ -43,6 +46,7 @@ class WeightReading(Figures, SavedResult):
     inputs: int | None
     step: int
     values: Mapping[str, Any]
+    tie: str | None = None
 
     def value_of(self, figure: Figure[Any]) -> Any:
         """The value of a figure without a formula."""
@@ -70,13 +74,14 @@ class WeightReading(Figures, SavedResult):
             "units": self.units,
             "inputs": self.inputs,
             "step": self.step,
+            "tie": self.tie,
             **{figure.name: getattr(self, figure.name) for figure in FIGURES},
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WeightReading":
-        """The inverse of `to_dict`; earlier versions wrote no `step`."""
-        values = {"step": 0, **values}
+        """The inverse of `to_dict`; earlier versions wrote no `step`, `tie`."""
+        values = {"step": 0, "tie": None, **values}
         named = {
             field.name: values[field.name]
             for field in fields(cls)
@@ -91,12 +96,83 @@ class WeightReading(Figures, SavedResult):
         return cls(**{**named, "shape": shape, "values": measured})
 
 
+@dataclass(frozen=True, repr=False)
+class TieReading(SavedResult):
+    """The figures of groups that are tied across several weights.
+
+    Args:
+        path: the path of its layer and the name of its groups, such as
+            `"attention/heads"`.
+        weights: the paths of its weights.
+        regularizer: the class name of its penalty.
+        strengths: the present strengths of the penalty, by name.
+        units: the number of its groups.
+        dead_units: how many groups are zero in all of its weights.
+        size: the number of entries of its weights.
+        zeros: how many are exactly 0.0.
+        l1_norm: `sum(abs(w))` over its weights.
+        l2_norm: `sqrt(sum(w ** 2))` over its weights.
+        penalty: what it adds to the loss, which is counted once, as the sum of
+            the penalties of its weights.
+        step: the iteration of the optimizer that updates it.
+    """
+
+    path: str
+    weights: tuple[str, ...]
+    regularizer: str
+    strengths: Mapping[str, float]
+    units: int
+    dead_units: int
+    size: int
+    zeros: int
+    l1_norm: float
+    l2_norm: float
+    penalty: float
+    step: int
+
+    @property
+    def sparsity(self) -> float:
+        """The fraction of entries that are exactly 0.0."""
+        return self.zeros / self.size if self.size else 0.0
+
+    def headline(self) -> dict[str, Any]:
+        """The tie, its zeros and its dead groups."""
+        return {
+            "path": self.path,
+            "weights": len(self.weights),
+            "sparsity": self.sparsity,
+            "dead_units": self.dead_units,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON."""
+        named = {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
+        return {
+            **named,
+            "weights": list(self.weights),
+            "strengths": dict(self.strengths),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TieReading":
+        """The inverse of `to_dict`."""
+        return cls(**{**values, "weights": tuple(values["weights"])})
+
+
 def _strength(weight: WeightReading) -> str:
     if weight.regularizer is None:
         return ""
-    values = " ".join(f"{value:.3g}" for value in weight.strengths.values())
+    if weight.tie is not None and weight.trainable:
+        return f"{weight.regularizer} (tied)"
+    values = _numbers(weight.strengths)
     frozen = "" if weight.trainable else " (frozen)"
     return f"{weight.regularizer} {values}{frozen}".rstrip()
+
+
+def _numbers(strengths: Mapping[str, float]) -> str:
+    return " ".join(f"{value:.3g}" for value in strengths.values())
 
 
 def _part(count: int | None, total: int | None) -> str:
@@ -107,9 +183,10 @@ class Totals(Figures, ResultWithRows):
     """The figures of several weights together."""
 
     weights: tuple[WeightReading, ...]
+    ties: tuple[TieReading, ...] = ()
 
     def table(self) -> Table:
-        """A row for each weight, and the totals."""
+        """A row for each weight and each tie, and the totals."""
         has_steps = len({weight.step for weight in self.weights}) > 1
         columns = (
             Column("weight", "name", total="total"),
@@ -127,7 +204,9 @@ class Totals(Figures, ResultWithRows):
                 weight.path,
                 *([f"{weight.step:,}"] if has_steps else ()),
                 _strength(weight),
-                f"{weight.penalty:.3g}" if weight.regularizer else "",
+                f"{weight.penalty:.3g}"
+                if weight.regularizer and weight.tie is None
+                else "",
                 f"{weight.l1_norm:.3g}",
                 f"{weight.l2_norm:.3g}",
                 f"{weight.sparsity:.1%}",
@@ -135,6 +214,20 @@ class Totals(Figures, ResultWithRows):
                 _part(weight.dead_inputs, weight.inputs),
             )
             for weight in self.weights
+        ]
+        rows += [
+            (
+                tie.path,
+                *([f"{tie.step:,}"] if has_steps else ()),
+                f"{tie.regularizer} {_numbers(tie.strengths)}",
+                f"{tie.penalty:.3g}",
+                f"{tie.l1_norm:.3g}",
+                f"{tie.l2_norm:.3g}",
+                f"{tie.sparsity:.1%}",
+                _part(tie.dead_units, tie.units),
+                "",
+            )
+            for tie in self.ties
         ]
         return Table(columns, rows)
 
@@ -200,12 +293,14 @@ class Reading(Totals, SavedResult):
         data_loss: the loss without penalties; None if it was not given.
         weights: one reading for each weight, in the order of the layers.
         layers: one reading for each layer with weights.
+        ties: one reading for each tie across weights.
     """
 
     step: int
     data_loss: float | None
     weights: tuple[WeightReading, ...]
     layers: tuple[LayerReading, ...]
+    ties: tuple[TieReading, ...] = ()
 
     def value_of(self, figure: Figure[Any]) -> Any:
         """The value of a figure without a formula."""
@@ -241,6 +336,7 @@ class Reading(Totals, SavedResult):
                 }
                 for layer in self.layers
             ],
+            "ties": [tie.to_dict() for tie in self.ties],
         }
 
     @classmethod
@@ -258,9 +354,11 @@ class Reading(Totals, SavedResult):
             )
             for layer in values["layers"]
         )
+        ties = map(TieReading.from_dict, values.get("ties", ()))
         return cls(
             values["step"],
             values["data_loss"],
             tuple(weights.values()),
             layers,
+            tuple(ties),
         )

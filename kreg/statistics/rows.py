@@ -10,6 +10,7 @@ from keras import regularizers
 
 from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.binding.binding import is_suspended
+from kreg.binding.ties import Tie, TiePart, tie_part
 from kreg.binding.weights import acting_regularizer
 from kreg.foreign_objects import attribute_or_none, float_or_nan
 from kreg.layers.weights import layout_of
@@ -19,18 +20,18 @@ from kreg.regularizers.strength_regularizer import StrengthRegularizer
 from kreg.statistics.quantized import dequantized_weights
 
 
-def distinct_paths(variables: Iterable[keras.Variable]) -> list[str]:
+def distinct_paths(named: Iterable[keras.Variable | Tie]) -> list[str]:
     """The path of each variable, made distinct: the second is `path#2`, ...
 
     Args:
-        variables: the variables, in order.
+        named: the variables, or ties, in order.
 
     Returns:
-        A different string for each variable.
+        A different string for each of them.
     """
     seen: dict[str, int] = {}
     names = []
-    for variable in variables:
+    for variable in named:
         path = variable.path
         seen[path] = seen.get(path, 0) + 1
         names.append(path if seen[path] == 1 else f"{path}#{seen[path]}")
@@ -65,6 +66,8 @@ class Row:
         layout: the meaning of its axes in that layer.
         regularizer: the object that the user set, bound or not, or None.
         suspended: whether `kreg.freeze_support` has switched its penalty off.
+        part: the part of a tie that the weight is; None if its regularizer is
+            on this weight alone.
     """
 
     variable: keras.Variable
@@ -73,6 +76,7 @@ class Row:
     layout: Layout
     regularizer: Any
     suspended: bool
+    part: TiePart | None = None
 
     @property
     def size(self) -> int:
@@ -105,9 +109,10 @@ class Row:
 
     @property
     def penalty(self) -> Penalty | None:
-        """The regularizer if it is a kreg penalty, with a proximal step."""
+        """The kreg penalty with a proximal step on this weight alone."""
         regularizer = self.regularizer
-        return regularizer if isinstance(regularizer, Penalty) else None
+        is_own = isinstance(regularizer, Penalty) and self.part is None
+        return regularizer if is_own else None
 
     @property
     def is_penalized(self) -> bool:
@@ -145,4 +150,5 @@ def rows_of(model: keras.Model) -> Iterator[Row]:
                     layout,
                     acting_regularizer(variable, layout),
                     is_suspended(variable),
+                    tie_part(variable),
                 )

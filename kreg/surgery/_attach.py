@@ -9,6 +9,11 @@ from typing import Any
 import keras
 
 from kreg._arguments import model_with_weights
+from kreg.binding.attached import (
+    forget_attached,
+    is_serializable,
+    note_attached,
+)
 from kreg.binding.binding import BoundRegularizer, own_regularizer
 from kreg.binding.bound_models import (
     ensure_bound,
@@ -16,6 +21,7 @@ from kreg.binding.bound_models import (
     renew_models_of,
     unbind,
 )
+from kreg.binding.ties import tie_part
 from kreg.surgery._changes import Change, Changes, replace
 from kreg.surgery.owned_weights import (
     attribute_for,
@@ -57,11 +63,30 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     training could change, so use these for biases, embeddings and
     normalization weights.
 
+    A penalty with `groups="heads"`, such as `kreg.GroupLasso(1e-4, "heads")`,
+    goes on attention layers, which a layer, a type or a pattern of layers
+    selects; alone it goes on all of them. It ties what belongs to a head in the
+    query, key, value and output kernels and in the biases of the first three:
+    a head is zero in all of them or in none. A key head goes with all query
+    heads that share it. A frozen weight is left out of its heads. A tie is on
+    all of its weights or on none: another regularizer on one of them takes it
+    off the others. Known are `keras.layers.MultiHeadAttention`,
+    `GroupQueryAttention`, the attention layers of KerasHub, and others whose
+    projections are `EinsumDense` layers in attributes such as `query_dense`,
+    with an attribute such as `num_heads`; a warning names the others.
+
     The model is bound, as by `kreg.bind`. One object on several weights is one
-    penalty, and its multiplier holds for all of them. Some layers cannot save
-    a regularizer, such as most custom layers. There it acts, and a warning
-    says that it will not be saved. Attach to the model that you train: a
-    compiled model around it goes on as before until it is compiled again.
+    penalty, and its multiplier holds for all of them. Attach to the model that
+    you train: a compiled model around it goes on as before until it is compiled
+    again.
+
+    Some layers cannot save a regularizer, such as those of KerasHub and most
+    custom ones. What is attached there is kept beside the layers in the
+    model's `.keras` file, and in copies by `copy.deepcopy` and `pickle`.
+    Keras's `load_model` puts it back where kreg has been imported, and ignores
+    it where kreg has not. Files of weights, `.h5` files and
+    `keras.models.clone_model` do not keep it. A warning names what Keras cannot
+    save, such as an object without a config.
 
     Args:
         model: a `keras.Model` with weights, compiled or not.
@@ -112,6 +137,10 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
         ensure_bound(model)
         undo.pop_all()
     variables = [assignment.weight.variable for assignment in assignments]
+    changes = [
+        change if id(variable) in saved else _noted(change, variable)
+        for change, variable in zip(changes, variables, strict=True)
+    ]
     for variable in variables:
         if isinstance(variable.regularizer, BoundRegularizer) and isinstance(
             variable.constraint, KeepSupport
@@ -121,24 +150,17 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     unsaved = [
         change.path
         for change in changes
-        if change.path not in saved
-        and (change.after is not None or change.before is not None)
+        if change.attribute is None and not change.in_file
     ]
     if unsaved:
         warnings.warn(
             f"What is attached to {', '.join(unsaved)} acts, but will not be "
-            "saved with the model, because nothing that is saved holds it. "
-            "Attach it again to the loaded model.",
+            "saved with the model, because Keras cannot save it. Attach it "
+            "again to the loaded model.",
             stacklevel=2,
         )
     return Changes(
-        tuple(
-            change
-            if change.path in saved
-            else dataclasses.replace(change, attribute=None)
-            for change in changes
-            if change.before is not change.after
-        )
+        tuple(change for change in changes if change.before is not change.after)
     )
 
 
@@ -148,37 +170,48 @@ def _assign(assignment: Assignment, undo: ExitStack) -> Change:
     before: Any = own_regularizer(weight.variable)
     attribute = attribute_for(weight)
     if attribute is not None:
-        replace(weight.layer, attribute, after, undo)
-    if before is not after:
-        replace(weight.variable, "regularizer", after, undo)
+        replace(weight.layer, attribute, assignment.in_attribute, undo)
+    if before is not after or assignment.part is not tie_part(weight.variable):
+        replace(weight.variable, "regularizer", assignment.on_variable, undo)
     return Change(weight.path, weight.layer_path, attribute, before, after)
+
+
+def _noted(change: Change, variable: keras.Variable) -> Change:
+    """Leave to the record what no layer saves."""
+    note_attached(variable, change.before)
+    is_kept = is_serializable(change.after)
+    return dataclasses.replace(change, attribute=None, in_file=is_kept)
 
 
 def _set_shared_attributes(
     model: keras.Model, assignments: Sequence[Assignment], undo: ExitStack
-) -> set[str]:
+) -> set[int]:
     """Set the attributes in which a layer saves regularizers of inner layers.
 
     Returns:
-        The paths of the weights whose regularizers are saved with the model.
+        The `id` of each weight whose regularizer a layer now saves.
     """
     layers = saved_layers(model)
-    chosen = {id(assignment.weight.variable) for assignment in assignments}
-    shared: dict[int, bool] = {}
-    for layer, attribute, weights in shared_attributes(model):
-        if chosen.isdisjoint(map(id, weights)):
+    weights = [assignment.weight for assignment in assignments]
+    saved = {
+        id(weight.variable): weight.variable
+        for weight in weights
+        if id(weight.layer) in layers
+        and attribute_for(weight) is not None
+        and tie_part(weight.variable) is None
+    }
+    chosen = {id(weight.variable) for weight in weights}
+    for layer, attribute, shared in shared_attributes(model):
+        if chosen.isdisjoint(map(id, shared)):
             continue
-        same, regularizer = common_regularizer(weights)
+        same, regularizer = common_regularizer(shared)
         if same:
             replace(layer, attribute, regularizer, undo)
-        for variable in weights:
-            shared[id(variable)] = same and id(layer) in layers
-    weights = [assignment.weight for assignment in assignments]
-    return {
-        weight.path
-        for weight in weights
-        if shared.get(
-            id(weight.variable),
-            id(weight.layer) in layers and attribute_for(weight) is not None,
-        )
-    }
+        for variable in shared:
+            saved.pop(id(variable), None)
+            is_tied = tie_part(variable) is not None
+            if same and not is_tied and id(layer) in layers:
+                saved[id(variable)] = variable
+    for variable in saved.values():
+        forget_attached(variable, undo)
+    return set(saved)

@@ -28,6 +28,8 @@ class Change(Result):
             Keras saves; None if only the weight has changed.
         before: the object before, or None.
         after: the object now, or None.
+        in_file: whether a `.keras` file of the model keeps it although no
+            attribute does. Defaults to `False`.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Change(Result):
     attribute: str | None
     before: Any
     after: Any
+    in_file: bool = False
 
     def headline(self) -> dict[str, Any]:
         """The place, and the objects before and after."""
@@ -44,7 +47,14 @@ class Change(Result):
             "after": described(self.after),
         }
 
-    def to_dict(self) -> dict[str, str | None]:
+    @property
+    def place(self) -> str:
+        """Where it is saved: the attribute, or what there is in its place."""
+        if self.attribute is not None:
+            return self.attribute
+        return "(.keras file)" if self.in_file else "(not saved)"
+
+    def to_dict(self) -> dict[str, Any]:
         """The fields, with objects as text."""
         return {
             "path": self.path,
@@ -52,6 +62,7 @@ class Change(Result):
             "attribute": self.attribute,
             "before": described(self.before),
             "after": described(self.after),
+            "in_file": self.in_file,
         }
 
 
@@ -88,7 +99,7 @@ class Changes(ResultWithRows, Sequence[Change]):
         rows = [
             (
                 change.path,
-                change.attribute or "(not saved)",
+                change.place,
                 described(change.before) or "-",
                 described(change.after) or "-",
             )
@@ -96,6 +107,6 @@ class Changes(ResultWithRows, Sequence[Change]):
         ]
         return Table(columns, rows, notes=[] if rows else ["nothing to change"])
 
-    def records(self) -> list[dict[str, str | None]]:
+    def records(self) -> list[dict[str, Any]]:
         """The changes, with objects as text."""
         return [change.to_dict() for change in self.changes]

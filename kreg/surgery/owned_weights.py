@@ -13,6 +13,7 @@ from kreg._keras_private import (
     own_trainable_variables,
 )
 from kreg.binding.binding import own_regularizer
+from kreg.binding.ties import tie_part
 from kreg.layers.weights import attribute_of, is_built_by_keras
 from kreg.statistics.rows import distinct_paths
 from kreg.surgery.stripped_copy import config_of
@@ -129,8 +130,14 @@ def shared_attributes(
 
 
 def common_regularizer(weights: list[keras.Variable]) -> tuple[bool, Any]:
-    """Whether all weights have one regularizer, and this one or None."""
-    regularizers = [own_regularizer(variable) for variable in weights]
+    """Whether all weights have one regularizer, and this one or None.
+
+    One that is tied across weights counts as None: no attribute can hold it.
+    """
+    regularizers = [
+        None if tie_part(variable) else own_regularizer(variable)
+        for variable in weights
+    ]
     is_common = all(r is regularizers[0] for r in regularizers)
     return is_common, regularizers[0] if regularizers and is_common else None
 

@@ -11,7 +11,10 @@ import keras
 from kreg._arguments import wrong_value
 from kreg._keras_private import flatten_layers
 from kreg._types import Tensor
+from kreg.binding.ties import Tie, TiePart, ties_of
+from kreg.regularizers import Penalty
 from kreg.surgery.owned_weights import OwnedWeight, path_of
+from kreg.surgery.ties import ties_in
 
 Selector: TypeAlias = (
     keras.layers.Layer
@@ -36,39 +39,22 @@ def selected(
         TypeError: if `selector` is no `Selector`.
         ValueError: if it selects nothing.
     """
-    layers = flatten_layers(model)
+    matching = _matching_layers(selector, model)
     if isinstance(selector, keras.Variable):
         chosen = [w for w in weights if w.variable is selector]
         if not chosen:
             raise _nothing_selected(repr(selector.path), weights)
-    elif isinstance(selector, keras.layers.Layer):
-        if not any(layer is selector for layer in layers):
-            raise ValueError(
-                "`rules` must name layers of the model. "
-                f"Received: {selector!r}, which is not in `{model.name}`"
-            )
-        chosen = _kernels([selector], weights)
-    elif isinstance(selector, type) and issubclass(
-        selector, keras.layers.Layer
-    ):
-        chosen = _kernels(
-            [layer for layer in layers if isinstance(layer, selector)], weights
-        )
+    elif matching:
+        chosen = _kernels(matching, weights)
     elif isinstance(selector, str):
-        matching = [
-            layer
-            for layer in layers
-            if fnmatchcase(path_of(layer), selector)
-            or fnmatchcase(layer.name, selector)
-        ]
-        if not matching:
-            chosen = [w for w in weights if fnmatchcase(w.path, selector)]
-        else:
-            chosen = _kernels(matching, weights)
-        if not chosen and not matching:
+        chosen = [w for w in weights if fnmatchcase(w.path, selector)]
+        if not chosen:
+            layers = flatten_layers(model)
             paths = [layer.name for layer in layers]
             paths += [path_of(layer) for layer in layers]
             raise _unmatched_pattern(selector, paths, weights)
+    elif matching is not None:
+        chosen = []
     elif callable(selector) and not isinstance(selector, type):
         chosen = [w for w in weights if selector(w.variable)]
     else:
@@ -80,6 +66,60 @@ def selected(
     if not chosen:
         raise _nothing_selected(repr(selector), weights)
     return chosen
+
+
+def _matching_layers(
+    selector: Any, model: keras.Model
+) -> list[keras.layers.Layer] | None:
+    """The layers of `model` that `selector` names; None if it names no layers.
+
+    Raises:
+        ValueError: if it is a layer that is not in the model.
+    """
+    layers = flatten_layers(model)
+    if isinstance(selector, keras.layers.Layer):
+        if not any(layer is selector for layer in layers):
+            raise ValueError(
+                "`rules` must name layers of the model. "
+                f"Received: {selector!r}, which is not in `{model.name}`"
+            )
+        return [selector]
+    if isinstance(selector, type) and issubclass(selector, keras.layers.Layer):
+        return [layer for layer in layers if isinstance(layer, selector)]
+    if isinstance(selector, str):
+        return [
+            layer
+            for layer in layers
+            if fnmatchcase(path_of(layer), selector)
+            or fnmatchcase(layer.name, selector)
+        ]
+    return None
+
+
+def _selected_ties(
+    selector: Any, model: keras.Model, penalty: Penalty
+) -> list[Tie]:
+    """The ties of a penalty in the layers that `selector` selects.
+
+    Raises:
+        TypeError: if `selector` selects no layers, but weights.
+        ValueError: if it selects no layer with what is tied.
+    """
+    matching = _matching_layers(selector, model)
+    if matching is None:
+        raise TypeError(
+            f"`rules` must select layers for {penalty!r}, which ties all "
+            "weights of a head: a layer, a type of layers, or a pattern of "
+            f"their names and paths. Received: {selector!r} "
+            f"(of type {type(selector).__name__})"
+        )
+    if not matching:
+        raise ValueError(
+            f"`rules` must select layers of the model for {penalty!r}. "
+            f"Received: {selector!r}, which selects none among "
+            f"{_first_few([path_of(layer) for layer in flatten_layers(model)])}"
+        )
+    return ties_in(penalty, matching)
 
 
 def _kernels(
@@ -130,10 +170,31 @@ Rules: TypeAlias = (
 
 @dataclass(frozen=True)
 class Assignment:
-    """The regularizer that the rules give to a weight; None for none."""
+    """The regularizer that the rules give to a weight.
+
+    Args:
+        weight: the weight.
+        regularizer: the user's own object, or None for none.
+        part: the part of a tie that the weight is; None if the regularizer is
+            on this weight alone.
+    """
 
     weight: OwnedWeight
     regularizer: Regularizer | None
+    part: TiePart | None = None
+
+    @property
+    def on_variable(self) -> Regularizer | None:
+        """The regularizer of the variable."""
+        return self.regularizer if self.part is None else self.part
+
+    @property
+    def in_attribute(self) -> Regularizer | None:
+        """The regularizer for the attribute of the layer, which saves it.
+
+        It is None for a tie, which no attribute of one layer can hold.
+        """
+        return self.regularizer if self.part is None else None
 
 
 def assignments_of(
@@ -146,16 +207,37 @@ def assignments_of(
             a regularizer in its place.
         ValueError: if a rule selects nothing.
     """
-    regularizers: dict[int, Regularizer | None] = {}
+    ties = ties_of(model)
+    chosen: dict[int, Regularizer | TiePart | None] = {}
     for selector, regularizer in _pairs(rules, model):
         value = _regularizer(regularizer)
-        for weight in selected(selector, model, weights):
-            regularizers[id(weight.variable)] = value
+        if isinstance(value, Penalty) and value.ties is not None:
+            new = _selected_ties(selector, model, value)
+            chosen.update((id(p.variable), p) for tie in new for p in tie.parts)
+            ties += new
+        else:
+            for weight in selected(selector, model, weights):
+                chosen[id(weight.variable)] = value
+    for tie in ties:
+        # A tie is on all of its weights, or on none.
+        on = {id(p.variable): chosen.get(id(p.variable), p) for p in tie.parts}
+        if any(on[id(part.variable)] is not part for part in tie.parts):
+            for part in tie.parts:
+                if on[id(part.variable)] is part:
+                    chosen[id(part.variable)] = None
     return [
-        Assignment(weight, regularizers[id(weight.variable)])
+        _assignment(weight, chosen[id(weight.variable)])
         for weight in weights
-        if id(weight.variable) in regularizers
+        if id(weight.variable) in chosen
     ]
+
+
+def _assignment(
+    weight: OwnedWeight, chosen: Regularizer | TiePart | None
+) -> Assignment:
+    if isinstance(chosen, TiePart):
+        return Assignment(weight, chosen.penalty, chosen)
+    return Assignment(weight, chosen)
 
 
 def _pairs(rules: Any, model: keras.Model) -> list[tuple[Any, Any]]:

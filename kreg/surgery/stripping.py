@@ -15,6 +15,7 @@ from kreg._keras_private import (
     set_rate,
     without_carried_state,
 )
+from kreg.binding.attached import forget_attached, is_recorded
 from kreg.binding.binding import (
     PenaltyApplier,
     member_optimizers,
@@ -65,6 +66,8 @@ def strip_layers(model: keras.Model, undo: ExitStack) -> list[Change]:
         undo: closing it sets everything back.
     """
     changes = [*_strip_weights(model, undo)]
+    for variable in model.weights:
+        forget_attached(variable, undo)
     for layer in flatten_layers(model):
         for attribute, value in list(vars(layer).items()):
             if attribute.endswith(ATTRIBUTE_ENDINGS) and is_of_kreg(value):
@@ -84,9 +87,15 @@ def _strip_weights(model: keras.Model, undo: ExitStack) -> Iterator[Change]:
                 replace(layer, attribute, None, undo)
             else:
                 attribute = None
+            in_file = attribute is None and is_recorded(variable)
             replace(variable, "regularizer", None, undo)
             yield Change(
-                weight.path, weight.layer_path, attribute, regularizer, None
+                weight.path,
+                weight.layer_path,
+                attribute,
+                regularizer,
+                None,
+                in_file=in_file,
             )
         constraint = variable.constraint
         if isinstance(constraint, KeepSupport):

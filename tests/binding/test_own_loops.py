@@ -329,7 +329,6 @@ def test_support_is_kept(cls):
             np.testing.assert_array_equal(w == 0.0, zeros[id(variable)])
 
 
-@pytest.mark.filterwarnings("ignore:.*will not be saved")
 @pytest.mark.parametrize("cls", few_of(LOOPS, VAE))
 def test_attach_reaches_the_parts(cls):
     model = loop_of(cls, layers.Dense)

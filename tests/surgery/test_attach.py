@@ -385,12 +385,11 @@ def test_named_bias_embedding_and_slope_survive_saving(tmp_path):
     assert reprs(saved_and_loaded(model, tmp_path)) == reprs(model)
 
 
-def test_part_of_an_attention_acts_and_warns(tmp_path):
+def test_part_of_an_attention_survives_saving(tmp_path):
     model = attention()
-    with pytest.warns(UserWarning, match=r"heads/query/kernel.*not be saved"):
-        kreg.attach(model, [("heads/query", kreg.L1(0.1))])
+    kreg.attach(model, [("heads/query", kreg.L1(0.1))])
     assert list(regularized(model)) == ["heads/query/kernel"]
-    assert not regularized(saved_and_loaded(model, tmp_path))
+    assert reprs(saved_and_loaded(model, tmp_path)) == reprs(model)
 
 
 @keras.saving.register_keras_serializable(package="attach_tests")
@@ -428,16 +427,16 @@ def test_layer_of_ones_own_saves_what_its_config_has(tmp_path):
     assert reprs(loaded) == ["L1(l1=0.1)", "None"]
 
 
-def test_what_cannot_be_saved_acts_and_warns():
+def test_what_no_layer_saves_is_in_the_file(tmp_path):
     model = custom()
-    with pytest.warns(UserWarning, match=r"net/own/plain.*not be saved"):
-        changes = kreg.attach(model, [("*/plain", kreg.L1(0.1))])
+    changes = kreg.attach(model, [("*/plain", kreg.L1(0.1))])
     assert list(regularized(model)) == ["net/own/plain"]
     assert changes.changes[0].attribute is None
-    assert "(not saved)" in str(changes)
+    assert "(.keras file)" in str(changes)
+    assert reprs(saved_and_loaded(model, tmp_path)) == reprs(model)
 
 
-def test_layers_of_a_subclassed_model_act_and_warn():
+def test_layers_of_a_subclassed_model_act():
     class Model(keras.Model):
         def __init__(self):
             super().__init__()
@@ -448,8 +447,7 @@ def test_layers_of_a_subclassed_model_act_and_warn():
 
     model = Model()
     model(X)
-    with pytest.warns(UserWarning, match=r"inside/kernel.*not be saved"):
-        kreg.attach(model, kreg.L1(0.1))
+    kreg.attach(model, kreg.L1(0.1))
     model.compile("sgd", "mse")
     assert fit(model).history["penalty"][0] > 0
 
@@ -528,6 +526,7 @@ def test_record_tells_what_was_and_is():
                 "attribute": "kernel_regularizer",
                 "before": None,
                 "after": "L1(l1=0.1)",
+                "in_file": False,
             }
         ]
     }

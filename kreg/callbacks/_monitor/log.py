@@ -50,10 +50,22 @@ def curves(reading: Reading, name: str) -> Iterator[tuple[str, float]]:
         path = path_in_model(weight.path, name)
         for figure, value in _logged(weight, "weight", [weight]):
             yield f"kreg_{figure}/{path}", value
-        several = len(weight.strengths) > 1
-        for strength, value in weight.strengths.items():
-            tag = f"kreg_strength/{path}"
-            yield (f"{tag}/{strength}" if several else tag), value
+        yield from _strengths(path, weight.strengths)
+    for tie in reading.ties:
+        path = path_in_model(tie.path, name)
+        yield f"kreg_{Figures.penalty.name}/{path}", tie.penalty
+        yield f"kreg_{Figures.sparsity.name}/{path}", tie.sparsity
+        yield f"kreg_{Figures.dead_units.name}/{path}", tie.dead_units
+        yield from _strengths(path, tie.strengths)
+
+
+def _strengths(
+    path: str, strengths: Mapping[str, float]
+) -> Iterator[tuple[str, float]]:
+    """The curves of the strengths of a weight or a tie."""
+    tag = f"kreg_strength/{path}"
+    for strength, value in strengths.items():
+        yield (f"{tag}/{strength}" if len(strengths) > 1 else tag), value
 
 
 def model_figures(reading: Reading) -> dict[str, float]:
@@ -150,8 +162,24 @@ def _weights_table(reading: Reading) -> Table:
                 " by ".join(map(str, weight.shape)),
                 weight.regularizer or "",
                 strengths,
-                f"{weight.penalty:.4g}" if weight.regularizer else "",
+                f"{weight.penalty:.4g}"
+                if weight.regularizer and weight.tie is None
+                else "",
                 f"{weight.sparsity:.1%}",
+            )
+        )
+    for tie in reading.ties:
+        strengths = ", ".join(
+            f"{name} {value:.4g}" for name, value in tie.strengths.items()
+        )
+        rows.append(
+            (
+                tie.path,
+                f"{len(tie.weights)} weights",
+                tie.regularizer,
+                strengths,
+                f"{tie.penalty:.4g}",
+                f"{tie.sparsity:.1%}",
             )
         )
     columns = (

@@ -11,9 +11,11 @@ from kreg._keras_private import responsible_optimizer
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import innermost_optimizer
+from kreg.binding.ties import tie_part
 from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers.norms import summable
 from kreg.regularizers.strength import cast_strengths
+from kreg.regularizers.tied_groups import TiedGroups
 
 # The factor is searched between 2**-64 and 2**64.
 _LARGEST_POWER = 64
@@ -50,25 +52,54 @@ def first_log_factor(
         for optimizer, variable in zip(optimizers, variables, strict=True)
     ]
 
+    ties: dict[int, list[int]] = {}
+    for i, variable in enumerate(variables):
+        part = tie_part(variable)
+        ties.setdefault(id(variable if part is None else part.tie), []).append(
+            i
+        )
+
     def reached(power: int) -> bool:
-        values = []
-        for variable, (w, step), strength in zip(
-            variables, starts, strengths, strict=True
-        ):
-            bound: BoundPenalty = variable.regularizer
+        values: dict[int, Tensor] = {}
+        for members in ties.values():
+            strength = strengths[members[0]]
             scaled = {k: s * 2.0**power for k, s in strength.items()}
-            values.append(
-                bound.penalty.proximal_step(
-                    w, step, cast_strengths(scaled, w.dtype), bound.groups
-                )
+            after = _after_steps(
+                [variables[i] for i in members],
+                [starts[i] for i in members],
+                scaled,
             )
-        return sparsity(values) >= target
+            values.update(zip(members, after, strict=True))
+        return sparsity([values[i] for i in range(len(starts))]) >= target
 
     low, high = -_LARGEST_POWER, _LARGEST_POWER
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high * math.log(2.0)
+
+
+def _after_steps(
+    variables: Sequence[keras.Variable],
+    starts: Sequence[tuple[Tensor, Tensor]],
+    strengths: dict[str, Tensor | float],
+) -> list[Tensor]:
+    """What a proximal step makes of a weight, or of the weights of a tie.
+
+    Args:
+        variables: the weight or weights.
+        starts: for each, the tensor to step from, and the length of the step.
+        strengths: the strengths of their penalty.
+    """
+    bounds: list[BoundPenalty] = [v.regularizer for v in variables]
+    penalty = bounds[0].penalty
+    if tie_part(variables[0]) is not None:
+        groups = TiedGroups(tuple(b.groups for b in bounds if b.groups))
+        w, steps = zip(*starts, strict=True)
+        return groups.proximal_step(penalty, w, steps, strengths)
+    (w, step), (bound,) = starts[0], bounds
+    strengths = cast_strengths(strengths, w.dtype)
+    return [penalty.proximal_step(w, step, strengths, bound.groups)]
 
 
 def _start(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kreg._types import Tensor
 from kreg.regularizers.grouping import Grouping
 from kreg.statistics.compilation import compiled
-from kreg.statistics.measures import dead_groups
+from kreg.statistics.measures import dead_in_all
 from kreg.statistics.rows import rows_of
 
 Counter = Callable[[Sequence[Tensor]], Tensor]
@@ -19,7 +19,7 @@ Counter = Callable[[Sequence[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Countable:
-    """The entries of one weight, or the units of one layer, to be counted.
+    """The entries of a weight, or the units of a layer or a tie, to be counted.
 
     Args:
         members: the indices of its weights in the list of all weights. A unit
@@ -36,14 +36,7 @@ class Countable:
         """How many of them are zero, a scalar int32 tensor."""
         if self.groups is None:
             return _count(ops.equal(values[self.members[0]], 0))
-        dead = [
-            dead_groups(ops.expand_dims(values[member], 0), groups)[0]
-            for member, groups in zip(self.members, self.groups, strict=True)
-        ]
-        dead_in_all = dead[0]
-        for other in dead[1:]:
-            dead_in_all = ops.logical_and(dead_in_all, other)
-        return _count(dead_in_all)
+        return dead_in_all([values[i] for i in self.members], self.groups)
 
 
 def entries_of(
@@ -64,13 +57,16 @@ def units_of(
     """The units that `variables[i] for i in members` feed, layer by layer.
 
     A bias belongs to units but does not feed them. The two kernels of a
-    recurrent cell feed the same units.
+    recurrent cell feed the same units. The units of a tie are its groups.
     """
     indices = {id(variables[i]): i for i in members}
     fed: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
     for row in rows_of(model):
         index = indices.get(id(row.variable))
-        if index is not None and row.units is not None:
+        if index is not None and row.part is not None:
+            key = (id(row.part.tie), row.part.tie.count)
+            fed.setdefault(key, []).append((index, row.part.groups))
+        elif index is not None and row.units is not None:
             key = (row.layer, row.units.count)
             fed.setdefault(key, []).append((index, row.units))
     return [

@@ -51,6 +51,12 @@ def penalized_weights(
 ) -> list[PenalizedWeight]:
     """The trainable weights of a model that the penalty would go on."""
     penalty = family.penalty
+    if penalty.ties is not None:
+        raise ValueError(
+            "`penalty` must act on single weights for its largest strength to "
+            f"be known; `groups={penalty.ties!r}` ties several. Choose the "
+            f"strengths yourself. Received: {family.text}"
+        )
     rules: Any = penalty
     if family.rules is not None:
         rules = [(rule, penalty) for rule in family.rules]

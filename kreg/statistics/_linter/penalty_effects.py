@@ -184,7 +184,11 @@ def _after_step(
 
     def step_on(shape: tuple[int, ...]) -> Tensor:
         all_axes = along(shape, range(len(shape)))
-        groups = penalty.grouping(shape, Layout("layer", all_axes, all_axes))
+        groups = (
+            penalty.grouping(shape, Layout("layer", all_axes, all_axes))
+            if penalty.ties is None
+            else all_axes
+        )
         w = ops.full(shape, size, "float32")
         return penalty.proximal_step(w, step, strengths, groups)
 

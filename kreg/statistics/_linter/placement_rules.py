@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from kreg.binding.attached import RESTORE, is_recorded, unrestored
 from kreg.binding.idle_penalties import Idleness
 from kreg.foreign_objects import attribute_or_none
 from kreg.layers.weights import attribute_of, is_built_by_keras
@@ -32,6 +33,8 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
     for weight in model.weights:
         if weight.regularizer is None or not is_built_by_keras(weight.layer):
             continue
+        if is_recorded(weight.variable):
+            continue  # beside the layers, in the model's file
         name, of_layer = _layer_attribute(weight)
         if of_layer is weight.regularizer:
             continue
@@ -55,6 +58,17 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
             f"set `{layer}.{name} = {model.code(weight)}.regularizer`"
             if layer
             else f"set it as `{name}` of the layer, too",
+        )
+
+
+def not_restored(model: ModelFacts) -> Iterator[Fault]:
+    """A regularizer that `load_model` could not put back."""
+    for one in unrestored(model.model):
+        yield Fault(
+            one.path,
+            "its regularizer is in the file that was loaded, but does not act: "
+            f"{one.reason.rstrip('.')}",
+            f"{RESTORE[0].lower()}{RESTORE[1:]}",
         )
 
 

@@ -9,6 +9,7 @@ from kreg.statistics._linter.placement_rules import (
     attribute_without_effect,
     frozen_weight,
     never_acts,
+    not_restored,
     regularizer_not_saved,
 )
 from kreg.statistics._linter.strength_rules import (
@@ -52,6 +53,12 @@ RULES = (
         "`layer.kernel.regularizer` was set, but not the layer's attribute, "
         "which is what Keras saves.",
         regularizer_not_saved,
+    ),
+    Rule(
+        "not-restored",
+        "a regularizer in the model's file that `load_model` could not put "
+        "back.",
+        not_restored,
     ),
     Rule(
         "frozen-weight",
