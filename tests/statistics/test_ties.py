@@ -83,11 +83,13 @@ def test_optimality_is_that_of_the_whole_heads():
     model.compile(kreg.ProximalOptimizer(optimizer), "mse", **QUICK)
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
     paths = [v.path for v in optimizer._trainable_variables]
-    # Its momenta are -0.01 / (1 - 0.5) times an average of gradients.
+    # After 4 updates its momenta are -0.01 / (1 - 0.5) * (1 - 0.5**4) times an
+    # average of gradients.
     gradients = {
         path: keras.ops.convert_to_numpy(optimizer.momentums[paths.index(path)])
         * -(1 - 0.5)
         / 0.01
+        / (1 - 0.5**4)
         for path in AXES
     }
     w, g = head_rows(values(model)), head_rows(gradients)
