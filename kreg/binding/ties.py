@@ -14,7 +14,6 @@ from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable, summable_dtype
 from kreg.regularizers.tied_groups import TiedGroups
 
-
 Weights: TypeAlias = Sequence[tuple[keras.Variable, Grouping]]
 """Several weights, each with its part of the groups; all of equal counts."""
 
