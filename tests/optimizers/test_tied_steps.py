@@ -322,6 +322,7 @@ def test_averages_have_the_zeros_of_the_heads():
     assert all(heads == dead[0] for heads in dead)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.thorough
 def test_under_a_strategy(mirrored_strategy):
     alone = attention_model()
