@@ -20,7 +20,7 @@ from kreg.binding.binding import (
     renew_functions,
 )
 from kreg.binding.hooks import install_hooks, remove_hooks, strategy_scope
-from kreg.binding.ties import TiePart
+from kreg.binding.ties import TiePart, tie_again
 from kreg.binding.weight_optimizers import join_bound_models
 from kreg.binding.weights import (
     acting_regularizer,
@@ -191,6 +191,7 @@ def _optimizers_of_parts(
 
 def _bind_weights(model: keras.Model, binding: Binding) -> bool:
     """Bind the weights that are not bound yet; return whether any was new."""
+    tie_again(model)
     layouts: dict[int, Layout] = {}
     bound: list[tuple[keras.Variable, Any]] = []
     misfits: list[keras.Variable] = []

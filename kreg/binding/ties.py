@@ -1,16 +1,21 @@
 """Ties: a penalty on groups whose entries lie in several weights."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
+from kreg._keras_private import flatten_layers
 from kreg._types import Tensor
+from kreg.layers.table import heads_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable, summable_dtype
 from kreg.regularizers.tied_groups import TiedGroups
+
+Weights: TypeAlias = Sequence[tuple[keras.Variable, Grouping]]
+"""Several weights, each with its part of the groups; all of equal counts."""
 
 
 class Tie:
@@ -24,14 +29,14 @@ class Tie:
     Args:
         path: the name of the tie, unique in its model.
         penalty: the user's own object; several ties may share it.
-        weights: pairs of a weight and its groups. All have equal counts.
+        weights: the weights.
     """
 
     def __init__(
         self,
         path: str,
         penalty: Penalty,
-        weights: Sequence[tuple[keras.Variable, Grouping]],
+        weights: Weights,
     ) -> None:
         self.path = path
         self.penalty = penalty
@@ -148,3 +153,41 @@ def ties_of(model: keras.Model) -> list[Tie]:
     parts = (tie_part(variable) for variable in model.weights)
     ties = {id(part.tie): part.tie for part in parts if part is not None}
     return list(ties.values())
+
+
+def tie_of(layer: keras.layers.Layer, penalty: Penalty, heads: Weights) -> Tie:
+    """A tie of the heads of a layer.
+
+    Args:
+        layer: an attention layer.
+        penalty: the user's own object.
+        heads: the weights of its heads.
+    """
+    path = getattr(layer, "path", None) or layer.name
+    return Tie(f"{path}/{penalty.ties}", penalty, heads)
+
+
+def tie_again(model: keras.Model) -> None:
+    """Tie weights on each of which lies a penalty that ties weights.
+
+    It is so where each weight has got its regularizer by itself, as from a
+    file. The weights of a layer's heads are tied if all have the same object.
+    """
+    if not any(_ties_unbound(variable) for variable in model.weights):
+        return
+    for layer in flatten_layers(model):
+        heads = heads_of(layer)
+        if isinstance(heads, str) or not heads:
+            continue
+        penalty: Any = heads[0][0].regularizer
+        if all(
+            _ties_unbound(variable) and variable.regularizer is penalty
+            for variable, _ in heads
+        ):
+            for part in tie_of(layer, penalty, heads).parts:
+                part.variable.regularizer = part
+
+
+def _ties_unbound(variable: keras.Variable) -> bool:
+    regularizer: Any = variable.regularizer
+    return isinstance(regularizer, Penalty) and regularizer.ties is not None

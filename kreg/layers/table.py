@@ -15,11 +15,11 @@ from kreg.layers import (
     _dense,
     _elementwise,
     _embedding,
-    _heads,
     _merging,
     _normalization,
     _recurrent,
 )
+from kreg.layers._heads import Heads, attention_heads
 from kreg.layers._operations import operation_tracer
 from kreg.layers.channels.activations import ELEMENTWISE_LAYERS
 from kreg.layers.channels.call import Call, Traced, Tracer, kept_whole
@@ -34,7 +34,7 @@ Axes: TypeAlias = Callable[
 MultiplyAdds: TypeAlias = Callable[[Any, list[Any], tuple[int, ...]], int]
 """A function of a layer, of a call's arguments and of the output's shape."""
 
-HeadsOf: TypeAlias = Callable[[Any], _heads.Heads | str | None]
+HeadsOf: TypeAlias = Callable[[Any], Heads | str | None]
 """A function of a layer; a text says why its heads are not known."""
 
 
@@ -235,7 +235,7 @@ TABLE: tuple[LayerRow, ...] = (
     LayerRow((layers.Multiply,), channels=_merging.product),
     LayerRow((layers.Subtract,), channels=_merging.difference),
     # Attention layers of other libraries are no classes that kreg can name.
-    LayerRow((layers.Layer,), heads=_heads.attention_heads),
+    LayerRow((layers.Layer,), heads=attention_heads),
 )
 
 _tracers: dict[type, Tracer] = {
@@ -276,7 +276,7 @@ def undoes_scale(consumer: object) -> bool:
     )
 
 
-def heads_of(layer: keras.layers.Layer) -> _heads.Heads | str | None:
+def heads_of(layer: keras.layers.Layer) -> Heads | str | None:
     """The weights of the heads of an attention layer, or why not known."""
     heads = (row.heads for row in rows_of(layer) if row.heads)
     return next((of_layer(layer) for of_layer in heads), None)

@@ -19,9 +19,9 @@ from kreg.optimizers._clipping import (
     clipped_fractions,
     fraction_averages,
 )
+from kreg.optimizers._pending_steps import pending_steps
 from kreg.optimizers._proximal_step import (
     constraints_put_off,
-    pending_steps,
     project_averages,
     take_proximal_steps,
 )

@@ -1,5 +1,6 @@
 """One pass that measures the ties of a model: penalties and zero groups."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,23 @@ class MeasuredTie:
     penalty: float
     dead: int
     residuals: tuple[float, ...]
+
+    def spread(
+        self, measured: Sequence[dict[str, Any]], penalties: list[float]
+    ) -> None:
+        """Give each weight its part of the penalty, and its residual.
+
+        Args:
+            measured: the measured numbers of each weight.
+            penalties: the penalty of each weight.
+        """
+        # The pass measures `l2_norm` as a sum of squares, without the root.
+        squares = [measured[i]["l2_norm"] for i in self.acting]
+        whole = math.fsum(squares)
+        for i, square in zip(self.acting, squares, strict=True):
+            penalties[i] = self.penalty * square / whole if whole else 0.0
+        for i, residual in zip(self.acting, self.residuals, strict=False):
+            measured[i]["optimality"] = residual
 
 
 class TiesPass:

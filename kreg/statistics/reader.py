@@ -21,13 +21,9 @@ from kreg.statistics._penalties import weight_penalty
 from kreg.statistics._ties_pass import MeasuredTie
 from kreg.statistics._weights_pass import Measurements, WeightsPass
 from kreg.statistics.figures import FIGURES, MeasuredWeight
-from kreg.statistics.reading import (
-    LayerReading,
-    Reading,
-    TieReading,
-    WeightReading,
-)
+from kreg.statistics.reading import LayerReading, Reading, WeightReading
 from kreg.statistics.rows import Row, distinct_paths, keras_strengths, rows_of
+from kreg.statistics.tie_reading import TieReading
 
 
 class WeightsBefore:
@@ -173,7 +169,7 @@ class Reader:
             )
         ]
         for tie in measurements.ties:
-            _spread(tie, measurements.measured, penalties)
+            tie.spread(measurements.measured, penalties)
         return _reading(
             rows,
             measurements,
@@ -295,21 +291,6 @@ def _tie(
         penalty=tie.penalty,
         step=first.step,
     )
-
-
-def _spread(
-    tie: MeasuredTie,
-    measured: Sequence[dict[str, Any]],
-    penalties: list[float],
-) -> None:
-    """Spread the penalty of a tie over its weights, and note its residuals."""
-    # The pass measures `l2_norm` as a sum of squares, without the root.
-    squares = [measured[i]["l2_norm"] for i in tie.acting]
-    whole = math.fsum(squares)
-    for i, square in zip(tie.acting, squares, strict=True):
-        penalties[i] = tie.penalty * square / whole if whole else 0.0
-    for i, residual in zip(tie.acting, tie.residuals, strict=False):
-        measured[i]["optimality"] = residual
 
 
 def _weight(

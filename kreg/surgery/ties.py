@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kreg._keras_private import flatten_layers
-from kreg.binding.ties import Tie
+from kreg.binding.ties import Tie, tie_of
 from kreg.layers.table import heads_of
 from kreg.regularizers import Penalty
 from kreg.surgery.owned_weights import path_of
@@ -33,8 +33,7 @@ def ties_in(penalty: Penalty, outer: Sequence[keras.layers.Layer]) -> list[Tie]:
         if isinstance(heads, str):
             unknown[id(layer)] = heads
         elif heads:
-            path = f"{path_of(layer)}/{penalty.ties}"
-            ties.append(Tie(path, penalty, heads))
+            ties.append(tie_of(layer, penalty, heads))
     reasons = [
         f"`{path_of(inside[i])}` (of type {type(inside[i]).__name__}): {reason}"
         for i, reason in unknown.items()

@@ -119,3 +119,21 @@ def test_paths_of_the_tied_weights():
     tie_heads(model, kreg.GroupLasso(0.02, "heads"))
     tied = [v.path for v in model.weights if v.regularizer is not None]
     assert set(tied) == AXES.keys()
+
+
+def test_weights_with_one_penalty_are_tied_when_bound():
+    model = attention_model()
+    penalty = kreg.GroupLasso(0.02, "heads")
+    for variable in model.weights:
+        if variable.path in AXES:
+            variable.regularizer = penalty
+    kreg.bind(model)
+    assert list(kreg.penalties(model)) == ["attention/heads"]
+
+
+def test_part_of_a_tie_is_refused_with_the_fix():
+    model = attention_model()
+    kernel = model.get_layer("attention").query_dense.kernel
+    kernel.regularizer = kreg.GroupLasso(0.02, "heads")
+    with pytest.raises(ValueError, match=r"query/kernel.*kreg\.attach"):
+        kreg.bind(model)

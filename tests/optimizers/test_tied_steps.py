@@ -322,5 +322,21 @@ def test_averages_have_the_zeros_of_the_heads():
     assert all(heads == dead[0] for heads in dead)
 
 
+@pytest.mark.tensorflow
+@pytest.mark.thorough
+def test_under_a_strategy(mirrored_strategy):
+    alone = attention_model()
+    tie_heads(alone, kreg.GroupLasso(0.03, "heads"))
+    trained(alone, kreg.ProximalOptimizer(optimizers.SGD(0.1)))
+    with mirrored_strategy.scope():
+        model = attention_model()
+        optimizer = kreg.ProximalOptimizer(optimizers.SGD(0.1))
+    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    trained(model, optimizer, jit_compile=False)
+    np.testing.assert_allclose(
+        head_rows(values(model)), head_rows(values(alone)), atol=1e-5
+    )
+
+
 def test_tied_weights_are_these():
     assert tied_weights(attention_model()).keys() == AXES.keys()

@@ -70,6 +70,7 @@ WITHOUT_EXAMPLE = {
     "kreg.selection.TrainingData",
     "kreg.statistics.LayerReading",
     "kreg.statistics.Reading",  # what `read` returns; shown there
+    "kreg.statistics.TieReading",
     "kreg.statistics.WeightReading",
     "kreg.surgery.Change",
     "kreg.surgery.Changes",  # what `attach` and `strip` return

@@ -11,6 +11,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from kreg._types import Tensor
 from kreg.binding import BoundPenalty
 from kreg.binding.binding import is_suspended, penalty_applier
+from kreg.binding.ties import tie_part
 from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.callbacks._target.zero_counts import (
     Countable,
@@ -27,7 +28,7 @@ class SteeredWeights:
     """Weights with one target for all of them together, and their penalties.
 
     Args:
-        name: the model or weight that messages name.
+        name: the model, the weight or the tie that messages name.
         penalties: their penalties, whose strengths are moved by one factor.
         members: the indices of the weights in the list of all weights.
         countables: their entries or units, which are counted.
@@ -81,7 +82,11 @@ def steered_weights(
         owners = _feeding_units(model, owners)
     variables = [v for owned in owners.values() for v in owned]
     indices = {id(variable): i for i, variable in enumerate(variables)}
-    paths = distinct_paths(variables)
+    parts = map(tie_part, variables)
+    paths = distinct_paths(
+        variable if part is None else part.tie
+        for variable, part in zip(variables, parts, strict=True)
+    )
     penalty_groups = [[p] for p in owners] if per_layer else [list(owners)]
     steered = []
     for penalties in penalty_groups if owners else []:
