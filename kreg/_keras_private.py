@@ -4,10 +4,13 @@ Each function has a test in `tests/test_keras_private.py`, which fails when
 Keras changes what the function relies on.
 """
 
+import copyreg
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -19,10 +22,13 @@ from keras.src.backend.common.stateless_scope import (
 from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as in_symbolic_scope,
 )
+from keras.src.layers import layer as layer_module
+from keras.src.layers.layer import Layer
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.saving.serialization_lib import SafeModeScope
 from keras.src.trainers.compile_utils import MetricsList
+from keras.src.utils.tracking import DotNotTrackScope
 
 
 def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -633,3 +639,120 @@ def with_path(variable: keras.Variable, path: str) -> keras.Variable:
     """`variable`, with the path of another one."""
     variable._path = path
     return variable
+
+
+def cloned(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy of a layer and of all that it holds, made without its config.
+
+    The copy has variables of its own, and is called in no model yet. Functions
+    and modules that the layer holds are shared. Regularizers and constraints
+    are shared, too, and so is the optimizer of a model.
+
+    Args:
+        layer: a built layer, or a model.
+
+    Raises:
+        TypeError: if it holds what Python cannot copy, such as an open file.
+    """
+    memo: dict[int, Any] = {
+        id(layer._inbound_nodes): [],
+        id(layer._outbound_nodes): [],
+    }
+    for variable in layer.variables:
+        for shared in (variable.regularizer, variable.constraint):
+            memo[id(shared)] = shared
+    for part in flatten_layers(layer):
+        for name in ("train_function", "test_function", "predict_function"):
+            memo[id(vars(part).get(name))] = None
+        strategy = vars(part).get("_distribute_strategy")
+        memo[id(strategy)] = strategy
+    with _copied_by_attributes(), DotNotTrackScope():
+        copy: keras.layers.Layer = deepcopy(layer, memo)
+    for part in flatten_layers(copy):
+        stores = part._tracker.config
+        part._tracker.stored_ids = {
+            name: {id(value) for value in store}
+            for name, (_, store) in stores.items()
+        }
+    return copy
+
+
+@contextmanager
+def _copied_by_attributes() -> Iterator[None]:
+    """Let Python copy Keras's objects attribute by attribute.
+
+    Keras reduces them to a saved file, which needs a config.
+    """
+
+    def reduced(saveable: Any) -> Any:
+        if isinstance(saveable, keras.optimizers.Optimizer):
+            return "shared"  # a text stands for an object that is not copied
+        cls = type(saveable)
+        # Methods that Keras wraps in each object hold the object itself.
+        own = vars(cls.__new__(cls))  # type: ignore[call-overload]
+        state = {
+            name: value
+            for name, value in vars(saveable).items()
+            if not (name in own and callable(value))
+        }
+        return copyreg.__newobj__, (cls,), state  # type: ignore[attr-defined]
+
+    own_reduce = KerasSaveable.__reduce__
+    modules = copyreg.dispatch_table.get(ModuleType)
+    KerasSaveable.__reduce__ = reduced
+    copyreg.pickle(ModuleType, lambda module: module.__name__)
+    try:
+        yield
+    finally:
+        KerasSaveable.__reduce__ = own_reduce
+        del copyreg.dispatch_table[ModuleType]
+        if modules is not None:
+            copyreg.dispatch_table[ModuleType] = modules
+
+
+def forget_last_call(layer: keras.layers.Layer) -> None:
+    """Take the last call on symbolic tensors out of a layer's memory."""
+    layer._inbound_nodes.pop()
+
+
+@contextmanager
+def expanded(
+    layer: keras.layers.Layer,
+    replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
+) -> Iterator[None]:
+    """Let symbolic calls of `layer` be the calls inside its `call`.
+
+    While the block runs, calling `layer` on symbolic tensors adds the layers
+    and operations that it calls to the graph, and not itself.
+
+    Args:
+        layer: a layer that calls others.
+        replacement: returns what is called in the place of a layer inside it;
+            None for the layer itself.
+    """
+    call, symbolic_call = Layer.__call__, Layer.symbolic_call
+    new_node = layer_module.Node
+
+    def replaced_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        other = None if self is layer else replacement(self)
+        if other is None:
+            return call(self, *args, **kwargs)
+        return other(*args, **kwargs)
+
+    def inner_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self is layer:
+            return self.call(*args, **kwargs)
+        return symbolic_call(self, *args, **kwargs)
+
+    def node(operation: Any, **arguments: Any) -> Any:
+        if operation is not layer:
+            return new_node(operation=operation, **arguments)
+        return None
+
+    Layer.__call__, Layer.symbolic_call = replaced_call, inner_call
+    layer_module.Node = node
+    try:
+        yield
+    finally:
+        Layer.__call__, Layer.symbolic_call = call, symbolic_call
+        layer_module.Node = new_node

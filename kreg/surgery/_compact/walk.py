@@ -18,7 +18,11 @@ SharedConstants = Mapping[int, Sequence[Values]]
 """The constants of the inputs of layers, by the `id` of the layer."""
 
 
-def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
+def walk(
+    model: keras.Model,
+    drop_inputs: bool,
+    stays: Mapping[int, str] | None = None,
+) -> "Walk":
     """Follow the channels through a model.
 
     Where a layer is called more than once, its input is a constant only if all
@@ -28,6 +32,8 @@ def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
     Args:
         model: a `Sequential` or functional model.
         drop_inputs: whether features of its inputs may be removed.
+        stays: the reasons of layers and operations that must stay as they
+            are, by their `id`. Defaults to `None`: there are none.
 
     Raises:
         ValueError: if the model is neither `Sequential` nor functional.
@@ -41,9 +47,10 @@ def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
             "smaller as a functional model. Received: model="
             f"{model!r} (of type {type(model).__name__})"
         )
-    walked = Walk(graph, drop_inputs, {})
+    stays = stays or {}
+    walked = Walk(graph, drop_inputs, {}, stays)
     while walked.found_more:
-        walked = Walk(graph, drop_inputs, walked.shared_constants)
+        walked = Walk(graph, drop_inputs, walked.shared_constants, stays)
     return walked
 
 
@@ -55,6 +62,8 @@ class Walk:
         drop_inputs: whether features of its inputs may be removed.
         shared_constants: the input constants that an earlier walk found equal
             in all calls of a layer, for each layer with several calls.
+        stays: the reasons of layers and operations that must stay as they
+            are, by their `id`.
 
     Attributes:
         graph: the model's graph.
@@ -73,7 +82,9 @@ class Walk:
         graph: Graph,
         drop_inputs: bool,
         shared_constants: SharedConstants,
+        stays: Mapping[int, str],
     ) -> None:
+        self._stays = stays
         self.graph = graph
         self.network = Network()
         self.layers: dict[int, Traced] = {}
@@ -185,6 +196,10 @@ class Walk:
         ]
 
     def _first_call(self, call: Call) -> Traced:
+        if id(call.operation) in self._stays:
+            return kept_whole(
+                call, self.network, self._stays[id(call.operation)]
+            )
         graph = graph_of(call.operation)
         if graph is None:
             return traced(call, self.network)

@@ -1,0 +1,88 @@
+"""Copies of layers in which nothing changes."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kreg._keras_private import cloned, flatten_layers, trusting
+from kreg.binding.binding import own_regularizer
+from kreg.surgery.stripped_copy import without_kreg
+
+# These layers are reused, not copied: their config lacks what they hold, and
+# they have no weights.
+_REUSED = (
+    layers.IntegerLookup,
+    layers.Lambda,
+    layers.StringLookup,
+    layers.TextVectorization,
+)
+
+
+def from_config(
+    layer: keras.layers.Layer, changes: dict[str, Any]
+) -> keras.layers.Layer:
+    """A layer that is made anew from the config of `layer`, without kreg.
+
+    Args:
+        layer: the layer.
+        changes: the entries of its config that change.
+    """
+    with warnings.catch_warnings(), trusting():
+        # Keras warns that a lambda may not load elsewhere.
+        warnings.simplefilter("ignore")
+        config = without_kreg(layer.get_config())
+        return type(layer).from_config({**config, **changes})
+
+
+def copied_on_call(
+    layer: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Any, Any]:
+    """A copy of a layer in which nothing changes, and its outputs.
+
+    It is made from the layer's config where that gives the same weights.
+    Otherwise its attributes are copied. What cannot be copied and has no
+    weights is used in both models.
+
+    Args:
+        layer: a layer or an operation.
+        name: the name of the copy.
+        args: the symbolic tensors that it is called on.
+        kwargs: the keyword arguments of the call.
+    """
+    if not isinstance(layer, layers.Layer) or isinstance(layer, _REUSED):
+        return layer, layer(*args, **kwargs)
+    try:
+        copy = from_config(layer, {"name": name})
+        outputs = copy(*args, **kwargs)
+        if described(copy) == described(layer):
+            return copy, outputs
+    except Exception:  # `get_config` may be anybody's
+        pass
+    try:
+        copy = cloned(layer)
+        for variable in copy.variables:
+            variable.regularizer = own_regularizer(variable)
+    except Exception:  # and so may be the attributes
+        if layer.weights:
+            raise
+        copy = layer
+    return copy, copy(*args, **kwargs)
+
+
+def described(layer: keras.layers.Layer) -> list[tuple[tuple[int, ...], str]]:
+    """The shape and the type of each weight of a layer."""
+    return [(tuple(v.shape), v.dtype) for v in layer.weights]
+
+
+def copy_values(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Set the weights of a copy."""
+    for variable, copy in zip(old.weights, new.weights, strict=True):
+        # A copy, because a step on JAX may reuse the memory of the array.
+        copy.assign(np.array(ops.convert_to_numpy(variable)))
+    for part in flatten_layers(new):
+        if isinstance(part, layers.Normalization) and part.built:
+            part.finalize_state()
