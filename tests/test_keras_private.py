@@ -542,3 +542,105 @@ def test_new_values_are_kept_where_a_step_hands_them_on():
     assert private.can_assign(variable) == (not is_jax)
     with keras.StatelessScope(state_mapping=[(variable, keras.ops.ones(()))]):
         assert private.can_assign(variable)
+
+
+# Copies of layers, and calls inside of them
+
+
+class Pair(keras.layers.Layer):
+    """A layer with a weight of its own and layers inside, without a config."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+        self.inner = [keras.layers.Dense(3, name="a")]
+        self.last = keras.layers.Dense(2, name="b")
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(3,), name="scale")
+        self.inner[0].build(shape)
+        self.last.build((None, 3))
+
+    def call(self, x):
+        return self.last(self.inner[0](x) * self.scale)
+
+
+def test_a_clone_has_the_same_values_in_variables_of_its_own():
+    inputs = keras.Input((4,))
+    layer = Pair(object())
+    keras.Model(inputs, layer(inputs))
+    copy = private.cloned(layer)
+    x = np.ones((2, 4), "float32")
+    before = keras.ops.convert_to_numpy(layer(x))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(copy(x)), before)
+    assert [v.path for v in copy.weights] == [v.path for v in layer.weights]
+    copy.set_weights([0 * w for w in copy.get_weights()])
+    assert not np.any(keras.ops.convert_to_numpy(copy(x)))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x)), before)
+
+
+def test_a_clone_can_be_called_in_another_model_and_trained():
+    inputs = keras.Input((4,))
+    layer = Pair(object())
+    keras.Model(inputs, layer(inputs))
+    copy = private.cloned(layer)
+    new_inputs = keras.Input((4,))
+    model = keras.Model(new_inputs, copy(new_inputs))
+    assert model.layers[1] is copy
+    model.compile("sgd", "mse")
+    before = layer.get_weights()
+    model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0)
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_clone_of_a_model_is_a_model_by_itself():
+    model = keras.Sequential([keras.Input((4,)), Pair(object())])
+    model.compile("adam", "mse")
+    copy = private.cloned(model)
+    assert type(copy) is keras.Sequential
+    copy.set_weights([0 * w for w in copy.get_weights()])
+    assert any(np.any(w) for w in model.get_weights())
+    assert not np.any(copy.predict(np.ones((2, 4)), verbose=0))
+
+
+def test_pickling_is_as_before_after_a_clone():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    reduced = layer.__reduce__()[0]
+    private.cloned(layer)
+    assert layer.__reduce__()[0] == reduced
+
+
+def test_an_expanded_layer_leaves_the_calls_inside_it():
+    class Two(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.one = keras.layers.Dense(3)
+            self.other = keras.layers.Dense(4)
+
+        def call(self, x):
+            return self.other(self.one(x)) + 1.0
+
+    layer = Two()
+    layer(np.ones((1, 5)))
+    replaced = keras.layers.Dense(3, name="replaced")
+    inputs = keras.Input((5,))
+    with private.expanded(
+        layer, lambda part: replaced if part is layer.one else None
+    ):
+        outputs = layer(inputs)
+    operations = keras.Model(inputs, outputs).operations
+    assert replaced in operations
+    assert layer.other in operations
+    assert layer not in operations
+    assert layer.one not in operations
+    assert keras.Model(inputs, layer(inputs)).layers[1] is layer
+
+
+def test_a_forgotten_call_is_not_in_the_layer():
+    layer = keras.layers.Dense(3)
+    layer(keras.Input((5,)))
+    private.forget_last_call(layer)
+    outputs = layer(keras.Input((5,)))
+    assert layer.output is outputs

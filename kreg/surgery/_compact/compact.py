@@ -19,9 +19,9 @@ from kreg.surgery.layouts import layouts_that_fit
 from kreg.surgery.stripped_copy import classes_of, copies_of
 from kreg.surgery.stripping import set_aside, uncompiled
 
-# The ways that follow no rule of the layer's class, in the order in which
-# they are given up.
-_DOUBTFUL = (Way.MODEL_CONFIG, Way.CONFIG, Way.EXPANDED)
+# The ways that trust what layers of one's own say of themselves, in the order
+# in which they are given up.
+_DOUBTFUL = (Way.MODEL_CONFIG, Way.UNCHANGED, Way.CONFIG, Way.EXPANDED)
 
 
 @overload
@@ -213,12 +213,18 @@ class _Compacting:
 
     def _step_back(self, taken: set[Way], problem: str) -> None:
         """Avoid a way that was taken to a model that is not right."""
+        taken -= self._avoid
         way = next((way for way in _DOUBTFUL if way in taken), None)
         if way is None:
             self._keep(self._model, f"stays as it is: otherwise {problem}")
             return
         self._avoid |= {way}
-        self._notes.append(f"Not by way of the {way}: {problem}.")
+        what = (
+            "copies of unchanged layers by their config"
+            if way is Way.UNCHANGED
+            else f"layers by the {way}"
+        )
+        self._notes.append(f"Without {what}: otherwise {problem}.")
 
     def _copy(self) -> keras.Model:
         """A copy of the model, of the same class."""

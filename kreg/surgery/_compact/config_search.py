@@ -2,14 +2,15 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations
+from fractions import Fraction
+from itertools import chain, combinations
 from typing import Any
 
 Shapes = Sequence[tuple[int, ...]]
 Path = tuple[Any, ...]
 """Where an integer is in a config: keys and indices, from the outside in."""
 
-MOST_TRIES = 60
+MOST_TRIES = 24
 """The most layers that a search makes."""
 
 _SIZES = ("dim", "units", "filters", "hidden", "width", "heads", "channels")
@@ -38,35 +39,83 @@ def matching_config(
     Returns:
         The config; None if `MOST_TRIES` layers do not find it.
     """
-    tries = 0
-    seen: set[str] = set()
-
-    def shapes_or_none(candidate: dict[str, Any]) -> Shapes | None:
-        nonlocal tries
-        if tries >= MOST_TRIES or repr(candidate) in seen:
+    search = _Search(shapes, wanted, shapes_of)
+    found = copy.deepcopy(dict(config))
+    while search.current != list(wanted):
+        step = search.step(found)
+        if step is None:
             return None
-        seen.add(repr(candidate))
-        tries += 1
+        found = step
+    return found
+
+
+class _Search:
+    """A search, and what it has learned.
+
+    Args:
+        shapes: the shapes of the weights.
+        wanted: the shapes to reach.
+        shapes_of: makes a layer from a config and returns its shapes.
+    """
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        wanted: Shapes,
+        shapes_of: Callable[[dict[str, Any]], Shapes],
+    ) -> None:
+        self.current, self._wanted = list(shapes), list(wanted)
+        self._shapes_of = shapes_of
+        self._left = MOST_TRIES
+        self._seen: set[str] = set()
+        self._useless: set[Path] = set()
+
+    def step(self, config: dict[str, Any]) -> dict[str, Any] | None:
+        """A config that comes nearer to the wanted shapes, if one is found."""
+        options = _options(config, self.current, self._wanted)
+        singles = [(option,) for option in options]
+        for chosen in (*singles, *combinations(options, 2)):
+            paths = {path for path, _ in chosen}
+            if len(paths) < len(chosen) or paths & self._useless:
+                continue
+            candidate = _changed(config, chosen)
+            reached = self._shapes_or_none(candidate)
+            if reached is None:
+                continue
+            if _comes_nearer(self.current, reached, self._wanted):
+                self.current = list(reached)
+                return candidate
+            if len(paths) == 1 and self._differ(reached):
+                # Weights share this size, and should not.
+                self._useless |= paths
+        return None
+
+    def _shapes_or_none(self, config: dict[str, Any]) -> Shapes | None:
+        if not self._left or repr(config) in self._seen:
+            return None
+        self._seen.add(repr(config))
+        self._left -= 1
         try:
-            return shapes_of(candidate)
+            return self._shapes_of(config)
         except Exception:  # a constructor may refuse whatever it likes
             return None
 
-    found, current = copy.deepcopy(dict(config)), list(shapes)
-    while current != list(wanted):
-        options = _options(found, current, wanted)
-        singles = ((option,) for option in options)
-        for chosen in (*singles, *combinations(options, 2)):
-            if len({path for path, _ in chosen}) < len(chosen):
-                continue
-            candidate = _changed(found, chosen)
-            reached = shapes_or_none(candidate)
-            if reached and _comes_nearer(current, reached, wanted):
-                found, current = candidate, list(reached)
-                break
-        else:
-            return None
-    return found
+    def _differ(self, reached: Shapes) -> bool:
+        """Whether the sizes that have changed should not change alike."""
+        if len(reached) != len(self.current):
+            return False
+        sizes = zip(
+            chain(*self.current),
+            chain(*reached),
+            chain(*self._wanted),
+            strict=False,
+        )
+        ratios = {
+            Fraction(want, before)
+            for before, after, want in sizes
+            if after != before != want
+        }
+        return len(ratios) > 1
 
 
 def _comes_nearer(before: Shapes, after: Shapes, wanted: Shapes) -> bool:

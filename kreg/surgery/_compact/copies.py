@@ -39,7 +39,12 @@ def from_config(
 
 
 def copied_on_call(
-    layer: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]
+    layer: Any,
+    name: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    *,
+    by_config: bool = True,
 ) -> tuple[Any, Any]:
     """A copy of a layer in which nothing changes, and its outputs.
 
@@ -52,16 +57,19 @@ def copied_on_call(
         name: the name of the copy.
         args: the symbolic tensors that it is called on.
         kwargs: the keyword arguments of the call.
+        by_config: whether the config of a layer that is none of Keras's is
+            trusted to tell all that the layer is.
     """
     if not isinstance(layer, layers.Layer) or isinstance(layer, _REUSED):
         return layer, layer(*args, **kwargs)
-    try:
-        copy = from_config(layer, {"name": name})
-        outputs = copy(*args, **kwargs)
-        if described(copy) == described(layer):
-            return copy, outputs
-    except Exception:  # `get_config` may be anybody's
-        pass
+    if by_config or type(layer).__module__.startswith("keras."):
+        try:
+            copy = from_config(layer, {"name": name})
+            outputs = copy(*args, **kwargs)
+            if described(copy) == described(layer):
+                return copy, outputs
+        except Exception:
+            pass
     try:
         copy = cloned(layer)
         for variable in copy.variables:

@@ -1,6 +1,7 @@
 """Rebuilding a model with smaller weights, and the ways to do so."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
@@ -86,7 +87,9 @@ class Rebuild:
         self._inputs, self._build, self._avoid = inputs, build, avoid
         self.ways: dict[int, Way] = {}
         self._made: dict[int, Any] = {}
+        self._stuck: StuckError | None = None
         self._names: dict[int, str] = {}
+        self._uses = Counter({part.name for part in flatten_layers(model)})
         self._setters: list[Callable[[], None]] = []
 
     def model(self) -> keras.Model:
@@ -198,15 +201,14 @@ class Rebuild:
         def call(*args: Any, **kwargs: Any) -> Any:
             if id(operation) in self._made:
                 return self._made[id(operation)](*args, **kwargs)
+            # It may be called itself, where it needs no copy.
+            self._made[id(operation)] = operation
             try:
                 made, outputs = self._first_call(operation, args, kwargs)
-            except StuckError:
-                raise
             except Exception as error:  # whatever layers raise
-                text = " ".join(str(error).split())[:200]
-                raise StuckError(
-                    operation, f"cannot be made smaller: {text}"
-                ) from error
+                # Keras wraps what is raised inside of a `call`.
+                self._stuck = self._stuck or _stuck_at(operation, error)
+                raise self._stuck from error
             self._made[id(operation)] = made
             return outputs
 
@@ -219,7 +221,13 @@ class Rebuild:
         name = self._names.get(id(operation), operation.name)
         if not self._values.change(operation):
             self.ways[id(operation)] = Way.UNCHANGED
-            copy, outputs = copied_on_call(operation, name, args, kwargs)
+            copy, outputs = copied_on_call(
+                operation,
+                name,
+                args,
+                kwargs,
+                by_config=Way.UNCHANGED not in self._avoid,
+            )
             if copy is not operation and isinstance(copy, layers.Layer):
                 self._setters.append(lambda: copy_values(operation, copy))
             return copy, outputs
@@ -244,6 +252,12 @@ class Rebuild:
                 model.trainable = False
             return model, model(*args, **kwargs)
         return self._expanded(operation, name, args, kwargs)
+
+    def _unused(self, name: str) -> str:
+        """A name that no layer has, because a model has each name once."""
+        count = self._uses[name]
+        self._uses[name] += 1
+        return f"{name}_{count}" if count else name
 
     def _reduced(
         self,
@@ -280,13 +294,14 @@ class Rebuild:
         self.ways[id(layer)] = Way.EXPANDED
         inside = {id(part): part for part in flatten_layers(layer)[1:]}
         for part in inside.values():
-            self._names.setdefault(id(part), f"{name}_{part.name}")
+            if id(part) not in self._names:
+                self._names[id(part)] = self._unused(f"{name}_{part.name}")
         takes_training = "training" in inspect.signature(layer.call).parameters
 
         def replacement(
             part: keras.layers.Layer,
         ) -> Callable[..., Any] | None:
-            if id(part) not in inside:
+            if id(part) not in inside or self._made.get(id(part)) is part:
                 return None
 
             def call(*inner: Any, **options: Any) -> Any:
@@ -302,6 +317,13 @@ class Rebuild:
                 return layer(*inner, **options)
 
         return called, called(*args, **kwargs)
+
+
+def _stuck_at(operation: Any, error: Exception) -> StuckError:
+    if isinstance(error, StuckError):
+        return error
+    text = " ".join(str(error).split())[:200]
+    return StuckError(operation, f"cannot be made smaller: {text}")
 
 
 def is_plain(layer: Any) -> bool:

@@ -106,7 +106,7 @@ class Verification:
         if all(dtype == "float64" for dtype in floats):
             return _TOLERANCES["float64"] if floats else 1e-5
         tolerance = max(_TOLERANCES[dtype] for dtype in floats)
-        if any("cpu" not in str(d) for d in keras.distribution.list_devices()):
+        if _is_on_accelerator(self._model):
             tolerance = max(tolerance, _TOLERANCE_OF_ACCELERATORS)
         return tolerance
 
@@ -162,6 +162,14 @@ class Verification:
             except Exception:  # whatever its layers raise
                 return True
             return self._difference(loaded, lambda x: x) is not None
+
+
+def _is_on_accelerator(model: keras.Model) -> bool:
+    if keras.backend.backend() == "torch":
+        devices = [str(variable.value.device) for variable in model.variables]
+    else:
+        devices = keras.distribution.list_devices()
+    return any("cpu" not in device.lower() for device in devices)
 
 
 def _rounded_up(x: Any) -> NDArray[Any]:
