@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._arguments import boolean, built_model, positive_integer
+from kreg._keras_private import flatten_layers, graph_of, is_composite
 from kreg.layers.channels.network import Kept
 from kreg.results.result import Result, ResultWithRows, SavedResult
 from kreg.results.table import Column, Table
@@ -231,7 +232,15 @@ def compact(
     round_to = positive_integer("round_to", round_to)
     drop_inputs = boolean("drop_inputs", drop_inputs)
     boolean("return_compaction", return_compaction)
-    walked = walk(model, drop_inputs)
+    if graph_of(model) is None:
+        raise ValueError(
+            "`model` must be a `Sequential` or a functional model, whose "
+            "graph of layers is known: what a subclass computes in `call` "
+            "cannot be seen. Build the part with the layers to be made "
+            "smaller as a functional model. Received: model="
+            f"{model!r} (of type {type(model).__name__})"
+        )
+    walked = walk(model, drop_inputs, opaque=_of_ones_own(model))
     kept = kept_channels(walked.network, round_to)
     rebuild = Rebuild(walked, kept)
     with layouts_that_fit():
@@ -239,6 +248,15 @@ def compact(
     if not return_compaction:
         return small
     return small, _compaction(model, small, walked, kept, rebuild)
+
+
+def _of_ones_own(model: keras.Model) -> dict[int, str]:
+    """The layers that can only be copied as they are."""
+    return {
+        id(layer): ""
+        for layer in flatten_layers(model)
+        if is_composite(layer) and graph_of(layer) is None
+    }
 
 
 def _compaction(
@@ -249,7 +267,9 @@ def _compaction(
     rebuild: Rebuild,
 ) -> Compaction:
     layers = []
-    counted = {*walked.parts}  # models, whose layers have rows of their own
+    counted = {
+        *walked.composites
+    }  # models, whose layers have rows of their own
     for path, layer in walked.paths.items():
         if id(layer) in counted or not layer.weights:
             continue

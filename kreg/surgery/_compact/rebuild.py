@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from kreg._keras_private import Graph, run_graph, trusting
+from kreg._keras_private import graph_of, run_graph, trusting
 from kreg.layers.channels.call import Reduction
 from kreg.layers.channels.network import Kept, Signal
 from kreg.surgery._compact.walk import Walk
@@ -40,7 +40,7 @@ class Rebuild:
 
     def of(self, model: keras.Model) -> keras.Model:
         """The new model, with the weights of the kept channels."""
-        small = self._model(model, self._walk.graph, self._walk.inputs)
+        small = self._model(model, graph_of(model), self._walk.inputs)
         for layer, copy in list(self._copies.values()):
             if isinstance(layer, layers.Layer):
                 self._set_weights(layer, copy)
@@ -51,7 +51,7 @@ class Rebuild:
         return self._copies[id(layer)][1]
 
     def _model(
-        self, model: keras.Model, graph: Graph, signals: Sequence[Signal]
+        self, model: keras.Model, graph: Any, signals: Sequence[Any]
     ) -> keras.Model:
         inputs = {
             id(tensor): self._input(graph, tensor, signal)
@@ -71,7 +71,7 @@ class Rebuild:
             small.trainable = False
         return small
 
-    def _input(self, graph: Graph, tensor: Any, signal: Signal) -> Any:
+    def _input(self, graph: Any, tensor: Any, signal: Signal) -> Any:
         """A symbolic input with the kept channels."""
         shape = list(tensor.shape)
         if len(signal.channels):
@@ -92,8 +92,9 @@ class Rebuild:
         return self._copies[id(operation)][1]
 
     def _new(self, operation: Any) -> Any:
-        if id(operation) in self._walk.parts:
-            return self._model(operation, *self._walk.parts[id(operation)])
+        if id(operation) in self._walk.composites:
+            signals = self._walk.composites[id(operation)]
+            return self._model(operation, graph_of(operation), signals)
         if isinstance(operation, _REUSED):
             return operation
         try:
@@ -119,7 +120,7 @@ class Rebuild:
     def _set_weights(
         self, layer: keras.layers.Layer, copy: keras.layers.Layer
     ) -> None:
-        if layer is copy or id(layer) in self._walk.parts:
+        if layer is copy or id(layer) in self._walk.composites:
             return
         reduction = self._reductions.get(id(layer))
         if reduction is None:
