@@ -162,7 +162,7 @@ def depthwise_channels(call: Call, network: Network) -> Traced:
     units = Signal(
         np.repeat(signal.channels, layer.depth_multiplier),
         _filtered(call, network, signal, kernel),
-        signal.axis,
+        signal.axes,
     )
     constants = units.constants if bias is None else units.constants + bias
     constants = applied_to_constants(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kreg._arguments import boolean, built_model, positive_integer
+from kreg._keras_private import declared_inputs
 from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
@@ -166,7 +167,14 @@ class _Compacting:
 
     def _follow(self) -> None:
         """Find the channels that can go, of layers that need not stay."""
-        self._walked = walk(self._model, self._drop_inputs, self._stays)
+        # A model of layers tells its inputs, and which of their sizes vary.
+        unknown = declared_inputs(self._model) is None
+        self._walked = walk(
+            self._model,
+            self._drop_inputs,
+            self._sample if unknown else None,
+            self._stays,
+        )
         network = self._walked.network
         if id(self._model) in self._stays:
             for channels in network.bundles:
@@ -216,7 +224,7 @@ class _Compacting:
         taken -= self._avoid
         way = next((way for way in _DOUBTFUL if way in taken), None)
         if way is None:
-            self._keep(self._model, f"stays as it is: otherwise {problem}")
+            self._keep(self._model, f"otherwise {problem}")
             return
         self._avoid |= {way}
         what = (
@@ -269,7 +277,10 @@ class _Compacting:
                 "It was saved and loaded, but not run: the model takes no "
                 "inputs that can be made up. Pass a `sample`."
             )
-        names = [tensor.name for tensor in self._walked.graph.inputs]
+        names = [
+            tensor.name or f"input_{i}"
+            for i, tensor in enumerate(self._walked.graph.inputs)
+        ]
         return Compaction(
             tuple(report.rows(self._model)),
             dict(zip(names, map(np.flatnonzero, self._inputs), strict=True)),

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -27,6 +28,9 @@ def from_config(
 ) -> keras.layers.Layer:
     """A layer that is made anew from the config of `layer`, without kreg.
 
+    Functions that its config cannot restore, such as a lambda as activation,
+    are taken from the layer.
+
     Args:
         layer: the layer.
         changes: the entries of its config that change.
@@ -34,12 +38,20 @@ def from_config(
     with warnings.catch_warnings(), trusting():
         # Keras warns that a lambda may not load elsewhere.
         warnings.simplefilter("ignore")
-        config = without_kreg(layer.get_config())
-        return type(layer).from_config({**config, **changes})
+        config = {**without_kreg(layer.get_config()), **changes}
+        try:
+            return type(layer).from_config(config)
+        except Exception:  # whatever a constructor raises
+            functions = {
+                name: getattr(layer, name)
+                for name in config
+                if isinstance(getattr(layer, name, None), FunctionType)
+            }
+            return type(layer).from_config({**config, **functions})
 
 
 def copied_on_call(
-    layer: Any,
+    layer: keras.layers.Layer,
     name: str,
     args: Sequence[Any],
     kwargs: dict[str, Any],
@@ -53,14 +65,14 @@ def copied_on_call(
     weights is used in both models.
 
     Args:
-        layer: a layer or an operation.
+        layer: the layer.
         name: the name of the copy.
         args: the symbolic tensors that it is called on.
         kwargs: the keyword arguments of the call.
         by_config: whether the config of a layer that is none of Keras's is
             trusted to tell all that the layer is.
     """
-    if not isinstance(layer, layers.Layer) or isinstance(layer, _REUSED):
+    if isinstance(layer, _REUSED):
         return layer, layer(*args, **kwargs)
     if by_config or type(layer).__module__.startswith("keras."):
         try:

@@ -24,7 +24,8 @@ def kept_channels(network: Network, round_to: int = 1) -> Kept:
     while growing:
         _keep_inputs_of_kept_units(network, kept, seen)
         growing = (
-            _keep_carriers(network, kept)
+            _keep_grids(network, kept)
+            or _keep_carriers(network, kept)
             or _keep_one_of_each(network, kept)
             or _round_up(network, kept, round_to)
         )
@@ -65,6 +66,28 @@ def _keep_carriers(network: Network, kept: Kept) -> bool:
     return growing
 
 
+def _keep_grids(network: Network, kept: Kept) -> bool:
+    """Keep whole grids of channels that lie along several axes.
+
+    What stays in a weight or a tensor is a grid: all that lies in a place that
+    stays along each axis.
+    """
+    reason = "others in its place along each axis stay"
+    growing = False
+    for channels, places in network.rectangles:
+        stays = kept(channels)
+        for axis, place in enumerate(places):
+            others = tuple(a for a in range(stays.ndim) if a != axis)
+            growing |= kept.add(place[stays.any(axis=others)], reason)
+        if not any(kept(place).any() for place in places):
+            continue
+        for place in places:
+            if not kept(place).any():
+                growing |= kept.add(place[:1], reason)
+        growing |= kept.add(channels[np.ix_(*map(kept, places))], reason)
+    return growing
+
+
 def _keep_one_of_each(network: Network, kept: Kept) -> bool:
     """Keep one unit of each layer that would have none.
 
@@ -76,7 +99,7 @@ def _keep_one_of_each(network: Network, kept: Kept) -> bool:
             continue
         needs = np.zeros(len(channels), np.int64)
         for weighted in network.sums:
-            if weighted.units is channels:
+            if np.array_equal(weighted.units[:1], channels[:1]):
                 needs += weighted.reads[~kept(weighted.inputs)].sum(axis=0)
         cheapest = int(np.argmin(needs))
         growing |= kept.add(
@@ -89,6 +112,8 @@ def _round_up(network: Network, kept: Kept, round_to: int) -> bool:
     """Keep more units until their number is a multiple of `round_to`."""
     growing = False
     for channels in network.units.values():
+        if channels.ndim > 1:
+            continue
         while (mask := kept(channels)).sum() % round_to and not mask.all():
             first = int(np.argmin(mask))
             growing |= kept.add(

@@ -3,6 +3,7 @@
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy as shallow_copy
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -22,6 +23,7 @@ from kreg._keras_private import (
     run_graph,
     trusting,
 )
+from kreg.layers.channels.call import Reduction
 from kreg.surgery._compact.config_search import Shapes, matching_config
 from kreg.surgery._compact.copies import (
     copied_on_call,
@@ -48,7 +50,7 @@ class StuckError(Exception):
 
     Args:
         operation: the layer or operation.
-        reason: why, after its name.
+        reason: why.
     """
 
     def __init__(self, operation: Any, reason: str) -> None:
@@ -165,9 +167,7 @@ class Rebuild:
         model = self._given
         graph = graph_of(model)
         if graph is None:
-            raise StuckError(
-                model, "has no config that gives it the smaller weights"
-            )
+            raise StuckError(model, "no config gives it the smaller weights")
         inputs = []
         for tensor, kept in zip(graph.inputs, self._inputs, strict=True):
             shape = list(tensor.shape)
@@ -219,6 +219,11 @@ class Rebuild:
     ) -> tuple[Any, Any]:
         """What takes the place of an operation, and its outputs."""
         name = self._names.get(id(operation), operation.name)
+        if not isinstance(operation, layers.Layer):
+            made = _reduced_operation(
+                operation, self._values.reductions.get(id(operation))
+            )
+            return made, made(*args, **kwargs)
         if not self._values.change(operation):
             self.ways[id(operation)] = Way.UNCHANGED
             copy, outputs = copied_on_call(
@@ -228,7 +233,7 @@ class Rebuild:
                 kwargs,
                 by_config=Way.UNCHANGED not in self._avoid,
             )
-            if copy is not operation and isinstance(copy, layers.Layer):
+            if copy is not operation:
                 self._setters.append(lambda: copy_values(operation, copy))
             return copy, outputs
         if id(operation) in self._values.reductions:
@@ -288,9 +293,7 @@ class Rebuild:
     ) -> tuple[Any, Any]:
         """The calls inside of a layer, in the place of the layer."""
         if Way.EXPANDED in self._avoid or own_variables(layer):
-            raise StuckError(
-                layer, "has no config that gives it the smaller weights"
-            )
+            raise StuckError(layer, "no config gives it the smaller weights")
         self.ways[id(layer)] = Way.EXPANDED
         inside = {id(part): part for part in flatten_layers(layer)[1:]}
         for part in inside.values():
@@ -319,11 +322,21 @@ class Rebuild:
         return called, called(*args, **kwargs)
 
 
+def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
+    """An operation that is told other sizes, such as a reshape."""
+    if reduction is None:
+        return operation
+    smaller = shallow_copy(operation)
+    for name, value in reduction.config.items():
+        setattr(smaller, name, value)
+    return smaller
+
+
 def _stuck_at(operation: Any, error: Exception) -> StuckError:
     if isinstance(error, StuckError):
         return error
     text = " ".join(str(error).split())[:200]
-    return StuckError(operation, f"cannot be made smaller: {text}")
+    return StuckError(operation, f"it cannot be made smaller: {text}")
 
 
 def is_plain(layer: Any) -> bool:

@@ -110,7 +110,11 @@ class Report:
             count = _units_of(layer)
             return count, count, {}
         signal = traced.outputs[0]
-        stays = self.kept(signal.channels)
+        # Of channels along several axes, those along the last one count.
+        channels = self.walked.network.places(signal.channels)[-1]
+        stays = self.kept(channels)
+        if signal.channels.ndim > 1:
+            return len(stays), int(stays.sum()), {}
         constant = signal.channels[~np.isnan(signal.constants) & stays]
         has_units = path in self.walked.network.units
         reasons = map(self.kept.reason, constant.tolist() if has_units else ())
@@ -119,11 +123,11 @@ class Report:
     def _reason(self, layer: keras.layers.Layer, path: str, stays: str) -> str:
         """Why a layer could not become smaller; empty if it could have."""
         if stays:
-            return f"it {stays}"
+            return stays
         traced = self.walked.layers.get(id(layer))
         if traced is None or traced.reduce is not None:
             return ""
-        channels = traced.outputs[0].channels.tolist()
+        channels = traced.outputs[0].channels.ravel().tolist()
         return next(
             (
                 reason
