@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from kreg._arguments import boolean, built_model, positive_integer
-from kreg._keras_private import declared_inputs
+from kreg._keras_private import declared_inputs, own_variables
+from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
@@ -139,6 +140,10 @@ def compact(
     return (small, compacting.record(small)) if return_compaction else small
 
 
+_NONE: Channels = np.zeros(0, np.int64)
+_NOTHING: frozenset[Way] = frozenset()
+
+
 class _Compacting:
     """Makes smaller models until one computes the same, also when saved.
 
@@ -160,7 +165,9 @@ class _Compacting:
         self._round_to, self._drop_inputs = round_to, drop_inputs
         self._verification = Verification(model, sample)
         self._stays: dict[int, str] = {}
-        self._avoid: frozenset[Way] = frozenset()
+        self._avoid = _NOTHING
+        self._shared: Mapping[tuple[int, int], int] = {}
+        self._least: Mapping[tuple[int, int], int] = {}
         self._notes: list[str] = []
         self._ways: Mapping[int, Way] = {}
         self._follow()
@@ -179,14 +186,37 @@ class _Compacting:
         if id(self._model) in self._stays:
             for channels in network.bundles:
                 network.pin(channels, "the model stays as it is")
-        self._kept = kept_channels(network, self._round_to)
+        self._kept = kept_channels(
+            network, self._round_to, self._least_of_layers()
+        )
         self._values = new_values(self._model, self._walked, self._kept)
         self._inputs = [
             self._kept(signal.channels) for signal in self._walked.inputs
         ]
 
+    def _least_of_layers(self) -> list[tuple[Channels, int]]:
+        """The units of layers, and how many must stay for one config."""
+        units = self._walked.network.units
+        return [
+            (units[path], self._least[id(variable), axis])
+            for path, layer in self._walked.paths.items()
+            for variable in own_variables(layer)
+            for axis in (len(variable.shape) - 1,)
+            if (id(variable), axis) in self._least
+            and units.get(path, _NONE).shape == variable.shape[axis:]
+        ]
+
     def smaller_model(self) -> keras.Model:
         """The first model that is as it should be."""
+        small = self._found()
+        if small is None and self._shared:
+            # The largest size of several layers will do for each of them.
+            self._least, self._stays, self._avoid = self._shared, {}, _NOTHING
+            self._follow()
+            small = self._found()
+        return small or self._copy()
+
+    def _found(self) -> keras.Model | None:
         while self._changes():
             rebuild = Rebuild(
                 self._model,
@@ -194,18 +224,21 @@ class _Compacting:
                 self._inputs,
                 self._verification.build,
                 self._avoid,
+                whole=bool(self._least),
             )
             try:
                 small = rebuild.model()
             except StuckError as stuck:
+                self._shared = self._shared or rebuild.least
                 self._keep(stuck.operation, stuck.reason)
                 continue
+            self._shared = self._shared or rebuild.least
             problem = self._verification.problem(small, self._reduced)
             if problem is None:
                 self._ways = rebuild.ways
                 return small
             self._step_back(set(rebuild.ways.values()), problem)
-        return self._copy()
+        return None
 
     def _changes(self) -> bool:
         return self._values.change(self._model) or not all(

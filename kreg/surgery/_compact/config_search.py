@@ -2,8 +2,8 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fractions import Fraction
-from itertools import chain, combinations
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 Shapes = Sequence[tuple[int, ...]]
@@ -16,18 +16,35 @@ MOST_TRIES = 24
 _SIZES = ("dim", "units", "filters", "hidden", "width", "heads", "channels")
 
 
+@dataclass(frozen=True)
+class Match:
+    """What a search has found.
+
+    Args:
+        config: the config that gives weights of the wanted shapes; None if
+            none was found.
+        least: sizes that one integer of the config sets for several weights,
+            which should differ. For each, by the place of the weight and the
+            axis, the largest that is wanted.
+    """
+
+    config: dict[str, Any] | None
+    least: Mapping[tuple[int, int], int]
+
+
 def matching_config(
     config: Mapping[str, Any],
     shapes: Shapes,
     wanted: Shapes,
     shapes_of: Callable[[dict[str, Any]], Shapes],
-) -> dict[str, Any] | None:
+) -> Match:
     """A config with other integers, which gives weights of the wanted shapes.
 
     An integer may be a size that changes, or have it as a factor or as a
     multiple: heads times their width, half of a gated layer. One integer is
     changed at a time, if every size that it changes is then as wanted. Where
-    there is no such integer, two are changed together.
+    there is no such integer, two are changed together. At most `MOST_TRIES`
+    layers are made.
 
     Args:
         config: the config of a layer or a model.
@@ -35,18 +52,12 @@ def matching_config(
         wanted: the shapes to reach, as many.
         shapes_of: makes a layer from a config and returns the shapes of its
             weights. It may raise.
-
-    Returns:
-        The config; None if `MOST_TRIES` layers do not find it.
     """
     search = _Search(shapes, wanted, shapes_of)
-    found = copy.deepcopy(dict(config))
-    while search.current != list(wanted):
-        step = search.step(found)
-        if step is None:
-            return None
-        found = step
-    return found
+    found: dict[str, Any] | None = copy.deepcopy(dict(config))
+    while found is not None and search.current != list(wanted):
+        found = search.step(found)
+    return Match(found, search.least)
 
 
 class _Search:
@@ -69,6 +80,7 @@ class _Search:
         self._left = MOST_TRIES
         self._seen: set[str] = set()
         self._useless: set[Path] = set()
+        self.least: dict[tuple[int, int], int] = {}
 
     def step(self, config: dict[str, Any]) -> dict[str, Any] | None:
         """A config that comes nearer to the wanted shapes, if one is found."""
@@ -85,8 +97,7 @@ class _Search:
             if _comes_nearer(self.current, reached, self._wanted):
                 self.current = list(reached)
                 return candidate
-            if len(paths) == 1 and self._differ(reached):
-                # Weights share this size, and should not.
+            if len(paths) == 1 and self._note_shared(reached):
                 self._useless |= paths
         return None
 
@@ -100,22 +111,27 @@ class _Search:
         except Exception:  # a constructor may refuse whatever it likes
             return None
 
-    def _differ(self, reached: Shapes) -> bool:
-        """Whether the sizes that have changed should not change alike."""
-        if len(reached) != len(self.current):
+    def _note_shared(self, reached: Shapes) -> bool:
+        """Note the sizes that have changed alike, and should not.
+
+        Returns:
+            Whether there are any.
+        """
+        alike: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
+        if list(map(len, reached)) != list(map(len, self.current)):
             return False
-        sizes = zip(
-            chain(*self.current),
-            chain(*reached),
-            chain(*self._wanted),
-            strict=False,
-        )
-        ratios = {
-            Fraction(want, before)
-            for before, after, want in sizes
-            if after != before != want
-        }
-        return len(ratios) > 1
+        for i, after in enumerate(reached):
+            for axis, size in enumerate(after):
+                before = self.current[i][axis]
+                if size != before:
+                    wants = alike.setdefault((before, size), {})
+                    wants[i, axis] = self._wanted[i][axis]
+        shared = False
+        for wants in alike.values():
+            if len(set(wants.values())) > 1:
+                shared = True
+                self.least.update(dict.fromkeys(wants, max(wants.values())))
+        return shared
 
 
 def _comes_nearer(before: Shapes, after: Shapes, wanted: Shapes) -> bool:

@@ -1,12 +1,18 @@
 """The channels that `compact` keeps, and the reason for each."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.layers.channels.network import Kept, Network, WeightedSum
+from kreg.layers.channels.network import Channels, Kept, Network, WeightedSum
 
 
-def kept_channels(network: Network, round_to: int = 1) -> Kept:
+def kept_channels(
+    network: Network,
+    round_to: int = 1,
+    least: Sequence[tuple[Channels, int]] = (),
+) -> Kept:
     """Find the channels that stay.
 
     It starts with the channels that must stay, and adds the channels that they
@@ -15,6 +21,7 @@ def kept_channels(network: Network, round_to: int = 1) -> Kept:
     Args:
         network: the channels of a model.
         round_to: each layer keeps a multiple of it, or all of its units.
+        least: the channels of layers, and how many of them stay at least.
     """
     kept = Kept(network)
     for channel, reason in network.pins:
@@ -28,6 +35,7 @@ def kept_channels(network: Network, round_to: int = 1) -> Kept:
             or _keep_carriers(network, kept)
             or _keep_one_of_each(network, kept)
             or _round_up(network, kept, round_to)
+            or _keep_at_least(kept, least)
         )
     return kept
 
@@ -118,6 +126,19 @@ def _round_up(network: Network, kept: Kept, round_to: int) -> bool:
             first = int(np.argmin(mask))
             growing |= kept.add(
                 channels[first : first + 1], f"`round_to={round_to}`"
+            )
+    return growing
+
+
+def _keep_at_least(kept: Kept, least: Sequence[tuple[Channels, int]]) -> bool:
+    """Keep as many units as other layers whose size the config shares."""
+    growing = False
+    for channels, count in least:
+        while (mask := kept(channels)).sum() < count:
+            first = int(np.argmin(mask))
+            growing |= kept.add(
+                channels[first : first + 1],
+                "one size in the config of the model is that of several layers",
             )
     return growing
 

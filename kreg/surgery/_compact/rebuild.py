@@ -71,8 +71,12 @@ class Rebuild:
             input has no features that are known.
         build: calls a model on examples, so that it has weights.
         avoid: the ways not to take.
+        whole: whether the config of the whole model is the only way to take.
 
     Attributes:
+        least: sizes that the config of the model sets for several weights,
+            which should differ: the largest of them, by the `id` of the
+            variable and the axis.
         ways: how each layer got into the smaller model, by its `id`. Those
             inside one have no entry.
     """
@@ -84,7 +88,11 @@ class Rebuild:
         inputs: Sequence[NDArray[np.bool_]],
         build: Callable[[keras.Model], object],
         avoid: frozenset[Way] = frozenset(),
+        *,
+        whole: bool = False,
     ) -> None:
+        self.least: dict[tuple[int, int], int] = {}
+        self._whole = whole
         self._given, self._values = model, values
         self._inputs, self._build, self._avoid = inputs, build, avoid
         self.ways: dict[int, Way] = {}
@@ -145,15 +153,20 @@ class Rebuild:
         def shapes_of(candidate: dict[str, Any]) -> Shapes:
             return [shape for shape, _ in described(make(candidate))]
 
-        found = matching_config(
+        match = matching_config(
             config,
             [shape for shape, _ in described(layer)],
             wanted,
             shapes_of,
         )
-        if found is None:
+        if layer is self._given:
+            self.least = {
+                (id(layer.weights[place]), axis): size
+                for (place, axis), size in match.least.items()
+            }
+        if match.config is None:
             return None
-        copy = make(found)
+        copy = make(match.config)
         self._setters.append(lambda: self._set_values(layer, copy))
         return copy
 
