@@ -121,4 +121,5 @@ def test_the_search_ends():
     config = {f"size_{i}": 8 for i in range(50)}
     found = matching_config(config, [(8,)], [(5,)], shapes_of)
     assert found.config is None
+    assert found.least == {(0, 0): 8}
     assert len(tries) <= MOST_TRIES

@@ -210,7 +210,7 @@ class _Compacting:
         """The first model that is as it should be."""
         small = self._found()
         if small is None and self._shared:
-            # The largest size of several layers will do for each of them.
+            # What the config of the model can say is better than nothing.
             self._least, self._stays, self._avoid = self._shared, {}, _NOTHING
             self._follow()
             small = self._found()

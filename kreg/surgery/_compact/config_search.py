@@ -23,9 +23,9 @@ class Match:
     Args:
         config: the config that gives weights of the wanted shapes; None if
             none was found.
-        least: sizes that one integer of the config sets for several weights,
-            which should differ. For each, by the place of the weight and the
-            axis, the largest that is wanted.
+        least: sizes that no integer gives as they are wanted, by the place of
+            the weight and the axis. Where one integer sets several that should
+            differ, the largest that is wanted; the size as it is for others.
     """
 
     config: dict[str, Any] | None
@@ -57,7 +57,9 @@ def matching_config(
     found: dict[str, Any] | None = copy.deepcopy(dict(config))
     while found is not None and search.current != list(wanted):
         found = search.step(found)
-    return Match(found, search.least)
+        if found is None:
+            search.note_rest()
+    return Match(found, search.least if found is None else {})
 
 
 class _Search:
@@ -110,6 +112,13 @@ class _Search:
             return self._shapes_of(config)
         except Exception:  # a constructor may refuse whatever it likes
             return None
+
+    def note_rest(self) -> None:
+        """Note the sizes that are not as wanted, for which nothing is left."""
+        for i, sizes in enumerate(zip(self.current, self._wanted, strict=True)):
+            for axis, (now, want) in enumerate(zip(*sizes, strict=True)):
+                if now != want:
+                    self.least.setdefault((i, axis), now)
 
     def _note_shared(self, reached: Shapes) -> bool:
         """Note the sizes that have changed alike, and should not.

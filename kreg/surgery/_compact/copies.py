@@ -84,6 +84,7 @@ def copied_on_call(
             pass
     try:
         copy = cloned(layer)
+        copy.name = name
         for variable in copy.variables:
             variable.regularizer = own_regularizer(variable)
     except Exception:  # and so may be the attributes

@@ -138,7 +138,7 @@ def _keep_at_least(kept: Kept, least: Sequence[tuple[Channels, int]]) -> bool:
             first = int(np.argmin(mask))
             growing |= kept.add(
                 channels[first : first + 1],
-                "one size in the config of the model is that of several layers",
+                "the config of the model has no other size for it",
             )
     return growing
 

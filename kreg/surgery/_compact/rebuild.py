@@ -74,9 +74,8 @@ class Rebuild:
         whole: whether the config of the whole model is the only way to take.
 
     Attributes:
-        least: sizes that the config of the model sets for several weights,
-            which should differ: the largest of them, by the `id` of the
-            variable and the axis.
+        least: sizes that the config of the model cannot give as they should
+            be, by the `id` of the variable and the axis, and what it can give.
         ways: how each layer got into the smaller model, by its `id`. Those
             inside one have no entry.
     """
@@ -108,7 +107,10 @@ class Rebuild:
         Raises:
             StuckError: if a layer cannot be made.
         """
-        small = self._by_model_config() or self._by_graph()
+        try:
+            small = self._by_model_config() or self._by_graph()
+        except Exception as error:  # whatever a class of one's own raises
+            raise _stuck_at(self._given, error) from error
         for set_values in self._setters:
             set_values()
         small.dtype_policy = self._given.dtype_policy
