@@ -633,3 +633,19 @@ def with_path(variable: keras.Variable, path: str) -> keras.Variable:
     """`variable`, with the path of another one."""
     variable._path = path
     return variable
+
+
+ATTENTION_PROJECTIONS = {
+    "query": "_query_dense",
+    "key": "_key_dense",
+    "value": "_value_dense",
+    "gate": "_gate_dense",
+    "output": "_output_dense",
+}
+"""The attributes of `MultiHeadAttention` and `GroupQueryAttention` that hold
+their projections. They have a gate only with `use_gate=True`."""
+
+
+def uses_flash_attention(layer: keras.layers.Layer) -> bool:
+    """Whether an attention layer demands it; its config does not tell."""
+    return bool(layer._flash_attention)

@@ -107,6 +107,11 @@ def channel_axis(layer: keras.layers.Layer) -> int:
     return -1 if layer.data_format == "channels_last" else 1
 
 
+def is_padded(layer: Any) -> bool:
+    """Whether the window of a layer may reach over the border of its input."""
+    return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)
+
+
 def array(variable: Any) -> NDArray[np.float64]:
     """The values of a vector, in double precision."""
     return matrix(variable).astype(np.float64)
