@@ -1,7 +1,7 @@
 """Rebuilding a model from copies of its layers that have fewer units."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -106,7 +106,7 @@ class Rebuild:
             if traced is not None and traced.reduce is not None:
                 reduction = traced.reduce(self._kept)
                 self._reductions[id(operation)] = reduction
-                config.update(reduction.config)
+                config = _changed(config, reduction.config)
             with trusting():
                 return type(operation).from_config(config)
         except Exception as error:
@@ -130,6 +130,18 @@ class Rebuild:
                 attrgetter(name)(copy).assign(value)
         if isinstance(layer, layers.Normalization):
             copy.finalize_state()
+
+
+def _changed(
+    config: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A config with changed entries, also in the configs inside it."""
+    changed = dict(config)
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            value = _changed(changed[name], value)
+        changed[name] = value
+    return changed
 
 
 def _copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
