@@ -774,6 +774,22 @@ def expanded(
         layer_module.Node = new_node
 
 
+ATTENTION_PROJECTIONS = {
+    "query": "_query_dense",
+    "key": "_key_dense",
+    "value": "_value_dense",
+    "gate": "_gate_dense",
+    "output": "_output_dense",
+}
+"""The attributes of `MultiHeadAttention` and `GroupQueryAttention` that hold
+their projections. They have a gate only with `use_gate=True`."""
+
+
+def uses_flash_attention(layer: keras.layers.Layer) -> bool:
+    """Whether an attention layer demands it; its config does not tell."""
+    return bool(layer._flash_attention)
+
+
 class Weight(keras.Operation):
     """The operation that reads a variable, without any inputs.
 
@@ -787,7 +803,7 @@ class Weight(keras.Operation):
 
     def call(self) -> Any:
         """The value of the variable."""
-        return ops.convert_to_tensor(self.variable)
+        return self.variable.value
 
 
 @dataclass(frozen=True, eq=False)
@@ -971,14 +987,15 @@ class _Trace:
                 return original(layer, *args, **kwargs)
             reason = self._opaque.get(id(layer))
             if is_composite(layer) and reason is None:
-                noted = len(self._calls)
+                noted = len(self._calls), len(self._composites)
                 try:
                     return self._look_into(layer, args, kwargs)
                 except Exception as error:
-                    reason = _one_line(error)
-                    del self._calls[noted:]
-                    if len(self._owners) == 0:
+                    if not self._owners:
                         raise  # the model itself
+                    reason = _one_line(error)
+                    del self._calls[noted[0] :], self._composites[noted[1] :]
+                    self._pending.clear()
             if reason is not None:
                 for variable in layer.variables:
                     self._unseen.setdefault(id(variable), _path(layer))

@@ -1,5 +1,7 @@
 """What kreg takes from Keras below its public names is still there."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -644,3 +646,164 @@ def test_a_forgotten_call_is_not_in_the_layer():
     private.forget_last_call(layer)
     outputs = layer(keras.Input((5,)))
     assert layer.output is outputs
+
+
+class Scaled(keras.Layer):
+    """A layer of one's own, with a layer and a weight of its own."""
+
+    def __init__(self):
+        super().__init__(name="scaled")
+        self.dense = keras.layers.Dense(3, name="dense")
+
+    def build(self, shape):
+        self.dense.build(shape)
+        self.scale = self.add_weight(shape=(3,), name="scale")
+        self.others = [self.add_weight(shape=(3,), name="other")]
+
+    def call(self, x, training=None):
+        self.last = self.dense(x)
+        return self.last * self.scale + self.others[0]
+
+
+def traced(layer, *shape):
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layer(inputs))
+    return private.traced_graph(model, keras.KerasTensor((2, *shape)))
+
+
+def kinds_of(graph):
+    """The calls, without those by which a model takes its inputs."""
+    kinds = [type(call.operation).__name__ for call in graph.calls]
+    return [kind for kind in kinds if kind != "ConvertToTensor"]
+
+
+def test_a_trace_shows_calls_and_weights_inside_of_a_layer():
+    layer = Scaled()
+    graph = traced(layer, 4)
+    assert sorted(kinds_of(graph)) == [
+        *("Add", "Dense", "Multiply", "Weight", "Weight")
+    ]
+    dense = next(c for c in graph.calls if c.operation is layer.dense)
+    assert [owner.name for owner in dense.owners][1:] == ["scaled"]
+    assert dense.training is False
+    assert [c.operation for c in graph.composites][:1] == [layer]
+    read = [
+        call.operation.variable
+        for call in graph.calls
+        if isinstance(call.operation, private.Weight)
+    ]
+    assert {v.name for v in read} == {"scale", "other"}
+
+
+def test_a_traced_graph_computes_what_the_model_does():
+    layer = Scaled()
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layer(inputs))
+    graph = private.traced_graph(model, keras.KerasTensor((2, 4)))
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    values = {id(graph.inputs[0]): keras.ops.convert_to_tensor(x)}
+    for call in graph.calls:
+        args, kwargs = call.arguments.fill_in(values)
+        kwargs.pop("training", None)
+        outputs = keras.tree.flatten(call.operation.call(*args, **kwargs))
+        for tensor, value in zip(call.output_tensors, outputs, strict=True):
+            values[id(tensor)] = value
+    np.testing.assert_allclose(values[id(graph.outputs[0])], model(x))
+
+
+def test_a_trace_leaves_no_trace():
+    layer = Scaled()
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layer(inputs))
+    attributes, nodes = dict(vars(layer)), len(layer.dense._inbound_nodes)
+    patched = (
+        keras.Layer.symbolic_call,
+        keras.Operation.symbolic_call,
+        keras.Variable.value,
+    )
+    private.traced_graph(model, keras.KerasTensor((2, 4)))
+    assert vars(layer) == attributes
+    assert len(layer.dense._inbound_nodes) == nodes
+    assert patched == (
+        keras.Layer.symbolic_call,
+        keras.Operation.symbolic_call,
+        keras.Variable.value,
+    )
+    # Symbolic calls make nodes of Keras's own again.
+    assert layer.dense(inputs)._keras_history.operation is layer.dense
+
+
+def test_a_trace_knows_all_sizes():
+    """Keras's own rule for the shapes of an EinsumDense forgets some."""
+    layer = keras.layers.EinsumDense("abc,cd->abd", (None, 3))
+    assert traced(layer, 5, 4).outputs[0].shape == (2, 5, 3)
+
+
+class Branching(Scaled):
+    def call(self, x):
+        return self.dense(x) if keras.ops.mean(x) > 0 else x[..., :3]
+
+
+def test_what_cannot_be_traced_is_one_call_with_a_reason():
+    layer = Branching()
+    # On the symbolic tensors of a model, too, such code fails.
+    spec = keras.KerasTensor((2, 3))
+    layer.compute_output_spec = lambda *args, **kwargs: spec
+    layer.build((None, 3))
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = layer
+            self.after = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.after(self.inner(x))
+
+    model = Model()
+    model.after.build((None, 3))
+    model.built = True
+    graph = private.traced_graph(model, keras.KerasTensor((2, 3)))
+    assert kinds_of(graph) == ["Branching", "Dense"]
+    assert "boolean" in graph.calls[0].reason
+    assert graph.calls[1].reason is None
+    assert {id(v) for v in layer.variables} <= set(graph.unseen)
+
+
+class Hidden(Scaled):
+    def call(self, x):
+        return self.dense(x) * keras.ops.sum(self.dense.kernel)
+
+
+def test_a_variable_that_is_read_out_of_sight_is_noted():
+    layer = Hidden()
+    graph = traced(layer, 4)
+    assert set(graph.unseen) == {id(layer.dense.kernel)}
+
+
+def test_other_threads_build_models_during_a_trace():
+    seen = []
+
+    class Waiting(Scaled):
+        def call(self, x):
+            def build():
+                inputs = keras.Input((2,))
+                dense = keras.layers.Dense(1)
+                seen.append(keras.Model(inputs, dense(inputs)))
+
+            thread = threading.Thread(target=build)
+            thread.start()
+            thread.join()
+            return self.dense(x)
+
+    graph = traced(Waiting(), 4)
+    assert kinds_of(graph) == ["Dense"]
+    assert len(private.graph_of(seen[-1]).nodes) == 2
+
+
+def test_functions_of_one_tensor_are_traced():
+    graph = private.traced_function(
+        lambda x: keras.ops.tanh(x) * 2.0, keras.KerasTensor((2, 3))
+    )
+    assert kinds_of(graph) == ["Tanh", "Multiply"]
+    assert private.traced_function(bool, keras.KerasTensor((2, 3))) is None

@@ -79,7 +79,7 @@ def einsum_channels(call: Call, network: Network) -> Traced:
         matrix(layer.kernel),
         letters,
         bias=bias,
-        adds_bias=not call.is_inside,
+        adds_bias=True,
     )
     network.units[call.path] = sums.units.channels
     output = letters[2]

@@ -18,7 +18,9 @@ from kreg.layers import (
     _embedding,
     _merging,
     _normalization,
+    _normalization_across,
     _recurrent,
+    _wrappers,
 )
 from kreg.layers._operations import operation_tracer
 from kreg.layers.channels.activations import ELEMENTWISE_LAYERS
@@ -77,6 +79,11 @@ class LayerRow:
 def _no_products(layer: Any, arguments: Any, output: Any) -> int:
     """The count of a layer whose weights only scale, shift or are looked up."""
     return 0
+
+
+def _in_each_step(call: Call, network: Network) -> Traced:
+    """A `TimeDistributed`: the layer inside has a row of its own."""
+    return _wrappers.in_each_step(call, network, traced)
 
 
 # If a layer is an instance of several rows, the first one counts.
@@ -141,14 +148,26 @@ TABLE: tuple[LayerRow, ...] = (
         (layers.LSTMCell, ConvLSTMCell), axes=_recurrent.cell_axes(gates=4)
     ),
     LayerRow(
-        (layers.LSTM, layers.GRU, layers.SimpleRNN),
+        _recurrent.RECURRENT_LAYERS,
         multiply_adds=_recurrent.recurrent_multiply_adds,
         channels=_recurrent.recurrent_channels,
     ),
-    LayerRow((layers.RNN,), multiply_adds=_recurrent.recurrent_multiply_adds),
+    LayerRow(
+        (layers.RNN,),
+        multiply_adds=_recurrent.recurrent_multiply_adds,
+        channels=_recurrent.other_cells,
+    ),
+    LayerRow((layers.Bidirectional,), channels=_wrappers.both_directions),
+    LayerRow((layers.TimeDistributed,), channels=_in_each_step),
+    LayerRow(
+        (layers.SpectralNormalization,),
+        multiply_adds=_no_products,
+        channels=_wrappers.spectral_normalization,
+    ),
     LayerRow(
         (layers.MultiHeadAttention, layers.GroupQueryAttention),
         multiply_adds=_attention.attention_multiply_adds,
+        channels=_attention.attention_channels,
     ),
     LayerRow(
         (layers.BatchNormalization,),
@@ -158,13 +177,26 @@ TABLE: tuple[LayerRow, ...] = (
         undoes_scale=_normalization.undoes_scale,
     ),
     LayerRow(
-        (
-            layers.LayerNormalization,
-            layers.GroupNormalization,
-            layers.RMSNormalization,
-        ),
+        (layers.LayerNormalization,),
         axes=_normalization.normalization_axes,
         multiply_adds=_no_products,
+        channels=_normalization_across.layer_normalization_channels,
+    ),
+    LayerRow(
+        (layers.GroupNormalization,),
+        axes=_normalization.normalization_axes,
+        multiply_adds=_no_products,
+        channels=_normalization_across.group_normalization_channels,
+    ),
+    LayerRow(
+        (layers.RMSNormalization,),
+        axes=_normalization.normalization_axes,
+        multiply_adds=_no_products,
+        channels=_normalization_across.rms_normalization_channels,
+    ),
+    LayerRow(
+        (layers.UnitNormalization,),
+        channels=_normalization_across.unit_normalization_channels,
     ),
     LayerRow(
         (layers.Normalization,),

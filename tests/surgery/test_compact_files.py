@@ -48,9 +48,9 @@ def with_dead_units(name, *, alike=True):
 def dense_layers(model):
     for layer in model._flatten_layers():
         kinds = layers.Dense, layers.Conv2D, layers.EinsumDense
-        if isinstance(layer, kinds):
-            if not isinstance(layer, layers.DepthwiseConv2D):
-                yield layer
+        depthwise = isinstance(layer, layers.DepthwiseConv2D)
+        if isinstance(layer, kinds) and not depthwise:
+            yield layer
 
 
 def outputs_of(model, x):

@@ -36,8 +36,6 @@ class Call:
         twin: its node where the model runs on a batch of another size, and on
             sequences of another length if it takes them. Defaults to `None`:
             it has not been run so.
-        is_inside: whether it is made by a layer or model of one's own, whose
-            code decides which weights there are. Defaults to `False`.
     """
 
     operation: Any
@@ -48,7 +46,6 @@ class Call:
     node: Any
     training: bool
     twin: Any = None
-    is_inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,6 +170,11 @@ def signal_without_channels(rank: int) -> Signal:
 def channel_axis(layer: keras.layers.Layer) -> int:
     """The axis of the channels in a layer with a data format."""
     return -1 if layer.data_format == "channels_last" else 1
+
+
+def is_padded(layer: Any) -> bool:
+    """Whether the window of a layer may reach over the border of its input."""
+    return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)
 
 
 def array(variable: Any) -> NDArray[np.float64]:

@@ -145,11 +145,30 @@ class WeightedSum:
         return ~np.isnan(self.constants) & (self.constants != 0.0)
 
 
+@dataclass(frozen=True)
+class EqualGroups:
+    """Groups of channels that are equal in size and stay so.
+
+    A group stays or goes as a whole, or shrinks by as many channels as all the
+    other ones that stay.
+
+    Args:
+        layer: the path of the layer that demands it.
+        parts: arrays of channels, each with a row for every group. Rows of
+            different parts with the same index belong to one group. Of each
+            part the groups that stay keep equal numbers, at least one.
+    """
+
+    layer: str
+    parts: tuple[Channels, ...]
+
+
 class Network:
     """Numbered channels, in sets that stay or go together.
 
     Attributes:
         sums: the weighted sums, in the order of execution.
+        equal_groups: the groups that must stay equal in size.
         bundles: the channels that each call of `new` made, one of which must
             stay.
         units: the channels that each layer with weights makes, by its path.
@@ -161,6 +180,7 @@ class Network:
 
     def __init__(self) -> None:
         self.sums: list[WeightedSum] = []
+        self.equal_groups: list[EqualGroups] = []
         self.bundles: list[Channels] = []
         self.units: dict[str, Channels] = {}
         self.rectangles: list[tuple[Channels, tuple[Channels, ...]]] = []

@@ -118,7 +118,7 @@ class KernelSums:
                 units.channels,
                 reads,
                 signal.constants,
-                folds=not padded and (bias is not None or not call.is_inside),
+                folds=not padded,
                 merges=padded,
             )
         )

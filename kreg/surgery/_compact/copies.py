@@ -1,7 +1,7 @@
 """Copies of layers in which nothing changes."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -24,7 +24,7 @@ _REUSED = (
 
 
 def from_config(
-    layer: keras.layers.Layer, changes: dict[str, Any]
+    layer: keras.layers.Layer, changes: Mapping[str, Any]
 ) -> keras.layers.Layer:
     """A layer that is made anew from the config of `layer`, without kreg.
 
@@ -38,7 +38,7 @@ def from_config(
     with warnings.catch_warnings(), trusting():
         # Keras warns that a lambda may not load elsewhere.
         warnings.simplefilter("ignore")
-        config = {**without_kreg(layer.get_config()), **changes}
+        config = changed_config(without_kreg(layer.get_config()), changes)
         try:
             return type(layer).from_config(config)
         except Exception:  # whatever a constructor raises
@@ -48,6 +48,18 @@ def from_config(
                 if isinstance(getattr(layer, name, None), FunctionType)
             }
             return type(layer).from_config({**config, **functions})
+
+
+def changed_config(
+    config: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A config with changed entries, also in the configs inside it."""
+    changed = dict(config)
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            value = changed_config(changed[name], value)
+        changed[name] = value
+    return changed
 
 
 def copied_on_call(

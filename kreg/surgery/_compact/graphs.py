@@ -20,7 +20,7 @@ from kreg._keras_private import (
 _BATCHES = (2, 3)
 # Two lengths for all axes whose size is not fixed: some models take no long
 # sequences, others no small images.
-_LENGTHS = ((8, 6), (4, 3), (16, 12), (64, 32), (256, 224))
+_LENGTHS = ((7, 5), (4, 3), (17, 13), (64, 32), (256, 224))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.layers.channels.network import Channels, Kept, Network, WeightedSum
+from kreg.layers.channels.network import (
+    Channels,
+    EqualGroups,
+    Kept,
+    Network,
+    WeightedSum,
+)
 
 
 def kept_channels(
@@ -33,6 +39,7 @@ def kept_channels(
         growing = (
             _keep_grids(network, kept)
             or _keep_carriers(network, kept)
+            or _keep_equal_numbers(network, kept)
             or _keep_one_of_each(network, kept)
             or _round_up(network, kept, round_to)
             or _keep_at_least(kept, least)
@@ -105,15 +112,53 @@ def _keep_one_of_each(network: Network, kept: Kept) -> bool:
     for channels in network.bundles:
         if kept(channels).any():
             continue
-        needs = np.zeros(len(channels), np.int64)
-        for weighted in network.sums:
-            if np.array_equal(weighted.units[:1], channels[:1]):
-                needs += weighted.reads[~kept(weighted.inputs)].sum(axis=0)
-        cheapest = int(np.argmin(needs))
         growing |= kept.add(
-            channels[cheapest : cheapest + 1], "one unit of a layer must stay"
+            _cheapest(network, kept, channels, 1),
+            "one unit of a layer must stay",
         )
     return growing
+
+
+def _keep_equal_numbers(network: Network, kept: Kept) -> bool:
+    """Keep more channels of the groups that would have fewer than others."""
+    growing = False
+    for groups in network.equal_groups:
+        for part, stay, wanted in _numbers_to_keep(groups, kept):
+            for row in np.flatnonzero(stay & (kept(part).sum(1) < wanted)):
+                missing = part[row][~kept(part[row])]
+                count = wanted - (len(part[row]) - len(missing))
+                growing |= kept.add(
+                    _cheapest(network, kept, missing, count),
+                    f"`{groups.layer}` keeps equal numbers in its groups",
+                )
+    return growing
+
+
+def _numbers_to_keep(
+    groups: EqualGroups, kept: Kept
+) -> list[tuple[Channels, NDArray[np.bool_], int]]:
+    """Each part, which of its rows stay, and how many channels of each."""
+    counts = [kept(part).sum(axis=1) for part in groups.parts]
+    stay = np.any([count > 0 for count in counts], axis=0)
+    return [
+        (part, stay, max(1, int(count.max())))
+        for part, count in zip(groups.parts, counts, strict=True)
+    ]
+
+
+def _cheapest(
+    network: Network, kept: Kept, channels: Channels, count: int
+) -> Channels:
+    """The channels that need the fewest further ones, in order."""
+    needs = np.zeros(len(channels), np.int64)
+    order = np.argsort(channels)
+    for weighted in network.sums:
+        found = np.isin(weighted.units, channels)
+        if found.any():
+            further = weighted.reads[~kept(weighted.inputs)].sum(axis=0)
+            place = np.searchsorted(channels[order], weighted.units[found])
+            np.add.at(needs, order[place], further[found])
+    return channels[np.argsort(needs, kind="stable")[:count]]
 
 
 def _round_up(network: Network, kept: Kept, round_to: int) -> bool:

@@ -66,7 +66,7 @@ class NewValues:
         if not reduction.weights:
             config = layer.get_config()
             changes = any(
-                not _same(config.get(key), value)
+                not _same(config[key], value)
                 for key, value in reduction.config.items()
             )
         return changes

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, tree
 from numpy.typing import NDArray
 
-from kreg._keras_private import TracedCall, Weight, graph_of
+from kreg._keras_private import TracedCall, Weight, flatten_layers, graph_of
 from kreg.layers.channels.call import (
     Call,
     Traced,
@@ -183,7 +183,6 @@ class Walk:
             node,
             bool(training),
             self.graph.twins.get(id(node)),
-            any(graph_of(owner) is None for owner in node.owners),
         )
 
     def _operand(self, tensor: Any) -> Operand:
@@ -241,6 +240,10 @@ class Walk:
                 if id(variable) in self._shared_weights:
                     why = self._shared_weights[id(variable)]
                     return kept_whole(call, self.network, f"is kept: {why}")
+            if _is_inside(call.node) and _lacks_bias(call.operation):
+                # The code around it decides that there is no bias to which a
+                # constant could be added.
+                call = _on(call, [_only_zeros(o) for o in call.operands])
         return traced(call, self.network)
 
     def _note_shared_constants(self, call: Call) -> None:
@@ -346,6 +349,28 @@ def _shared_weights(graph: SizedGraph) -> dict[int, str]:
                     id(variable), "another layer uses its weights too"
                 )
     return reasons
+
+
+def _is_inside(node: TracedCall) -> bool:
+    """Whether a layer or model of one's own makes a call."""
+    return any(graph_of(owner) is None for owner in node.owners)
+
+
+def _lacks_bias(layer: keras.layers.Layer) -> bool:
+    """Whether a layer, or one inside it, has no bias but could have one."""
+    return any(
+        part.get_config().get("use_bias") is False
+        or (isinstance(part, layers.EinsumDense) and part.bias is None)
+        for part in flatten_layers(layer)
+    )
+
+
+def _only_zeros(operand: Operand) -> Operand:
+    """The same channels, constant only where they are 0."""
+    if isinstance(operand, Parameter):
+        return operand
+    zero = operand.constants == 0
+    return operand.with_constants(np.where(zero, 0.0, np.nan))
 
 
 def _on(call: Call, operands: Sequence[Operand]) -> Call:
