@@ -4,17 +4,24 @@ Each function has a test in `tests/test_keras_private.py`, which fails when
 Keras changes what the function relies on.
 """
 
+import copyreg
 import functools
+import threading
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import keras
-from keras import ops
+import keras.src.layers.layer as layer_module
+import keras.src.ops.operation as operation_module
+from keras import ops, tree
+from keras.src.backend import compute_output_spec
 from keras.src.backend.common.stateless_scope import (
     get_stateless_scope,
     in_stateless_scope,
@@ -22,10 +29,13 @@ from keras.src.backend.common.stateless_scope import (
 from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as in_symbolic_scope,
 )
+from keras.src.layers.layer import Layer
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell
+from keras.src.ops.symbolic_arguments import SymbolicArguments
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.saving.serialization_lib import SafeModeScope
 from keras.src.trainers.compile_utils import MetricsList
+from keras.src.utils.tracking import DotNotTrackScope
 
 
 def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -621,6 +631,15 @@ def graph_of(layer: keras.layers.Layer) -> Graph | None:
     )
 
 
+def declared_inputs(model: keras.Model) -> Any | None:
+    """The symbolic inputs of a model of layers, in their structure.
+
+    None for a subclass that is called on what it likes.
+    """
+    function = getattr(model, "_functional", None) or model
+    return getattr(function, "_inputs_struct", None)
+
+
 def run_graph(
     model: keras.Model, inputs: Any, operation: Callable[[Any], Any]
 ) -> Any:
@@ -644,7 +663,10 @@ def operation_kind(operation: Any) -> str | None:
     cls = type(operation)
     if isinstance(operation, keras.layers.Layer):
         return None
-    return cls.__name__ if cls.__module__.startswith("keras.src.ops.") else None
+    known = cls.__module__.startswith(
+        ("keras.src.ops.", "keras.src.activations")
+    )
+    return cls.__name__ if known else None
 
 
 def dequantized(
@@ -720,3 +742,500 @@ def with_path(variable: keras.Variable, path: str) -> keras.Variable:
     """`variable`, with the path of another one."""
     variable._path = path
     return variable
+
+
+def cloned(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy of a layer and of all that it holds, made without its config.
+
+    The copy has variables of its own, and is called in no model yet. Functions
+    and modules that the layer holds are shared. Regularizers and constraints
+    are shared, too, and so is the optimizer of a model.
+
+    Args:
+        layer: a built layer, or a model.
+
+    Raises:
+        TypeError: if it holds what Python cannot copy, such as an open file.
+    """
+    memo: dict[int, Any] = {
+        id(layer._inbound_nodes): [],
+        id(layer._outbound_nodes): [],
+    }
+    for variable in layer.variables:
+        for shared in (variable.regularizer, variable.constraint):
+            memo[id(shared)] = shared
+    for part in flatten_layers(layer):
+        for name in ("train_function", "test_function", "predict_function"):
+            memo[id(vars(part).get(name))] = None
+        strategy = vars(part).get("_distribute_strategy")
+        memo[id(strategy)] = strategy
+    with _copied_by_attributes(), DotNotTrackScope():
+        copy: keras.layers.Layer = deepcopy(layer, memo)
+    for part in flatten_layers(copy):
+        stores = part._tracker.config
+        part._tracker.stored_ids = {
+            name: {id(value) for value in store}
+            for name, (_, store) in stores.items()
+        }
+    return copy
+
+
+@contextmanager
+def _copied_by_attributes() -> Iterator[None]:
+    """Let Python copy Keras's objects attribute by attribute.
+
+    Keras reduces them to a saved file, which needs a config.
+    """
+
+    def reduced(saveable: Any) -> Any:
+        if isinstance(saveable, keras.optimizers.Optimizer):
+            return "shared"  # a text stands for an object that is not copied
+        cls = type(saveable)
+        # Methods that Keras wraps in each object hold the object itself.
+        own = vars(cls.__new__(cls))  # type: ignore[call-overload]
+        state = {
+            name: value
+            for name, value in vars(saveable).items()
+            if not (name in own and callable(value))
+        }
+        return copyreg.__newobj__, (cls,), state  # type: ignore[attr-defined]
+
+    own_reduce = KerasSaveable.__reduce__
+    modules = copyreg.dispatch_table.get(ModuleType)
+    KerasSaveable.__reduce__ = reduced
+    copyreg.pickle(ModuleType, lambda module: module.__name__)
+    try:
+        yield
+    finally:
+        KerasSaveable.__reduce__ = own_reduce
+        del copyreg.dispatch_table[ModuleType]
+        if modules is not None:
+            copyreg.dispatch_table[ModuleType] = modules
+
+
+def forget_last_call(layer: keras.layers.Layer) -> None:
+    """Take the last call on symbolic tensors out of a layer's memory."""
+    layer._inbound_nodes.pop()
+
+
+@contextmanager
+def expanded(
+    layer: keras.layers.Layer,
+    replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
+) -> Iterator[None]:
+    """Let symbolic calls of `layer` be the calls inside its `call`.
+
+    While the block runs, calling `layer` on symbolic tensors adds the layers
+    and operations that it calls to the graph, and not itself.
+
+    Args:
+        layer: a layer that calls others.
+        replacement: returns what is called in the place of a layer inside it;
+            None for the layer itself.
+    """
+    call, symbolic_call = Layer.__call__, Layer.symbolic_call
+    new_node = layer_module.Node
+
+    def replaced_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        other = None if self is layer else replacement(self)
+        if other is None:
+            return call(self, *args, **kwargs)
+        return other(*args, **kwargs)
+
+    def inner_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self is layer:
+            return self.call(*args, **kwargs)
+        return symbolic_call(self, *args, **kwargs)
+
+    def node(operation: Any, **arguments: Any) -> Any:
+        if operation is not layer:
+            return new_node(operation=operation, **arguments)
+        return None
+
+    Layer.__call__, Layer.symbolic_call = replaced_call, inner_call
+    layer_module.Node = node
+    try:
+        yield
+    finally:
+        Layer.__call__, Layer.symbolic_call = call, symbolic_call
+        layer_module.Node = new_node
+
+
+ATTENTION_PROJECTIONS = {
+    "query": "_query_dense",
+    "key": "_key_dense",
+    "value": "_value_dense",
+    "gate": "_gate_dense",
+    "output": "_output_dense",
+}
+"""The attributes of `MultiHeadAttention` and `GroupQueryAttention` that hold
+their projections. They have a gate only with `use_gate=True`."""
+
+
+def uses_flash_attention(layer: keras.layers.Layer) -> bool:
+    """Whether an attention layer demands it; its config does not tell."""
+    return bool(layer._flash_attention)
+
+
+class Weight(keras.Operation):
+    """The operation that reads a variable, without any inputs.
+
+    Args:
+        variable: the variable that it reads.
+    """
+
+    def __init__(self, variable: keras.Variable) -> None:
+        super().__init__(name=variable.name)
+        self.variable = variable
+
+    def call(self) -> Any:
+        """The value of the variable."""
+        return self.variable.value
+
+
+@dataclass(frozen=True, eq=False)
+class TracedCall:
+    """A call in a traced graph.
+
+    Args:
+        operation: a layer, an operation of `keras.ops` or a `Weight`.
+        arguments: its arguments, as in a node of Keras: `args`, `kwargs` and
+            `fill_in`. Variables among them are tensors of a `Weight`.
+        output_tensors: its outputs, flat.
+        owners: the model and the layers in which it is made, outermost first.
+        training: whether it runs as in training; None if it does not say.
+        reason: why the inside of a layer of one's own could not be followed;
+            None for all other calls.
+    """
+
+    operation: Any
+    arguments: Any
+    output_tensors: tuple[Any, ...]
+    owners: tuple[Any, ...] = ()
+    training: bool | None = None
+    reason: str | None = None
+
+    @property
+    def input_tensors(self) -> list[Any]:
+        """The symbolic tensors among the arguments."""
+        tensors: list[Any] = self.arguments.keras_tensors
+        return tensors
+
+
+@dataclass(frozen=True, eq=False)
+class TracedGraph:
+    """The calls of stock layers and operations in a model, however deep.
+
+    Args:
+        calls: the calls on the way to the outputs, in the order of execution.
+        inputs: the symbolic tensors that enter the model, flat.
+        outputs: the symbolic tensors that leave it, flat.
+        structure: the outputs in the structure that the model returns.
+        composites: the calls of the layers and models that were looked into,
+            the model itself last.
+        unseen: the path of the layer that uses a variable in a way that shows
+            in no call, by the `id` of the variable.
+    """
+
+    calls: tuple[TracedCall, ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    structure: Any
+    composites: tuple[TracedCall, ...]
+    unseen: Mapping[int, str]
+
+
+def traced_graph(
+    model: keras.Model, inputs: Any, opaque: Mapping[int, str] | None = None
+) -> TracedGraph:
+    """Run a model on symbolic tensors, and note the calls inside of it.
+
+    Layers of Keras's own are single calls, and so is a layer of one's own
+    whose Python code cannot run on symbolic tensors. The calls leave no trace
+    in the model: its variables, attributes and nodes are as before.
+
+    Args:
+        model: a built model of any kind.
+        inputs: its inputs, in the structure that it is called on, as
+            `keras.KerasTensor`s. Sizes that are not known may make code fail.
+        opaque: the layers not to look into, and why, by their `id`.
+
+    Raises:
+        Exception: whatever the model raises on such inputs.
+    """
+    with _tracing, _Trace(opaque or {}) as trace:
+        outputs = model(inputs, training=False)
+    return trace.graph(tuple(tree.flatten(inputs)), outputs)
+
+
+def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:
+    """The graph of a model that is not looked into: a single call of it."""
+    outputs = tuple(tree.flatten(getattr(model, "outputs", None) or ()))
+    call = TracedCall(model, SymbolicArguments(inputs), outputs, reason=reason)
+    return TracedGraph(
+        (call,),
+        tuple(tree.flatten(inputs)),
+        outputs,
+        outputs,
+        (),
+        {id(variable): model.name for variable in model.variables},
+    )
+
+
+def traced_function(
+    function: Callable[[Any], Any], x: Any
+) -> TracedGraph | None:
+    """The calls of a function of one symbolic tensor; None if it fails."""
+    try:
+        with _tracing, _Trace({}) as trace:
+            outputs = trace.run(function, x)
+    except Exception:  # whatever the function raises
+        return None
+    return trace.graph((x,), outputs)
+
+
+_tracing = threading.RLock()
+
+
+def is_composite(operation: Any) -> bool:
+    """Whether an operation is a model, or a layer that is none of Keras's."""
+    if isinstance(operation, keras.Model):
+        return True
+    return isinstance(
+        operation, keras.layers.Layer
+    ) and not operation.__class__.__module__.startswith("keras.src.layers.")
+
+
+class _Trace:
+    """Notes the calls of one thread while it is entered.
+
+    Keras makes a `Node` of each symbolic call of an operation or a layer. In
+    the thread of the trace, a `TracedCall` takes its place, and a layer that
+    is looked into runs its `call` on the symbolic tensors themselves.
+    """
+
+    def __init__(self, opaque: Mapping[int, str]) -> None:
+        self._opaque = opaque
+        self._thread = threading.get_ident()
+        self._calls: list[TracedCall] = []
+        self._composites: list[TracedCall] = []
+        self._owners: list[Any] = []
+        self._pending: dict[int, tuple[bool | None, str | None]] = {}
+        self._weights: dict[tuple[int, str], TracedCall] = {}
+        self._unseen: dict[int, str] = {}
+        self._before: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._noted_reads = 0  # how many noted calls are being computed
+        self._exit = ExitStack()
+
+    def __enter__(self) -> "_Trace":
+        layer, operation = keras.layers.Layer, keras.Operation
+        self._symbolic_call = layer.symbolic_call
+        self._node = layer_module.Node
+        self._patch(layer, "symbolic_call", self._layer_call())
+        self._patch(operation, "symbolic_call", self._operation_call())
+        self._patch(keras.Variable, "value", self._reading())
+        self._patch(layer_module, "Node", self._note)
+        self._patch(operation_module, "Node", self._note)
+        self._exit.callback(self._restore_attributes)
+        self._exit.enter_context(keras.StatelessScope())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exit.close()
+
+    def run(self, function: Callable[[Any], Any], x: Any) -> Any:
+        """Run a function that no layer owns."""
+        self._owners.append(function)
+        return function(x)
+
+    def _patch(self, owner: Any, name: str, value: Any) -> None:
+        own = name in vars(owner)
+        before = vars(owner).get(name)
+        setattr(owner, name, value)
+        if own:
+            self._exit.callback(setattr, owner, name, before)
+        else:
+            self._exit.callback(delattr, owner, name)
+
+    def _restore_attributes(self) -> None:
+        for attributes, before in self._before.values():
+            for name in attributes.keys() - before.keys():
+                del attributes[name]
+            attributes.update(before)
+
+    def _is_elsewhere(self) -> bool:
+        return threading.get_ident() != self._thread
+
+    def _layer_call(self) -> Callable[..., Any]:
+        original = self._symbolic_call
+
+        def symbolic_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_elsewhere() or self._noted_reads:
+                return original(layer, *args, **kwargs)
+            reason = self._opaque.get(id(layer))
+            if is_composite(layer) and reason is None:
+                noted = len(self._calls), len(self._composites)
+                try:
+                    return self._look_into(layer, args, kwargs)
+                except Exception as error:
+                    if not self._owners:
+                        raise  # the model itself
+                    reason = _one_line(error)
+                    del self._calls[noted[0] :], self._composites[noted[1] :]
+                    self._pending.clear()
+            if reason is not None:
+                for variable in layer.variables:
+                    self._unseen.setdefault(id(variable), _path(layer))
+            outputs = self._specification(layer, args, kwargs)
+            self._pending[id(layer)] = kwargs.get("training"), reason
+            return outputs
+
+        return symbolic_call
+
+    def _look_into(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        attributes = vars(layer)
+        self._before.setdefault(id(layer), (attributes, dict(attributes)))
+        own = {
+            name: value
+            for name, value in attributes.items()
+            if isinstance(value, keras.Variable)
+        }
+        attributes.update({n: self._weight(v) for n, v in own.items()})
+        self._owners.append(layer)
+        quantized = getattr(layer, "quantization_mode", None) and (
+            type(layer).quantized_call is not keras.layers.Layer.quantized_call
+        )
+        try:
+            call = layer.quantized_call if quantized else layer.call
+            return call(*args, **kwargs)
+        finally:
+            self._owners.pop()
+            attributes.update(own)
+
+    def _specification(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """The outputs of a layer as tensors without a history."""
+        self._noted_reads += 1
+        try:
+            outputs = self._symbolic_call(layer, *args, **kwargs)
+            flat = tree.flatten(outputs)
+            given = tree.flatten((args, kwargs))
+            if not all(map(_has_known_shape, given)) or all(
+                map(_has_known_shape, flat)
+            ):
+                return outputs
+            # Some layers do not tell all sizes that they know.
+            call = layer.call
+            if getattr(layer, "quantization_mode", None):
+                call = layer.quantized_call
+            return compute_output_spec(call, *args, **kwargs)
+        finally:
+            self._noted_reads -= 1
+
+    def _operation_call(self) -> Callable[..., Any]:
+        original = keras.Operation.symbolic_call
+
+        def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_elsewhere():
+                return original(operation, *args, **kwargs)
+            if type(operation).__name__ == "GetItem":
+                # Its rule for shapes takes no slice that is alone.
+                x, key = args
+                args = x, key if isinstance(key, int | tuple) else (key,)
+            self._noted_reads += 1
+            try:
+                return original(operation, *args, **kwargs)
+            finally:
+                self._noted_reads -= 1
+
+        return symbolic_call
+
+    def _reading(self) -> property:
+        original = keras.Variable.value
+
+        def value(variable: Any) -> Any:
+            if (
+                self._owners
+                and not self._noted_reads
+                and not self._is_elsewhere()
+            ):
+                path = _path(self._owners[-1])
+                self._unseen.setdefault(id(variable), path)
+            return original.__get__(variable)
+
+        return property(value)
+
+    def _weight(self, variable: keras.Variable) -> Any:
+        """The tensor that stands for a variable."""
+        key = id(variable), str(variable.dtype)
+        if key not in self._weights:
+            tensor = keras.KerasTensor(variable.shape, dtype=variable.dtype)
+            self._weights[key] = TracedCall(
+                Weight(variable), SymbolicArguments(), (tensor,)
+            )
+        return self._weights[key].output_tensors[0]
+
+    def _note(
+        self,
+        operation: Any,
+        call_args: Any = None,
+        call_kwargs: Any = None,
+        outputs: Any = None,
+    ) -> Any:
+        """Take the place of the constructor of Keras's `Node`."""
+        if self._is_elsewhere() or (
+            isinstance(operation, keras.layers.Layer) and self._noted_reads
+        ):
+            return self._node(operation, call_args, call_kwargs, outputs)
+        args, kwargs = tree.map_structure(
+            lambda x: self._weight(x) if isinstance(x, keras.Variable) else x,
+            (call_args, call_kwargs),
+        )
+        looked_into = is_composite(operation) and (
+            id(operation) not in self._pending
+        )
+        training, reason = self._pending.pop(id(operation), (None, None))
+        call = TracedCall(
+            operation,
+            SymbolicArguments(*args, **kwargs),
+            tuple(t for t in tree.flatten(outputs) if _is_symbolic(t)),
+            tuple(self._owners),
+            training,
+            reason,
+        )
+        (self._composites if looked_into else self._calls).append(call)
+        return call
+
+    def graph(self, inputs: tuple[Any, ...], structure: Any) -> TracedGraph:
+        """The calls that the outputs depend on."""
+        outputs = tuple(filter(_is_symbolic, tree.flatten(structure)))
+        needed = {id(tensor) for tensor in outputs}
+        calls = []
+        for call in reversed((*self._weights.values(), *self._calls)):
+            if any(id(tensor) in needed for tensor in call.output_tensors):
+                needed.update(id(tensor) for tensor in call.input_tensors)
+                calls.append(call)
+        return TracedGraph(
+            tuple(reversed(calls)),
+            inputs,
+            outputs,
+            structure,
+            tuple(self._composites),
+            self._unseen,
+        )
+
+
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, keras.KerasTensor)
+
+
+def _has_known_shape(value: Any) -> bool:
+    return not _is_symbolic(value) or None not in value.shape
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:200].rstrip(": ")
+
+
+def _path(owner: Any) -> str:
+    return str(getattr(owner, "path", None) or getattr(owner, "name", ""))

@@ -1,5 +1,7 @@
 """What kreg takes from Keras below its public names is still there."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -593,3 +595,266 @@ def test_new_values_are_kept_where_a_step_hands_them_on():
     assert private.can_assign(variable) == (not is_jax)
     with keras.StatelessScope(state_mapping=[(variable, keras.ops.ones(()))]):
         assert private.can_assign(variable)
+
+
+# Copies of layers, and calls inside of them
+
+
+class Pair(keras.layers.Layer):
+    """A layer with a weight of its own and layers inside, without a config."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+        self.inner = [keras.layers.Dense(3, name="a")]
+        self.last = keras.layers.Dense(2, name="b")
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(3,), name="scale")
+        self.inner[0].build(shape)
+        self.last.build((None, 3))
+
+    def call(self, x):
+        return self.last(self.inner[0](x) * self.scale)
+
+
+def test_a_clone_has_the_same_values_in_variables_of_its_own():
+    inputs = keras.Input((4,))
+    layer = Pair(object())
+    keras.Model(inputs, layer(inputs))
+    copy = private.cloned(layer)
+    x = np.ones((2, 4), "float32")
+    before = keras.ops.convert_to_numpy(layer(x))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(copy(x)), before)
+    assert [v.path for v in copy.weights] == [v.path for v in layer.weights]
+    copy.set_weights([0 * w for w in copy.get_weights()])
+    assert not np.any(keras.ops.convert_to_numpy(copy(x)))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x)), before)
+
+
+def test_a_clone_can_be_called_in_another_model_and_trained():
+    inputs = keras.Input((4,))
+    layer = Pair(object())
+    keras.Model(inputs, layer(inputs))
+    copy = private.cloned(layer)
+    new_inputs = keras.Input((4,))
+    model = keras.Model(new_inputs, copy(new_inputs))
+    assert model.layers[1] is copy
+    model.compile("sgd", "mse")
+    before = layer.get_weights()
+    model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0)
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_clone_of_a_model_is_a_model_by_itself():
+    model = keras.Sequential([keras.Input((4,)), Pair(object())])
+    model.compile("adam", "mse")
+    copy = private.cloned(model)
+    assert type(copy) is keras.Sequential
+    copy.set_weights([0 * w for w in copy.get_weights()])
+    assert any(np.any(w) for w in model.get_weights())
+    assert not np.any(copy.predict(np.ones((2, 4)), verbose=0))
+
+
+def test_pickling_is_as_before_after_a_clone():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    reduced = layer.__reduce__()[0]
+    private.cloned(layer)
+    assert layer.__reduce__()[0] == reduced
+
+
+def test_an_expanded_layer_leaves_the_calls_inside_it():
+    class Two(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.one = keras.layers.Dense(3)
+            self.other = keras.layers.Dense(4)
+
+        def call(self, x):
+            return self.other(self.one(x)) + 1.0
+
+    layer = Two()
+    layer(np.ones((1, 5)))
+    replaced = keras.layers.Dense(3, name="replaced")
+    inputs = keras.Input((5,))
+    with private.expanded(
+        layer, lambda part: replaced if part is layer.one else None
+    ):
+        outputs = layer(inputs)
+    operations = keras.Model(inputs, outputs).operations
+    assert replaced in operations
+    assert layer.other in operations
+    assert layer not in operations
+    assert layer.one not in operations
+    assert keras.Model(inputs, layer(inputs)).layers[1] is layer
+
+
+def test_a_forgotten_call_is_not_in_the_layer():
+    layer = keras.layers.Dense(3)
+    layer(keras.Input((5,)))
+    private.forget_last_call(layer)
+    outputs = layer(keras.Input((5,)))
+    assert layer.output is outputs
+
+
+class Scaled(keras.Layer):
+    """A layer of one's own, with a layer and a weight of its own."""
+
+    def __init__(self):
+        super().__init__(name="scaled")
+        self.dense = keras.layers.Dense(3, name="dense")
+
+    def build(self, shape):
+        self.dense.build(shape)
+        self.scale = self.add_weight(shape=(3,), name="scale")
+        self.others = [self.add_weight(shape=(3,), name="other")]
+
+    def call(self, x, training=None):
+        self.last = self.dense(x)
+        return self.last * self.scale + self.others[0]
+
+
+def traced(layer, *shape):
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layer(inputs))
+    return private.traced_graph(model, keras.KerasTensor((2, *shape)))
+
+
+def kinds_of(graph):
+    """The calls, without those by which a model takes its inputs."""
+    kinds = [type(call.operation).__name__ for call in graph.calls]
+    return [kind for kind in kinds if kind != "ConvertToTensor"]
+
+
+def test_a_trace_shows_calls_and_weights_inside_of_a_layer():
+    layer = Scaled()
+    graph = traced(layer, 4)
+    assert sorted(kinds_of(graph)) == [
+        *("Add", "Dense", "Multiply", "Weight", "Weight")
+    ]
+    dense = next(c for c in graph.calls if c.operation is layer.dense)
+    assert [owner.name for owner in dense.owners][1:] == ["scaled"]
+    assert dense.training is False
+    assert [c.operation for c in graph.composites][:1] == [layer]
+    read = [
+        call.operation.variable
+        for call in graph.calls
+        if isinstance(call.operation, private.Weight)
+    ]
+    assert {v.name for v in read} == {"scale", "other"}
+
+
+def test_a_traced_graph_computes_what_the_model_does():
+    layer = Scaled()
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layer(inputs))
+    graph = private.traced_graph(model, keras.KerasTensor((2, 4)))
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    values = {id(graph.inputs[0]): keras.ops.convert_to_tensor(x)}
+    for call in graph.calls:
+        args, kwargs = call.arguments.fill_in(values)
+        kwargs.pop("training", None)
+        outputs = keras.tree.flatten(call.operation.call(*args, **kwargs))
+        for tensor, value in zip(call.output_tensors, outputs, strict=True):
+            values[id(tensor)] = value
+    np.testing.assert_allclose(values[id(graph.outputs[0])], model(x))
+
+
+def test_a_trace_leaves_no_trace():
+    layer = Scaled()
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layer(inputs))
+    attributes, nodes = dict(vars(layer)), len(layer.dense._inbound_nodes)
+    patched = (
+        keras.Layer.symbolic_call,
+        keras.Operation.symbolic_call,
+        keras.Variable.value,
+    )
+    private.traced_graph(model, keras.KerasTensor((2, 4)))
+    assert vars(layer) == attributes
+    assert len(layer.dense._inbound_nodes) == nodes
+    assert patched == (
+        keras.Layer.symbolic_call,
+        keras.Operation.symbolic_call,
+        keras.Variable.value,
+    )
+    # Symbolic calls make nodes of Keras's own again.
+    assert layer.dense(inputs)._keras_history.operation is layer.dense
+
+
+def test_a_trace_knows_all_sizes():
+    """Keras's own rule for the shapes of an EinsumDense forgets some."""
+    layer = keras.layers.EinsumDense("abc,cd->abd", (None, 3))
+    assert traced(layer, 5, 4).outputs[0].shape == (2, 5, 3)
+
+
+class Branching(Scaled):
+    def call(self, x):
+        return self.dense(x) if keras.ops.mean(x) > 0 else x[..., :3]
+
+
+def test_what_cannot_be_traced_is_one_call_with_a_reason():
+    layer = Branching()
+    # On the symbolic tensors of a model, too, such code fails.
+    spec = keras.KerasTensor((2, 3))
+    layer.compute_output_spec = lambda *args, **kwargs: spec
+    layer.build((None, 3))
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = layer
+            self.after = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.after(self.inner(x))
+
+    model = Model()
+    model.after.build((None, 3))
+    model.built = True
+    graph = private.traced_graph(model, keras.KerasTensor((2, 3)))
+    assert kinds_of(graph) == ["Branching", "Dense"]
+    assert "boolean" in graph.calls[0].reason
+    assert graph.calls[1].reason is None
+    assert {id(v) for v in layer.variables} <= set(graph.unseen)
+
+
+class Hidden(Scaled):
+    def call(self, x):
+        return self.dense(x) * keras.ops.sum(self.dense.kernel)
+
+
+def test_a_variable_that_is_read_out_of_sight_is_noted():
+    layer = Hidden()
+    graph = traced(layer, 4)
+    assert set(graph.unseen) == {id(layer.dense.kernel)}
+
+
+def test_other_threads_build_models_during_a_trace():
+    seen = []
+
+    class Waiting(Scaled):
+        def call(self, x):
+            def build():
+                inputs = keras.Input((2,))
+                dense = keras.layers.Dense(1)
+                seen.append(keras.Model(inputs, dense(inputs)))
+
+            thread = threading.Thread(target=build)
+            thread.start()
+            thread.join()
+            return self.dense(x)
+
+    graph = traced(Waiting(), 4)
+    assert kinds_of(graph) == ["Dense"]
+    assert len(private.graph_of(seen[-1]).nodes) == 2
+
+
+def test_functions_of_one_tensor_are_traced():
+    graph = private.traced_function(
+        lambda x: keras.ops.tanh(x) * 2.0, keras.KerasTensor((2, 3))
+    )
+    assert kinds_of(graph) == ["Tanh", "Multiply"]
+    assert private.traced_function(bool, keras.KerasTensor((2, 3))) is None

@@ -7,7 +7,6 @@ import numpy as np
 
 from kreg._arguments import built_model, positive_integer
 from kreg.deployment._costs import Latency, latencies, multiply_adds, sizes
-from kreg.deployment._outputs import largest_difference, model_outputs
 from kreg.deployment._report import DeployReport, ModelFigures
 from kreg.deployment._sample import (
     Structure,
@@ -22,6 +21,7 @@ from kreg.deployment._scores import (
     scores,
 )
 from kreg.statistics.quantized import unpacked_weights
+from kreg.surgery.outputs import largest_difference, model_outputs
 from kreg.tensorflow_messages import without_retracing_alarm
 
 

@@ -18,11 +18,7 @@ from kreg._arguments import (
     positive_number,
 )
 from kreg._keras_private import flatten_layers
-from kreg.deployment._outputs import (
-    artefact_outputs,
-    largest_difference,
-    model_outputs,
-)
+from kreg.deployment._outputs import artefact_outputs
 from kreg.deployment._sample import (
     Structure,
     checked_sample,
@@ -35,6 +31,7 @@ from kreg.deployment._shippable import shippable
 from kreg.deployment.formats import cause_of, require_format, write
 from kreg.files.atomic import refuse_path, staged
 from kreg.results.result import SavedResult
+from kreg.surgery.outputs import largest_difference, model_outputs
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,8 +1,7 @@
-"""Outputs of models and artefacts, and the largest difference of two."""
+"""Outputs of artefacts, each in its own runtime."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,78 +9,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg._keras_private import flatten_layers, own_trainable_variables
 from kreg.deployment._sample import Structure, flat
 from kreg.surgery.layouts import layouts_that_fit
+from kreg.surgery.outputs import model_outputs
 from kreg.tensorflow_messages import without_messages
 
 Arrays: TypeAlias = list[NDArray[Any]]
 """Outputs, flat, in the order of `keras.tree.flatten`."""
-
-
-def model_outputs(model: keras.Model, sample: Structure) -> Arrays:
-    """The outputs of a model in inference, whose state does not change."""
-    with unchanged_state(model):
-        outputs = keras.tree.flatten(model(sample, training=False))
-        return [keras.ops.convert_to_numpy(output) for output in outputs]
-
-
-@contextmanager
-def unchanged_state(model: keras.Model) -> Iterator[None]:
-    """Put back what calls of a model change, after the block.
-
-    That is the state of random layers and of recurrent ones with a memory, and
-    on torch whether modules are in training.
-    """
-    layers = flatten_layers(model)
-    weights = {id(v) for part in layers for v in own_trainable_variables(part)}
-    variables = [
-        *(v for v in model.non_trainable_variables if id(v) not in weights),
-        *(v for part in layers for v in _memory(part)),
-    ]
-    state = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables]
-    is_torch = keras.backend.backend() == "torch"
-    modes = [(m, m.training) for m in model.modules()] if is_torch else []
-    try:
-        yield
-    finally:
-        for variable, value in state:
-            variable.assign(value)
-        for module, is_training in modes:
-            module.training = is_training
-
-
-def _memory(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """The states that a recurrent layer hands on from batch to batch."""
-    is_stateful = isinstance(layer, keras.layers.RNN) and layer.stateful
-    return list(keras.tree.flatten(layer.states)) if is_stateful else []
-
-
-def largest_difference(
-    expected: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]]
-) -> float:
-    """The largest difference of two outputs, relative to their size.
-
-    For each output it is `max |actual - expected| / max |expected|`, without
-    the division if the expected output is all zero. The largest over all
-    outputs is returned. It is infinite if shapes differ, or if an entry is not
-    finite in only one of the two.
-    """
-    if [e.shape for e in expected] != [a.shape for a in actual]:
-        return float("inf")
-    return max(map(_difference, expected, actual), default=0.0)
-
-
-def _difference(expected: NDArray[Any], actual: NDArray[Any]) -> float:
-    a, b = expected.astype("float64"), actual.astype("float64")
-    finite = np.isfinite(a)
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
-        return float("inf")
-    a, b = a[finite], b[finite]
-    if not np.all(np.isfinite(b)):
-        return float("inf")
-    largest = float(np.max(np.abs(b - a), initial=0.0))
-    return largest / (float(np.max(np.abs(a), initial=0.0)) or 1.0)
 
 
 def artefact_outputs(

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import keras
 
-from kreg.deployment._outputs import unchanged_state
 from kreg.foreign_objects import result_or_none
 from kreg.surgery import compact as compacted
+from kreg.surgery.outputs import unchanged_state
 from kreg.surgery.stripped_copy import places_of_kreg, stripped_copy
 from kreg.surgery.stripping import set_aside, uncompiled
 

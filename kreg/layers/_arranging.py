@@ -1,6 +1,4 @@
-"""Layers that rearrange positions or channels: flatten, reshape, pool, pad."""
-
-from dataclasses import replace
+"""Layers and operations that rearrange: flatten, reshape, pool, pad."""
 
 import numpy as np
 
@@ -10,77 +8,37 @@ from kreg.layers.channels.call import (
     Traced,
     along_axis,
     channel_axis,
+    every_number,
     kept_whole,
 )
-from kreg.layers.channels.network import Kept, Network, Signal
-
-
-def flatten(call: Call, network: Network) -> Traced:
-    """A `Flatten`: all positions of all channels in one row."""
-    if len(call.signals) != 1:
-        return kept_whole(call, network)
-    signal, shape = call.signals[0], call.node.input_tensors[0].shape[1:]
-    if None in shape or not len(signal.channels):
-        return kept_whole(call, network)
-    rank, axis = len(shape), signal.axis - 1
-    places = np.arange(len(signal.channels)).reshape(
-        [-1 if a == axis else 1 for a in range(rank)]
-    )
-    places = np.broadcast_to(places, shape)
-    if call.operation.data_format == "channels_first" and rank > 1:
-        places = np.moveaxis(places, 0, -1)
-    order = places.reshape(-1)
-    return Traced((Signal(signal.channels[order], signal.constants[order], 1),))
-
-
-def permute(call: Call, network: Network) -> Traced:
-    """A `Permute`: the same axes in another order."""
-    if len(call.signals) != 1:
-        return kept_whole(call, network)
-    signal = call.signals[0]
-    axis = call.operation.dims.index(signal.axis) + 1
-    return Traced((replace(signal, axis=axis),))
+from kreg.layers.channels.network import Kept, Network, Parameter, Signal
+from kreg.layers.channels.rearranging import (
+    moved,
+    of_parts,
+    picked,
+    same_along,
+)
 
 
 def reshape(call: Call, network: Network) -> Traced:
-    """A `Reshape` whose last axis repeats the channels, or holds parts of them.
-
-    Channels of different parts that share a place in the last axis stay or go
-    together.
-    """
-    if len(call.signals) != 1:
-        return kept_whole(call, network)
-    signal, before = call.signals[0], call.node.input_tensors[0].shape
-    after = call.node.output_tensors[0].shape
-    inputs, outputs = len(signal.channels), after[-1]
-    if (
-        not inputs
-        or outputs is None
-        or signal.axis != len(before) - 1
-        or len(after) < 2
-        or after[1:-1].count(None) > 1
-        or max(inputs, outputs) % min(inputs, outputs)
-    ):
-        return kept_whole(call, network)
-    if outputs >= inputs:
-        copies = outputs // inputs
-        channels = np.tile(signal.channels, copies)
-        constants = np.tile(signal.constants, copies)
-    else:
-        rows = signal.channels.reshape(-1, outputs)
-        for row in rows[1:]:
-            network.tie(rows[0], row)
-        channels = rows[0]
-        values = signal.constants.reshape(-1, outputs)
-        same = (values == values[0]).all(axis=0)
-        constants = np.where(same, values[0], np.nan)
-    positions = [-1 if d is None else d for d in after[1:-1]]
+    """A `Reshape` layer, which is told the sizes that it makes."""
+    done = moved(call, network)
+    (signal,) = done.outputs
+    places = dict(
+        zip(signal.axes, network.places(signal.channels), strict=True)
+    )
+    sizes = call.operation.get_config()["target_shape"]
 
     def reduce(kept: Kept) -> Reduction:
-        count = int(kept(channels).sum())
-        return Reduction({"target_shape": [*positions, count]}, {})
+        changed = [
+            int(kept(places[axis]).sum())
+            if size != -1 and len(places.get(axis, ()))
+            else size
+            for axis, size in enumerate(sizes, 1)
+        ]
+        return Reduction({"target_shape": changed}, {})
 
-    return Traced((Signal(channels, constants, len(after) - 1),), reduce)
+    return Traced(done.outputs, reduce)
 
 
 def spatial(call: Call, network: Network) -> Traced:
@@ -103,26 +61,69 @@ def global_pooling(call: Call, network: Network) -> Traced:
     if signal is None:
         return kept_whole(call, network)
     axis = signal.axis if layer.keepdims else 1
-    return Traced((replace(signal, axis=axis),))
+    return Traced((signal.moved(axis),))
 
 
 def zero_padding(call: Call, network: Network) -> Traced:
     """Zero padding: only a channel that is constantly 0 stays constant."""
-    layer = call.operation
-    signal = along_axis(call, channel_axis(layer))
+    signal = along_axis(call, channel_axis(call.operation))
     if signal is None:
         return kept_whole(call, network)
-    zero = signal.constants == 0
-    network.note_obstacle(
-        signal.channels[~zero & ~np.isnan(signal.constants)],
-        f"the zeros of `{call.path}` differ from its constant",
+    return Traced((_padded(call, network, signal, 0),))
+
+
+def padding(call: Call, network: Network) -> Traced:
+    """A `pad` along axes of positions."""
+    signal, *others = call.operands
+    widths, rank = (
+        call.operation.pad_width,
+        len(call.node.input_tensors[0].shape),
     )
-    return Traced((signal.with_constants(np.where(zero, 0.0, np.nan)),))
-
-
-def repeat_vector(call: Call, network: Network) -> Traced:
-    """A `RepeatVector`: a vector becomes a sequence."""
-    signal = along_axis(call, -1)
-    if signal is None:
+    if isinstance(widths, int) or others or not isinstance(signal, Signal):
         return kept_whole(call, network)
-    return Traced((replace(signal, axis=2),))
+    widths = np.broadcast_to(widths, (rank, 2))
+    if any(np.any(widths[axis]) for axis in signal.axes):
+        return kept_whole(call, network, "pads the channels")
+    if call.operation.mode != "constant":
+        return Traced((signal.varying(),))
+    arguments = call.node.arguments
+    (value,) = (*arguments.args[1:], *arguments.kwargs.values()) or (None,)
+    return Traced((_padded(call, network, signal, value or 0),))
+
+
+def _padded(
+    call: Call, network: Network, signal: Signal, value: float
+) -> Signal:
+    """Channels next to which there are others of one value."""
+    same = signal.constants == value
+    network.note_obstacle(
+        signal.channels[~same & ~np.isnan(signal.constants)],
+        f"the padding of `{call.path}` differs from its constant",
+    )
+    return signal.with_constants(np.where(same, value, np.nan))
+
+
+def take(call: Call, network: Network) -> Traced:
+    """A `take` of known entries, or of rows of a weight that are looked up."""
+    if len(call.operands) == 1:
+        return picked(call, network)
+    table, indices = call.operands
+    if (
+        not isinstance(table, Parameter)
+        or call.operation.axis != 0
+        or any(len(axes) > 1 for _, axes in table.parts)
+    ):
+        return kept_whole(call, network)
+    reason = f"`{call.path}` looks each of them up"
+    for channels in every_number(indices):
+        network.pin(channels, reason)
+    shift = len(call.node.input_tensors[1].shape) - 1
+    parts = []
+    for channels, (axis,) in table.parts:
+        if axis == 0:
+            network.pin(channels, reason)
+        else:
+            parts.append((channels, (axis + shift,)))
+    values = same_along(table.values, (0,))
+    values = values.reshape((1,) * (shift + 1) + values.shape)
+    return Traced((of_parts(values, parts, network),))

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from kreg.layers._grouped_convolution import grouped_channels
 from kreg.layers.channels.activations import (
     applied_to_constants,
     is_elementwise,
@@ -18,6 +19,7 @@ from kreg.layers.channels.call import (
     Traced,
     along_axis,
     channel_axis,
+    is_padded,
     kept_whole,
     matrix,
 )
@@ -66,41 +68,13 @@ def convolution_multiply_adds(
 
 
 def convolution_channels(call: Call, network: Network) -> Traced:
-    """A convolution without groups, whose units are its filters."""
+    """A convolution, whose units are its filters."""
     layer = call.operation
     if layer.groups > 1:
-        return _grouped_channels(call, network)
-    axis, padded = channel_axis(layer), _is_padded(layer)
+        return grouped_channels(call, network)
+    axis, padded = channel_axis(layer), is_padded(layer)
     return weighted_sum_layer(
         call, network, axis=axis, size="filters", padded=padded
-    )
-
-
-def _grouped_channels(call: Call, network: Network) -> Traced:
-    """A convolution with groups: all its channels stay, also dead units."""
-    layer = call.operation
-    whole = kept_whole(
-        call, network, "deals its channels out to groups of equal size"
-    )
-    if (
-        channel_axis(layer) != -1
-        or is_altered(layer)
-        or not is_elementwise(layer.activation)
-    ):
-        return whole
-    (units,) = whole.outputs
-    network.units[call.path] = units.channels
-    kernel, bias = matrix(layer.kernel), bias_of(layer)
-    dead = ~kernel.reshape(-1, kernel.shape[-1]).any(axis=0)
-    constants = np.where(dead, 0.0 if bias is None else bias, np.nan)
-    return Traced(
-        (
-            units.with_constants(
-                applied_to_constants(
-                    layer.activation, constants, layer.compute_dtype
-                )
-            ),
-        )
     )
 
 
@@ -162,7 +136,7 @@ def depthwise_channels(call: Call, network: Network) -> Traced:
     units = Signal(
         np.repeat(signal.channels, layer.depth_multiplier),
         _filtered(call, network, signal, kernel),
-        signal.axis,
+        signal.axes,
     )
     constants = units.constants if bias is None else units.constants + bias
     constants = applied_to_constants(
@@ -222,7 +196,7 @@ def separable_channels(call: Call, network: Network) -> Traced:
                 np.nan,
                 signal.constants,
             ),
-            folds=not _is_padded(layer),
+            folds=not is_padded(layer),
             merges=False,
         )
     )
@@ -267,7 +241,7 @@ def _filtered(
     before = np.repeat(signal.constants, multiplier)
     silent = ~(kernel != 0).any(axis=window).reshape(-1)
     after = before * kernel.sum(axis=window, dtype=np.float64).reshape(-1)
-    if _is_padded(call.operation):
+    if is_padded(call.operation):
         lost = ~np.isnan(before) & (before != 0) & ~silent
         network.note_obstacle(
             np.repeat(signal.channels, multiplier)[lost],
@@ -275,8 +249,3 @@ def _filtered(
         )
         after = np.where(before == 0, 0.0, np.nan)
     return np.where(silent, 0.0, after)
-
-
-def _is_padded(layer: Any) -> bool:
-    """Whether the window of a layer may reach over the border of its input."""
-    return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)

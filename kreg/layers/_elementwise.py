@@ -1,14 +1,16 @@
 """Elementwise layers and operations: activations, dropout, rescaling."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from kreg.layers.channels.activations import (
     applied_to_constants,
     is_elementwise,
+    same_in_twin,
 )
 from kreg.layers.channels.call import (
     Call,
@@ -18,7 +20,7 @@ from kreg.layers.channels.call import (
     array,
     kept_whole,
 )
-from kreg.layers.channels.network import Kept, Network
+from kreg.layers.channels.network import Kept, Network, Parameter, Signal
 
 
 def identity(call: Call, network: Network) -> Traced:
@@ -37,7 +39,7 @@ def activation_layer(call: Call, network: Network) -> Traced:
         function = layer.activation
     if not is_elementwise(function) or len(call.signals) != 1:
         return kept_whole(call, network)
-    return _mapped(call, function, layer.compute_dtype)
+    return _mapped(call.signals[0], function, layer.compute_dtype)
 
 
 def rescaling(call: Call, network: Network) -> Traced:
@@ -45,7 +47,7 @@ def rescaling(call: Call, network: Network) -> Traced:
     layer = call.operation
     if np.ndim(layer.scale) or np.ndim(layer.offset) or len(call.signals) != 1:
         return kept_whole(call, network)
-    return _mapped(call, layer, layer.compute_dtype)
+    return _mapped(call.signals[0], layer, layer.compute_dtype)
 
 
 def parametric_relu(call: Call, network: Network) -> Traced:
@@ -77,28 +79,49 @@ def parametric_relu(call: Call, network: Network) -> Traced:
 def elementwise_operation(call: Call, network: Network) -> Traced:
     """An operation of `keras.ops` on one tensor and plain numbers."""
     arguments = call.node.arguments
-    operands = [*arguments.args, *arguments.kwargs.values()]
-    numbers = [a for a in operands if a is None or isinstance(a, (int, float))]
-    tensor = call.node.input_tensors[0]
-    if len(call.signals) != 1 or len(numbers) != len(operands) - 1:
-        return kept_whole(call, network)
+    (tensor,) = call.node.input_tensors
+    (operand,) = call.operands
+    if not same_in_twin(call.node, call.twin):
+        return kept_whole(call, network, "depends on the size of its input")
 
     def function(x: Any) -> Any:
-        args = [x if a is tensor else a for a in arguments.args]
-        kwargs = {
-            k: x if a is tensor else a for k, a in arguments.kwargs.items()
-        }
-        return call.operation(*args, **kwargs)
+        args, kwargs = arguments.fill_in({id(tensor): x})
+        return call.operation.call(*args, **kwargs)
 
-    return _mapped(call, function, tensor.dtype)
+    if isinstance(operand, Parameter):
+        # The same operation on all entries of a weight.
+        values = ops.convert_to_numpy(
+            function(ops.convert_to_tensor(operand.values))
+        )
+        return Traced((replace(operand, values=np.asarray(values)),))
+    mapped = _mapped(operand, function, str(tensor.dtype))
+    if type(call.operation).__name__ not in _IDENTITIES:
+        return mapped
+    (signal,) = mapped.outputs
+    return Traced((replace(signal, sums_to_one=operand.sums_to_one),))
 
 
-def _mapped(call: Call, function: Callable[[Any], Any], dtype: str) -> Traced:
-    signal = call.signals[0]
+def of_the_same_shape(call: Call, network: Network) -> Traced:
+    """An operation that makes zeros or ones of the shape of a tensor."""
+    (operand,) = call.operands
+    if not isinstance(operand, Signal):
+        return kept_whole(call, network)
+    ones = type(call.operation).__name__ == "OnesLike"
+    return Traced(
+        (operand.with_constants(np.full(operand.channels.shape, float(ones))),)
+    )
+
+
+_IDENTITIES = ("Cast", "ConvertToTensor", "Copy", "Identity", "StopGradient")
+
+
+def _mapped(
+    signal: Signal, function: Callable[[Any], Any], dtype: str
+) -> Traced:
     return Traced(
         (
             signal.with_constants(
-                applied_to_constants(function, signal.constants, str(dtype))
+                applied_to_constants(function, signal.constants, dtype)
             ),
         )
     )

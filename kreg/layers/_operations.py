@@ -2,37 +2,76 @@
 
 from collections.abc import Mapping
 
-from kreg.layers._elementwise import elementwise_operation
+from kreg.layers._arranging import padding, take
+from kreg.layers._contracting import (
+    dot,
+    dot_product_attention,
+    einsum,
+    matmul,
+    reduction,
+    softmax,
+    tensordot,
+)
+from kreg.layers._elementwise import elementwise_operation, of_the_same_shape
 from kreg.layers._merging import (
+    choice,
     concatenation,
     difference,
     largest,
+    power,
     product,
+    quotient,
     smallest,
     total,
+    unknown,
 )
+from kreg.layers.channels.activations import ELEMENTWISE_KINDS
 from kreg.layers.channels.call import Tracer, kept_whole
+from kreg.layers.channels.rearranging import moved, picked, reshaped, split
 
-# Operations on several tensors, by the name of their class.
-_MERGING: Mapping[str, Tracer] = {
+# Operations that combine tensors, arrays and numbers entry by entry.
+_SEVERAL_TERMS: Mapping[str, Tracer] = {
     "Add": total,
-    "Concatenate": concatenation,
+    "Divide": quotient,
     "Maximum": largest,
     "Minimum": smallest,
     "Multiply": product,
+    "Power": power,
     "Subtract": difference,
+    "TrueDivide": quotient,
+    "Where": choice,
+    **dict.fromkeys(
+        (
+            *("Arctan2", "DivideNoNan", "Equal", "FloorDivide", "Greater"),
+            *("GreaterEqual", "Hypot", "Less", "LessEqual", "Logaddexp"),
+            *("LogicalAnd", "LogicalOr", "LogicalXor", "Mod", "NotEqual"),
+        ),
+        unknown,
+    ),
 }
-# Operations on one tensor and plain numbers.
-_ELEMENTWISE = frozenset(
-    (
-        *("Absolute", "Add", "Celu", "Clip", "Cos", "Divide", "Elu", "Exp"),
-        *("Gelu", "HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu"),
-        *("LogSigmoid", "Maximum", "Minimum", "Multiply", "Negative"),
-        *("Power", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Sin"),
-        *("Softplus", "Softsign", "Sqrt", "Square", "Subtract", "Tanh"),
-        "TrueDivide",
-    )
-)
+_OPERATIONS: Mapping[str, Tracer] = {
+    "Concatenate": concatenation,
+    "Dot": dot,
+    "DotProductAttention": dot_product_attention,
+    "Einsum": einsum,
+    "Matmul": matmul,
+    "Pad": padding,
+    "Softmax": softmax,
+    "Take": take,
+    "Tensordot": tensordot,
+    **dict.fromkeys(("OnesLike", "ZerosLike"), of_the_same_shape),
+    **dict.fromkeys(("BroadcastTo", "Reshape"), reshaped),
+    **dict.fromkeys(("ArraySplit", "Split"), split),
+    **dict.fromkeys(("Amax", "Amin", "Max", "Mean", "Min", "Sum"), reduction),
+    **dict.fromkeys(
+        (
+            *("ExpandDims", "Moveaxis", "Ravel", "Repeat", "Squeeze", "Stack"),
+            *("Swapaxes", "Tile", "Transpose"),
+        ),
+        moved,
+    ),
+    **dict.fromkeys(("Flip", "GetItem", "Roll", "Slice", "Unstack"), picked),
+}
 
 
 def operation_tracer(kind: str, tensors: int) -> Tracer:
@@ -42,8 +81,8 @@ def operation_tracer(kind: str, tensors: int) -> Tracer:
         kind: the name of the operation's class.
         tensors: the number of tensors that it is called on.
     """
-    if tensors > 1:
-        return _MERGING.get(kind, kept_whole)
-    if tensors == 1 and kind in _ELEMENTWISE:
+    if kind in _OPERATIONS:
+        return _OPERATIONS[kind]
+    if tensors == 1 and kind in ELEMENTWISE_KINDS:
         return elementwise_operation
-    return kept_whole
+    return _SEVERAL_TERMS.get(kind, kept_whole)

@@ -5,7 +5,7 @@ whole sequence are those that stay at 0.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from kreg._keras_private import ConvLSTMCell
 from kreg.layers.channels.activations import applied_to_constants
 from kreg.layers.channels.call import (
     Call,
@@ -20,10 +21,11 @@ from kreg.layers.channels.call import (
     Traced,
     along_axis,
     array,
+    is_padded,
     kept_whole,
     matrix,
 )
-from kreg.layers.channels.network import Kept, Network, WeightedSum
+from kreg.layers.channels.network import Kept, Network, Signal, WeightedSum
 from kreg.regularizers.grouping import Grouping, UnitsAndInputs, all_but
 
 Gates = NDArray[Any]
@@ -63,108 +65,206 @@ def recurrent_multiply_adds(
     return steps * positions * sum(map(math.prod, matrices))
 
 
+# Of each kind of cell: the number of gates, the place of the candidate among
+# them, and the name of its argument for the number of units. The other gates
+# only scale the candidate and the state.
+_CELLS: Mapping[type, tuple[int, int, str]] = {
+    layers.SimpleRNNCell: (1, 0, "units"),
+    layers.GRUCell: (3, 2, "units"),
+    layers.LSTMCell: (4, 2, "units"),
+    ConvLSTMCell: (4, 2, "filters"),
+}
+
+
+RECURRENT_LAYERS = (
+    layers.ConvLSTM1D,
+    layers.ConvLSTM2D,
+    layers.ConvLSTM3D,
+    layers.LSTM,
+    layers.GRU,
+    layers.SimpleRNN,
+)
+"""The recurrent layers, each with a cell of its own kind."""
+
+
 def recurrent_channels(call: Call, network: Network) -> Traced:
-    """An `LSTM`, a `GRU` or a `SimpleRNN` that does not return its state."""
+    """A recurrent layer with a cell of its own kind."""
     layer = call.operation
-    signal = along_axis(call, -1)
-    if signal is None or layer.stateful or layer.return_state:
-        return kept_whole(call, network)
-    cell = layer.cell
-    gates = _GATES[type(layer)]
-    kernel = _split_gates(matrix(cell.kernel), gates)
-    recurrent = _split_gates(matrix(cell.recurrent_kernel), gates)
-    bias = _split_gates(array(cell.bias), gates) if cell.use_bias else None
-    rank = 3 if layer.return_sequences else 2
-    units = network.new(layer.units, rank - 1)
+    obstacle = recurrent_obstacle(layer)
+    if len(call.signals) > 1:
+        obstacle = "is called on a state to start with"
+    signal = along_axis(call, channel_axis_in_time(layer))
+    if obstacle or signal is None:
+        return kept_whole(call, network, obstacle)
+    units = RecurrentUnits(layer, call.path, signal, network)
     network.units[call.path] = units.channels
-    zero = _stays_at_zero(layer, signal.constants, kernel, recurrent, bias)
-    constants = np.where(zero, 0.0, np.nan)
-    for inputs, weights, values, folds in (
-        (signal.channels, kernel, signal.constants, True),
-        (units.channels, recurrent, constants, False),
-    ):
-        network.sums.append(
-            WeightedSum(
-                call.path,
-                inputs,
-                units.channels,
-                (weights != 0).any(axis=1),
-                values,
-                folds=folds,
-                merges=False,
+    return Traced(
+        tuple(units.signal_in(t) for t in call.node.output_tensors),
+        units.reduction,
+    )
+
+
+def other_cells(call: Call, network: Network) -> Traced:
+    """An `RNN` around cells, which may compute anything."""
+    stacked = isinstance(call.operation.cell, layers.StackedRNNCells)
+    return kept_whole(
+        call,
+        network,
+        "runs several cells in each step; one recurrent layer for each of "
+        "them would let units go"
+        if stacked
+        else "runs a cell that was made apart from it; `LSTM`, `GRU` and "
+        "`SimpleRNN` let units go",
+    )
+
+
+def is_recurrent(layer: Any) -> bool:
+    """Whether a layer is one of Keras's recurrent layers with one cell."""
+    return type(layer) in RECURRENT_LAYERS
+
+
+def recurrent_obstacle(layer: Any) -> str | None:
+    """Why a recurrent layer is kept whole; None if it need not be."""
+    if layer.stateful:
+        return "keeps its state from batch to batch (`stateful=True`)"
+    return None
+
+
+def channel_axis_in_time(layer: Any) -> int:
+    """The axis of the channels in the inputs of a recurrent layer."""
+    cell = layer.cell
+    first = getattr(cell, "data_format", None) == "channels_first"
+    return -1 - cell.rank if first else -1
+
+
+class RecurrentUnits:
+    """The units of a recurrent layer, which has a cell of the table above.
+
+    Args:
+        layer: the layer.
+        path: its name in reports.
+        signal: the channels of its inputs.
+        network: the channels of the model, to which the units are added.
+
+    Attributes:
+        channels: the units.
+        constants: 0 for each unit that is 0 in every step, NaN for others.
+    """
+
+    def __init__(
+        self, layer: Any, path: str, signal: Signal, network: Network
+    ) -> None:
+        self._layer, self._cell, self._signal = layer, layer.cell, signal
+        gates, _, self._size = _CELLS[type(self._cell)]
+        self._kernel = _split_gates(matrix(self._cell.kernel), gates)
+        self._recurrent = _split_gates(
+            matrix(self._cell.recurrent_kernel), gates
+        )
+        self._bias = None
+        if self._cell.use_bias:
+            self._bias = _split_gates(array(self._cell.bias), gates)
+        padded = isinstance(self._cell, ConvLSTMCell) and is_padded(self._cell)
+        # Values that reach every position of the window alike.
+        self._uniform = signal.constants
+        if padded:
+            self._uniform = np.where(signal.constants == 0, 0.0, np.nan)
+            lost = ~np.isnan(signal.constants) & (signal.constants != 0)
+            network.note_obstacle(
+                signal.channels[lost],
+                f"the padding of `{path}` differs from its constant",
             )
+        units = network.new(self._kernel.shape[-1], signal.axis)
+        self.channels = units.channels
+        self.constants = np.where(self._stay_at_zero(), 0.0, np.nan)
+        for inputs, weights, values, folds in (
+            (signal.channels, self._kernel, self._uniform, True),
+            (units.channels, self._recurrent, self.constants, False),
+        ):
+            network.sums.append(
+                WeightedSum(
+                    path,
+                    inputs,
+                    units.channels,
+                    (weights != 0).any(axis=(0, 2)),
+                    values,
+                    folds=folds,
+                    merges=False,
+                )
+            )
+
+    def signal_in(self, tensor: Any) -> Signal:
+        """The units in an output of the layer, a sequence or a state."""
+        axis = channel_axis_in_time(self._layer) % len(tensor.shape)
+        return Signal(self.channels, self.constants, (axis,))
+
+    def reduction(self, kept: Kept) -> Reduction:
+        """The layer with the inputs and units that are kept."""
+        inputs, stay = kept(self._signal.channels), kept(self.channels)
+        removed = np.where(inputs, 0.0, np.nan_to_num(self._uniform))
+        shift = np.einsum("i,wigu->gu", removed, self._kernel)[..., stay]
+        bias = None if self._bias is None else self._bias[..., stay].copy()
+        split = getattr(self._cell, "reset_after", False)
+        if bias is None and shift.any():
+            bias = np.zeros((1, 2 if split else 1, *shift.shape))
+        weights = {
+            "cell.kernel": _joined(
+                self._kernel[:, inputs][..., stay], self._cell.kernel
+            ),
+            "cell.recurrent_kernel": _joined(
+                self._recurrent[:, stay][..., stay], self._cell.recurrent_kernel
+            ),
+        }
+        if bias is not None:
+            bias[0, 0] += shift
+            flat = bias.reshape(bias.shape[1], -1)
+            weights["cell.bias"] = flat if split else flat[0]
+        return Reduction(
+            {self._size: int(stay.sum()), "use_bias": bias is not None}, weights
         )
 
-    def reduce(kept: Kept) -> Reduction:
-        inputs, stay = kept(signal.channels), kept(units.channels)
-        removed = np.where(inputs, 0.0, np.nan_to_num(signal.constants))
-        shift = np.einsum("i,igu->gu", removed, kernel)[..., stay]
-        folded = None if bias is None else bias[..., stay].copy()
-        if folded is None and shift.any():
-            parts = 2 if getattr(cell, "reset_after", False) else 1
-            folded = np.zeros((parts, *shift.shape))
-        if folded is not None:
-            folded[0] += shift
-        return _reduction(
-            cell, kernel[inputs][..., stay], recurrent[stay][..., stay], folded
+    def _stay_at_zero(self) -> NDArray[np.bool_]:
+        """Which units are 0 in every step, for all inputs.
+
+        These are the units whose candidate is 0, because the other gates only
+        scale the candidate and the state.
+        """
+        _, gate, _ = _CELLS[type(self._cell)]
+        count = self._kernel.shape[-1]
+        at_zero = applied_to_constants(
+            self._cell.activation, np.zeros(1), "float32"
         )
-
-    return Traced((units.with_constants(constants),), reduce)
-
-
-_GATES: dict[type, int] = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}
+        if at_zero[0] != 0:
+            return np.zeros(count, bool)
+        varies = np.isnan(self._uniform)
+        kernel = self._kernel[:, :, gate]
+        value = np.where(varies, 0.0, self._uniform) @ kernel.sum(
+            axis=0, dtype=np.float64
+        )
+        silent = ~(kernel[:, varies] != 0).any(axis=(0, 1))
+        parts = [value]
+        if self._bias is not None:
+            first, *further = self._bias[0, :, gate]
+            parts = [value + first, *further]
+        zero = silent & np.all([p == 0 for p in parts], axis=0)
+        # A unit stays at 0 only if all units that it reads do.
+        reads = (self._recurrent[:, :, gate] != 0).any(axis=0)
+        while True:
+            reads_others = reads[~zero].any(axis=0)
+            if not (zero & reads_others).any():
+                return zero
+            zero = zero & ~reads_others
 
 
 def _split_gates(values: NDArray[Any], gates: int) -> Gates:
-    """Reshape to (rows, gates, units); each part of a bias is a row."""
-    rows = 1 if values.ndim == 1 else values.shape[0]
-    return values.reshape(rows, gates, -1)
+    """Reshape to (window, rows, gates, units).
 
-
-def _stays_at_zero(
-    layer: Any,
-    constants: NDArray[np.float64],
-    kernel: Gates,
-    recurrent: Gates,
-    bias: Gates | None,
-) -> NDArray[np.bool_]:
-    """Which units are 0 in every step, for all inputs.
-
-    These are the units whose candidate is 0, because the other gates only scale
-    the candidate and the state.
+    Each part of a bias is a row, and the window of all but convolutions is 1.
     """
-    gate = {layers.LSTM: 2, layers.GRU: 2, layers.SimpleRNN: 0}[type(layer)]
-    at_zero = applied_to_constants(layer.activation, np.zeros(1), "float32")
-    if at_zero[0] != 0:
-        return np.zeros(recurrent.shape[-1], bool)
-    varies = np.isnan(constants)
-    from_inputs = kernel[:, gate, :]
-    value = np.where(varies, 0.0, constants) @ from_inputs
-    silent = ~(from_inputs[varies] != 0).any(axis=0)
-    parts = [value]
-    if bias is not None:
-        parts = [value + bias[0, gate], *bias[1:, gate]]
-    zero = silent & np.all([p == 0 for p in parts], axis=0)
-    # A unit stays at 0 only if all units that it reads do.
-    reads = recurrent[:, gate, :] != 0
-    while True:
-        reads_others = reads[~zero].any(axis=0)
-        if not (zero & reads_others).any():
-            return zero
-        zero = zero & ~reads_others
+    rows = 1 if values.ndim == 1 else values.shape[-2]
+    return values.reshape(-1, rows, gates, values.shape[-1] // gates)
 
 
-def _reduction(
-    cell: Any, kernel: Gates, recurrent: Gates, bias: Gates | None
-) -> Reduction:
-    weights = {
-        "cell.kernel": kernel.reshape(len(kernel), -1),
-        "cell.recurrent_kernel": recurrent.reshape(len(recurrent), -1),
-    }
-    if bias is not None:
-        flat = bias.reshape(len(bias), -1)
-        split = getattr(cell, "reset_after", False)
-        weights["cell.bias"] = flat if split else flat[0]
-    return Reduction(
-        {"units": kernel.shape[-1], "use_bias": bias is not None}, weights
-    )
+def _joined(values: Gates, weight: Any) -> NDArray[Any]:
+    """The inverse of `_split_gates`, for a kernel with a weight's window."""
+    _, rows, gates, units = values.shape
+    return values.reshape(*weight.shape[:-2], rows, gates * units)

@@ -1,7 +1,7 @@
 """The table of Keras's layers: a row for each kind."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import keras
@@ -11,19 +11,29 @@ from kreg._keras_private import ConvLSTMCell, operation_kind
 from kreg.layers import (
     _arranging,
     _attention,
+    _contracting,
     _convolution,
     _dense,
     _elementwise,
     _embedding,
     _merging,
     _normalization,
+    _normalization_across,
     _recurrent,
+    _wrappers,
 )
 from kreg.layers._heads import Heads, attention_heads
 from kreg.layers._operations import operation_tracer
 from kreg.layers.channels.activations import ELEMENTWISE_LAYERS
-from kreg.layers.channels.call import Call, Traced, Tracer, kept_whole
+from kreg.layers.channels.call import (
+    Call,
+    Traced,
+    Tracer,
+    along_one_axis,
+    kept_whole,
+)
 from kreg.layers.channels.network import Network
+from kreg.layers.channels.rearranging import moved
 from kreg.regularizers.grouping import UnitsAndInputs
 
 Axes: TypeAlias = Callable[
@@ -52,6 +62,8 @@ class LayerRow:
             `None`: not known.
         channels: function that follows channels through a call. Defaults to
             `None`: all channels are kept.
+        any_axes: bool, whether `channels` takes channels along several axes.
+            Defaults to `False`: to it they lie along the last of them.
         is_linear: bool, whether scaling its kernels scales its outputs, apart
             from bias and activation. Defaults to `False`.
         undoes_scale: function of a layer that returns whether its outputs in
@@ -66,6 +78,7 @@ class LayerRow:
     axes: Axes | None = None
     multiply_adds: MultiplyAdds | None = None
     channels: Tracer | None = None
+    any_axes: bool = False
     is_linear: bool = False
     undoes_scale: Callable[[Any], bool] | None = None
     heads: HeadsOf | None = None
@@ -74,6 +87,11 @@ class LayerRow:
 def _no_products(layer: Any, arguments: Any, output: Any) -> int:
     """The count of a layer whose weights only scale, shift or are looked up."""
     return 0
+
+
+def _in_each_step(call: Call, network: Network) -> Traced:
+    """A `TimeDistributed`: the layer inside has a row of its own."""
+    return _wrappers.in_each_step(call, network, traced)
 
 
 # If a layer is an instance of several rows, the first one counts.
@@ -89,6 +107,8 @@ TABLE: tuple[LayerRow, ...] = (
         (layers.EinsumDense,),
         axes=_dense.einsum_axes,
         multiply_adds=_dense.einsum_multiply_adds,
+        channels=_dense.einsum_channels,
+        any_axes=True,
         is_linear=True,
     ),
     LayerRow(
@@ -136,14 +156,26 @@ TABLE: tuple[LayerRow, ...] = (
         (layers.LSTMCell, ConvLSTMCell), axes=_recurrent.cell_axes(gates=4)
     ),
     LayerRow(
-        (layers.LSTM, layers.GRU, layers.SimpleRNN),
+        _recurrent.RECURRENT_LAYERS,
         multiply_adds=_recurrent.recurrent_multiply_adds,
         channels=_recurrent.recurrent_channels,
     ),
-    LayerRow((layers.RNN,), multiply_adds=_recurrent.recurrent_multiply_adds),
+    LayerRow(
+        (layers.RNN,),
+        multiply_adds=_recurrent.recurrent_multiply_adds,
+        channels=_recurrent.other_cells,
+    ),
+    LayerRow((layers.Bidirectional,), channels=_wrappers.both_directions),
+    LayerRow((layers.TimeDistributed,), channels=_in_each_step),
+    LayerRow(
+        (layers.SpectralNormalization,),
+        multiply_adds=_no_products,
+        channels=_wrappers.spectral_normalization,
+    ),
     LayerRow(
         (layers.MultiHeadAttention, layers.GroupQueryAttention),
         multiply_adds=_attention.attention_multiply_adds,
+        channels=_attention.attention_channels,
     ),
     LayerRow(
         (layers.BatchNormalization,),
@@ -153,13 +185,26 @@ TABLE: tuple[LayerRow, ...] = (
         undoes_scale=_normalization.undoes_scale,
     ),
     LayerRow(
-        (
-            layers.LayerNormalization,
-            layers.GroupNormalization,
-            layers.RMSNormalization,
-        ),
+        (layers.LayerNormalization,),
         axes=_normalization.normalization_axes,
         multiply_adds=_no_products,
+        channels=_normalization_across.layer_normalization_channels,
+    ),
+    LayerRow(
+        (layers.GroupNormalization,),
+        axes=_normalization.normalization_axes,
+        multiply_adds=_no_products,
+        channels=_normalization_across.group_normalization_channels,
+    ),
+    LayerRow(
+        (layers.RMSNormalization,),
+        axes=_normalization.normalization_axes,
+        multiply_adds=_no_products,
+        channels=_normalization_across.rms_normalization_channels,
+    ),
+    LayerRow(
+        (layers.UnitNormalization,),
+        channels=_normalization_across.unit_normalization_channels,
     ),
     LayerRow(
         (layers.Normalization,),
@@ -171,10 +216,13 @@ TABLE: tuple[LayerRow, ...] = (
         multiply_adds=_no_products,
         channels=_elementwise.parametric_relu,
     ),
-    LayerRow((layers.Rescaling,), channels=_elementwise.rescaling),
+    LayerRow(
+        (layers.Rescaling,), channels=_elementwise.rescaling, any_axes=True
+    ),
     LayerRow(
         (layers.Activation, *ELEMENTWISE_LAYERS),
         channels=_elementwise.activation_layer,
+        any_axes=True,
     ),
     LayerRow(
         (
@@ -189,6 +237,7 @@ TABLE: tuple[LayerRow, ...] = (
             layers.SpatialDropout3D,
         ),
         channels=_elementwise.identity,
+        any_axes=True,
     ),
     LayerRow(
         (
@@ -223,23 +272,28 @@ TABLE: tuple[LayerRow, ...] = (
         ),
         channels=_arranging.global_pooling,
     ),
-    LayerRow((layers.Flatten,), channels=_arranging.flatten),
-    LayerRow((layers.Permute,), channels=_arranging.permute),
-    LayerRow((layers.Reshape,), channels=_arranging.reshape),
-    LayerRow((layers.RepeatVector,), channels=_arranging.repeat_vector),
-    LayerRow((layers.Concatenate,), channels=_merging.concatenation),
-    LayerRow((layers.Add,), channels=_merging.total),
-    LayerRow((layers.Average,), channels=_merging.mean),
-    LayerRow((layers.Maximum,), channels=_merging.largest),
-    LayerRow((layers.Minimum,), channels=_merging.smallest),
-    LayerRow((layers.Multiply,), channels=_merging.product),
-    LayerRow((layers.Subtract,), channels=_merging.difference),
+    LayerRow((layers.Reshape,), channels=_arranging.reshape, any_axes=True),
+    LayerRow(
+        (layers.Flatten, layers.Permute, layers.RepeatVector),
+        channels=moved,
+        any_axes=True,
+    ),
+    LayerRow((layers.Softmax,), channels=_contracting.softmax, any_axes=True),
+    LayerRow(
+        (layers.Concatenate,), channels=_merging.concatenation, any_axes=True
+    ),
+    LayerRow((layers.Add,), channels=_merging.total, any_axes=True),
+    LayerRow((layers.Average,), channels=_merging.mean, any_axes=True),
+    LayerRow((layers.Maximum,), channels=_merging.largest, any_axes=True),
+    LayerRow((layers.Minimum,), channels=_merging.smallest, any_axes=True),
+    LayerRow((layers.Multiply,), channels=_merging.product, any_axes=True),
+    LayerRow((layers.Subtract,), channels=_merging.difference, any_axes=True),
     # Attention layers of other libraries are no classes that kreg can name.
     LayerRow((layers.Layer,), heads=attention_heads),
 )
 
-_tracers: dict[type, Tracer] = {
-    kind: row.channels for row in TABLE if row.channels for kind in row.kinds
+_rows: dict[type, LayerRow] = {
+    kind: row for row in TABLE if row.channels for kind in row.kinds
 }
 
 
@@ -285,8 +339,27 @@ def heads_of(layer: keras.layers.Layer) -> Heads | str | None:
 def traced(call: Call, network: Network) -> Traced:
     """Follow the channels of a network through a call."""
     kind = operation_kind(call.operation)
-    if kind is None:
-        tracer = _tracers.get(type(call.operation), kept_whole)
-    else:
-        tracer = operation_tracer(kind, len(call.signals))
-    return tracer(call, network)
+    if kind is not None:
+        tracer = operation_tracer(kind, len(call.node.input_tensors))
+        return tracer(call, network)
+    row = _rows.get(type(call.operation))
+    if row is None or row.channels is None:
+        return kept_whole(call, network)
+    if not row.any_axes:
+        call = _along_one_axis(call, network)
+    return row.channels(call, network)
+
+
+def _along_one_axis(call: Call, network: Network) -> Call:
+    """The call on channels that lie along one axis of each tensor."""
+    ranks = {
+        id(operand): len(tensor.shape)
+        for tensor, operand in zip(
+            call.node.input_tensors, call.operands, strict=True
+        )
+    }
+    signals = [
+        along_one_axis(operand, ranks[id(operand)], network)
+        for operand in call.signals
+    ]
+    return replace(call, signals=signals)

@@ -1,14 +1,16 @@
 """Copies of models and configs without any object of kreg."""
 
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from kreg._keras_private import flatten_layers, trusting
+from kreg._keras_private import cloned, flatten_layers, trusting
 from kreg.foreign_objects import result_or_none
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
@@ -129,21 +131,65 @@ def stripped_copy(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _from_config(model: keras.Model) -> keras.Model:
-    config = without_kreg(model.get_config())
+def config_without_kreg(layer: keras.layers.Layer) -> dict[str, Any]:
+    """The config of a layer or a model, to make another one from it.
+
+    Raises:
+        ValueError: if it holds an object of kreg that is no regularizer of a
+            layer.
+    """
+    with warnings.catch_warnings():
+        # Keras warns that a lambda may not load elsewhere.
+        warnings.simplefilter("ignore")
+        config: dict[str, Any] = without_kreg(layer.get_config())
     _drop_compile_configs(config)
     place = next(places_of_kreg(config), None)
     if place is not None:
         raise ValueError(f"its config has an object of kreg at `{place}`")
-    classes = {
+    return config
+
+
+def anew(model: keras.Model, config: dict[str, Any]) -> keras.Model:
+    """A model of the same class from a config.
+
+    Args:
+        model: the model, whose layers tell the classes in the config.
+        config: its config, as it is or with other sizes.
+    """
+    # Lambdas of the model are trusted: they are in this process already.
+    with keras.saving.custom_object_scope(classes_of(model)), trusting():
+        return type(model).from_config(config)
+
+
+def classes_of(model: keras.Model) -> dict[str, type]:
+    """The classes of the model's layers, by the names that configs have."""
+    return {
         keras.saving.get_registered_name(type(layer)): type(layer)
         for layer in flatten_layers(model)
     }
-    # Lambdas of the model are trusted: they are in this process already.
-    with keras.saving.custom_object_scope(classes), trusting():
-        copy = type(model).from_config(config)
-        if not copy.built:
-            copy.build_from_config(model.get_build_config())
+
+
+def copies_of(model: keras.Model) -> tuple[Callable[[], keras.Model], ...]:
+    """Functions that copy a model, without kreg's regularizers set aside.
+
+    The first makes the model anew from its config, the next saves and loads
+    it, the last copies its attributes.
+    """
+
+    def loaded() -> keras.Model:
+        with tempfile.TemporaryDirectory() as folder, trusting():
+            path = Path(folder, "model.keras")
+            model.save(path)
+            classes = classes_of(model)
+            return keras.saving.load_model(path, classes, compile=False)
+
+    return lambda: stripped_copy(model), loaded, lambda: cloned(model)
+
+
+def _from_config(model: keras.Model) -> keras.Model:
+    copy = anew(model, config_without_kreg(model))
+    if not copy.built:
+        copy.build_from_config(model.get_build_config())
     return copy
 
 

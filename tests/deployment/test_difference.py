@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kreg.deployment._outputs import largest_difference
+from kreg.surgery.outputs import largest_difference
 
 INF, NAN = float("inf"), float("nan")
 

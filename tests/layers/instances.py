@@ -68,6 +68,11 @@ LAYERS = {
         "kernel",
         is_kept_whole=True,
     ),
+    "as many groups as channels": Instance(
+        lambda: layers.Conv2D(16, 3, groups=8),
+        (8, 6, 8),
+        6 * 4 * 16 * 3 * 3,
+    ),
     "volume": Instance(
         lambda: layers.Conv3D(2, 2),
         (3, 4, 5, 6),
@@ -136,7 +141,6 @@ LAYERS = {
         lambda: layers.Bidirectional(layers.LSTM(5)),
         (7, 3),
         2 * 7 * 4 * (3 * 5 + 5 * 5),
-        is_kept_whole=True,
     ),
     "stacked cells": Instance(
         lambda: layers.RNN([layers.LSTMCell(5), layers.GRUCell(2)]),
@@ -148,12 +152,26 @@ LAYERS = {
         lambda: layers.ConvLSTM2D(5, 3),
         (7, 8, 6, 2),
         7 * 6 * 4 * 4 * 5 * 9 * (2 + 5),
-        is_kept_whole=True,
+    ),
+    "recurrent convolution of sequences": Instance(
+        lambda: layers.ConvLSTM1D(5, 3),
+        (7, 8, 2),
+        7 * 6 * 4 * 5 * 3 * (2 + 5),
+    ),
+    "recurrent convolution of volumes": Instance(
+        lambda: layers.ConvLSTM3D(5, 2),
+        (3, 4, 3, 3, 2),
+        3 * 3 * 2 * 2 * 4 * 5 * 8 * (2 + 5),
     ),
     "dense in time": Instance(
         lambda: layers.TimeDistributed(layers.Dense(5)),
         (7, 3),
         7 * 5 * 3,
+    ),
+    "dense under a spectral norm": Instance(
+        lambda: layers.SpectralNormalization(layers.Dense(5)),
+        (3,),
+        5 * 3,
         is_kept_whole=True,
     ),
     "attention": Instance(
@@ -161,14 +179,12 @@ LAYERS = {
         (5, 8),
         4 * 5 * 8 * 2 * 3 + 2 * 5 * 5 * (3 + 3),
         num_inputs=2,
-        is_kept_whole=True,
     ),
     "attention in groups": Instance(
         lambda: layers.GroupQueryAttention(3, 4, 2),
         (5, 8),
         2 * 5 * 8 * 3 * (4 + 2) + 2 * 5 * 5 * 4 * 3,
         num_inputs=2,
-        is_kept_whole=True,
     ),
     "batch normalization": Instance(
         lambda: layers.BatchNormalization(), (8, 6, 4)
@@ -179,8 +195,14 @@ LAYERS = {
     "group normalization": Instance(
         lambda: layers.GroupNormalization(2), (6, 8), is_kept_whole=True
     ),
+    "normalization of each channel": Instance(
+        lambda: layers.GroupNormalization(-1), (6, 8)
+    ),
     "rms normalization": Instance(
         lambda: layers.RMSNormalization(), (6, 8), is_kept_whole=True
+    ),
+    "unit normalization": Instance(
+        lambda: layers.UnitNormalization(), (6, 8), is_kept_whole=True
     ),
     "feature normalization": Instance(
         lambda: layers.Normalization(mean=[0.5] * 8, variance=[2.0] * 8), (8,)
@@ -211,7 +233,10 @@ LAYERS = {
 VECTOR, SEQUENCE, IMAGE, VOLUME = (8,), (4, 8), (4, 4, 8), (4, 4, 4, 8)
 OTHERS = [
     (
-        (layers.ActivityRegularization, layers.Identity, layers.ReLU),
+        (
+            *(layers.ActivityRegularization, layers.Identity, layers.ReLU),
+            layers.Softmax,
+        ),
         (),
         VECTOR,
     ),

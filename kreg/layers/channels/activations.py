@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import activations, ops
+from keras import activations, ops, tree
 
+from kreg._keras_private import traced_function
 from kreg.layers.channels.network import Values
 
 # Names in `keras.activations` that are no elementwise functions.
@@ -19,25 +20,130 @@ _ELEMENTWISE_FUNCTIONS = {
     if name not in _NOT_ELEMENTWISE
     and name.islower()
     and not name.startswith("_")
-} | {
-    getattr(ops, name)
-    for name in (
-        *("abs", "celu", "cos", "elu", "exp", "gelu", "hard_sigmoid"),
-        *("hard_silu", "leaky_relu", "log_sigmoid", "negative", "relu"),
-        *("relu6", "selu", "sigmoid", "silu", "sin", "softplus"),
-        *("softsign", "square", "tanh"),
-    )
 }
+
+ELEMENTWISE_KINDS = frozenset(
+    (
+        *("Abs", "Absolute", "Arccos", "Arccosh", "Arcsin", "Arcsinh"),
+        *("Arctan", "Arctanh", "Cast", "Cbrt", "Ceil", "Celu", "Clip"),
+        *("ConvertToTensor", "Copy", "Cos", "Cosh", "Elu", "Erf", "Erfinv"),
+        *("Exp", "Exp2", "Expm1", "Fabs", "Floor", "Gelu", "HardShrink"),
+        *("HardSigmoid", "HardSilu", "HardTanh", "Identity", "LeakyRelu"),
+        *("Log", "Log10", "Log1p", "Log2", "LogSigmoid", "Mish"),
+        *(
+            "NanToNum",
+            "Negative",
+            "ReLU",
+            "Reciprocal",
+            "Relu",
+            "Relu6",
+            "Round",
+            "Rsqrt",
+        ),
+        *("Selu", "Sigmoid", "Sign", "Silu", "Sin", "Sinh", "SoftShrink"),
+        *("Softplus", "Softsign", "SparsePlus", "SparseSigmoid", "Sqrt"),
+        *("Square", "Squareplus", "StopGradient", "Tan", "Tanh"),
+        *("TanhShrink", "Threshold", "Trunc"),
+    )
+)
+"""Operations on one tensor that treat every entry by itself."""
+
+BINARY_KINDS = frozenset(
+    (
+        *("Add", "Arctan2", "Divide", "DivideNoNan", "FloorDivide", "Hypot"),
+        *("Logaddexp", "Maximum", "Minimum", "Mod", "Multiply", "Power"),
+        *("Subtract", "TrueDivide"),
+    )
+)
+"""Operations on two tensors, or a tensor and a number, entry by entry."""
 
 
 def is_elementwise(activation: Any) -> bool:
-    """Whether an activation is known to treat every entry by itself."""
+    """Whether an activation is known to treat every entry by itself.
+
+    A function of one's own is run on symbolic tensors of two shapes: it is
+    elementwise if it makes the same calls on both, all of them elementwise on
+    tensors of the shape of its input and on plain numbers.
+    """
     if isinstance(activation, keras.layers.Layer):
         return type(activation) in ELEMENTWISE_LAYERS
     try:
-        return activation in _ELEMENTWISE_FUNCTIONS
-    except TypeError:
-        return False
+        if activation in _ELEMENTWISE_FUNCTIONS:
+            return True
+    except TypeError:  # an object without a hash
+        pass
+    first = _elementwise_calls(activation, (3, 5))
+    return first is not None and first == _elementwise_calls(activation, (2, 7))
+
+
+def _elementwise_calls(
+    function: Any, shape: tuple[int, ...]
+) -> list[Any] | None:
+    """The calls of a function on a tensor, if all of them are elementwise."""
+    graph = traced_function(function, keras.KerasTensor(shape))
+    if graph is None or len(graph.outputs) != 1 or graph.unseen:
+        return None
+    places = {id(tensor): i for i, tensor in enumerate(graph.inputs)}
+    calls: list[Any] = []
+    for call in graph.calls:
+        arguments = tree.flatten((call.arguments.args, call.arguments.kwargs))
+        kind = type(call.operation).__name__
+        if kind not in ELEMENTWISE_KINDS | BINARY_KINDS or not all(
+            tuple(a.shape) == shape
+            if isinstance(a, keras.KerasTensor)
+            else is_plain(a)
+            for a in arguments
+        ):
+            return None
+        calls.append((kind, settings(call.operation)))
+        calls += [
+            places[id(a)] if id(a) in places else plain(a) for a in arguments
+        ]
+        for tensor in call.output_tensors:
+            places[id(tensor)] = len(places)
+    return [*calls, places.get(id(graph.outputs[0]))]
+
+
+def is_plain(argument: Any) -> bool:
+    """Whether an argument is no array: a number, a text or nothing."""
+    return (
+        argument is None
+        or isinstance(argument, bool | int | float | str | np.generic)
+        or (ops.is_tensor(argument) and argument.ndim == 0)
+    )
+
+
+def plain(argument: Any) -> Any:
+    """A plain argument as a value that can be compared."""
+    if ops.is_tensor(argument):
+        return ops.convert_to_numpy(argument).item()
+    return argument
+
+
+def settings(operation: Any) -> dict[str, Any]:
+    """What an operation of `keras.ops` was told when it was made."""
+    return {
+        name: value
+        for name, value in vars(operation).items()
+        if not name.startswith("_") and name != "name"
+    }
+
+
+def same_in_twin(node: Any, twin: Any) -> bool:
+    """Whether the plain arguments do not depend on the inputs' sizes."""
+    if twin is None:
+        return True
+    first, second = (
+        [
+            plain(a)
+            for a in tree.flatten((n.arguments.args, n.arguments.kwargs))
+            if not isinstance(a, keras.KerasTensor)
+        ]
+        for n in (node, twin)
+    )
+    return first == second and settings(node.operation) == settings(
+        twin.operation
+    )
 
 
 ELEMENTWISE_LAYERS = (
@@ -62,11 +168,11 @@ def applied_to_constants(
         The value for each channel; NaN for a channel that varies, or whose
         value is not finite.
     """
-    results = np.full(len(values), np.nan)
+    results = np.full(values.shape, np.nan)
     is_constant = ~np.isnan(values)
     if is_constant.any():
         exact = "float64" if dtype == "float64" else "float32"
-        x = ops.convert_to_tensor(values[None, is_constant].astype(exact))
+        x = ops.convert_to_tensor(values[is_constant][None].astype(exact))
         y = ops.cast(function(ops.cast(x, dtype)), exact)
         computed = ops.convert_to_numpy(y)[0]
         results[is_constant] = np.where(np.isfinite(computed), computed, np.nan)

@@ -9,7 +9,14 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kreg.layers.channels.network import Kept, Network, Signal
+from kreg.layers.channels.network import (
+    Channels,
+    Kept,
+    Network,
+    Operand,
+    Parameter,
+    Signal,
+)
 
 
 @dataclass(frozen=True)
@@ -19,19 +26,26 @@ class Call:
     Args:
         operation: a layer, or an operation of `keras.ops`.
         path: its name in reports.
-        signals: the channels of the tensors that it is called on, in order.
-        masks: the channels of the masks among its arguments.
+        operands: the channels of all tensors among its arguments, in order.
+        signals: those of the tensors that are no masks; for most layers as if
+            they lay along one axis.
+        masks: those of the masks.
         node: its node in the graph, with its arguments, its input tensors and
             its output tensors.
         training: whether it runs as in training.
+        twin: its node where the model runs on a batch of another size, and on
+            sequences of another length if it takes them. Defaults to `None`:
+            it has not been run so.
     """
 
     operation: Any
     path: str
-    signals: Sequence[Signal]
-    masks: Sequence[Signal]
+    operands: Sequence[Operand]
+    signals: Sequence[Any]
+    masks: Sequence[Operand]
     node: Any
     training: bool
+    twin: Any = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ class Traced:
             layer becomes smaller. None if the layer stays as it is in any case.
     """
 
-    outputs: tuple[Signal, ...]
+    outputs: tuple[Any, ...]
     reduce: Callable[[Kept], Reduction] | None = None
 
 
@@ -75,8 +89,9 @@ def kept_whole(call: Call, network: Network, why: str | None = None) -> Traced:
     """
     kind = type(call.operation).__name__
     reason = f"`{call.path}` {why or f'({kind}) is kept whole'}"
-    for signal in (*call.signals, *call.masks):
-        network.pin(signal.channels, reason)
+    for operand in (*call.operands, *call.signals, *call.masks):
+        for channels in every_number(operand):
+            network.pin(channels, reason)
     outputs = tuple(
         fresh_signal(tensor, network) for tensor in call.node.output_tensors
     )
@@ -92,19 +107,74 @@ def fresh_signal(tensor: Any, network: Network) -> Signal:
     return network.new(shape[-1] if has_channels else 0, len(shape) - 1)
 
 
+def every_number(operand: Operand | None) -> list[Channels]:
+    """The numbers that decide what stays of a tensor."""
+    if operand is None:
+        return []
+    if isinstance(operand, Parameter):
+        return [channels for channels, _ in operand.parts]
+    return [operand.channels]
+
+
 def along_axis(call: Call, axis: int) -> Signal | None:
     """The channels of the only input; None if they lie along another axis."""
     if len(call.signals) != 1:
         return None
     signal = call.signals[0]
     rank = len(call.node.input_tensors[0].shape)
-    matches = signal.axis == axis % rank and len(signal.channels)
+    matches = signal.axes == (axis % rank,) and len(signal.channels)
     return signal if matches else None
+
+
+def along_one_axis(operand: Operand, rank: int, network: Network) -> Signal:
+    """The channels along the last of their axes, for a layer that needs one.
+
+    Those along the other axes stay whole.
+
+    Args:
+        operand: channels along any number of axes.
+        rank: the number of axes of the tensor.
+        network: the channels of the model.
+    """
+    if isinstance(operand, Parameter):
+        return _last_part(operand, rank, network)
+    signal = operand
+    if signal.channels.ndim == 1:
+        return signal
+    rows = signal.channels.reshape(-1, signal.channels.shape[-1])
+    for row in rows[1:]:
+        network.tie(rows[0], row)
+    values = signal.constants.reshape(rows.shape)
+    same = (values == values[0]).all(axis=0)
+    constants = np.where(same, values[0], np.nan)
+    return Signal(rows[0], constants, (signal.axis,))
+
+
+def _last_part(parameter: Parameter, rank: int, network: Network) -> Signal:
+    """The channels along the last axis of a weight; those along others stay."""
+    *others, (channels, axes) = sorted(parameter.parts, key=lambda p: p[1][-1])
+    for numbers, _ in others:
+        network.pin(numbers, "it lies along positions")
+    positions = tuple(a for a in range(rank) if a not in axes)
+    low = parameter.values.min(axis=positions)
+    high = parameter.values.max(axis=positions)
+    constants = np.where(low == high, low, np.nan).astype(np.float64)
+    return network.signal(channels, constants, axes)
+
+
+def signal_without_channels(rank: int) -> Signal:
+    """The signal of a tensor that has positions only."""
+    return Signal(np.zeros(0, np.int64), np.zeros(0), (max(rank - 1, 0),))
 
 
 def channel_axis(layer: keras.layers.Layer) -> int:
     """The axis of the channels in a layer with a data format."""
     return -1 if layer.data_format == "channels_last" else 1
+
+
+def is_padded(layer: Any) -> bool:
+    """Whether the window of a layer may reach over the border of its input."""
+    return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)
 
 
 def array(variable: Any) -> NDArray[np.float64]:

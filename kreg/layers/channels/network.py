@@ -1,8 +1,9 @@
 """The channels of a model: constants, weighted sums, and which must stay."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,28 +14,62 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Signal:
-    """The channels of a symbolic tensor.
+    """The channels of a symbolic tensor, mostly along one of its axes.
 
     Args:
-        channels: the number of each channel. Channels of different tensors
-            with the same number stay or go together.
+        channels: the number of each channel, shape (axes...). Channels of
+            different tensors with the same number stay or go together. They
+            lie along one axis in most tensors, along two where a tensor has,
+            say, the width of each of several heads. None lie along axes of
+            positions, as of the batch or of time.
         constants: the value of each channel whose entries are the same at all
             positions and for all inputs of the model; NaN for a channel that
-            varies.
-        axis: the axis of the tensor along which the channels lie.
+            varies. The same shape.
+        axes: the axes of the tensor along which the channels lie, ascending.
+        sums_to_one: the axis of positions along which the entries sum to one,
+            as after softmax; None if none.
     """
 
     channels: Channels
     constants: Values
-    axis: int
+    axes: tuple[int, ...]
+    sums_to_one: int | None = None
+
+    @property
+    def axis(self) -> int:
+        """The only axis of the channels, or the last one."""
+        return self.axes[-1]
 
     def with_constants(self, constants: Values) -> Self:
         """The same channels with other values."""
-        return replace(self, constants=constants)
+        return replace(self, constants=constants, sums_to_one=None)
 
     def varying(self) -> Self:
         """The same channels, as if all of them varied."""
-        return self.with_constants(np.full(len(self.channels), np.nan))
+        return self.with_constants(np.full(self.channels.shape, np.nan))
+
+    def moved(self, axis: int) -> Self:
+        """The same channels, which lie along another axis."""
+        return replace(self, axes=(axis,), sums_to_one=None)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A weight with several axes that a layer of one's own uses itself.
+
+    Args:
+        values: its values, in the shape of the tensor.
+        parts: numbers of channels and the axes along which they lie, ascending
+            and different for each part. An entry stays if its channel stays in
+            every part.
+    """
+
+    values: NDArray[Any]
+    parts: tuple[tuple[Channels, tuple[int, ...]], ...]
+
+
+Operand = Signal | Parameter
+"""What is known of the channels of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -110,47 +145,112 @@ class WeightedSum:
         return ~np.isnan(self.constants) & (self.constants != 0.0)
 
 
+@dataclass(frozen=True)
+class EqualGroups:
+    """Groups of channels that are equal in size and stay so.
+
+    A group stays or goes as a whole, or shrinks by as many channels as all the
+    other ones that stay.
+
+    Args:
+        layer: the path of the layer that demands it.
+        parts: arrays of channels, each with a row for every group. Rows of
+            different parts with the same index belong to one group. Of each
+            part the groups that stay keep equal numbers, at least one.
+    """
+
+    layer: str
+    parts: tuple[Channels, ...]
+
+
 class Network:
     """Numbered channels, in sets that stay or go together.
 
     Attributes:
         sums: the weighted sums, in the order of execution.
+        equal_groups: the groups that must stay equal in size.
         bundles: the channels that each call of `new` made, one of which must
             stay.
         units: the channels that each layer with weights makes, by its path.
+        rectangles: channels along several axes, and the number of each place
+            along each of them: a channel stays if all of its places do.
+        variables: each variable that a layer of one's own uses itself, and the
+            channels along each of its axes; None for an axis that stays.
     """
 
     def __init__(self) -> None:
         self.sums: list[WeightedSum] = []
+        self.equal_groups: list[EqualGroups] = []
         self.bundles: list[Channels] = []
         self.units: dict[str, Channels] = {}
+        self.rectangles: list[tuple[Channels, tuple[Channels, ...]]] = []
+        self.variables: dict[int, tuple[Any, list[Channels | None]]] = {}
+        self._places: dict[tuple[Any, ...], tuple[Channels, ...]] = {}
         self._parents: list[int] = []
         self._pins: dict[int, str] = {}
         self._obstacles: dict[int, str] = {}
 
     def new(self, count: int, axis: int) -> Signal:
         """A signal of channels that are tied to no other."""
+        return self.grid((count,), (axis,))
+
+    def grid(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> Signal:
+        """A signal of channels along several axes, tied to no other."""
+        channels = self._numbers(math.prod(shape))
+        if len(channels):
+            self.bundles.append(channels)
+        return self.signal(
+            channels.reshape(shape), np.full(shape, np.nan), axes
+        )
+
+    def signal(
+        self, channels: Channels, constants: Values, axes: tuple[int, ...]
+    ) -> Signal:
+        """A signal of channels with numbers; those that stay are a grid."""
+        self.places(channels)
+        return Signal(channels, constants, axes)
+
+    def places(self, channels: Channels) -> tuple[Channels, ...]:
+        """The numbers of the places along each axis of channels.
+
+        A place stays if any channel in it does. Along one axis the places are
+        the channels.
+        """
+        if channels.ndim == 1:
+            return (channels,)
+        key = channels.shape, channels.tobytes()
+        if key not in self._places:
+            places = tuple(map(self._numbers, channels.shape))
+            self._places[key] = places
+            self.rectangles.append((channels, places))
+        return self._places[key]
+
+    def _numbers(self, count: int) -> Channels:
         first = len(self._parents)
         self._parents.extend(range(first, first + count))
-        channels = np.arange(first, first + count)
-        if count:
-            self.bundles.append(channels)
-        return Signal(channels, np.full(count, np.nan), axis)
+        return np.arange(first, first + count)
 
     def tie(self, first: Channels, second: Channels) -> None:
         """Let each channel stay or go with the one in the same place."""
-        for a, b in zip(first.tolist(), second.tolist(), strict=True):
+        pairs = zip(
+            first.ravel().tolist(), second.ravel().tolist(), strict=True
+        )
+        for a, b in pairs:
             a, b = self._root(a), self._root(b)
             self._parents[max(a, b)] = min(a, b)
 
     def pin(self, channels: Channels, reason: str) -> None:
         """Keep channels in any case; the first reason of a channel counts."""
-        for channel in channels.tolist():
+        for channel in channels.ravel().tolist():
             self._pins.setdefault(channel, reason)
+
+    def is_pinned(self, channels: Channels) -> bool:
+        """Whether all of some channels are kept in any case."""
+        return all(map(self._pins.__contains__, channels.ravel().tolist()))
 
     def note_obstacle(self, channels: Channels, reason: str) -> None:
         """Note, for the report, why constant channels vary from here on."""
-        for channel in channels.tolist():
+        for channel in channels.ravel().tolist():
             self._obstacles.setdefault(channel, reason)
 
     def roots(self) -> Channels:

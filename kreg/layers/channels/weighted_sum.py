@@ -103,26 +103,14 @@ class KernelSums:
         reads = (kernel != 0).any(axis=window)
         units = network.new(kernel.shape[-1], signal.axis)
         network.units[call.path] = units.channels
-        layer = call.operation
         constants = self._unit_constants(reads)
-        if is_elementwise(layer.activation):
-            constants = applied_to_constants(
-                layer.activation, constants, layer.compute_dtype
-            )
-        else:
-            network.pin(
-                units.channels,
-                f"the activation of `{call.path}` is not known to treat every "
-                "unit by itself",
-            )
-            constants = np.full(len(constants), np.nan)
         if padded:
             lost = ~np.isnan(signal.constants) & (signal.constants != 0)
             network.note_obstacle(
                 signal.channels[lost],
                 f"the padding of `{call.path}` differs from its constant",
             )
-        self.units = units.with_constants(constants)
+        self.units = activated(call, network, units.with_constants(constants))
         network.sums.append(
             WeightedSum(
                 call.path,
@@ -164,6 +152,23 @@ class KernelSums:
         return np.where(
             reads[~contributes_constant].any(axis=0), np.nan, values
         )
+
+
+def activated(call: Call, network: Network, units: Signal) -> Signal:
+    """The units of a layer after its activation."""
+    layer = call.operation
+    if is_elementwise(layer.activation):
+        return units.with_constants(
+            applied_to_constants(
+                layer.activation, units.constants, layer.compute_dtype
+            )
+        )
+    network.pin(
+        units.channels,
+        f"the activation of `{call.path}` is not known to treat every "
+        "unit by itself",
+    )
+    return units.varying()
 
 
 def _merged(

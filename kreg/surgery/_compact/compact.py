@@ -1,143 +1,36 @@
-"""`kreg.compact`: a smaller model with the same outputs, and its record."""
+"""`kreg.compact`: a smaller model with the same outputs."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
 from typing import Any, Literal, overload
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from kreg._arguments import boolean, built_model, positive_integer
-from kreg.layers.channels.network import Kept
-from kreg.results.result import Result, ResultWithRows, SavedResult
-from kreg.results.table import Column, Table
+from kreg._keras_private import declared_inputs, own_variables
+from kreg.layers.channels.network import Channels
+from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.kept_channels import kept_channels
-from kreg.surgery._compact.rebuild import Rebuild
-from kreg.surgery._compact.walk import Walk, walk
+from kreg.surgery._compact.new_values import new_values
+from kreg.surgery._compact.rebuild import Rebuild, StuckError, Way
+from kreg.surgery._compact.report import Report
+from kreg.surgery._compact.verification import Verification
+from kreg.surgery._compact.walk import walk
 from kreg.surgery.layouts import layouts_that_fit
+from kreg.surgery.stripped_copy import classes_of, copies_of
+from kreg.surgery.stripping import set_aside, uncompiled
 
-
-@dataclass(frozen=True, repr=False)
-class LayerCompaction(Result):
-    """The size of one layer before and after.
-
-    Args:
-        path: the name of the layer, after those of the models around it.
-        kind: its class.
-        units_before: how many units (output channels) it had; 0 if its first
-            output has no channels that are known.
-        units_after: how many it has.
-        parameters_before: how many weights it had.
-        parameters_after: how many it has.
-        kept: the numbers of constant units that had to stay, by reason. They
-            are told for the layer that makes the units, not for those that
-            they run through.
-    """
-
-    path: str
-    kind: str
-    units_before: int
-    units_after: int
-    parameters_before: int
-    parameters_after: int
-    kept: Mapping[str, int]
-
-    def headline(self) -> dict[str, Any]:
-        """The layer and its units."""
-        return {
-            "path": self.path,
-            "units": _before_and_after(self.units_before, self.units_after),
-            "constant_kept": sum(self.kept.values()),
-        }
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Compaction(ResultWithRows, SavedResult):
-    """What `kreg.compact` did to a model. Print it for a table.
-
-    Args:
-        layers: every layer with weights, in the order of execution.
-        kept_inputs: for each input, by its name, the indices of the features
-            that the small model takes, in order.
-        parameters_before: how many weights the model had.
-        parameters_after: how many the small one has.
-    """
-
-    layers: tuple[LayerCompaction, ...]
-    kept_inputs: Mapping[str, NDArray[np.int64]]
-    parameters_before: int
-    parameters_after: int
-
-    def headline(self) -> dict[str, Any]:
-        """The number of layers with weights, and of the weights."""
-        return {
-            "layers": len(self.layers),
-            "parameters_before": self.parameters_before,
-            "parameters_after": self.parameters_after,
-        }
-
-    def table(self) -> Table:
-        """A row for each layer with weights."""
-        change = _before_and_after(
-            self.parameters_before, self.parameters_after
-        )
-        columns = (
-            Column("layer", "name", total="total"),
-            Column("units"),
-            Column("parameters", total=change),
-            Column("constant, and kept because", "text"),
-        )
-        rows = [
-            (
-                layer.path,
-                _before_and_after(layer.units_before, layer.units_after),
-                _before_and_after(
-                    layer.parameters_before, layer.parameters_after
-                ),
-                "\n".join(
-                    f"{count}: {reason}" for reason, count in layer.kept.items()
-                ),
-            )
-            for layer in self.layers
-        ]
-        return Table(columns, rows)
-
-    def records(self) -> list[dict[str, Any]]:
-        """The fields of each layer."""
-        return [layer.to_dict() for layer in self.layers]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Compaction):
-            return NotImplemented
-        return self.to_dict() == other.to_dict()
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Compaction":
-        """The inverse of `to_dict`."""
-        return cls(
-            **{
-                **values,
-                "layers": tuple(
-                    LayerCompaction(**layer) for layer in values["layers"]
-                ),
-                "kept_inputs": {
-                    name: np.array(indices, np.int64)
-                    for name, indices in values["kept_inputs"].items()
-                },
-            }
-        )
-
-
-def _before_and_after(before: int, after: int) -> str:
-    return f"{before:,}" if before == after else f"{before:,} -> {after:,}"
+# The ways that trust what layers of one's own say of themselves, in the order
+# in which they are given up.
+_DOUBTFUL = (Way.MODEL_CONFIG, Way.UNCHANGED, Way.CONFIG, Way.EXPANDED)
 
 
 @overload
 def compact(
     model: keras.Model,
     *,
+    sample: Any = ...,
     round_to: int = ...,
     drop_inputs: bool = ...,
     return_compaction: Literal[False] = ...,
@@ -146,6 +39,7 @@ def compact(
 def compact(
     model: keras.Model,
     *,
+    sample: Any = ...,
     round_to: int = ...,
     drop_inputs: bool = ...,
     return_compaction: Literal[True],
@@ -153,6 +47,7 @@ def compact(
 def compact(
     model: keras.Model,
     *,
+    sample: Any = None,
     round_to: int = 1,
     drop_inputs: bool = False,
     return_compaction: bool = False,
@@ -193,6 +88,10 @@ def compact(
     Args:
         model: a built `Sequential` or functional `keras.Model`, with such
             models nested in it as deep as you like.
+        sample: a few inputs of the model, in the structure that it takes, to
+            compare the two models on. Needed where random inputs would not
+            do. Defaults to `None`: random floats, integers of 0 and 1, and
+            masks of 1.
         round_to: int >= 1, the number of units in each layer stays a multiple
             of it, or stays as it is. Some hardware is faster then. Defaults to
             `1`.
@@ -231,53 +130,196 @@ def compact(
     round_to = positive_integer("round_to", round_to)
     drop_inputs = boolean("drop_inputs", drop_inputs)
     boolean("return_compaction", return_compaction)
-    walked = walk(model, drop_inputs)
-    kept = kept_channels(walked.network, round_to)
-    rebuild = Rebuild(walked, kept)
-    with layouts_that_fit():
-        small = rebuild.of(model)
-    if not return_compaction:
-        return small
-    return small, _compaction(model, small, walked, kept, rebuild)
+    with ExitStack() as undo:
+        undo.enter_context(set_aside(model))
+        undo.enter_context(uncompiled(model))
+        undo.enter_context(layouts_that_fit())
+        undo.enter_context(keras.saving.custom_object_scope(classes_of(model)))
+        compacting = _Compacting(model, sample, round_to, drop_inputs)
+        small = compacting.smaller_model()
+    return (small, compacting.record(small)) if return_compaction else small
 
 
-def _compaction(
-    model: keras.Model,
-    small: keras.Model,
-    walked: Walk,
-    kept: Kept,
-    rebuild: Rebuild,
-) -> Compaction:
-    layers = []
-    counted = {*walked.parts}  # models, whose layers have rows of their own
-    for path, layer in walked.paths.items():
-        if id(layer) in counted or not layer.weights:
-            continue
-        counted.add(id(layer))
-        signal = walked.layers[id(layer)].outputs[0]
-        stays = kept(signal.channels)
-        constant = signal.channels[~np.isnan(signal.constants) & stays]
-        has_units = path in walked.network.units
-        reasons = map(kept.reason, constant.tolist() if has_units else ())
-        layers.append(
-            LayerCompaction(
-                path,
-                type(layer).__name__,
-                len(signal.channels),
-                int(stays.sum()),
-                layer.count_params(),
-                rebuild.copy_of(layer).count_params(),
-                dict(Counter(reasons)),
-            )
+_NONE: Channels = np.zeros(0, np.int64)
+_NOTHING: frozenset[Way] = frozenset()
+
+
+class _Compacting:
+    """Makes smaller models until one computes the same, also when saved.
+
+    Args:
+        model: the model.
+        sample: inputs of the model; None for random ones.
+        round_to: as for `compact`.
+        drop_inputs: as for `compact`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        sample: Any,
+        round_to: int,
+        drop_inputs: bool,
+    ) -> None:
+        self._model, self._sample = model, sample
+        self._round_to, self._drop_inputs = round_to, drop_inputs
+        self._verification = Verification(model, sample)
+        self._stays: dict[int, str] = {}
+        self._avoid = _NOTHING
+        self._shared: Mapping[tuple[int, int], int] = {}
+        self._least: Mapping[tuple[int, int], int] = {}
+        self._notes: list[str] = []
+        self._ways: Mapping[int, Way] = {}
+        self._follow()
+
+    def _follow(self) -> None:
+        """Find the channels that can go, of layers that need not stay."""
+        # A model of layers tells its inputs, and which of their sizes vary.
+        unknown = declared_inputs(self._model) is None
+        self._walked = walk(
+            self._model,
+            self._drop_inputs,
+            self._sample if unknown else None,
+            self._stays,
         )
-    return Compaction(
-        tuple(layers),
-        {
-            tensor.name: np.flatnonzero(kept(signal.channels))
-            for tensor, signal in zip(
-                walked.graph.inputs, walked.inputs, strict=True
+        network = self._walked.network
+        if id(self._model) in self._stays:
+            for channels in network.bundles:
+                network.pin(channels, "the model stays as it is")
+        self._kept = kept_channels(
+            network, self._round_to, self._least_of_layers()
+        )
+        self._values = new_values(self._model, self._walked, self._kept)
+        self._inputs = [
+            self._kept(signal.channels) for signal in self._walked.inputs
+        ]
+
+    def _least_of_layers(self) -> list[tuple[Channels, int]]:
+        """The units of layers, and how many must stay for one config."""
+        units = self._walked.network.units
+        return [
+            (units[path], self._least[id(variable), axis])
+            for path, layer in self._walked.paths.items()
+            for variable in own_variables(layer)
+            for axis in (len(variable.shape) - 1,)
+            if (id(variable), axis) in self._least
+            and units.get(path, _NONE).shape == variable.shape[axis:]
+        ]
+
+    def smaller_model(self) -> keras.Model:
+        """The first model that is as it should be."""
+        small = self._found()
+        if small is None and self._shared:
+            # What the config of the model can say is better than nothing.
+            self._least, self._stays, self._avoid = self._shared, {}, _NOTHING
+            self._follow()
+            small = self._found()
+        return small or self._copy()
+
+    def _found(self) -> keras.Model | None:
+        while self._changes():
+            rebuild = Rebuild(
+                self._model,
+                self._values,
+                self._inputs,
+                self._verification.build,
+                self._avoid,
+                whole=bool(self._least),
             )
-        },
-        model.count_params(),
-        small.count_params(),
-    )
+            try:
+                small = rebuild.model()
+            except StuckError as stuck:
+                self._shared = self._shared or rebuild.least
+                self._keep(stuck.operation, stuck.reason)
+                continue
+            self._shared = self._shared or rebuild.least
+            problem = self._verification.problem(small, self._reduced)
+            if problem is None:
+                self._ways = rebuild.ways
+                return small
+            self._step_back(set(rebuild.ways.values()), problem)
+        return None
+
+    def _changes(self) -> bool:
+        return self._values.change(self._model) or not all(
+            map(np.all, self._inputs)
+        )
+
+    def _keep(self, operation: Any, reason: str) -> None:
+        """Let a layer stay whole; the model, if it had to stay already."""
+        if id(operation) in self._stays:
+            operation = self._model
+        self._stays[id(operation)] = reason
+        self._follow()
+
+    def _step_back(self, taken: set[Way], problem: str) -> None:
+        """Avoid a way that was taken to a model that is not right."""
+        taken -= self._avoid
+        way = next((way for way in _DOUBTFUL if way in taken), None)
+        if way is None:
+            self._keep(self._model, f"otherwise {problem}")
+            return
+        self._avoid |= {way}
+        what = (
+            "copies of unchanged layers by their config"
+            if way is Way.UNCHANGED
+            else f"layers by the {way}"
+        )
+        self._notes.append(f"Without {what}: otherwise {problem}.")
+
+    def _copy(self) -> keras.Model:
+        """A copy of the model, of the same class."""
+        problems = []
+        for copied in copies_of(self._model):
+            try:
+                copy = copied()
+            except Exception as error:  # whatever its layers raise
+                problems.append(f"{type(error).__name__}: {error}")
+                continue
+            problem = self._verification.problem(copy)
+            if problem is None:
+                return copy
+            problems.append(problem)
+        raise ValueError(
+            "`model` must be one that can be copied: give its layers a "
+            "`get_config` that returns all arguments of their constructors. "
+            f"Received: model={self._model!r}, and of its copies: "
+            + "; ".join(problems)
+        )
+
+    def _reduced(self, inputs: Any) -> Any:
+        """The inputs of the small model: the features that stay."""
+        flat = keras.tree.flatten(inputs)
+        return keras.tree.pack_sequence_as(
+            inputs,
+            [
+                np.asarray(x)[..., kept] if len(kept) else x
+                for x, kept in zip(flat, self._inputs, strict=True)
+            ]
+            if self._drop_inputs
+            else flat,
+        )
+
+    def record(self, small: keras.Model) -> Compaction:
+        """What was done."""
+        report = Report(
+            self._walked, self._kept, self._values, self._ways, self._stays
+        )
+        if not self._verification.runs:
+            self._notes.append(
+                "It was saved and loaded, but not run: the model takes no "
+                "inputs that can be made up. Pass a `sample`."
+            )
+        names = [
+            tensor.name or f"input_{i}"
+            for i, tensor in enumerate(self._walked.graph.inputs)
+        ]
+        return Compaction(
+            tuple(report.rows(self._model)),
+            dict(zip(names, map(np.flatnonzero, self._inputs), strict=True)),
+            self._model.count_params(),
+            small.count_params(),
+            type(self._model).__name__,
+            type(small).__name__,
+            tuple(self._notes),
+        )

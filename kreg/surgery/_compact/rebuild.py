@@ -1,144 +1,401 @@
-"""Rebuilding a model from copies of its layers that have fewer units."""
+"""Rebuilding a model with smaller weights, and the ways to do so."""
 
-import warnings
-from collections.abc import Sequence
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy as shallow_copy
+from enum import StrEnum
 from operator import attrgetter
 from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops, tree
+from keras import layers, tree
+from numpy.typing import NDArray
 
-from kreg._keras_private import Graph, run_graph, trusting
-from kreg.layers.channels.call import Reduction
-from kreg.layers.channels.network import Kept, Signal
-from kreg.surgery._compact.walk import Walk
-from kreg.surgery.stripped_copy import without_kreg
-
-# These layers are reused, not copied: their config lacks what they hold, and no
-# channel changes them.
-_REUSED = (
-    layers.IntegerLookup,
-    layers.Lambda,
-    layers.StringLookup,
-    layers.TextVectorization,
+from kreg._keras_private import (
+    Graph,
+    expanded,
+    flatten_layers,
+    forget_last_call,
+    graph_of,
+    own_variables,
+    run_graph,
+    trusting,
 )
+from kreg.layers.channels.call import Reduction
+from kreg.surgery._compact.config_search import Shapes, matching_config
+from kreg.surgery._compact.copies import (
+    copied_on_call,
+    copy_values,
+    described,
+    from_config,
+)
+from kreg.surgery._compact.new_values import NewValues
+from kreg.surgery.stripped_copy import anew, config_without_kreg
+
+
+class Way(StrEnum):
+    """How a layer gets into the smaller model."""
+
+    MODEL_CONFIG = "config of the model"
+    RULE = "rule of its class"
+    CONFIG = "config of the layer"
+    EXPANDED = "layers inside it"
+    UNCHANGED = "unchanged"
+
+
+class StuckError(Exception):
+    """A layer cannot be made with the weights that it should have.
+
+    Args:
+        operation: the layer or operation.
+        reason: why.
+    """
+
+    def __init__(self, operation: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.operation, self.reason = operation, reason
 
 
 class Rebuild:
     """Makes smaller layers, and a model of them.
 
+    The first way that works is taken: the config of the whole model with other
+    integers, then for each layer its own config, then the calls inside of it.
+
     Args:
-        walk: the walk through a model.
-        kept: which channels stay.
+        model: the model.
+        values: what changes in its weights.
+        inputs: for each input of the model, which features stay; empty if the
+            input has no features that are known.
+        build: calls a model on examples, so that it has weights.
+        avoid: the ways not to take.
+        whole: whether the config of the whole model is the only way to take.
+
+    Attributes:
+        least: sizes that the config of the model cannot give as they should
+            be, by the `id` of the variable and the axis, and what it can give.
+        ways: how each layer got into the smaller model, by its `id`. Those
+            inside one have no entry.
     """
 
-    def __init__(self, walk: Walk, kept: Kept) -> None:
-        self._walk, self._kept = walk, kept
-        self._copies: dict[int, Any] = {}
-        self._reductions: dict[int, Reduction] = {}
+    def __init__(
+        self,
+        model: keras.Model,
+        values: NewValues,
+        inputs: Sequence[NDArray[np.bool_]],
+        build: Callable[[keras.Model], object],
+        avoid: frozenset[Way] = frozenset(),
+        *,
+        whole: bool = False,
+    ) -> None:
+        self.least: dict[tuple[int, int], int] = {}
+        self._whole = whole
+        self._given, self._values = model, values
+        self._inputs, self._build, self._avoid = inputs, build, avoid
+        self.ways: dict[int, Way] = {}
+        self._made: dict[int, Any] = {}
+        self._stuck: StuckError | None = None
+        self._names: dict[int, str] = {}
+        self._uses = Counter({part.name for part in flatten_layers(model)})
+        self._setters: list[Callable[[], None]] = []
 
-    def of(self, model: keras.Model) -> keras.Model:
-        """The new model, with the weights of the kept channels."""
-        small = self._model(model, self._walk.graph, self._walk.inputs)
-        for layer, copy in list(self._copies.values()):
-            if isinstance(layer, layers.Layer):
-                self._set_weights(layer, copy)
-        return small
+    def model(self) -> keras.Model:
+        """The smaller model.
 
-    def copy_of(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """The copy of `layer` in the new model."""
-        return self._copies[id(layer)][1]
-
-    def _model(
-        self, model: keras.Model, graph: Graph, signals: Sequence[Signal]
-    ) -> keras.Model:
-        inputs = {
-            id(tensor): self._input(graph, tensor, signal)
-            for tensor, signal in zip(graph.inputs, signals, strict=True)
-        }
-        if isinstance(model, keras.Sequential):
-            (first,) = inputs.values()
-            small = keras.Sequential(
-                [first, *map(self._copy, model.layers)], name=model.name
-            )
-        else:
-            nested = tree.map_structure(lambda t: inputs[id(t)], model.input)
-            outputs = run_graph(model, nested, self._copy)
-            small = keras.Model(nested, outputs, name=model.name)
-        small.dtype_policy = model.dtype_policy
-        if not model.trainable:
+        Raises:
+            StuckError: if a layer cannot be made.
+        """
+        try:
+            small = self._by_model_config() or self._by_graph()
+        except Exception as error:  # whatever a class of one's own raises
+            raise _stuck_at(self._given, error) from error
+        for set_values in self._setters:
+            set_values()
+        small.dtype_policy = self._given.dtype_policy
+        if not self._given.trainable:
             small.trainable = False
         return small
 
-    def _input(self, graph: Graph, tensor: Any, signal: Signal) -> Any:
-        """A symbolic input with the kept channels."""
-        shape = list(tensor.shape)
-        if len(signal.channels):
-            shape[signal.axis] = int(self._kept(signal.channels).sum())
-        config = next(
-            node.operation.get_config()
-            for node in graph.nodes
-            if any(t is tensor for t in node.output_tensors)
-        )
-        layer = layers.InputLayer.from_config(
-            {**config, "batch_shape": tuple(shape)}
-        )
-        return layer.output
+    def _by_model_config(self) -> keras.Model | None:
+        """The model by its own config, with other integers."""
+        model = self._given
+        if (
+            is_plain(model)
+            or Way.MODEL_CONFIG in self._avoid
+            or self._values.adds_weights(model)
+            or not all(map(np.all, self._inputs))
+        ):
+            return None
 
-    def _copy(self, operation: Any) -> Any:
-        if id(operation) not in self._copies:
-            self._copies[id(operation)] = operation, self._new(operation)
-        return self._copies[id(operation)][1]
+        def make(config: dict[str, Any]) -> keras.Model:
+            copy = anew(model, config)
+            if not copy.built or not copy.weights:
+                self._build(copy)
+            return copy
 
-    def _new(self, operation: Any) -> Any:
-        if id(operation) in self._walk.parts:
-            return self._model(operation, *self._walk.parts[id(operation)])
-        if isinstance(operation, _REUSED):
-            return operation
+        found = self._searched(model, make)
+        if found is not None:
+            self.ways[id(model)] = Way.MODEL_CONFIG
+        return found
+
+    def _searched(
+        self,
+        layer: keras.layers.Layer,
+        make: Callable[[dict[str, Any]], keras.layers.Layer],
+    ) -> Any | None:
+        """A layer by its own config, with other integers; None if none fits."""
         try:
-            with warnings.catch_warnings():
-                # Keras warns that a lambda may not load elsewhere.
-                warnings.simplefilter("ignore")
-                config = without_kreg(operation.get_config())
-            traced = self._walk.layers.get(id(operation))
-            if traced is not None and traced.reduce is not None:
-                reduction = traced.reduce(self._kept)
-                self._reductions[id(operation)] = reduction
-                config.update(reduction.config)
-            with trusting():
-                return type(operation).from_config(config)
-        except Exception as error:
-            raise ValueError(
-                f"`model` cannot be copied: its layer `{operation.name}` "
-                f"({type(operation).__name__}) cannot be made anew from its "
-                "`get_config`. Give the class a `get_config` that returns all "
-                f"arguments of its constructor. Received: {error}"
-            ) from error
+            config = config_without_kreg(layer)
+        except Exception:  # it may be anybody's
+            return None
+        wanted = [self._values.shape(v) for v in layer.weights]
 
-    def _set_weights(
+        def shapes_of(candidate: dict[str, Any]) -> Shapes:
+            return [shape for shape, _ in described(make(candidate))]
+
+        match = matching_config(
+            config,
+            [shape for shape, _ in described(layer)],
+            wanted,
+            shapes_of,
+        )
+        if layer is self._given:
+            self.least = {
+                (id(layer.weights[place]), axis): size
+                for (place, axis), size in match.least.items()
+            }
+        if match.config is None:
+            return None
+        copy = make(match.config)
+        self._setters.append(lambda: self._set_values(layer, copy))
+        return copy
+
+    def _set_values(
         self, layer: keras.layers.Layer, copy: keras.layers.Layer
     ) -> None:
-        if layer is copy or id(layer) in self._walk.parts:
-            return
-        reduction = self._reductions.get(id(layer))
-        if reduction is None:
-            _copy_weights(layer, copy)
-        else:
-            for name, value in reduction.weights.items():
-                attrgetter(name)(copy).assign(value)
-        if isinstance(layer, layers.Normalization):
-            copy.finalize_state()
+        for variable, new in zip(layer.weights, copy.weights, strict=True):
+            new.assign(self._values.value(variable))
+
+    def _by_graph(self) -> keras.Model:
+        model = self._given
+        graph = graph_of(model)
+        if graph is None:
+            raise StuckError(model, "no config gives it the smaller weights")
+        inputs = []
+        for tensor, kept in zip(graph.inputs, self._inputs, strict=True):
+            shape = list(tensor.shape)
+            if len(kept):
+                shape[-1] = int(kept.sum())
+            inputs.append(_input_like(graph, tensor, shape))
+        return self._functional(model, model.name, inputs)
+
+    def _functional(
+        self, model: keras.Model, name: str, inputs: Sequence[Any]
+    ) -> keras.Model:
+        """A functional or sequential model, made of smaller layers."""
+        if type(model) is not keras.Sequential:
+            nested = tree.pack_sequence_as(model.input, inputs)
+            outputs = run_graph(model, nested, self._calling)
+            return keras.Model(nested, outputs, name=name)
+        (x,) = (first,) = inputs
+        with keras.name_scope(name):  # which is in the paths of its weights
+            for layer in model.layers:
+                x = self._calling(layer)(x)
+        made = [self._made[id(layer)] for layer in model.layers]
+        if not all(isinstance(layer, layers.Layer) for layer in made):
+            return keras.Model(first, x, name=name)
+        for layer in made:
+            forget_last_call(layer)
+        return keras.Sequential([first, *made], name=name)
+
+    def _calling(self, operation: Any) -> Callable[..., Any]:
+        """What is called in the place of an operation."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if id(operation) in self._made:
+                return self._made[id(operation)](*args, **kwargs)
+            # It may be called itself, where it needs no copy.
+            self._made[id(operation)] = operation
+            try:
+                made, outputs = self._first_call(operation, args, kwargs)
+            except Exception as error:  # whatever layers raise
+                # Keras wraps what is raised inside of a `call`.
+                self._stuck = self._stuck or _stuck_at(operation, error)
+                raise self._stuck from error
+            self._made[id(operation)] = made
+            return outputs
+
+        return call
+
+    def _first_call(
+        self, operation: Any, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        """What takes the place of an operation, and its outputs."""
+        name = self._names.get(id(operation), operation.name)
+        if not isinstance(operation, layers.Layer):
+            made = _reduced_operation(
+                operation, self._values.reductions.get(id(operation))
+            )
+            return made, made(*args, **kwargs)
+        if not self._values.change(operation):
+            self.ways[id(operation)] = Way.UNCHANGED
+            copy, outputs = copied_on_call(
+                operation,
+                name,
+                args,
+                kwargs,
+                by_config=Way.UNCHANGED not in self._avoid,
+            )
+            if copy is not operation:
+                self._setters.append(lambda: copy_values(operation, copy))
+            return copy, outputs
+        if id(operation) in self._values.reductions:
+            self.ways[id(operation)] = Way.RULE
+            return self._reduced(operation, name, args, kwargs)
+        if not is_plain(operation) and Way.CONFIG not in self._avoid:
+            found = self._searched(
+                operation, _called_anew(operation, name, args, kwargs)
+            )
+            if found is not None:
+                forget_last_call(found)
+                self.ways[id(operation)] = Way.CONFIG
+                return found, found(*args, **kwargs)
+        graph = graph_of(operation)
+        if graph is not None:
+            self.ways[id(operation)] = Way.EXPANDED
+            model = self._functional(
+                operation, name, list(_nested_inputs(graph, args))
+            )
+            if not operation.trainable:
+                model.trainable = False
+            return model, model(*args, **kwargs)
+        return self._expanded(operation, name, args, kwargs)
+
+    def _unused(self, name: str) -> str:
+        """A name that no layer has, because a model has each name once."""
+        count = self._uses[name]
+        self._uses[name] += 1
+        return f"{name}_{count}" if count else name
+
+    def _reduced(
+        self,
+        layer: keras.layers.Layer,
+        name: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """A smaller layer of the same class, by the rule of its class."""
+        reduction = self._values.reductions[id(layer)]
+        copy = from_config(layer, {**reduction.config, "name": name})
+
+        def set_values() -> None:
+            for path, value in reduction.weights.items():
+                attrgetter(path)(copy).assign(value)
+            if isinstance(layer, layers.Normalization):
+                copy.finalize_state()
+
+        self._setters.append(set_values)
+        return copy, copy(*args, **kwargs)
+
+    def _expanded(
+        self,
+        layer: keras.layers.Layer,
+        name: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """The calls inside of a layer, in the place of the layer."""
+        if Way.EXPANDED in self._avoid or own_variables(layer):
+            raise StuckError(layer, "no config gives it the smaller weights")
+        self.ways[id(layer)] = Way.EXPANDED
+        inside = {id(part): part for part in flatten_layers(layer)[1:]}
+        for part in inside.values():
+            if id(part) not in self._names:
+                self._names[id(part)] = self._unused(f"{name}_{part.name}")
+        takes_training = "training" in inspect.signature(layer.call).parameters
+
+        def replacement(
+            part: keras.layers.Layer,
+        ) -> Callable[..., Any] | None:
+            if id(part) not in inside or self._made.get(id(part)) is part:
+                return None
+
+            def call(*inner: Any, **options: Any) -> Any:
+                if takes_training and not options.get("training"):
+                    # Each layer is then told by the model that is called.
+                    options.pop("training", None)
+                return self._calling(part)(*inner, **options)
+
+            return call
+
+        def called(*inner: Any, **options: Any) -> Any:
+            with expanded(layer, replacement):
+                return layer(*inner, **options)
+
+        return called, called(*args, **kwargs)
 
 
-def _copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    if len(layer.weights) != len(copy.weights):
-        raise ValueError(
-            f"`model` cannot be copied: its layer `{layer.name}` "
-            f"({type(layer).__name__}) makes other weights when it is made "
-            "anew from its `get_config`. Received: "
-            f"{len(layer.weights)} weights, and {len(copy.weights)} in the copy"
-        )
-    for variable, new in zip(layer.weights, copy.weights, strict=True):
-        # A copy, because a step on JAX may reuse the memory of the array.
-        new.assign(np.array(ops.convert_to_numpy(variable)))
+def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
+    """An operation that is told other sizes, such as a reshape."""
+    if reduction is None:
+        return operation
+    smaller = shallow_copy(operation)
+    for name, value in reduction.config.items():
+        setattr(smaller, name, value)
+    return smaller
+
+
+def _stuck_at(operation: Any, error: Exception) -> StuckError:
+    if isinstance(error, StuckError):
+        return error
+    text = " ".join(str(error).split())[:200]
+    return StuckError(operation, f"it cannot be made smaller: {text}")
+
+
+def is_plain(layer: Any) -> bool:
+    """Whether it is a functional or sequential model of Keras's own class."""
+    return graph_of(layer) is not None and type(layer).__module__.startswith(
+        "keras."
+    )
+
+
+def _called_anew(
+    layer: keras.layers.Layer,
+    name: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+) -> Callable[[Mapping[str, Any]], keras.layers.Layer]:
+    """A function that makes a layer from a config, and calls it."""
+
+    def make(config: Mapping[str, Any]) -> keras.layers.Layer:
+        with trusting():
+            copy = type(layer).from_config({**config, "name": name})
+        copy(*args, **kwargs)
+        return copy
+
+    return make
+
+
+def _nested_inputs(graph: Graph, args: Sequence[Any]) -> Iterator[Any]:
+    """The inputs of a nested model, with the sizes that it is called on."""
+    given = tree.flatten(args[0])
+    for tensor, outer in zip(graph.inputs, given, strict=True):
+        shape = [
+            size if size is None else new
+            for size, new in zip(tensor.shape, outer.shape, strict=True)
+        ]
+        yield _input_like(graph, tensor, shape)
+
+
+def _input_like(graph: Graph, tensor: Any, shape: Sequence[int | None]) -> Any:
+    """A symbolic input of another shape."""
+    config = next(
+        node.operation.get_config()
+        for node in graph.nodes
+        if any(t is tensor for t in node.output_tensors)
+    )
+    return layers.InputLayer.from_config(
+        {**config, "batch_shape": tuple(shape)}
+    ).output

@@ -8,17 +8,39 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, tree
+from numpy.typing import NDArray
 
-from kreg._keras_private import Graph, graph_of
-from kreg.layers.channels.call import Call, Traced, fresh_signal, kept_whole
-from kreg.layers.channels.network import Network, Signal, Values
+from kreg._keras_private import TracedCall, Weight, flatten_layers, graph_of
+from kreg.layers.channels.call import (
+    Call,
+    Traced,
+    every_number,
+    fresh_signal,
+    kept_whole,
+    matrix,
+    signal_without_channels,
+)
+from kreg.layers.channels.network import (
+    Kept,
+    Network,
+    Operand,
+    Parameter,
+    Values,
+)
+from kreg.layers.channels.rearranging import of_parts
 from kreg.layers.table import traced
+from kreg.surgery._compact.graphs import SizedGraph, sized_graph
 
 SharedConstants = Mapping[int, Sequence[Values]]
 """The constants of the inputs of layers, by the `id` of the layer."""
 
 
-def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
+def walk(
+    model: keras.Model,
+    drop_inputs: bool,
+    sample: Any = None,
+    opaque: Mapping[int, str] | None = None,
+) -> "Walk":
     """Follow the channels through a model.
 
     Where a layer is called more than once, its input is a constant only if all
@@ -26,24 +48,20 @@ def walk(model: keras.Model, drop_inputs: bool) -> "Walk":
     is repeated until it finds no more.
 
     Args:
-        model: a `Sequential` or functional model.
+        model: a built model of any kind.
         drop_inputs: whether features of its inputs may be removed.
+        sample: its inputs, for a model whose inputs are not known from its
+            layers. Defaults to `None`.
+        opaque: the layers and operations that stay as they are, and why, by
+            their `id`. Defaults to `None`: none.
 
     Raises:
-        ValueError: if the model is neither `Sequential` nor functional.
+        ValueError: if the inputs of the model are not known.
     """
-    graph = graph_of(model)
-    if graph is None:
-        raise ValueError(
-            "`model` must be a `Sequential` or a functional model, whose "
-            "graph of layers is known: what a subclass computes in `call` "
-            "cannot be seen. Build the part with the layers to be made "
-            "smaller as a functional model. Received: model="
-            f"{model!r} (of type {type(model).__name__})"
-        )
-    walked = Walk(graph, drop_inputs, {})
+    graph = sized_graph(model, sample, opaque)
+    walked = Walk(graph, drop_inputs, {}, opaque or {})
     while walked.found_more:
-        walked = Walk(graph, drop_inputs, walked.shared_constants)
+        walked = Walk(graph, drop_inputs, walked.shared_constants, opaque or {})
     return walked
 
 
@@ -51,176 +69,257 @@ class Walk:
     """The channels of a model, and what each layer does to them.
 
     Args:
-        graph: the model's graph.
+        graph: the graph of the model.
         drop_inputs: whether features of its inputs may be removed.
         shared_constants: the input constants that an earlier walk found equal
             in all calls of a layer, for each layer with several calls.
+        opaque: the layers and operations that stay as they are, and why, by
+            their `id`.
 
     Attributes:
-        graph: the model's graph.
+        graph: the same.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
-        layers: the effect of each layer on channels, by the `id` of the layer.
-        paths: the layers by their paths in reports, in the order of execution.
-        parts: the graph of each nested model and the channels of its inputs,
-            by the `id` of the model.
+        layers: the effect of each layer and operation on channels, by its
+            `id`. Layers and models that were looked into are not among them.
+        composites: the channels of the inputs of each layer and model that was
+            looked into, in its first call, by its `id`.
+        paths: the layers by their paths in reports, in the order of execution,
+            without those that were looked into.
+        whole: why layers were not looked into, by their path.
         shared_constants: the same, as found by this walk.
         found_more: whether this walk found more of them than the earlier one.
     """
 
     def __init__(
         self,
-        graph: Graph,
+        graph: SizedGraph,
         drop_inputs: bool,
         shared_constants: SharedConstants,
+        opaque: Mapping[int, str],
     ) -> None:
         self.graph = graph
         self.network = Network()
         self.layers: dict[int, Traced] = {}
+        self.composites: dict[int, Sequence[Operand]] = {}
         self.paths: dict[str, keras.layers.Layer] = {}
-        self.parts: dict[int, tuple[Graph, Sequence[Signal]]] = {}
+        self.whole: dict[str, str] = {}
         self.shared_constants: dict[int, list[Values]] = {}
-        self._earlier = shared_constants
-        self._calls: Counter[int] = Counter()
-        self._inputs_of: dict[int, Sequence[Signal]] = {}
-        self._count(graph, set())
-        self.inputs = [fresh_signal(t, self.network) for t in graph.inputs]
-        if not drop_inputs:
-            for tensor, signal in zip(graph.inputs, self.inputs, strict=True):
+        self._earlier, self._opaque = shared_constants, opaque
+        self._operations: dict[int, Any] = {}
+        calls = graph.graph.calls
+        self._calls = Counter(id(call.operation) for call in calls)
+        self._shared_weights = _shared_weights(graph)
+        self._inputs_of: dict[int, Sequence[Operand]] = {}
+        self._operands: dict[int, Operand] = {}
+        self.inputs = []
+        for given, tensor in zip(graph.inputs, graph.graph.inputs, strict=True):
+            signal = fresh_signal(given, self.network)
+            self.inputs.append(signal)
+            self._operands[id(tensor)] = signal
+            if not drop_inputs:
                 self.network.pin(
-                    signal.channels, f"`{tensor.name}` is an input of the model"
+                    signal.channels, f"`{given.name}` is an input of the model"
                 )
-        outputs = self._follow(graph, self.inputs, "", training=False)
-        for signal in outputs:
-            self.network.pin(signal.channels, "it is an output of the model")
+        for call in calls:
+            self._follow(call)
+        for tensor in graph.graph.outputs:
+            for channels in every_number(self._operands[id(tensor)]):
+                self.network.pin(channels, "it is an output of the model")
+        for call in graph.graph.composites:
+            self._tie_to_first_call(call)
         self.found_more = _number_of_constants(
             self.shared_constants
         ) > _number_of_constants(shared_constants)
 
-    def _count(self, graph: Graph, seen: set[int]) -> None:
-        for node in graph.nodes:
-            self._calls[id(node.operation)] += 1
-            inner = graph_of(node.operation)
-            if inner is not None and id(node.operation) not in seen:
-                seen.add(id(node.operation))
-                self._count(inner, seen)
+    def own_values(self, kept: Kept) -> dict[int, NDArray[Any]]:
+        """The new values of variables that layers of one's own use themselves.
 
-    def _follow(
-        self,
-        graph: Graph,
-        inputs: Sequence[Signal],
-        prefix: str,
-        *,
-        training: bool,
-    ) -> list[Signal]:
-        """Follow the signals through a graph; returns those of its outputs."""
-        signals = {
-            id(tensor): signal
-            for tensor, signal in zip(graph.inputs, inputs, strict=True)
+        Args:
+            kept: the channels that stay.
+
+        Returns:
+            They are by the `id` of the variable.
+        """
+        values: dict[int, NDArray[Any]] = {}
+        for key, (variable, axes) in self.network.variables.items():
+            value = matrix(variable)
+            for axis, channels in enumerate(axes):
+                if channels is not None:
+                    value = np.compress(kept(channels), value, axis=axis)
+            values[key] = value
+        return values
+
+    def _follow(self, node: TracedCall) -> None:
+        """Follow the channels through one call."""
+        if isinstance(node.operation, Weight):
+            outputs: Sequence[Operand] = [self._read(node.operation.variable)]
+        elif not node.input_tensors:
+            outputs = [
+                fresh_signal(t, self.network) for t in node.output_tensors
+            ]
+        else:
+            outputs = self._called(self._call(node))
+        for tensor, operand in zip(node.output_tensors, outputs, strict=True):
+            self._operands[id(tensor)] = operand
+
+    def _call(self, node: TracedCall) -> Call:
+        operands = [self._operand(tensor) for tensor in node.input_tensors]
+        masks = {
+            id(t)
+            for t in tree.flatten(node.arguments.kwargs.get("mask"))
+            if isinstance(node.operation, layers.Layer)
         }
-        for node in graph.nodes:
-            if not node.input_tensors and not node.is_input:
-                continue
-            operation = node.operation
-            if node.is_input:
-                for tensor in node.output_tensors:
-                    signals.setdefault(
-                        id(tensor), fresh_signal(tensor, self.network)
-                    )
-                continue
-            keywords = node.arguments.kwargs
-            masks = [id(t) for t in tree.flatten(keywords.get("mask"))]
-            own_training = keywords.get("training")
-            call = Call(
-                operation,
-                f"{prefix}{operation.name}",
-                [
-                    signals[id(t)]
-                    for t in node.input_tensors
-                    if id(t) not in masks
-                ],
-                [signals[i] for i in masks if i in signals],
-                node,
-                training if own_training is None else bool(own_training),
-            )
-            for tensor, signal in zip(
-                node.output_tensors, self._called(call), strict=True
-            ):
-                signals[id(tensor)] = signal
-        return [signals[id(tensor)] for tensor in graph.outputs]
+        pairs = list(zip(node.input_tensors, operands, strict=True))
+        training = node.arguments.kwargs.get("training")
+        if training is None:
+            training = node.training
+        return Call(
+            node.operation,
+            path_of(node),
+            operands,
+            [o for t, o in pairs if id(t) not in masks],
+            [o for t, o in pairs if id(t) in masks],
+            node,
+            bool(training),
+            self.graph.twins.get(id(node)),
+        )
 
-    def _called(self, call: Call) -> Sequence[Signal]:
+    def _operand(self, tensor: Any) -> Operand:
+        known = self._operands.get(id(tensor))
+        return (
+            signal_without_channels(len(tensor.shape))
+            if known is None
+            else known
+        )
+
+    def _read(self, variable: keras.Variable) -> Operand:
+        """The channels of a variable that a layer of one's own uses itself."""
+        values = matrix(variable)
+        key = id(variable)
+        if key not in self.network.variables:
+            axes = [
+                self.network.new(size, 0).channels if size > 1 else None
+                for size in values.shape
+            ]
+            self.network.variables[key] = variable, axes
+        axes = self.network.variables[key][1]
+        parts = [
+            (channels, (axis,))
+            for axis, channels in enumerate(axes)
+            if channels is not None
+        ]
+        for channels, _ in parts if key in self._shared_weights else ():
+            self.network.pin(channels, self._shared_weights[key])
+        return of_parts(values, parts, self.network)
+
+    def _called(self, call: Call) -> Sequence[Operand]:
         operation = call.operation
+        self._operations[id(operation)] = operation
         if isinstance(operation, keras.layers.Layer):
             self.paths.setdefault(call.path, operation)
         if self._calls[id(operation)] > 1 and has_size(operation):
             self._note_shared_constants(call)
             if id(operation) in self.layers:
                 return self._called_again(call)
-            call = replace(call, signals=self._with_shared_constants(call))
+            call = _on(call, self._with_shared_constants(call))
         first = self._first_call(call)
-        if isinstance(operation, keras.layers.Layer):
-            self.layers[id(operation)] = first
-            self._inputs_of[id(operation)] = call.signals
+        self.layers[id(operation)] = first
+        self._inputs_of[id(operation)] = call.operands
         return first.outputs
+
+    def _first_call(self, call: Call) -> Traced:
+        reason = self._opaque.get(id(call.operation), call.node.reason)
+        if reason is not None:
+            self.whole[call.path] = reason
+            kind = type(call.operation).__name__
+            why = f"({kind}) is kept whole: {reason}" if reason else None
+            return kept_whole(call, self.network, why)
+        if isinstance(call.operation, keras.layers.Layer):
+            for variable in call.operation.variables:
+                if id(variable) in self._shared_weights:
+                    why = self._shared_weights[id(variable)]
+                    return kept_whole(call, self.network, f"is kept: {why}")
+            if _is_inside(call.node) and _lacks_bias(call.operation):
+                # The code around it decides that there is no bias to which a
+                # constant could be added.
+                call = _on(call, [_only_zeros(o) for o in call.operands])
+        return traced(call, self.network)
 
     def _note_shared_constants(self, call: Call) -> None:
         """Note the constants that this call shares with the earlier calls."""
-        new = [signal.constants for signal in call.signals]
+        new = [_constants(operand) for operand in call.operands]
         before = self.shared_constants.setdefault(id(call.operation), new)
-        if list(map(len, before)) == list(map(len, new)):
+        if [a.shape for a in before] == [a.shape for a in new]:
             self.shared_constants[id(call.operation)] = [
                 np.where(a == b, a, np.nan)
                 for a, b in zip(before, new, strict=True)
             ]
 
-    def _with_shared_constants(self, call: Call) -> list[Signal]:
+    def _with_shared_constants(self, call: Call) -> list[Operand]:
         """The inputs of the first call, constant only where all calls agree."""
         shared = self._earlier.get(id(call.operation))
-        if shared is None or len(shared) != len(call.signals):
-            return [signal.varying() for signal in call.signals]
+        known = shared is not None and [a.shape for a in shared] == [
+            _constants(operand).shape for operand in call.operands
+        ]
         return [
-            signal.with_constants(values)
-            for signal, values in zip(call.signals, shared, strict=True)
+            operand
+            if isinstance(operand, Parameter)
+            else operand.with_constants(shared[i])
+            if known and shared is not None
+            else operand.varying()
+            for i, operand in enumerate(call.operands)
         ]
 
-    def _first_call(self, call: Call) -> Traced:
-        graph = graph_of(call.operation)
-        if graph is None:
-            return traced(call, self.network)
-        if len(graph.inputs) != len(call.signals):
-            return kept_whole(call, self.network)
-        self.parts[id(call.operation)] = graph, call.signals
-        return Traced(
-            tuple(
-                self._follow(
-                    graph,
-                    call.signals,
-                    f"{call.path}/",
-                    training=call.training,
-                )
-            )
-        )
-
-    def _called_again(self, call: Call) -> Sequence[Signal]:
+    def _called_again(self, call: Call) -> Sequence[Operand]:
         """Tie the inputs of a shared layer to those of its first call.
 
         Where the calls differ in form, all their channels are kept.
         """
         before = self._inputs_of[id(call.operation)]
         first = self.layers[id(call.operation)]
-        alike = len(before) == len(call.signals) and all(
-            a.axis == b.axis and len(a.channels) == len(b.channels)
-            for a, b in zip(before, call.signals, strict=True)
-        )
-        if alike and len(first.outputs) == len(call.node.output_tensors):
-            for a, b in zip(before, call.signals, strict=True):
-                self.network.tie(a.channels, b.channels)
+        tensors = call.node.output_tensors
+        if (
+            _are_alike(before, call.operands)
+            and len(first.outputs) == len(tensors)
+            and all(
+                len(signal.axes) == 0 or signal.axis < len(tensor.shape)
+                for signal, tensor in zip(first.outputs, tensors, strict=True)
+            )
+        ):
+            self._tie(before, call.operands)
             return first.outputs
-        kept_whole(
-            replace(call, signals=[*before, *first.outputs]), self.network
-        )
+        kept_whole(_on(call, [*before, *first.outputs]), self.network)
         return kept_whole(call, self.network).outputs
+
+    def _tie_to_first_call(self, call: TracedCall) -> None:
+        """Tie the inputs of a layer that was looked into to its first call.
+
+        Its weights are the same in all calls.
+        """
+        if not call.operation.weights:
+            return
+        operands = [self._operand(tensor) for tensor in call.input_tensors]
+        before = self.composites.setdefault(id(call.operation), operands)
+        if _are_alike(before, operands):
+            self._tie(before, operands)
+            return
+        reason = f"`{path_of(call)}` is called on tensors that differ"
+        for operand in (*before, *operands):
+            for channels in every_number(operand):
+                self.network.pin(channels, reason)
+
+    def _tie(self, one: Sequence[Operand], other: Sequence[Operand]) -> None:
+        for a, b in zip(one, other, strict=True):
+            pairs = zip(every_number(a), every_number(b), strict=True)
+            for first, second in pairs:
+                self.network.tie(first, second)
+
+
+def path_of(call: TracedCall) -> str:
+    """The name of a call's operation after those of the layers around it."""
+    around = [owner.name for owner in call.owners[1:]]
+    return "/".join([*around, call.operation.name])
 
 
 def has_size(operation: Any) -> bool:
@@ -228,6 +327,82 @@ def has_size(operation: Any) -> bool:
     return isinstance(operation, keras.layers.Layer) and (
         bool(operation.weights) or isinstance(operation, layers.Reshape)
     )
+
+
+def _shared_weights(graph: SizedGraph) -> dict[int, str]:
+    """Why variables must stay that more than one layer uses, by their `id`."""
+    reasons = {
+        key: f"`{path}` uses its weights in a way that does not show"
+        for key, path in graph.graph.unseen.items()
+    }
+    users: dict[int, Any] = {}
+    for call in graph.graph.calls:
+        operation = call.operation
+        if isinstance(operation, Weight):
+            used = [operation.variable]
+            operation = None  # the layers of one's own
+        else:
+            used = getattr(operation, "variables", [])
+        for variable in used:
+            if users.setdefault(id(variable), operation) is not operation:
+                reasons.setdefault(
+                    id(variable), "another layer uses its weights too"
+                )
+    return reasons
+
+
+def _is_inside(node: TracedCall) -> bool:
+    """Whether a layer or model of one's own makes a call."""
+    return any(graph_of(owner) is None for owner in node.owners)
+
+
+def _lacks_bias(layer: keras.layers.Layer) -> bool:
+    """Whether a layer, or one inside it, has no bias but could have one."""
+    return any(
+        part.get_config().get("use_bias") is False
+        or (isinstance(part, layers.EinsumDense) and part.bias is None)
+        for part in flatten_layers(layer)
+    )
+
+
+def _only_zeros(operand: Operand) -> Operand:
+    """The same channels, constant only where they are 0."""
+    if isinstance(operand, Parameter):
+        return operand
+    zero = operand.constants == 0
+    return operand.with_constants(np.where(zero, 0.0, np.nan))
+
+
+def _on(call: Call, operands: Sequence[Operand]) -> Call:
+    """The call on other channels."""
+    masks = list(map(id, call.masks))
+    is_mask = [id(operand) in masks for operand in call.operands]
+    if len(operands) != len(is_mask):
+        return replace(call, operands=operands, signals=(), masks=())
+    pairs = list(zip(operands, is_mask, strict=True))
+    return replace(
+        call,
+        operands=operands,
+        signals=[operand for operand, mask in pairs if not mask],
+        masks=[operand for operand, mask in pairs if mask],
+    )
+
+
+def _are_alike(one: Sequence[Operand], other: Sequence[Operand]) -> bool:
+    """Whether the channels of tensors have the same form."""
+    return len(one) == len(other) and all(
+        _form(a) == _form(b) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _form(operand: Operand) -> list[Any]:
+    if isinstance(operand, Parameter):
+        return [(channels.shape, axes) for channels, axes in operand.parts]
+    return [(operand.channels.shape, operand.axes)]
+
+
+def _constants(operand: Operand) -> Values:
+    return np.zeros(0) if isinstance(operand, Parameter) else operand.constants
 
 
 def _number_of_constants(constants: SharedConstants) -> int:

@@ -1,0 +1,290 @@
+"""Operations that only move the entries of a tensor, done to numbers.
+
+Where the channels go is found by the operation itself: it is run on a tensor
+whose entries are the numbers of their channels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops, tree
+from numpy.typing import NDArray
+
+from kreg.layers.channels.call import (
+    Call,
+    Reduction,
+    Traced,
+    kept_whole,
+    signal_without_channels,
+)
+from kreg.layers.channels.network import (
+    Channels,
+    Kept,
+    Network,
+    Parameter,
+    Signal,
+)
+
+Numbers = NDArray[np.int64]
+
+
+def moved(call: Call, network: Network) -> Traced:
+    """An operation that moves all entries, or repeats them."""
+    return _rearranged(call, network)
+
+
+def picked(call: Call, network: Network) -> Traced:
+    """An operation that picks entries by their place in the tensor.
+
+    The places along an axis of which it picks some, or which it puts in
+    another order, must stay as they are.
+    """
+    return _rearranged(call, network, picks=True)
+
+
+def split(call: Call, network: Network) -> Traced:
+    """A `split`, whose parts keep the same channels if they are equal."""
+    equal = isinstance(
+        getattr(call.operation, "indices_or_sections", None), int
+    )
+    done = _rearranged(call, network, picks=not equal)
+    first, *others = done.outputs
+    for other in others:
+        if other.channels.shape == first.channels.shape:
+            network.tie(first.channels, other.channels)
+    return done
+
+
+def reshaped(call: Call, network: Network) -> Traced:
+    """A `reshape` or `broadcast_to`, which is told the sizes it makes."""
+    done = _rearranged(call, network)
+    (signal,) = done.outputs
+    name = next(n for n in ("newshape", "shape") if hasattr(call.operation, n))
+    sizes = list(getattr(call.operation, name))
+    places = dict(
+        zip(signal.axes, network.places(signal.channels), strict=True)
+    )
+
+    def reduce(kept: Kept) -> Reduction:
+        changed = [
+            size
+            if size == -1
+            or axis not in places
+            # An axis may have channels that are not known: all of it stays.
+            or not len(places[axis])
+            else int(kept(places[axis]).sum())
+            for axis, size in enumerate(sizes)
+        ]
+        return Reduction({name: changed}, {})
+
+    return Traced(done.outputs, reduce)
+
+
+def rearranged_signals(
+    call: Call, signals: Sequence[Signal]
+) -> list[Signal] | None:
+    """The channels of the outputs; None if they depend on the inputs' sizes."""
+    found = _through(call.node, signals)
+    if call.twin is None:
+        return found
+    again = _through(call.twin, signals)
+    alike = all(
+        a.axes == b.axes and np.array_equal(a.channels, b.channels)
+        for a, b in zip(found, again, strict=True)
+    )
+    return found if alike else None
+
+
+def _rearranged(call: Call, network: Network, picks: bool = False) -> Traced:
+    tensors = call.node.output_tensors
+    operands = call.operands
+    if any(isinstance(o, Parameter) for o in operands):
+        return _rearranged_parameter(call, network)
+    signals = [o for o in operands if isinstance(o, Signal)]
+    stacks = type(call.operation).__name__ == "Stack"
+    if len(operands) > 1 and not stacks:
+        return kept_whole(call, network, "moves it by what is computed")
+    known = [bool(s.channels.size) for s in signals]
+    if not any(known):
+        return Traced(
+            tuple(signal_without_channels(len(t.shape)) for t in tensors)
+        )
+    if not all(known):
+        return kept_whole(call, network, "joins tensors whose channels differ")
+    found = rearranged_signals(call, signals)
+    if found is None:
+        return kept_whole(call, network, "depends on the size of its input")
+    if picks:
+        _keep_order(call, network, signals)
+    return Traced(
+        tuple(
+            _known(signal, tensor, call, network)
+            for signal, tensor in zip(found, tensors, strict=True)
+        )
+    )
+
+
+def _known(signal: Signal, tensor: Any, call: Call, network: Network) -> Signal:
+    """A signal whose channels lie along an axis."""
+    network.places(signal.channels)
+    if signal.axes:
+        return signal
+    network.pin(signal.channels, f"`{call.path}` picks it")
+    rank = len(tensor.shape)
+    if rank > 1 and tensor.shape[-1] == 1:
+        return Signal(
+            signal.channels.reshape(1), signal.constants.reshape(1), (rank - 1,)
+        )
+    return signal_without_channels(rank)
+
+
+def _rearranged_parameter(call: Call, network: Network) -> Traced:
+    """A weight that is transposed, sliced or repeated before it is used."""
+    parameter, *others = call.operands
+    if others or not isinstance(parameter, Parameter):
+        return kept_whole(call, network)
+    (values,) = _outputs(call.node, [parameter.values])
+    parts = []
+    for channels, axes in parameter.parts:
+        part = Signal(channels, np.zeros(channels.shape), axes)
+        found = rearranged_signals(call, [part])
+        if found is None or not found[0].axes:
+            # These are positions: how many are used depends on the input.
+            network.pin(channels, f"`{call.path}` picks some of them")
+        else:
+            _keep_order(call, network, [part])
+            parts.append((found[0].channels, found[0].axes))
+    return Traced((of_parts(values, parts, network),))
+
+
+def of_parts(
+    values: NDArray[Any],
+    parts: Sequence[tuple[Channels, tuple[int, ...]]],
+    network: Network,
+) -> Any:
+    """A weight as a signal, if its channels lie along one axis."""
+    for channels, _ in parts:
+        network.places(channels)
+    if not parts:
+        return signal_without_channels(values.ndim)
+    if len(parts) > 1:
+        return Parameter(values, tuple(parts))
+    channels, axes = parts[0]
+    positions = tuple(a for a in range(values.ndim) if a not in axes)
+    return Signal(channels, same_along(values, positions), axes)
+
+
+def same_along(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+    """The values that are the same along some axes, NaN for the others."""
+    low, high = values.min(axis=axes), values.max(axis=axes)
+    same: NDArray[Any] = np.where(low == high, low, np.nan).astype(np.float64)
+    return same
+
+
+def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
+    """The signals of the outputs. Channels that are all alike have no axis."""
+    channels = np.concatenate([s.channels.ravel() for s in signals])
+    constants = np.concatenate([s.constants.ravel() for s in signals])
+    found = []
+    for numbers in _outputs(node, _numbered(node, signals)):
+        ids = channels[numbers]
+        axes, positions = _varying(ids)
+        at_first = tuple(
+            slice(None) if a in axes else 0 for a in range(ids.ndim)
+        )
+        values = constants[numbers]
+        if not np.isnan(values).all():
+            values = same_along(values, positions)
+        else:
+            values = values[at_first]
+        one = _sum_axis(node, signals[0]) if len(signals) == 1 else None
+        found.append(Signal(ids[at_first], values, axes, one))
+    return found
+
+
+def _varying(numbers: Numbers) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes along which numbers differ, and those along which none does."""
+    differ = [
+        bool((numbers != numbers.take([0], axis=a)).any())
+        for a in range(numbers.ndim)
+    ]
+    axes = tuple(a for a, varies in enumerate(differ) if varies)
+    return axes, tuple(a for a, varies in enumerate(differ) if not varies)
+
+
+def _sum_axis(node: Any, signal: Signal) -> int | None:
+    """The axis along which the entries of the output sum to one."""
+    if signal.sums_to_one is None:
+        return None
+    shape = node.input_tensors[0].shape
+    size = shape[signal.sums_to_one]
+    places = Signal(np.arange(size), np.zeros(size), (signal.sums_to_one,))
+    moved, *others = _outputs(node, _numbered(node, [places]))
+    axes, _ = _varying(moved)
+    if others or len(axes) != 1 or moved.shape[axes[0]] != size:
+        return None
+    row = np.moveaxis(moved, axes[0], -1).reshape(-1, size)[0]
+    return axes[0] if np.array_equal(row, np.arange(size)) else None
+
+
+def _numbered(node: Any, signals: Sequence[Signal]) -> list[Numbers]:
+    """For each input a tensor of the places of its channels in one row."""
+    first, tensors = 0, []
+    for tensor, signal in zip(node.input_tensors, signals, strict=True):
+        shape = [1] * len(tensor.shape)
+        for axis, size in zip(signal.axes, signal.channels.shape, strict=True):
+            shape[axis] = size
+        numbers = first + np.arange(signal.channels.size).reshape(shape)
+        tensors.append(np.broadcast_to(numbers, tensor.shape))
+        first += signal.channels.size
+    return tensors
+
+
+def _outputs(node: Any, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """What an operation makes of tensors."""
+    values = {}
+    for tensor, value in zip(node.input_tensors, tensors, strict=True):
+        if value.dtype == np.int64:
+            value = value.astype(np.int32)
+        values[id(tensor)] = ops.convert_to_tensor(np.ascontiguousarray(value))
+    args, kwargs = node.arguments.fill_in(values)
+    # Layers without the argument may be called with it.
+    kwargs.pop("training", None)
+    outputs = tree.flatten(node.operation.call(*args, **kwargs))
+    return [np.asarray(ops.convert_to_numpy(output)) for output in outputs]
+
+
+def _keep_order(
+    call: Call, network: Network, signals: Sequence[Signal]
+) -> None:
+    """Keep all places along the axes that are not passed on in order."""
+    sizes = [s.channels.size for s in signals]
+    starts = np.cumsum([0, *sizes])
+    results = _outputs(call.node, _numbered(call.node, signals))
+    for signal, start, size in zip(signals, starts, sizes, strict=False):
+        shape = signal.channels.shape
+        for axis, places in enumerate(network.places(signal.channels)):
+            if not all(
+                _in_order(
+                    np.unravel_index((r - start).clip(0, size - 1), shape)[
+                        axis
+                    ],
+                    shape[axis],
+                )
+                for r in results
+            ):
+                network.pin(places, f"`{call.path}` picks it by its place")
+
+
+def _in_order(places: Numbers, size: int) -> bool:
+    """Whether places are all passed on, in their order along one axis."""
+    axes, _ = _varying(places)
+    if size == 1:
+        return True
+    if len(axes) != 1 or places.shape[axes[0]] != size:
+        return False
+    row = np.moveaxis(places, axes[0], -1).reshape(-1, size)[0]
+    return np.array_equal(row, np.arange(size)) or np.array_equal(
+        row, np.arange(size)[::-1]
+    )

@@ -1,0 +1,121 @@
+"""Copies of layers in which nothing changes."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kreg._keras_private import cloned, flatten_layers, trusting
+from kreg.binding.binding import own_regularizer
+from kreg.surgery.stripped_copy import without_kreg
+
+# These layers are reused, not copied: their config lacks what they hold, and
+# they have no weights.
+_REUSED = (
+    layers.IntegerLookup,
+    layers.Lambda,
+    layers.StringLookup,
+    layers.TextVectorization,
+)
+
+
+def from_config(
+    layer: keras.layers.Layer, changes: Mapping[str, Any]
+) -> keras.layers.Layer:
+    """A layer that is made anew from the config of `layer`, without kreg.
+
+    Functions that its config cannot restore, such as a lambda as activation,
+    are taken from the layer.
+
+    Args:
+        layer: the layer.
+        changes: the entries of its config that change.
+    """
+    with warnings.catch_warnings(), trusting():
+        # Keras warns that a lambda may not load elsewhere.
+        warnings.simplefilter("ignore")
+        config = changed_config(without_kreg(layer.get_config()), changes)
+        try:
+            return type(layer).from_config(config)
+        except Exception:  # whatever a constructor raises
+            functions = {
+                name: getattr(layer, name)
+                for name in config
+                if isinstance(getattr(layer, name, None), FunctionType)
+            }
+            return type(layer).from_config({**config, **functions})
+
+
+def changed_config(
+    config: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A config with changed entries, also in the configs inside it."""
+    changed = dict(config)
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            value = changed_config(changed[name], value)
+        changed[name] = value
+    return changed
+
+
+def copied_on_call(
+    layer: keras.layers.Layer,
+    name: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    *,
+    by_config: bool = True,
+) -> tuple[Any, Any]:
+    """A copy of a layer in which nothing changes, and its outputs.
+
+    It is made from the layer's config where that gives the same weights.
+    Otherwise its attributes are copied. What cannot be copied and has no
+    weights is used in both models.
+
+    Args:
+        layer: the layer.
+        name: the name of the copy.
+        args: the symbolic tensors that it is called on.
+        kwargs: the keyword arguments of the call.
+        by_config: whether the config of a layer that is none of Keras's is
+            trusted to tell all that the layer is.
+    """
+    if isinstance(layer, _REUSED):
+        return layer, layer(*args, **kwargs)
+    if by_config or type(layer).__module__.startswith("keras."):
+        try:
+            copy = from_config(layer, {"name": name})
+            outputs = copy(*args, **kwargs)
+            if described(copy) == described(layer):
+                return copy, outputs
+        except Exception:
+            pass
+    try:
+        copy = cloned(layer)
+        copy.name = name
+        for variable in copy.variables:
+            variable.regularizer = own_regularizer(variable)
+    except Exception:  # and so may be the attributes
+        if layer.weights:
+            raise
+        copy = layer
+    return copy, copy(*args, **kwargs)
+
+
+def described(layer: keras.layers.Layer) -> list[tuple[tuple[int, ...], str]]:
+    """The shape and the type of each weight of a layer."""
+    return [(tuple(v.shape), v.dtype) for v in layer.weights]
+
+
+def copy_values(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Set the weights of a copy."""
+    for variable, copy in zip(old.weights, new.weights, strict=True):
+        # A copy, because a step on JAX may reuse the memory of the array.
+        copy.assign(np.array(ops.convert_to_numpy(variable)))
+    for part in flatten_layers(new):
+        if isinstance(part, layers.Normalization) and part.built:
+            part.finalize_state()

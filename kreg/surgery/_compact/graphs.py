@@ -1,0 +1,216 @@
+"""The graph of a model, as it is for inputs of two sizes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile, zip_longest
+from typing import Any
+
+import keras
+from keras import tree
+
+from kreg._keras_private import (
+    TracedCall,
+    TracedGraph,
+    Weight,
+    declared_inputs,
+    traced_graph,
+    unseen_graph,
+)
+
+_BATCHES = (2, 3)
+# Two lengths for all axes whose size is not fixed: some models take no long
+# sequences, others no small images.
+_LENGTHS = ((7, 5), (4, 3), (17, 13), (64, 32), (256, 224))
+
+
+@dataclass(frozen=True, eq=False)
+class SizedGraph:
+    """A graph of a model for inputs of one size, compared with another size.
+
+    Args:
+        graph: the graph for inputs of one size.
+        twins: the same call for inputs of another size, by the `id` of each
+            call; none if the model cannot run on another size.
+        inputs: each input as the model declares it, whose sizes are None where
+            they are not fixed.
+    """
+
+    graph: TracedGraph
+    twins: Mapping[int, TracedCall]
+    inputs: Sequence[Any]
+
+
+def sized_graph(
+    model: keras.Model,
+    sample: Any = None,
+    opaque: Mapping[int, str] | None = None,
+) -> SizedGraph:
+    """Trace a model on inputs of two sizes.
+
+    A layer that makes other calls for inputs of another size is not looked
+    into. Neither is one whose code cannot run on symbolic tensors.
+
+    Args:
+        model: a built model.
+        sample: its inputs, as arrays, `keras.InputSpec`s or
+            `keras.KerasTensor`s in the structure that it is called on.
+            Defaults to `None`: the inputs of a model of layers are known.
+        opaque: the layers not to look into, and why, by their `id`. Defaults
+            to `None`: none.
+
+    Raises:
+        ValueError: if the inputs of the model are not known.
+    """
+    declared = _declared(model, sample)
+    inputs = tree.flatten(declared)
+    best: SizedGraph | None = None
+    failure: Exception | None = None
+    for sizes in _sizes(declared, sample):
+        try:
+            graph, twins = _at_two_sizes(model, *sizes, opaque or {})
+        except Exception as error:  # whatever the model raises
+            failure = failure or error
+            continue
+        found = SizedGraph(graph, twins, inputs)
+        if best is None or _reasons(found) < _reasons(best):
+            best = found
+        if not _reasons(best):
+            break
+    if best is not None:
+        return best
+    reason = " ".join(str(failure).split())[:200]
+    return SizedGraph(unseen_graph(model, declared, reason), {}, inputs)
+
+
+def _declared(model: keras.Model, sample: Any) -> Any:
+    """Symbolic tensors in the structure of the model's inputs."""
+    if sample is None:
+        sample = declared_inputs(model)
+    if sample is None:
+        raise ValueError(
+            "`model` is a subclass, whose inputs are not known from its "
+            "layers: pass `sample`, inputs in the structure that the model is "
+            "called on (arrays, `keras.InputSpec`s or `keras.KerasTensor`s). "
+            f"Received: sample=None, model={model!r} (of type "
+            f"{type(model).__name__})"
+        )
+    return tree.map_structure(_symbolic, sample)
+
+
+def _symbolic(value: Any) -> Any:
+    shape = value.shape
+    if not isinstance(value, keras.KerasTensor | keras.InputSpec):
+        shape = (None, *shape[1:])
+    return keras.KerasTensor(
+        tuple(shape),
+        dtype=keras.backend.standardize_dtype(value.dtype),
+        sparse=getattr(value, "sparse", False),
+        name=getattr(value, "name", None),
+    )
+
+
+def _sizes(declared: Any, sample: Any) -> Iterator[tuple[Any, Any]]:
+    """Inputs of one size, and of another one."""
+    flat = tree.flatten(declared)
+    if any(None in tensor.shape[1:] for tensor in flat):
+        for lengths in _LENGTHS:
+            yield (
+                _of_size(declared, _BATCHES[0], lengths[0]),
+                _of_size(declared, _BATCHES[1], lengths[1]),
+            )
+        return
+    one, other = (_of_size(declared, batch, 1) for batch in _BATCHES)
+    if sample is not None:
+        # The length of arrays may be one of many that the model takes.
+        yield one, tree.map_structure(_shorter, other)
+    yield one, other
+
+
+def _of_size(declared: Any, batch: int, length: int) -> Any:
+    """Symbolic tensors, with sizes where they have none."""
+
+    def sized(tensor: Any) -> Any:
+        sizes = (batch, *(length for _ in tensor.shape[1:]))
+        return _like(
+            tensor,
+            tuple(
+                size if known is None else known
+                for known, size in zip(tensor.shape, sizes, strict=False)
+            ),
+        )
+
+    return tree.map_structure(sized, declared)
+
+
+def _shorter(tensor: Any) -> Any:
+    """The same with another size of its first axis after the batch."""
+    if len(tensor.shape) < 2 + ("float" in tensor.dtype):
+        return tensor
+    batch, length, *others = tensor.shape
+    return _like(tensor, (batch, length - 1 if length > 1 else 2, *others))
+
+
+def _like(tensor: Any, shape: tuple[int, ...]) -> Any:
+    return keras.KerasTensor(
+        shape, dtype=tensor.dtype, sparse=tensor.sparse, name=tensor.name
+    )
+
+
+def _at_two_sizes(
+    model: keras.Model, one: Any, other: Any, opaque: Mapping[int, str]
+) -> tuple[TracedGraph, Mapping[int, TracedCall]]:
+    """A graph and the same calls for other sizes.
+
+    Raises:
+        ValueError: if the model itself makes other calls.
+    """
+    opaque = dict(opaque)
+    while True:
+        graph = traced_graph(model, one, opaque)
+        twin = traced_graph(model, other, opaque)
+        different = _difference(graph, twin)
+        if different is None:
+            pairs = zip(graph.calls, twin.calls, strict=True)
+            return graph, {id(call): same for call, same in pairs}
+        layer, reason = different
+        opaque[id(layer)] = reason
+
+
+def _difference(
+    graph: TracedGraph, twin: TracedGraph
+) -> tuple[keras.layers.Layer, str] | None:
+    """The layer that calls otherwise for inputs of another size, and why."""
+    for one, other in zip_longest(graph.calls, twin.calls):
+        if one and other and _key(one) == _key(other):
+            continue
+        for call in (one, other):
+            if call and call.reason:
+                return call.operation, call.reason
+        pairs = zip(
+            one.owners if one else (),
+            other.owners if other else (),
+            strict=False,
+        )
+        common = takewhile(lambda pair: pair[0] is pair[1], pairs)
+        _, *shared = [layer for layer, _ in common] or [None]
+        if not shared:
+            raise ValueError(_DEPENDS)
+        return shared[-1], _DEPENDS
+    return None
+
+
+_DEPENDS = "what it computes depends on the size of its inputs"
+
+
+def _key(call: TracedCall) -> tuple[Any, ...]:
+    operation = call.operation
+    owners = tuple(map(id, call.owners))
+    if isinstance(operation, Weight):
+        return id(operation.variable), owners
+    if isinstance(operation, keras.layers.Layer):
+        return id(operation), call.reason is None, owners
+    return type(operation), owners
+
+
+def _reasons(found: SizedGraph) -> int:
+    return sum(call.reason is not None for call in found.graph.calls)

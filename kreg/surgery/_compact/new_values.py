@@ -1,0 +1,157 @@
+"""The new values of a model's weights, once the channels to keep are known."""
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kreg._keras_private import flatten_layers, graph_of, own_variables
+from kreg.layers.channels.call import Reduction
+from kreg.layers.channels.network import Kept
+from kreg.surgery._compact.walk import Walk
+
+
+class NewValues:
+    """What changes in the weights and the configs of a model.
+
+    Args:
+        model: the model.
+        reductions: how its layers and operations become smaller, by `id`.
+        values: the new values of variables that layers of one's own use
+            themselves, by `id`.
+
+    Attributes:
+        reductions: those that change anything.
+        of_variables: the new values of the variables that change, by `id`.
+        added: the number of entries of the weights that a layer gets in
+            addition, such as a bias, by the `id` of the layer.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        reductions: Mapping[int, Reduction],
+        values: Mapping[int, NDArray[Any]],
+    ) -> None:
+        self.reductions: dict[int, Reduction] = dict(reductions)
+        self.of_variables: dict[int, NDArray[Any]] = {}
+        self.added: dict[int, int] = {}
+        for variable in model.variables:
+            value = values.get(id(variable))
+            if value is not None and not _equals(variable, value):
+                self.of_variables[id(variable)] = value
+        for layer in flatten_layers(model):
+            if id(layer) in reductions and not self._note(
+                layer, reductions[id(layer)]
+            ):
+                del self.reductions[id(layer)]
+        self._parts: dict[int, bool] = {}
+
+    def _note(self, layer: keras.layers.Layer, reduction: Reduction) -> bool:
+        """Note the new values of a layer; whether there are any."""
+        changes = False
+        for name, value in reduction.weights.items():
+            variable = attrgetter(name)(layer)
+            if variable is None:
+                count = self.added.get(id(layer), 0) + np.size(value)
+                self.added[id(layer)] = count
+                changes = True
+            elif not _equals(variable, value):
+                self.of_variables[id(variable)] = value
+                changes = True
+        if not reduction.weights:
+            config = layer.get_config()
+            changes = any(
+                not _same(config[key], value)
+                for key, value in reduction.config.items()
+            )
+        return changes
+
+    def change(self, layer: Any) -> bool:
+        """Whether anything changes in a layer or in those inside it."""
+        if id(layer) not in self._parts:
+            self._parts[id(layer)] = isinstance(
+                layer, keras.layers.Layer
+            ) and any(
+                self._change_itself(part) for part in flatten_layers(layer)
+            )
+        return self._parts[id(layer)]
+
+    def _change_itself(self, layer: keras.layers.Layer) -> bool:
+        graph = graph_of(layer)
+        changing = [
+            layer,
+            *(n.operation for n in (graph.nodes if graph else ())),
+        ]
+        return any(id(part) in self.reductions for part in changing) or any(
+            id(variable) in self.of_variables
+            for variable in own_variables(layer)
+        )
+
+    def shape(self, variable: keras.Variable) -> tuple[int, ...]:
+        """The new shape of a variable."""
+        value = self.of_variables.get(id(variable))
+        return tuple(variable.shape if value is None else value.shape)
+
+    def value(self, variable: keras.Variable) -> NDArray[Any]:
+        """The new value of a variable."""
+        value = self.of_variables.get(id(variable))
+        if value is None:
+            # A copy, because a step on JAX may reuse the memory of the array.
+            return np.array(ops.convert_to_numpy(variable))
+        return value
+
+    def adds_weights(self, layer: keras.layers.Layer) -> bool:
+        """Whether the layer or those inside it get further weights."""
+        return any(id(part) in self.added for part in flatten_layers(layer))
+
+
+def new_values(model: keras.Model, walked: Walk, kept: Kept) -> NewValues:
+    """The new values of a model's weights.
+
+    Args:
+        model: the model.
+        walked: the walk through it.
+        kept: the channels that stay.
+    """
+    reductions = {
+        key: traced.reduce(kept)
+        for key, traced in walked.layers.items()
+        if traced.reduce is not None
+    }
+    for call in walked.graph.graph.calls:
+        operation = call.operation
+        reduction = reductions.get(id(operation))
+        if not reduction or _is_layer(operation):
+            continue
+        if all(
+            _same(getattr(operation, name), value)
+            for name, value in reduction.config.items()
+        ):
+            del reductions[id(operation)]
+    return NewValues(model, reductions, walked.own_values(kept))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two entries of a config are equal; lists are tuples in some."""
+    return np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def _is_layer(operation: Any) -> bool:
+    return isinstance(operation, keras.layers.Layer)
+
+
+def _equals(variable: keras.Variable, value: NDArray[Any]) -> bool:
+    if tuple(variable.shape) != np.shape(value):
+        return False
+    return bool(
+        np.array_equal(
+            ops.convert_to_numpy(ops.convert_to_tensor(variable)),
+            value,
+            equal_nan=variable.dtype.startswith(("float", "bfloat")),
+        )
+    )

@@ -1,0 +1,153 @@
+"""The record of a compaction, made from the walk and the new weights."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kreg._keras_private import flatten_layers, own_layers, own_variables
+from kreg.layers.channels.network import Kept
+from kreg.layers.weights import layout_of
+from kreg.surgery._compact.compaction import LayerCompaction
+from kreg.surgery._compact.new_values import NewValues
+from kreg.surgery._compact.rebuild import Way
+from kreg.surgery._compact.walk import Walk
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of each layer of a model.
+
+    Args:
+        walked: the walk through the model.
+        kept: the channels that stay.
+        values: the new values of its weights.
+        ways: how layers got into the smaller model, by their `id`.
+        stays: why layers stay whole, by their `id`.
+    """
+
+    walked: Walk
+    kept: Kept
+    values: NewValues
+    ways: Mapping[int, Way]
+    stays: Mapping[int, str]
+
+    def rows(self, model: keras.Model) -> Iterator[LayerCompaction]:
+        """A row for each layer with weights; each weight is in one row."""
+        counted: set[int] = set()
+        top = self.ways.get(id(model), Way.UNCHANGED)
+        stays = self.stays.get(id(model), "")
+        yield from self._rows(model, "", top, stays, counted)
+
+    def _rows(
+        self,
+        layer: keras.layers.Layer,
+        path: str,
+        way: Way,
+        stays: str,
+        counted: set[int],
+    ) -> Iterator[LayerCompaction]:
+        is_whole = _is_one_row(layer)
+        variables = layer.weights if is_whole else own_variables(layer)
+        saved = {id(v) for v in layer.weights}
+        new = [v for v in variables if id(v) in saved and id(v) not in counted]
+        counted |= set(map(id, new))
+        if new:
+            yield self._row(layer, path or layer.name, new, way, stays)
+        for part in () if is_whole else own_layers(layer):
+            yield from self._rows(
+                part,
+                f"{path}/{part.name}".lstrip("/"),
+                self.ways.get(id(part), way),
+                self.stays.get(id(part), stays),
+                counted,
+            )
+
+    def _row(
+        self,
+        layer: Any,
+        path: str,
+        variables: list[keras.Variable],
+        way: Way,
+        stays: str,
+    ) -> LayerCompaction:
+        before = sum(int(np.prod(v.shape)) for v in variables)
+        after = sum(int(np.prod(self.values.shape(v))) for v in variables)
+        after += self.values.added.get(id(layer), 0)
+        units, units_after, kept = self._units(layer, path)
+        reduction = self.values.reductions.get(id(layer))
+        config = {} if reduction is None else reduction.config
+        heads = getattr(layer, "num_heads", 0) or 0
+        groups = getattr(layer, "groups", 0) or 0
+        if groups < 2 or not hasattr(layer, "kernel_size"):
+            groups = 0
+        changes = self.values.change(layer)
+        return LayerCompaction(
+            path,
+            type(layer).__name__,
+            units,
+            units_after,
+            before,
+            after,
+            kept,
+            heads,
+            int(config.get("num_heads", heads)),
+            groups,
+            int(config.get("groups", groups)),
+            str(way if changes else Way.UNCHANGED),
+            "" if changes else self._reason(layer, path, stays),
+        )
+
+    def _units(
+        self, layer: keras.layers.Layer, path: str
+    ) -> tuple[int, int, dict[str, int]]:
+        """The units before and after, and the constant ones that stay."""
+        traced = self.walked.layers.get(id(layer))
+        if traced is None:
+            count = _units_of(layer)
+            return count, count, {}
+        signal = traced.outputs[0]
+        # Of channels along several axes, those along the last one count.
+        channels = self.walked.network.places(signal.channels)[-1]
+        stays = self.kept(channels)
+        if signal.channels.ndim > 1:
+            return len(stays), int(stays.sum()), {}
+        constant = signal.channels[~np.isnan(signal.constants) & stays]
+        has_units = path in self.walked.network.units
+        reasons = map(self.kept.reason, constant.tolist() if has_units else ())
+        return len(stays), int(stays.sum()), dict(Counter(reasons))
+
+    def _reason(self, layer: keras.layers.Layer, path: str, stays: str) -> str:
+        """Why a layer could not become smaller; empty if it could have."""
+        if stays:
+            return stays
+        traced = self.walked.layers.get(id(layer))
+        if traced is None or traced.reduce is not None:
+            return ""
+        channels = traced.outputs[0].channels.ravel().tolist()
+        return next(
+            (
+                reason
+                for reason in map(self.kept.reason, channels)
+                if reason.startswith(f"`{path}`")
+            ),
+            "",
+        )
+
+
+def _units_of(layer: keras.layers.Layer) -> int:
+    """The most units that a weight of a layer has."""
+    layouts = (layout_of(layer, v).units for v in own_variables(layer))
+    return max((units.count for units in layouts if units), default=0)
+
+
+def _is_one_row(layer: keras.layers.Layer) -> bool:
+    """Whether a layer of Keras that holds others is one row of the report."""
+    return (
+        type(layer).__module__.startswith("keras.")
+        and not isinstance(layer, (keras.Model, keras.layers.Wrapper))
+        and len(flatten_layers(layer)) > 1
+    )

@@ -1,0 +1,203 @@
+"""Whether a smaller model computes what the model computes, also when saved."""
+
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from json import loads
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._keras_private import flatten_layers, trusting
+from kreg.surgery._compact.sample import samples
+from kreg.surgery.layouts import layouts_that_fit
+from kreg.surgery.outputs import largest_difference, model_outputs
+from kreg.surgery.stripped_copy import places_of_kreg
+from kreg.surgery.stripping import set_aside, uncompiled
+
+# The largest difference that rounding explains, relative to the largest
+# output, by the type in which a layer computes.
+_TOLERANCES = {
+    "float64": 1e-10,
+    "float32": 1e-5,
+    "float16": 2e-2,
+    "bfloat16": 1e-1,
+}
+# Accelerators may multiply with fewer digits than float32 has.
+_TOLERANCE_OF_ACCELERATORS = 5e-3
+
+# How much of an effect of rounding the inputs may be rounding inside, too.
+_ROUNDINGS = 100.0
+
+
+class Verification:
+    """Compares smaller models with a model.
+
+    Args:
+        model: the model.
+        sample: inputs in the structure that it takes; None for random ones.
+    """
+
+    def __init__(self, model: keras.Model, sample: Any = None) -> None:
+        self._model = model
+        self._sample = sample
+        self._classes = {
+            type(layer).__name__: type(layer)
+            for layer in flatten_layers(model)
+            if not type(layer).__module__.startswith("keras.")
+        }
+
+    def problem(
+        self,
+        small: keras.Model,
+        reduced: Callable[[Any], Any] = lambda inputs: inputs,
+    ) -> str | None:
+        """What is wrong with a smaller model; None if nothing is.
+
+        It is run, saved, loaded where kreg's classes are not known, and run
+        again. A model that cannot be run is only saved and loaded. Where
+        plain Keras cannot save and load the model, the smaller one need not
+        be better.
+
+        Args:
+            small: the smaller model.
+            reduced: takes the inputs of the model, and returns those of the
+                smaller one.
+        """
+        found = self._difference(small, reduced)
+        if found is not None:
+            return found
+        found = self._problem_of_file(small, reduced)
+        return None if found and self._cannot_be_saved else found
+
+    def build(self, model: keras.Model) -> None:
+        """Call a model of the same class, so that it has weights."""
+        if self._expected is not None:
+            model_outputs(model, self._expected[0])
+        else:
+            model.build_from_config(self._model.get_build_config())
+
+    @cached_property
+    def runs(self) -> bool:
+        """Whether the model runs on the sample."""
+        return self._expected is not None
+
+    @cached_property
+    def _expected(self) -> tuple[Any, list[NDArray[Any]]] | None:
+        """The first inputs on which the model runs, and its outputs."""
+        given = samples(self._model) if self._sample is None else [self._sample]
+        for sample in given:
+            try:
+                return sample, model_outputs(self._model, sample)
+            except Exception:  # the random sizes may not be those it takes
+                continue
+        return None
+
+    @cached_property
+    def _tolerance(self) -> float:
+        dtypes = {layer.compute_dtype for layer in flatten_layers(self._model)}
+        floats = [dtype for dtype in dtypes if dtype in _TOLERANCES]
+        if all(dtype == "float64" for dtype in floats):
+            return _TOLERANCES["float64"] if floats else 1e-5
+        tolerance = max(_TOLERANCES[dtype] for dtype in floats)
+        if _is_on_accelerator(self._model):
+            tolerance = max(tolerance, _TOLERANCE_OF_ACCELERATORS)
+        return tolerance
+
+    def _difference(
+        self, small: keras.Model, reduced: Callable[[Any], Any]
+    ) -> str | None:
+        if self._expected is None:
+            return None
+        sample, expected = self._expected
+        try:
+            outputs = model_outputs(small, reduced(sample))
+        except Exception as error:  # whatever its layers raise
+            return f"it does not run: {_brief(error)}"
+        difference = largest_difference(expected, outputs)
+        if difference <= self._tolerance:
+            return None
+        if difference <= _ROUNDINGS * self._rounding(sample, expected):
+            return None
+        return f"its outputs differ by {difference:.1e} of the largest"
+
+    def _rounding(self, sample: Any, expected: list[NDArray[Any]]) -> float:
+        """How far the outputs move if the inputs move by a rounding error.
+
+        It is infinite where two runs differ, because the model is random.
+        """
+        again = model_outputs(self._model, sample)
+        if largest_difference(expected, again) > 0.1 * self._tolerance:
+            return float("inf")
+        moved = keras.tree.map_structure(_rounded_up, sample)
+        return largest_difference(expected, model_outputs(self._model, moved))
+
+    def _problem_of_file(
+        self, small: keras.Model, reduced: Callable[[Any], Any]
+    ) -> str | None:
+        try:
+            loaded, config = _saved_and_loaded(small, self._classes)
+        except Exception as error:  # whatever its layers raise
+            return f"its file cannot be loaded: {_brief(error)}"
+        place = next(places_of_kreg(config), None)
+        if place is not None:
+            return f"its file has an object of kreg at `{place}`"
+        found = self._difference(loaded, reduced)
+        return f"loaded from its file, {found}" if found else None
+
+    @cached_property
+    def _cannot_be_saved(self) -> bool:
+        """Whether plain Keras cannot save and load the model, either."""
+        with ExitStack() as undo:
+            undo.enter_context(set_aside(self._model))
+            undo.enter_context(uncompiled(self._model))
+            try:
+                loaded, _ = _saved_and_loaded(self._model, self._classes)
+            except Exception:  # whatever its layers raise
+                return True
+            return self._difference(loaded, lambda x: x) is not None
+
+
+def _is_on_accelerator(model: keras.Model) -> bool:
+    if keras.backend.backend() == "torch":
+        devices = [str(variable.value.device) for variable in model.variables]
+    else:
+        devices = keras.distribution.list_devices()
+    return any("cpu" not in device.lower() for device in devices)
+
+
+def _rounded_up(x: Any) -> NDArray[Any]:
+    """An array whose numbers are larger by two rounding errors."""
+    x = keras.ops.convert_to_numpy(x)
+    if not np.issubdtype(x.dtype, np.floating):
+        return x
+    return x * (1 + 2 * np.finfo(x.dtype).eps)
+
+
+def _saved_and_loaded(
+    model: keras.Model, classes: Mapping[str, type]
+) -> tuple[keras.Model, Any]:
+    """The model that Keras loads from the file of `model`, and its config."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # Keras warns of lambdas and of what else it may not find again.
+        warnings.simplefilter("ignore")
+        path = Path(folder, "model.keras")
+        model.save(path)
+        with zipfile.ZipFile(path) as archive:
+            config = loads(archive.read("config.json"))
+        with layouts_that_fit(), trusting():
+            loaded = keras.saving.load_model(
+                path, custom_objects=dict(classes), compile=False
+            )
+    return loaded, config
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}"
