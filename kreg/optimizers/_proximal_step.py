@@ -1,7 +1,7 @@
 """The proximal steps that follow an optimizer's update."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -112,8 +112,8 @@ class PendingStep:
         momentum: the part of an update that is left of the one before.
         rate: the learning rate of the update.
         updates: the number of updates before this one.
-        before: the weight before the update, if its penalty is not convex; else
-            None.
+        before: the weight before the update, if its penalty is not convex or
+            its gradient is sparse; else None.
         fraction: what clipping leaves of the gradient, a scalar or a tensor of
             the weight's shape; None without clipping.
         average: the average of that fraction over past updates; None without
@@ -138,6 +138,7 @@ def pending_steps(
     inner_optimizer: keras.optimizers.Optimizer,
     fractions: Mapping[int, Tensor],
     averages: Mapping[int, keras.Variable | None],
+    sparse: Collection[int] = (),
 ) -> list[PendingStep]:
     """The proximal steps of `terms`, with values read before the update.
 
@@ -146,6 +147,7 @@ def pending_steps(
         inner_optimizer: the optimizer that updates them.
         fractions: what clipping leaves of gradients, by `id` of the variable.
         averages: the averages of fractions, by `id` of the variable.
+        sparse: the `id` of each variable whose gradient is sparse.
 
     Raises:
         ValueError: if the effective step of an optimizer is not known, or its
@@ -171,7 +173,9 @@ def pending_steps(
                 momentum or 0.0,
                 rate=ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
                 updates=ops.convert_to_tensor(optimizer.iterations) + 0,
-                before=None if is_convex else _value(term.variable),
+                before=None
+                if is_convex and key not in sparse
+                else _value(term.variable),
                 fraction=fractions.get(key),
                 average=averages.get(key),
                 constraint=term.variable.constraint,
@@ -240,6 +244,9 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
 def _with_averaged_fraction(step: PendingStep) -> PendingStep:
     """The step with the fraction that matches the optimizer's momentum."""
     if step.fraction is None or step.average is None:
+        return step
+    if len(step.average.shape) < len(step.fraction.shape):
+        # `clipvalue` has taken the place of `clipnorm` since the build.
         return step
     fraction = updated_average(
         step.average, step.fraction, step.momentum, step.updates
@@ -361,13 +368,17 @@ def _average_of(
 def _after_step(
     step: PendingStep, w: Tensor, effective: EffectiveStep
 ) -> Tensor:
-    """`w` after its proximal step, moved by at most `effective.limit`."""
+    """`w` after its proximal step, moved by at most `effective.limit`.
+
+    Where the update before is known, twice its length is allowed too.
+    """
     dtype, penalty, groups = w.dtype, step.term.penalty, step.term.groups
     w = summable(w)
     t = ops.cast(effective.step, w.dtype)
-    if step.before is not None:
+    update = None if step.before is None else w - summable(step.before)
+    if update is not None and penalty.longest_step < math.inf:
         w, t = _shortened(step, w, t)
-    if isinstance(step.constraint, keras.constraints.NonNeg):
+    if _is_non_negative(step.constraint):
         # A penalty depends on the sizes of entries and grows with each. So the
         # nearest non-negative weight has 0 in the place of negative entries,
         # which must not count in the norm of their group either.
@@ -376,8 +387,22 @@ def _after_step(
     after = penalty.proximal_step(w, t, strengths, groups)
     if effective.limit is not None:
         limit = ops.cast(effective.limit, w.dtype)
+        if update is not None:
+            # Second moments of a sparse gradient are sums of squares over the
+            # times that a batch repeats a row, not squares of their sum. So an
+            # update may be longer than a learning rate by the root of these
+            # times, and the step must be able to undo it.
+            limit = larger(limit, 2.0 * ops.abs(update))
         after = larger(smaller(after, w + limit), w - limit)
     return ops.cast(after, dtype)
+
+
+def _is_non_negative(constraint: Any) -> bool:
+    """Whether a constraint is `NonNeg`; a subclass may be something else."""
+    non_negative = keras.constraints.NonNeg
+    return isinstance(constraint, non_negative) and (
+        type(constraint).__call__ is non_negative.__call__
+    )
 
 
 def _shortened(
