@@ -139,6 +139,21 @@ def _copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
             "anew from its `get_config`. Received: "
             f"{len(layer.weights)} weights, and {len(copy.weights)} in the copy"
         )
-    for variable, new in zip(layer.weights, copy.weights, strict=True):
+    for variable, new in _pairs(layer.weights, copy.weights):
         # A copy, because a step on JAX may reuse the memory of the array.
         new.assign(np.array(ops.convert_to_numpy(variable)))
+
+
+def _pairs(
+    weights: Sequence[keras.Variable], others: Sequence[keras.Variable]
+) -> list[tuple[keras.Variable, keras.Variable]]:
+    """The weights with the same names; in order where names are not unique.
+
+    A layer that was quantized has its weights in another order than one that is
+    made quantized, as `quantize("float8")` adds to those that are there.
+    """
+    by_name = {other.name: other for other in others}
+    names = {weight.name for weight in weights}
+    if len(names) == len(weights) and names == set(by_name):
+        return [(weight, by_name[weight.name]) for weight in weights]
+    return list(zip(weights, others, strict=True))
