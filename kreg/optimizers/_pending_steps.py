@@ -1,7 +1,7 @@
 """The proximal steps that are pending while an optimizer updates weights."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -30,8 +30,8 @@ class PendingWeight:
         momentum: the part of an update that is left of the one before.
         rate: the learning rate of the update.
         updates: the number of updates before this one.
-        before: the weight before the update, if its penalty is not convex; else
-            None.
+        before: the weight before the update, if its penalty is not convex or
+            its gradient is sparse; else None.
         fraction: what clipping leaves of the gradient, a scalar or a tensor of
             the weight's shape; None without clipping.
         average: the average of that fraction over past updates; None without
@@ -69,6 +69,7 @@ def pending_steps(
     inner_optimizer: keras.optimizers.Optimizer,
     fractions: Mapping[int, Tensor],
     averages: Mapping[int, keras.Variable | None],
+    sparse: Collection[int] = (),
 ) -> list[PendingStep]:
     """The proximal steps of `terms`, with values read before the update.
 
@@ -77,6 +78,7 @@ def pending_steps(
         inner_optimizer: the optimizer that updates them.
         fractions: what clipping leaves of gradients, by `id` of the variable.
         averages: the averages of fractions, by `id` of the variable.
+        sparse: the `id` of each variable whose gradient is sparse.
 
     Raises:
         ValueError: if the effective step of an optimizer is not known, or its
@@ -100,7 +102,9 @@ def pending_steps(
             momentum or 0.0,
             rate=ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
             updates=ops.convert_to_tensor(optimizer.iterations) + 0,
-            before=None if is_convex else _value(variable),
+            before=None
+            if is_convex and key not in sparse
+            else _value(variable),
             fraction=fractions.get(key),
             average=averages.get(key),
             constraint=variable.constraint,

@@ -227,6 +227,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             self.inner_optimizer,
             clipped_fractions(self.inner_optimizer, grads, variables),
             dict(zip(built_ids, self._fraction_averages, strict=True)),
+            _sparse_gradients(grads, variables),
         )
         with constraints_put_off(steps):
             yield
@@ -367,6 +368,18 @@ def _checked_optimizer(identifier: Any) -> Optimizer:
         if part is identifier:
             effective_step_rule(part)
     return identifier
+
+
+def _sparse_gradients(
+    grads: Sequence[Any], variables: Sequence[keras.Variable]
+) -> set[int]:
+    """The `id` of each variable whose gradient is sparse, as of embeddings."""
+    if keras.backend.backend() != "tensorflow":
+        return set()
+    from kreg.optimizers import _tensorflow
+
+    pairs = zip(grads, variables, strict=True)
+    return {id(v) for g, v in pairs if _tensorflow.is_sparse(g)}
 
 
 def _refuse_complex(variable: keras.Variable) -> None:

@@ -1,5 +1,6 @@
 """The proximal steps that follow an optimizer's update."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -62,6 +63,9 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
 def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:
     """The weight with the fraction that matches the optimizer's momentum."""
     if weight.fraction is None or weight.average is None:
+        return weight
+    if len(weight.average.shape) < len(weight.fraction.shape):
+        # `clipvalue` has taken the place of `clipnorm` since the build.
         return weight
     fraction = updated_average(
         weight.average, weight.fraction, weight.momentum, weight.updates
@@ -221,29 +225,42 @@ def _after_step(
     tensors: Sequence[Tensor],
     effective: Sequence[EffectiveStep],
 ) -> list[Tensor]:
-    """Tensors after their proximal step, each moved by at most its limit."""
-    w, t = [], []
+    """Tensors after their proximal step, each moved by at most its limit.
+
+    Where the update before is known, twice its length is allowed too.
+    """
+    longest = step.term.penalty.longest_step
+    w, t, updates = [], [], []
     for weight, x, of_weight in zip(
         step.weights, tensors, effective, strict=True
     ):
         entries = summable(x)
         length = ops.cast(of_weight.step, entries.dtype)
+        update = None
         if weight.before is not None:
-            longest = step.term.penalty.longest_step
+            update = entries - summable(weight.before)
+        if update is not None and longest < math.inf:
             entries, length = _shortened(weight, entries, length, longest)
-        if isinstance(weight.constraint, keras.constraints.NonNeg):
+        if _is_non_negative(weight.constraint):
             # A penalty depends on the sizes of entries and grows with each. So
             # the nearest non-negative weight has 0 in the place of negative
             # entries, which must not count in the norm of their group either.
             entries = ops.relu(entries)
         w.append(entries)
         t.append(length)
+        updates.append(update)
     after = []
-    for new, old, x, of_weight in zip(
-        _stepped(step, w, t), w, tensors, effective, strict=True
+    for new, old, update, x, of_weight in zip(
+        _stepped(step, w, t), w, updates, tensors, effective, strict=True
     ):
         if of_weight.limit is not None:
             limit = ops.cast(of_weight.limit, old.dtype)
+            if update is not None:
+                # Second moments of a sparse gradient are sums of squares over
+                # the times that a batch repeats a row, not squares of their
+                # sum. So an update may be longer than a learning rate by the
+                # root of these times, and the step must be able to undo it.
+                limit = larger(limit, 2.0 * ops.abs(update))
             new = larger(smaller(new, old + limit), old - limit)
         after.append(ops.cast(new, x.dtype))
     return after
@@ -275,6 +292,14 @@ def _have_one_step(
         all(len(length.shape) == 0 for length in t)
         and all(weight.fraction is None for weight in weights)
         and len({id(weight.optimizer) for weight in weights}) == 1
+    )
+
+
+def _is_non_negative(constraint: Any) -> bool:
+    """Whether a constraint is `NonNeg`; a subclass may be something else."""
+    non_negative = keras.constraints.NonNeg
+    return isinstance(constraint, non_negative) and (
+        type(constraint).__call__ is non_negative.__call__
     )
 
 

@@ -35,6 +35,11 @@ def update_each(
     )
 
 
+def is_sparse(gradient: object) -> bool:
+    """Whether a gradient has the rows of a batch only, some of them twice."""
+    return isinstance(gradient, tf.IndexedSlices)
+
+
 def means_over_devices(tensors: list[Tensor]) -> list[Tensor]:
     """The mean of each tensor over the devices that share a training step."""
     context = tf.distribute.get_replica_context()

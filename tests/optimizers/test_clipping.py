@@ -248,6 +248,57 @@ def test_rows_that_a_batch_repeats(clipping):
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+ADAPTIVE = {
+    "Adam": lambda: optimizers.Adam(0.002),
+    "clipped": lambda: optimizers.Adam(0.002, clipnorm=0.1),
+    "Nadam": lambda: optimizers.Nadam(0.002),
+    "Adamax": lambda: optimizers.Adamax(0.002),
+    "RMSprop": lambda: optimizers.RMSprop(0.002),
+    "Adagrad": lambda: optimizers.Adagrad(0.05),
+}
+
+
+@pytest.mark.parametrize("name", few_of(ADAPTIVE, "Adam"))
+def test_rows_that_a_batch_repeats_under_adaptive_optimizers(name):
+    """Keras's second moments are of the single rows of a sparse gradient.
+
+    An update is then several learning rates long, here up to `sqrt(20)`.
+    """
+    rows = np.repeat(np.arange(5), 20)[:, None]
+    means = np.array([1.0, -0.5, 0.1, 0.6, 0.0])
+    embedding = keras.layers.Embedding(
+        5, 1, embeddings_regularizer=kreg.L1(0.04)
+    )
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="int32"), embedding, keras.layers.Flatten()]
+    )
+    kreg.bind(model)
+    model.compile(
+        kreg.ProximalOptimizer(ADAPTIVE[name]()),
+        "mse",
+        steps_per_execution=AT_ONCE,
+    )
+    fit_steps(model, rows, means[rows], STEPS)
+    expected = np.sign(means) * np.maximum(np.abs(means) - 0.1, 0.0)
+    ours = embedding.get_weights()[0].ravel()
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("first", CLIPPING)
+@pytest.mark.parametrize("then", CLIPPING)
+def test_clipping_may_change_between_fits(first, then):
+    x, y = data()
+    optimizer = kreg.ProximalOptimizer(
+        optimizers.SGD(0.01, momentum=0.9, **CLIPPING[first])
+    )
+    model = linear_model(optimizer)
+    train(model, x, y, steps=10)
+    for name, value in {**dict.fromkeys(CLIPPING), **CLIPPING[then]}.items():
+        setattr(optimizer, name, value)
+    model.compile(optimizer, "mse", steps_per_execution=AT_ONCE)
+    assert_is_lasso(train(model, x, y))
+
+
 @pytest.mark.parametrize("clipping", CLIPPING)
 def test_interrupted_training_is_the_unbroken_one(clipping, tmp_path):
     """The averages of fractions are saved with the optimizer."""

@@ -271,6 +271,30 @@ def test_bounds_hold_after_every_step():
     assert kernel.max() <= 1.0
 
 
+class NonPositive(constraints.NonNeg):
+    def __call__(self, w):
+        return -super().__call__(-w)
+
+
+def test_subclass_of_non_neg_may_be_something_else():
+    """With targets of the other sign the weights have the other sign."""
+    x, y = data()
+    (kernel,) = trained_weights(
+        optimizers.SGD(RATE),
+        kreg.L1(STRENGTH),
+        x,
+        -y,
+        constraint=NonPositive(),
+        steps=200,
+        initializer=keras.initializers.Constant(-0.3),
+    )
+    expected = trained(
+        optimizers.SGD(RATE), kreg.L1(STRENGTH), constraints.NonNeg(), 200
+    )
+    assert (expected > 0.0).any()
+    np.testing.assert_allclose(kernel, -expected, atol=1e-6)
+
+
 def test_constraint_stays_that_of_the_weight():
     constraint = constraints.NonNeg()
     layer = keras.layers.Dense(

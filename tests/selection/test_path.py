@@ -295,6 +295,31 @@ def test_tolerance_ends_training_early():
     assert result.points[0].steps < 1000
 
 
+def test_no_minimum_is_seen_early_where_inputs_are_far_from_zero():
+    """Their gradient at the first weights is large, and so no measure."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(100, 5)).astype("float32")
+    x = noise + np.array([0.0, 10.0, 0.0, -5.0, 100.0], "float32")
+    y = noise @ np.array([2.0, 0.0, -1.0, 0.3, 0.0], "float32") + 5.0
+
+    def build_model():
+        layer = keras.layers.Dense(1, kernel_initializer="ones")
+        model = keras.Sequential([keras.Input((5,)), layer])
+        model.compile(keras.optimizers.Adam(0.05), "mse")
+        return model
+
+    result = run(
+        build_model,
+        (x, y[:, None]),
+        strengths=[2.0, 1.0, 0.3],
+        epochs=300,
+        batch_size=None,
+        tolerance=1e-4,
+    )
+    for point in result.points:
+        assert not point.converged or point.optimality < 1e-2
+
+
 def test_mixed_precision_keeps_its_loss_scale():
     keras.config.set_dtype_policy("mixed_float16")
     result = run(penalty=kreg.L1, epochs=20)

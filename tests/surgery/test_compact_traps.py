@@ -276,10 +276,11 @@ def test_a_recurrent_unit_with_a_bias_stays(kind):
 
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not")
-def test_a_quantized_model_keeps_its_outputs():
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_a_quantized_model_keeps_its_outputs(mode):
     model = stack((6,), layers.Dense(8, "relu"), layers.Dense(8, "relu"))
     randomize(model)
-    model.quantize("int8")
+    model.quantize(mode)
     compared(model)
 
 

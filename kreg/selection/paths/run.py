@@ -211,13 +211,16 @@ class PathRun:
                 warn_of_unknown_optimality(model)
             with data_gradient(model, train) as gradient:
                 limit *= _norm(gradient())
+        strengths, start, largest = grid.values, None, None
+        if self._linear:
+            largest = largest_zeroing_strength(model, train, family)
+            if limit is not None and self._training.tolerance:
+                limit = min(
+                    limit, self._training.tolerance * self._pull(largest)
+                )
         self._trainer.optimality = limit
-        strengths = grid.values
-        start = None
         if strengths is None and not self._linear:
             start = self._trained(model, _START, 0.0, None).to_dict()
-        largest = None
-        if strengths is None or self._linear:
             largest = largest_zeroing_strength(model, train, family)
         if strengths is None:
             strengths = grid.below(top_of_grid(model, train, family, largest))
@@ -231,6 +234,21 @@ class PathRun:
             "optimality": limit,
             "start": start,
         }
+
+    def _pull(self, largest: float | None) -> float:
+        """The norm of the gradient if it pulls every entry by `largest`.
+
+        It does not grow with what the bias fits, as does the gradient at the
+        first weights where inputs or targets are far from zero.
+
+        Args:
+            largest: the strength above which everything is zero; None where it
+                is not known.
+        """
+        if not largest:
+            return math.inf
+        size = sum(math.prod(variable.shape) for variable in self._penalized)
+        return largest * math.sqrt(size)
 
     def _run_point(
         self, number: int, strength: float

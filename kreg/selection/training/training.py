@@ -36,7 +36,10 @@ class Training:
             an iterable of batches. Defaults to `32`.
         tolerance: float >= 0, the optimality residual at which training stops,
             as a fraction of the norm of the gradient at the first weights.
-            None: no residual stops it. Defaults to `1e-4`.
+            For a linear model where this is large because inputs or targets
+            are far from zero, it is a fraction of the norm of a gradient that
+            pulls every entry by `kreg.strength_max`. None: no residual stops
+            it. Defaults to `1e-4`.
         patience: int >= 1. Training stops after so many looks in a row without
             a better `monitor` on the validation data, or without a lower loss
             if there are no validation data. Defaults to `None`: any number.
