@@ -178,6 +178,7 @@ def test_frozen_support_keeps_dead_heads():
     assert kreg.statistics.read(model).penalty > 0.0
 
 
+@pytest.mark.filterwarnings("ignore:TargetSparsity.*was not reached")
 @pytest.mark.parametrize("units", few_of([False, True], True))
 def test_steered_sparsity_is_that_of_the_heads(units):
     model = attention_model()
