@@ -82,8 +82,9 @@ def attention_channels(call: Call, network: Network) -> Traced:
         conditions,
     )
     if not is_multi_head:  # all of these have the same width
-        ends = [inputs["query"].channels, inputs["value"].channels, heads.units]
-        network.equal_groups.append(EqualGroups(call.path, (np.stack(ends),)))
+        ends = (inputs["query"], inputs["value"], heads.units)
+        channels = np.stack([signal.channels for signal in ends])
+        network.equal_groups.append(EqualGroups(call.path, (channels,)))
 
     def reduce(kept: Kept) -> Reduction:
         reduced = heads.reduced(kept)
@@ -116,12 +117,13 @@ def attention_channels(call: Call, network: Network) -> Traced:
 def _output(call: Call, network: Network, heads: AttentionHeads) -> Signal:
     """The output of a call, whose last axis holds the units."""
     tensor = call.node.output_tensors[0]
-    if tensor.shape[-1] == len(heads.units):
-        network.units[call.path] = heads.units
-        return Signal(heads.units, heads.constants, len(tensor.shape) - 1)
+    units = heads.units.channels
+    if tensor.shape[-1] == len(units):
+        network.units[call.path] = units
+        return heads.units.moved(len(tensor.shape) - 1)
     reason = f"`{call.path}` has an output of several axes"
     signal = fresh_signal(tensor, network)
-    for channels in (signal.channels, heads.units):
+    for channels in (signal.channels, units):
         network.pin(channels, reason)
     return signal
 
@@ -230,7 +232,7 @@ def _changes(
             "head_dim": key_width,
         }
     shape = layer.get_config()["output_shape"]
-    units = int(kept(heads.units).sum())
+    units = int(kept(heads.units.channels).sum())
     if len(shape or ()) == 1 or (shape is None and units != query_width):
         changes["output_shape"] = (units,)
     return changes | {

@@ -80,7 +80,6 @@ class AttentionHeads:
 
     Attributes:
         units: the units of the output projection.
-        constants: their values, NaN where they vary.
     """
 
     def __init__(
@@ -101,7 +100,6 @@ class AttentionHeads:
         _, self._sets, key_width = projections["key"].kernel.shape
         count, value_width, units = projections["output"].kernel.shape
         self._repeats = count // self._sets
-        self.units = network.new(units, 0).channels
         self._head_sets = network.new(self._sets, 0).channels
         self._heads = self._head_sets
         if self._repeats > 1:
@@ -124,7 +122,9 @@ class AttentionHeads:
                 else f"`{path}` has a mask for each head",
             )
         self._passed = self._values_after_attention()
-        self.constants = self._unit_constants()
+        self.units = network.new(units, 0).with_constants(
+            self._unit_constants()
+        )
         self._add_sums()
 
     def counts(self, kept: Kept) -> tuple[int, int, int, int]:
@@ -155,7 +155,7 @@ class AttentionHeads:
             for name in self._inputs
         }
         reduced["query"] = _rescaled(reduced["query"], len(keys))
-        units, output = kept(self.units), self._projections["output"]
+        units, output = kept(self.units.channels), self._projections["output"]
         stays = heads[:, None] & values
         folded = np.where(stays, 0.0, np.nan_to_num(self._passed))
         shift = np.tensordot(folded, output.kernel, 2)
@@ -232,7 +232,7 @@ class AttentionHeads:
 
     def _add_sums(self) -> None:
         """Tell the network what each unit needs."""
-        units: Channels = self.units
+        units: Channels = self.units.channels
         cells: Bools = self._matters()
         heads: Bools = np.any(cells, axis=1)
         if self._conditions.returns_scores:

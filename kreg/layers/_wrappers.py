@@ -56,12 +56,12 @@ def in_each_step(call: Call, network: Network, trace: Tracer) -> Traced:
         replace(
             call,
             operation=wrapped,
-            signals=[replace(signal, axis=signal.axis - 1)],
+            signals=[signal.moved(signal.axis - 1)],
             node=step,
         ),
         network,
     )
-    outputs = tuple(replace(s, axis=s.axis + 1) for s in traced.outputs)
+    outputs = tuple(s.moved(s.axis + 1) for s in traced.outputs)
     reduce = traced.reduce
     if reduce is None and wrapped.weights:
         return Traced(outputs)
@@ -111,11 +111,8 @@ def both_directions(call: Call, network: Network) -> Traced:
     outputs += [forward.signal_in(t) for t in tensors[:states]]
     outputs += [backward.signal_in(t) for t in tensors[states:]]
     network.units[call.path] = outputs[0].channels
-    network.equal_groups.append(
-        EqualGroups(
-            call.path, (np.stack([forward.channels, backward.channels]),)
-        )
-    )
+    both = np.stack([forward.units.channels, backward.units.channels])
+    network.equal_groups.append(EqualGroups(call.path, (both,)))
     return Traced(
         tuple(outputs),
         lambda kept: _inside(

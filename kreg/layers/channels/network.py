@@ -36,6 +36,10 @@ class Signal:
         """The same channels, as if all of them varied."""
         return self.with_constants(np.full(len(self.channels), np.nan))
 
+    def moved(self, axis: int) -> Self:
+        """The same channels, which lie along another axis."""
+        return replace(self, axis=axis)
+
 
 @dataclass(frozen=True)
 class WeightedSum:
