@@ -63,6 +63,13 @@ def attention_channels(call: Call, network: Network) -> Traced:
             network.pin(
                 signals[name].channels, f"it is a mask of `{call.path}`"
             )
+    if _has_narrow_heads(parts):
+        return kept_whole(
+            call,
+            network,
+            "has heads of width 1, whose biases Keras may add along another "
+            "axis; heads of width 2 or more could go",
+        )
     config = layer.get_config()
     is_multi_head = isinstance(layer, layers.MultiHeadAttention)
     conditions = Conditions(
@@ -135,6 +142,12 @@ def _projections(layer: Any) -> dict[str, Any]:
         for name, attribute in ATTENTION_PROJECTIONS.items()
     }
     return {name: part for name, part in found.items() if part is not None}
+
+
+def _has_narrow_heads(parts: Mapping[str, Any]) -> bool:
+    """Whether several heads have a width of 1."""
+    heads, width, *_ = parts["output"].kernel.shape
+    return heads > 1 and 1 in (width, parts["key"].kernel.shape[-1])
 
 
 def _projection(part: Any, name: str, use_bias: bool) -> Projection:

@@ -130,20 +130,13 @@ class AttentionHeads:
     def counts(self, kept: Kept) -> tuple[int, int, int, int]:
         """How many heads, sets of them, key and value widths are kept."""
         heads, sets, keys, values = (
-            int(kept(channels).sum())
-            for channels in (
-                self._heads,
-                self._head_sets,
-                self._key_width,
-                self._value_width,
-            )
+            int(mask.sum()) for mask in self._stay(kept)
         )
         return heads, sets, keys, values
 
     def reduced(self, kept: Kept) -> dict[str, Projection]:
         """The projections of what is kept; all have a bias, or none has."""
-        sets, heads = kept(self._head_sets), kept(self._heads)
-        keys, values = kept(self._key_width), kept(self._value_width)
+        heads, sets, keys, values = self._stay(kept)
         rows = {
             "query": (heads, keys),
             "key": (sets, keys),
@@ -168,6 +161,20 @@ class AttentionHeads:
         if output.bias is None and not any(np.any(b) for b in needed):
             return {n: Projection(p.kernel, None) for n, p in reduced.items()}
         return reduced
+
+    def _stay(self, kept: Kept) -> tuple[Bools, Bools, Bools, Bools]:
+        """Which heads, sets of them, key and value widths stay.
+
+        If several heads stay, so do two widths: to heads of width 1 Keras on
+        TensorFlow may add their biases along another axis.
+        """
+        heads, sets = kept(self._heads), kept(self._head_sets)
+        keys, values = kept(self._key_width), kept(self._value_width)
+        if heads.sum() > 1:
+            for width in (keys, values):
+                if width.sum() == 1:
+                    width[int(np.argmin(width))] = True
+        return heads, sets, keys, values
 
     def _reduced_input(
         self,

@@ -92,7 +92,9 @@ def _along_channels(call: Call, network: Network) -> Call:
         return call
     signal = network.new(tensor.shape[axis], axis % len(tensor.shape))
     for channels in (*(s.channels for s in call.signals), signal.channels):
-        network.pin(channels, f"`{call.path}` takes channels along another axis")
+        network.pin(
+            channels, f"`{call.path}` takes channels along another axis"
+        )
     return replace(call, signals=[signal])
 
 

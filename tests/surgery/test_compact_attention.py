@@ -276,6 +276,25 @@ def test_a_residual_loses_channels_through_attention(tmp_path):
     assert sizes(small) == (10, 4, 6, 6, 10)
 
 
+def test_several_heads_stay_two_wide(tmp_path):
+    """Keras on TensorFlow adds a bias of shape (3, 1) along 3 positions."""
+    model = attending(shape=(3, 8))
+    kernels = weights_of(model.get_layer("attention"))
+    dead_output_of_a_head(model)
+    zero(kernels["key"][0], ..., slice(1, None))
+    zero(kernels["output"][0], ALL, slice(1, None))
+    small, _ = compacted(model, x_of(3, 3, 8), 1e-5, tmp_path)
+    assert sizes(small) == (12, 3, 2, 2, 12)
+
+
+def test_heads_of_width_one_stay_and_say_why(tmp_path):
+    model = attending(lambda a, x, _: layers.MultiHeadAttention(3, 1)(x, x))
+    zero(model.get_layer("before").kernel, ..., [0, 5])
+    small, compaction = compacted(model, x_of(3, 5, 8), 1e-5, tmp_path)
+    assert small.count_params() == model.count_params()
+    assert "width" in next(iter(entry(compaction, "before").kept))
+
+
 def test_constants_that_nothing_reads_make_no_bias(tmp_path):
     model = attending(use_bias=False)
     dead_output_of_a_head(model)
