@@ -858,3 +858,27 @@ def test_functions_of_one_tensor_are_traced():
     )
     assert kinds_of(graph) == ["Tanh", "Multiply"]
     assert private.traced_function(bool, keras.KerasTensor((2, 3))) is None
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.MultiHeadAttention(2, 3),
+        keras.layers.GroupQueryAttention(3, 4, 2),
+    ],
+)
+def test_attention_layers_hold_their_projections(layer):
+    x = keras.Input((5, 8))
+    layer(x, x)
+    kernels = {
+        getattr(layer, attribute).kernel.path
+        for name, attribute in private.ATTENTION_PROJECTIONS.items()
+        if name != "gate"
+    }
+    assert kernels == {w.path for w in layer.weights if w.ndim == 3}
+    assert not private.uses_flash_attention(layer)
+
+
+def test_flash_attention_is_told():
+    layer = keras.layers.MultiHeadAttention(2, 3, flash_attention=True)
+    assert private.uses_flash_attention(layer)

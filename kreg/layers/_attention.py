@@ -63,6 +63,13 @@ def attention_channels(call: Call, network: Network) -> Traced:
             network.pin(
                 signals[name].channels, f"it is a mask of `{call.path}`"
             )
+    if _has_narrow_heads(parts):
+        return kept_whole(
+            call,
+            network,
+            "has heads of width 1, whose biases Keras may add along another "
+            "axis; heads of width 2 or more could go",
+        )
     config = layer.get_config()
     is_multi_head = isinstance(layer, layers.MultiHeadAttention)
     conditions = Conditions(
@@ -82,8 +89,9 @@ def attention_channels(call: Call, network: Network) -> Traced:
         conditions,
     )
     if not is_multi_head:  # all of these have the same width
-        ends = [inputs["query"].channels, inputs["value"].channels, heads.units]
-        network.equal_groups.append(EqualGroups(call.path, (np.stack(ends),)))
+        ends = (inputs["query"], inputs["value"], heads.units)
+        channels = np.stack([signal.channels for signal in ends])
+        network.equal_groups.append(EqualGroups(call.path, (channels,)))
 
     def reduce(kept: Kept) -> Reduction:
         reduced = heads.reduced(kept)
@@ -116,12 +124,13 @@ def attention_channels(call: Call, network: Network) -> Traced:
 def _output(call: Call, network: Network, heads: AttentionHeads) -> Signal:
     """The output of a call, whose last axis holds the units."""
     tensor = call.node.output_tensors[0]
-    if tensor.shape[-1] == len(heads.units):
-        network.units[call.path] = heads.units
-        return Signal(heads.units, heads.constants, (len(tensor.shape) - 1,))
+    units = heads.units.channels
+    if tensor.shape[-1] == len(units):
+        network.units[call.path] = units
+        return heads.units.moved(len(tensor.shape) - 1)
     reason = f"`{call.path}` has an output of several axes"
     signal = fresh_signal(tensor, network)
-    for channels in (signal.channels, heads.units):
+    for channels in (signal.channels, units):
         network.pin(channels, reason)
     return signal
 
@@ -133,6 +142,12 @@ def _projections(layer: Any) -> dict[str, Any]:
         for name, attribute in ATTENTION_PROJECTIONS.items()
     }
     return {name: part for name, part in found.items() if part is not None}
+
+
+def _has_narrow_heads(parts: Mapping[str, Any]) -> bool:
+    """Whether several heads have a width of 1."""
+    heads, width, *_ = parts["output"].kernel.shape
+    return heads > 1 and 1 in (width, parts["key"].kernel.shape[-1])
 
 
 def _projection(part: Any, name: str, use_bias: bool) -> Projection:
@@ -230,7 +245,7 @@ def _changes(
             "head_dim": key_width,
         }
     shape = layer.get_config()["output_shape"]
-    units = int(kept(heads.units).sum())
+    units = int(kept(heads.units.channels).sum())
     if len(shape or ()) == 1 or (shape is None and units != query_width):
         changes["output_shape"] = (units,)
     return changes | {

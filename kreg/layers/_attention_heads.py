@@ -80,7 +80,6 @@ class AttentionHeads:
 
     Attributes:
         units: the units of the output projection.
-        constants: their values, NaN where they vary.
     """
 
     def __init__(
@@ -101,7 +100,6 @@ class AttentionHeads:
         _, self._sets, key_width = projections["key"].kernel.shape
         count, value_width, units = projections["output"].kernel.shape
         self._repeats = count // self._sets
-        self.units = network.new(units, 0).channels
         self._head_sets = network.new(self._sets, 0).channels
         self._heads = self._head_sets
         if self._repeats > 1:
@@ -124,26 +122,21 @@ class AttentionHeads:
                 else f"`{path}` has a mask for each head",
             )
         self._passed = self._values_after_attention()
-        self.constants = self._unit_constants()
+        self.units = network.new(units, 0).with_constants(
+            self._unit_constants()
+        )
         self._add_sums()
 
     def counts(self, kept: Kept) -> tuple[int, int, int, int]:
         """How many heads, sets of them, key and value widths are kept."""
         heads, sets, keys, values = (
-            int(kept(channels).sum())
-            for channels in (
-                self._heads,
-                self._head_sets,
-                self._key_width,
-                self._value_width,
-            )
+            int(mask.sum()) for mask in self._stay(kept)
         )
         return heads, sets, keys, values
 
     def reduced(self, kept: Kept) -> dict[str, Projection]:
         """The projections of what is kept; all have a bias, or none has."""
-        sets, heads = kept(self._head_sets), kept(self._heads)
-        keys, values = kept(self._key_width), kept(self._value_width)
+        heads, sets, keys, values = self._stay(kept)
         rows = {
             "query": (heads, keys),
             "key": (sets, keys),
@@ -155,7 +148,7 @@ class AttentionHeads:
             for name in self._inputs
         }
         reduced["query"] = _rescaled(reduced["query"], len(keys))
-        units, output = kept(self.units), self._projections["output"]
+        units, output = kept(self.units.channels), self._projections["output"]
         stays = heads[:, None] & values
         folded = np.where(stays, 0.0, np.nan_to_num(self._passed))
         shift = np.tensordot(folded, output.kernel, 2)
@@ -168,6 +161,20 @@ class AttentionHeads:
         if output.bias is None and not any(np.any(b) for b in needed):
             return {n: Projection(p.kernel, None) for n, p in reduced.items()}
         return reduced
+
+    def _stay(self, kept: Kept) -> tuple[Bools, Bools, Bools, Bools]:
+        """Which heads, sets of them, key and value widths stay.
+
+        If several heads stay, so do two widths: to heads of width 1 Keras on
+        TensorFlow may add their biases along another axis.
+        """
+        heads, sets = kept(self._heads), kept(self._head_sets)
+        keys, values = kept(self._key_width), kept(self._value_width)
+        if heads.sum() > 1:
+            for width in (keys, values):
+                if width.sum() == 1:
+                    width[int(np.argmin(width))] = True
+        return heads, sets, keys, values
 
     def _reduced_input(
         self,
@@ -232,7 +239,7 @@ class AttentionHeads:
 
     def _add_sums(self) -> None:
         """Tell the network what each unit needs."""
-        units: Channels = self.units
+        units: Channels = self.units.channels
         cells: Bools = self._matters()
         heads: Bools = np.any(cells, axis=1)
         if self._conditions.returns_scores:

@@ -96,11 +96,11 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
     signal = along_axis(call, channel_axis_in_time(layer))
     if obstacle or signal is None:
         return kept_whole(call, network, obstacle)
-    units = RecurrentUnits(layer, call.path, signal, network)
-    network.units[call.path] = units.channels
+    sums = RecurrentUnits(layer, call.path, signal, network)
+    network.units[call.path] = sums.units.channels
     return Traced(
-        tuple(units.signal_in(t) for t in call.node.output_tensors),
-        units.reduction,
+        tuple(sums.signal_in(t) for t in call.node.output_tensors),
+        sums.reduction,
     )
 
 
@@ -147,8 +147,7 @@ class RecurrentUnits:
         network: the channels of the model, to which the units are added.
 
     Attributes:
-        channels: the units.
-        constants: 0 for each unit that is 0 in every step, NaN for others.
+        units: the units, constant if they are 0 in every step.
     """
 
     def __init__(
@@ -174,11 +173,11 @@ class RecurrentUnits:
                 f"the padding of `{path}` differs from its constant",
             )
         units = network.new(self._kernel.shape[-1], signal.axis)
-        self.channels = units.channels
-        self.constants = np.where(self._stay_at_zero(), 0.0, np.nan)
+        constants = np.where(self._stay_at_zero(), 0.0, np.nan)
+        self.units = units.with_constants(constants)
         for inputs, weights, values, folds in (
             (signal.channels, self._kernel, self._uniform, True),
-            (units.channels, self._recurrent, self.constants, False),
+            (units.channels, self._recurrent, constants, False),
         ):
             network.sums.append(
                 WeightedSum(
@@ -195,11 +194,11 @@ class RecurrentUnits:
     def signal_in(self, tensor: Any) -> Signal:
         """The units in an output of the layer, a sequence or a state."""
         axis = channel_axis_in_time(self._layer) % len(tensor.shape)
-        return Signal(self.channels, self.constants, (axis,))
+        return self.units.moved(axis)
 
     def reduction(self, kept: Kept) -> Reduction:
         """The layer with the inputs and units that are kept."""
-        inputs, stay = kept(self._signal.channels), kept(self.channels)
+        inputs, stay = kept(self._signal.channels), kept(self.units.channels)
         removed = np.where(inputs, 0.0, np.nan_to_num(self._uniform))
         shift = np.einsum("i,wigu->gu", removed, self._kernel)[..., stay]
         bias = None if self._bias is None else self._bias[..., stay].copy()

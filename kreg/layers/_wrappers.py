@@ -114,11 +114,8 @@ def both_directions(call: Call, network: Network) -> Traced:
     outputs += [forward.signal_in(t) for t in tensors[:states]]
     outputs += [backward.signal_in(t) for t in tensors[states:]]
     network.units[call.path] = outputs[0].channels
-    network.equal_groups.append(
-        EqualGroups(
-            call.path, (np.stack([forward.channels, backward.channels]),)
-        )
-    )
+    both = np.stack([forward.units.channels, backward.units.channels])
+    network.equal_groups.append(EqualGroups(call.path, (both,)))
     return Traced(
         tuple(outputs),
         lambda kept: _inside(

@@ -176,7 +176,6 @@ TABLE = {
             layers.Conv2D(w, 3, activation="relu"),
             layers.Conv2D(w, 3, groups=2, activation="relu"),
         ),
-        WIDTH,
     ),
     "conv3d": Case(convolutions(layers.Conv3D, graphs.volumes, 2)),
     "conv3d_same": Case(
@@ -308,7 +307,7 @@ TABLE = {
     "lstm": Case(graphs.recurrent(layers.LSTM)),
     "gru": Case(graphs.recurrent(layers.GRU)),
     "simple_rnn": Case(graphs.recurrent(layers.SimpleRNN)),
-    "both_ways": Case(graphs.both_ways, WIDTH),
+    "both_ways": Case(graphs.both_ways),
     # Joins
     "residual": Case(graphs.vectors(lambda a, b: layers.Add()([a, b]))),
     "average": Case(graphs.vectors(lambda a, b: layers.Average()([a, b]))),
@@ -350,7 +349,7 @@ TABLE = {
         ),
         WIDTH,
     ),
-    "attention": Case(graphs.attention, WIDTH, keeps=True),
+    "attention": Case(graphs.attention),
     "custom_layer": kept(graphs.Mixing),
     "dense_of_another_mind": Case(
         lambda w: graphs.stack(

@@ -4,6 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 from surgery.random_weights import largest_difference, outputs
+from thorough import few_of
+
+import kreg
 
 
 def network(inputs, *hidden, head=3):
@@ -65,3 +68,37 @@ def entry(compaction, name):
 
 def units(model, name):
     return model.get_layer(name).get_weights()[0].shape[-1]
+
+
+PRECISIONS = [("float32", 1e-5)]
+"""Dtypes of layers, and how near the outputs of a compact model must be."""
+if keras.backend.backend() == "tensorflow":
+    # Only there does Keras compute in float64 throughout.
+    PRECISIONS.append(("float64", 1e-10))
+PRECISIONS = few_of(PRECISIONS, PRECISIONS[-1])
+
+
+def in_precision(dtype):
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+
+
+def compacted(model, x, tolerance, folder):
+    """The compact model and its record, after a look at the outputs.
+
+    Those of the model that was saved and loaded are looked at, too.
+    """
+    small, compaction = kreg.compact(model, return_compaction=True)
+    small.save(folder / "small.keras")
+    loaded = keras.models.load_model(folder / "small.keras")
+    for made in (small, loaded):
+        difference = largest_difference(outputs(made, x), outputs(model, x))
+        assert difference <= tolerance
+    return small, compaction
+
+
+def zero(weight, *place):
+    """Set entries of a weight to 0."""
+    values = np.array(keras.ops.convert_to_numpy(weight))
+    values[place] = 0.0
+    weight.assign(values)
