@@ -186,7 +186,9 @@ PENALTIES = [
 ]
 
 
-@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
+@pytest.mark.parametrize(
+    "penalty", PENALTIES, ids=lambda p: getattr(p, "__name__", type(p).__name__)
+)
 def test_every_argument_comes_back(penalty, tmp_path):
     model = MODELS["own_weights"]()
     draw_weights(model)
