@@ -39,6 +39,7 @@ ALLOWED = {
         "kreg.callbacks._target.outcome",
         "kreg.callbacks._target.training_progress",
         "kreg.deployment._costs",
+        "kreg.deployment._outputs",
         "kreg.deployment._sample",
         "kreg.selection.comparison.choice",
         "kreg.selection.comparison.figures",

@@ -229,6 +229,8 @@ class _Compacting:
         """
         for path, layer in self._walked.paths.items():
             channels = self._walked.network.units.get(path)
+            if len(flatten_layers(layer)) > 1:
+                channels = None  # such as the units of attention's projections
             for variable in layer.variables:
                 rank = len(variable.shape)
                 for axis in range(rank):
