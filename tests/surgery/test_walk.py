@@ -1,6 +1,7 @@
 """What can go inside of layers of one's own, and that outputs stay equal.
 
-The graph itself is run with the smaller weights, in double precision.
+The graph itself is run with the smaller weights, in double precision where the
+backend has it.
 """
 
 import keras
@@ -14,8 +15,16 @@ from surgery.traced_execution import Analysis
 from thorough import few_of
 
 
+# JAX computes in single precision, and torch in part.
+IS_DOUBLE = keras.backend.backend() == "tensorflow"
+TOLERANCE = 1e-10 if IS_DOUBLE else 1e-4
+
+
 @pytest.fixture(autouse=True)
 def double_precision():
+    if not IS_DOUBLE:
+        yield
+        return
     before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
@@ -25,14 +34,15 @@ def double_precision():
 
 
 # Their code asks for the length when the model is made.
-OF_FIXED_LENGTH = {"Causal", "Rotary"}
+OF_FIXED_LENGTH = {"Causal", "OwnWeights", "Rotary"}
 
 
 def model_of(*names, length=None):
     inputs = keras.Input((length, WIDTH))
     x = inputs
-    for name in names:
-        x = BLOCKS[name](name=name.lower())(x)
+    for i, name in enumerate(names):
+        # The first one has the name of its class.
+        x = BLOCKS[name](name=name.lower() + f"_{i}" * (i > 0))(x)
     return keras.Model(inputs, layers.Dense(3, name="logits")(x))
 
 
@@ -56,7 +66,7 @@ def check_equal(names, length, seed):
     model = model_of(*names, length=length)
     thinned(model, np.random.default_rng(seed))
     analysis = Analysis(model, drop_inputs=bool(seed % 2))
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -75,7 +85,7 @@ graphs = st.tuples(
 )
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(graphs)
 def test_outputs_of_random_models_stay_equal(graph):
     names, seed = graph
@@ -118,7 +128,7 @@ def test_a_head_goes_from_all_of_its_weights(name, dead):
     else:
         zero(part(model, name, "out").kernel, head(1))
     analysis = Analysis(model)
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
     left = (HEADS - 1) * SIZE
     for attribute in ("query", "key", "value"):
         projection = part(model, name, attribute)
@@ -135,7 +145,7 @@ def test_a_head_goes_from_queries_keys_and_values_of_one_layer(name):
     model = random_weights(model_of(name, length=11))
     zero(part(model, name, "out").kernel, head(2))
     analysis = Analysis(model)
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
     kernel = part(model, name, "all").kernel
     left = 3 * (HEADS - 1) * SIZE
     assert analysis.values[id(kernel)].shape == (WIDTH, left)
@@ -148,7 +158,7 @@ def test_heads_of_a_group_go_together(name, dead):
     for number in dead:
         zero(part(model, name, "out").kernel, head(number))
     analysis = Analysis(model)
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
     key = analysis.values[id(part(model, name, "key").kernel)]
     groups = 1 if len(dead) == 2 else 2
     assert key.shape == (WIDTH, groups * SIZE)
@@ -160,7 +170,7 @@ def test_own_weights_lose_dead_units():
     zero(block.scale, [0, 3])  # units 0 and 3 are 0
     zero(block.last, [5])  # nothing reads unit 5
     analysis = Analysis(model)
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
     assert shapes(analysis) == {
         "first": (WIDTH, 7),
         "shift": (7,),
@@ -175,7 +185,7 @@ def test_a_constant_stays_where_no_bias_can_take_it_up():
     zero(up.kernel, slice(None), [0, 1])
     up.bias.assign(np.where(np.arange(12) == 0, 2.0, -1.0))  # 2 and 0
     analysis = Analysis(model)
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
     assert analysis.values[id(up.kernel)].shape == (WIDTH, 11)
 
 
@@ -197,7 +207,7 @@ def test_code_that_branches_on_the_length_is_kept_with_its_reason():
     model = keras.Model(inputs, layers.Dense(3)(Short(name="block")(inputs)))
     thinned(model, np.random.default_rng(0))
     analysis = Analysis(model)
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
     assert list(analysis.walk.whole) == ["block"]
     assert "size of its inputs" in analysis.walk.whole["block"]
 
@@ -221,7 +231,7 @@ class Subclassed(keras.Model):
     "sample",
     [
         np.zeros((4, 6, WIDTH)),
-        keras.InputSpec(shape=(None, None, WIDTH), dtype="float64"),
+        keras.InputSpec(shape=(None, None, WIDTH), dtype=keras.config.floatx()),
     ],
     ids=["array", "spec"],
 )
@@ -231,7 +241,7 @@ def test_a_subclassed_model_is_followed_on_a_sample(sample):
     random_weights(model)
     zero(model.up.kernel, slice(None), [1, 4])
     analysis = Analysis(model, sample)
-    assert analysis.worst < 1e-10
+    assert analysis.worst < TOLERANCE
     assert analysis.values[id(model.up.kernel)].shape == (WIDTH, 10)
 
 
