@@ -103,6 +103,8 @@ def test_own_models_load_and_predict_where_kreg_is_not_installed(tmp_path):
 
 
 @pytest.mark.slow
+# KerasHub's layers warn of what they do not support.
+@pytest.mark.filterwarnings("ignore::UserWarning:keras")
 @pytest.mark.parametrize("alike", [True, False])
 def test_every_model_loads_and_predicts_the_same(alike, tmp_path, capsys):
     records = {}
