@@ -162,10 +162,15 @@ def anew(model: keras.Model, config: dict[str, Any]) -> keras.Model:
 
 
 def classes_of(model: keras.Model) -> dict[str, type]:
-    """The classes of the model's layers, by the names that configs have."""
+    """The classes of the model's layers, by the names that configs have.
+
+    Keras finds its own by itself. Some of its layers have the names of
+    operations, which would be mistaken for them.
+    """
     return {
         keras.saving.get_registered_name(type(layer)): type(layer)
         for layer in flatten_layers(model)
+        if not type(layer).__module__.startswith("keras.")
     }
 
 

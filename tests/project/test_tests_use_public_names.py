@@ -39,6 +39,7 @@ ALLOWED = {
         "kreg.callbacks._target.outcome",
         "kreg.callbacks._target.training_progress",
         "kreg.deployment._costs",
+        "kreg.deployment._outputs",
         "kreg.deployment._sample",
         "kreg.selection.comparison.choice",
         "kreg.selection.comparison.figures",
@@ -56,6 +57,10 @@ ALLOWED = {
         "kreg.surgery._compact.config_search",
         "kreg.selection.training.gradient",
         "kreg.selection.training.models",
+    ],
+    "what goes, whose faults `compact` would hide by keeping more": [
+        "kreg.surgery._compact.kept_channels",
+        "kreg.surgery._compact.walk",
     ],
     "patched or called, to make happen what happens seldom": [
         "kreg.callbacks._monitor.log",

@@ -68,7 +68,7 @@ class OwnWeights(Block):
         self.shift = self.weight(10, name="shift")
         self.scale = self.weight(10, name="scale")
         self.last = self.weight(10, WIDTH, name="last")
-        self.places = self.weight(40, WIDTH, name="places")
+        self.places = self.weight(100, WIDTH, name="places")
 
     def call(self, x):
         x = x + self.places[: x.shape[1]]
@@ -198,7 +198,7 @@ class Einsum(Block):
     def call(self, x):
         query = self.query(x) * SIZE**-0.5
         scores = ops.einsum("bqhd,bkhd->bhqk", query, self.key(x))
-        weights = ops.softmax(ops.cast(scores, "float64"), axis=-1)
+        weights = ops.softmax(ops.cast(scores, x.dtype), axis=-1)
         mixed = ops.einsum("bhqk,bkhd->bqhd", weights, self.value(x))
         return x + self.out(mixed)
 
@@ -376,19 +376,19 @@ BLOCKS = {
 }
 
 
-def thinned(model, rng, share=0.4):
+def thinned(model, rng, share=0.3):
     """Draws all weights anew, and zeroes whole slices of most."""
     for variable in model.variables:
         if "float" not in variable.dtype or "seed" in variable.path:
             continue
         value = rng.normal(size=variable.shape) * 0.6
-        if rng.random() < 0.3:
+        if value.ndim == 1 and rng.random() < 0.3:
             value *= 0  # as biases start
         for axis, size in enumerate(value.shape):
-            if size > 2 and rng.random() < 0.8:
+            if size > 2 and rng.random() < 0.6:
                 gone = rng.random(size) < share * rng.random()
                 value[(slice(None),) * axis + (gone,)] = 0.0
-                if size % SIZE == 0 and rng.random() < 0.7:
+                if size % SIZE == 0 and rng.random() < 0.5:
                     heads = rng.random(size // SIZE) < share
                     gone = np.repeat(heads, SIZE)
                     value[(slice(None),) * axis + (gone,)] = 0.0

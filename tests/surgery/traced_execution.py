@@ -5,6 +5,7 @@ where `compact` would keep the layer after all.
 """
 
 import inspect
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -165,26 +166,21 @@ def called(call, sizes, args, kwargs, values):
         return operation.call(*args, **kwargs)
 
 
-class told:
+@contextmanager
+def told(operation, call, sizes):
     """The scope in which an operation is told other sizes."""
-
-    def __init__(self, operation, call, sizes):
-        self.operation, self.before = operation, None
-        if sizes is None:
-            return
-        names, counts = sizes
-        self.name = next(n for n in names if hasattr(operation, n))
-        self.before = getattr(operation, self.name)
-        wanted = list(call.output_tensors[0].shape)
-        for axis, count in counts.items():
-            wanted[axis] = count
-        is_layer = isinstance(operation, keras.Layer)
-        self.sizes = tuple(wanted[1:] if is_layer else wanted)
-
-    def __enter__(self):
-        if self.before is not None:
-            setattr(self.operation, self.name, self.sizes)
-
-    def __exit__(self, *exception):
-        if self.before is not None:
-            setattr(self.operation, self.name, self.before)
+    if sizes is None:
+        yield
+        return
+    names, counts = sizes
+    name = next(n for n in names if hasattr(operation, n))
+    before = getattr(operation, name)
+    wanted = list(call.output_tensors[0].shape)
+    for axis, count in counts.items():
+        wanted[axis] = count
+    is_layer = isinstance(operation, keras.Layer)
+    setattr(operation, name, tuple(wanted[1:] if is_layer else wanted))
+    try:
+        yield
+    finally:
+        setattr(operation, name, before)

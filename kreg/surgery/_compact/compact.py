@@ -1,6 +1,6 @@
 """`kreg.compact`: a smaller model with the same outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, Literal, overload
 
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kreg._arguments import boolean, built_model, positive_integer
-from kreg._keras_private import declared_inputs, own_variables
+from kreg._keras_private import declared_inputs, flatten_layers
 from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.kept_channels import kept_channels
@@ -60,6 +60,23 @@ def compact(
     model, not compiled, without any object of kreg. The given model does not
     change.
 
+    Layers and models of one's own are looked into. What cannot be followed
+    there stays whole, and the record says why. The smaller model is made so
+    that as much as possible stays what it is:
+
+    1. by the config of the whole model with other integers, such as
+       `intermediate_dim`. The class stays, and its methods with it;
+    2. by the config of each layer. A subclass of `keras.Model` with a graph of
+       layers is then a plain functional model;
+    3. by the layers inside a layer, which take its place;
+    4. or the layer stays whole. Where nothing can be removed so, the first way
+       is taken with the largest size that layers with one size need.
+
+    Layers in which nothing changes are copied as they are. Each result is run
+    on a sample, saved, loaded without kreg's classes and run again before it
+    is returned. If its outputs differ from those of the model, or its file
+    cannot be loaded, the next way is taken.
+
     These units (output channels) are removed:
 
     - Constant units, whose incoming weights are zero, or the `gamma` of whose
@@ -86,8 +103,8 @@ def compact(
     and dropout differ, because units are missing.
 
     Args:
-        model: a built `Sequential` or functional `keras.Model`, with such
-            models nested in it as deep as you like.
+        model: a built `keras.Model`. A subclass whose inputs are not known
+            from its layers needs a `sample`.
         sample: a few inputs of the model, in the structure that it takes, to
             compare the two models on. Needed where random inputs would not
             do. Defaults to `None`: random floats, integers of 0 and 1, and
@@ -108,8 +125,8 @@ def compact(
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.
-        ValueError: if it is not built, is a subclass whose graph is not known,
-            or has a layer that cannot be made anew from its config.
+        ValueError: if it is not built, is a subclass that needs a `sample`, or
+            cannot be copied, which Keras cannot, either.
 
     Example:
 
@@ -140,7 +157,6 @@ def compact(
     return (small, compacting.record(small)) if return_compaction else small
 
 
-_NONE: Channels = np.zeros(0, np.int64)
 _NOTHING: frozenset[Way] = frozenset()
 
 
@@ -196,15 +212,37 @@ class _Compacting:
 
     def _least_of_layers(self) -> list[tuple[Channels, int]]:
         """The units of layers, and how many must stay for one config."""
-        units = self._walked.network.units
         return [
-            (units[path], self._least[id(variable), axis])
-            for path, layer in self._walked.paths.items()
-            for variable in own_variables(layer)
-            for axis in (len(variable.shape) - 1,)
-            if (id(variable), axis) in self._least
-            and units.get(path, _NONE).shape == variable.shape[axis:]
+            (channels, count)
+            for _, channels, count in self._sizes_to_keep()
+            if channels is not None
         ]
+
+    def _sizes_to_keep(
+        self,
+    ) -> Iterator[tuple[keras.layers.Layer, Channels | None, int]]:
+        """The layers with sizes that the config of the model cannot give.
+
+        Yields:
+            The layer, its units and how many stay; None in their place if
+            they do not lie along one axis, so that all must stay.
+        """
+        for path, layer in self._walked.paths.items():
+            channels = self._walked.network.units.get(path)
+            if len(flatten_layers(layer)) > 1:
+                channels = None  # such as the units of attention's projections
+            for variable in layer.variables:
+                rank = len(variable.shape)
+                for axis in range(rank):
+                    count = self._least.get((id(variable), axis))
+                    if count is None:
+                        continue
+                    if channels is None or channels.ndim > 1:
+                        axes = rank if channels is None else channels.ndim
+                        if axis >= rank - axes:
+                            yield layer, None, count
+                    elif axis == rank - 1 and len(channels) >= count:
+                        yield layer, channels, count
 
     def smaller_model(self) -> keras.Model:
         """The first model that is as it should be."""
@@ -212,6 +250,12 @@ class _Compacting:
         if small is None and self._shared:
             # What the config of the model can say is better than nothing.
             self._least, self._stays, self._avoid = self._shared, {}, _NOTHING
+            self._follow()
+            self._stays = {
+                id(layer): "the config of the model has no other size for it"
+                for layer, channels, _ in self._sizes_to_keep()
+                if channels is None
+            }
             self._follow()
             small = self._found()
         return small or self._copy()
@@ -310,6 +354,12 @@ class _Compacting:
                 "It was saved and loaded, but not run: the model takes no "
                 "inputs that can be made up. Pass a `sample`."
             )
+        for layer in flatten_layers(self._model):
+            if self._ways.get(id(layer)) is Way.EXPANDED:
+                self._notes.append(
+                    f"The layers inside `{layer.name}` "
+                    f"({type(layer).__name__}) are in its place."
+                )
         names = [
             tensor.name or f"input_{i}"
             for i, tensor in enumerate(self._walked.graph.inputs)

@@ -213,4 +213,6 @@ def _key(call: TracedCall) -> tuple[Any, ...]:
 
 
 def _reasons(found: SizedGraph) -> int:
-    return sum(call.reason is not None for call in found.graph.calls)
+    """How many layers could not run, maybe only because of the sizes tried."""
+    reasons = [call.reason for call in found.graph.calls]
+    return sum(reason not in (None, _DEPENDS) for reason in reasons)

@@ -99,7 +99,7 @@ class Rebuild:
         self._stuck: StuckError | None = None
         self._names: dict[int, str] = {}
         self._uses = Counter({part.name for part in flatten_layers(model)})
-        self._setters: list[Callable[[], None]] = []
+        self._setters: list[tuple[Any, Callable[[], None]]] = []
 
     def model(self) -> keras.Model:
         """The smaller model.
@@ -111,8 +111,11 @@ class Rebuild:
             small = self._by_model_config() or self._by_graph()
         except Exception as error:  # whatever a class of one's own raises
             raise _stuck_at(self._given, error) from error
-        for set_values in self._setters:
-            set_values()
+        for layer, set_values in self._setters:
+            try:
+                set_values()
+            except Exception as error:  # the shapes may be others
+                raise _stuck_at(layer, error) from error
         small.dtype_policy = self._given.dtype_policy
         if not self._given.trainable:
             small.trainable = False
@@ -169,7 +172,7 @@ class Rebuild:
         if match.config is None:
             return None
         copy = make(match.config)
-        self._setters.append(lambda: self._set_values(layer, copy))
+        self._setters.append((layer, lambda: self._set_values(layer, copy)))
         return copy
 
     def _set_values(
@@ -249,7 +252,9 @@ class Rebuild:
                 by_config=Way.UNCHANGED not in self._avoid,
             )
             if copy is not operation:
-                self._setters.append(lambda: copy_values(operation, copy))
+                self._setters.append(
+                    (operation, lambda: copy_values(operation, copy))
+                )
             return copy, outputs
         if id(operation) in self._values.reductions:
             self.ways[id(operation)] = Way.RULE
@@ -296,7 +301,7 @@ class Rebuild:
             if isinstance(layer, layers.Normalization):
                 copy.finalize_state()
 
-        self._setters.append(set_values)
+        self._setters.append((layer, set_values))
         return copy, copy(*args, **kwargs)
 
     def _expanded(

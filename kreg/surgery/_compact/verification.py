@@ -18,7 +18,7 @@ from kreg._keras_private import flatten_layers, trusting
 from kreg.surgery._compact.sample import samples
 from kreg.surgery.layouts import layouts_that_fit
 from kreg.surgery.outputs import largest_difference, model_outputs
-from kreg.surgery.stripped_copy import places_of_kreg
+from kreg.surgery.stripped_copy import classes_of, places_of_kreg
 from kreg.surgery.stripping import set_aside, uncompiled
 
 # The largest difference that rounding explains, relative to the largest
@@ -36,6 +36,9 @@ _TOLERANCE_OF_ACCELERATORS = 5e-3
 _ROUNDINGS = 100.0
 
 
+_LONGEST = 200  # characters of an error's message in a record
+
+
 class Verification:
     """Compares smaller models with a model.
 
@@ -47,11 +50,7 @@ class Verification:
     def __init__(self, model: keras.Model, sample: Any = None) -> None:
         self._model = model
         self._sample = sample
-        self._classes = {
-            type(layer).__name__: type(layer)
-            for layer in flatten_layers(model)
-            if not type(layer).__module__.startswith("keras.")
-        }
+        self._classes = classes_of(model)
 
     def problem(
         self,
@@ -200,4 +199,6 @@ def _saved_and_loaded(
 
 def _brief(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}"
+    if len(text) > _LONGEST:  # Keras tells the cause at the end
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return f"{type(error).__name__}: {text}"
