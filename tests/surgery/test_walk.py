@@ -14,7 +14,6 @@ from surgery.composite_blocks import BLOCKS, HEADS, SIZE, WIDTH, thinned
 from surgery.traced_execution import Analysis
 from thorough import few_of
 
-
 # JAX computes in single precision, and torch in part.
 IS_DOUBLE = keras.backend.backend() == "tensorflow"
 TOLERANCE = 1e-10 if IS_DOUBLE else 1e-4
