@@ -7,6 +7,7 @@ Keras changes what the function relies on.
 import copyreg
 import functools
 import threading
+import warnings
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -963,7 +964,9 @@ def traced_graph(
     Raises:
         Exception: whatever the model raises on such inputs.
     """
-    with _tracing, _Trace(opaque or {}) as trace:
+    with _tracing, warnings.catch_warnings(), _Trace(opaque or {}) as trace:
+        # What a layer warns of, it said when the model was made.
+        warnings.simplefilter("ignore")
         outputs = model(inputs, training=False)
     return trace.graph(tuple(tree.flatten(inputs)), outputs)
 

@@ -219,6 +219,7 @@ LAYERS = {
     ),
     "flatten": Instance(lambda: layers.Flatten(), (3, 8)),
     "permute": Instance(lambda: layers.Permute((2, 1, 3)), (3, 4, 8)),
+    "softmax": Instance(lambda: layers.Softmax(), (8,), is_kept_whole=True),
     "reshape": Instance(lambda: layers.Reshape((12, 8)), (3, 4, 8)),
     "repeat": Instance(lambda: layers.RepeatVector(3), (8,)),
     "concatenate": Instance(lambda: layers.Concatenate(), (8,), num_inputs=2),
@@ -233,10 +234,7 @@ LAYERS = {
 VECTOR, SEQUENCE, IMAGE, VOLUME = (8,), (4, 8), (4, 4, 8), (4, 4, 4, 8)
 OTHERS = [
     (
-        (
-            *(layers.ActivityRegularization, layers.Identity, layers.ReLU),
-            layers.Softmax,
-        ),
+        (layers.ActivityRegularization, layers.Identity, layers.ReLU),
         (),
         VECTOR,
     ),

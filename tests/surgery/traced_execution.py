@@ -67,7 +67,7 @@ class Analysis:
         values = dict(self.values)
         for key, effect in self.walk.layers.items():
             if effect.reduce is not None:
-                values["reductions", key] = effect.reduce(self.kept).weights
+                values["reductions", key] = effect.reduce(self.kept)
         return values
 
     def _sizes(self, call):
@@ -152,7 +152,17 @@ def called(call, sizes, args, kwargs, values):
     kwargs.pop("training", None)
     if "training" in parameters:
         kwargs["training"] = call.training
-    weights = values.get(("reductions", id(operation)), {})
+    reduction = values.get(("reductions", id(operation)))
+    weights = {} if reduction is None else reduction.weights
+    if reduction is not None and "key_dim" in reduction.config:
+        # A layer with narrower keys divides the scores by less.
+        before = operation._inverse_sqrt_key_dim
+        width = reduction.config["key_dim"]
+        operation._inverse_sqrt_key_dim = width**-0.5
+        try:
+            return operation.call(*args, **kwargs)
+        finally:
+            operation._inverse_sqrt_key_dim = before
     with told(operation, call, sizes):
         if "bias" in weights and getattr(operation, "bias", 0) is None:
             # The bias that takes up constants has no variable yet.

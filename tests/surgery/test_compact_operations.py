@@ -1,0 +1,144 @@
+"""Compaction of models that are written with operations and EinsumDense."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from surgery.handmade import filled, same, x_of
+
+import kreg
+
+
+def saved_and_loaded(model, path):
+    model.save(path)
+    return keras.saving.load_model(path)
+
+
+def einsum_attention():
+    """Three heads of width 4, written with EinsumDense and einsum."""
+
+    def heads(name, bias="hd"):
+        return layers.EinsumDense(
+            "btc,chd->bthd", (None, 3, 4), bias_axes=bias, name=name
+        )
+
+    x = keras.Input((None, 8))
+    query, key, value = (heads(n)(x) for n in ("query", "key", "value"))
+    scores = ops.einsum("bqhd,bkhd->bhqk", query, key) * 0.5
+    mixed = ops.einsum("bhqk,bkhd->bqhd", ops.softmax(scores), value)
+    out = layers.EinsumDense(
+        "bqhd,hdc->bqc", (None, 8), bias_axes="c", name="out"
+    )
+    return keras.Model(x, layers.Dense(2)(out(mixed) + x))
+
+
+def reshaped_attention():
+    """The same with Dense layers, reshape and transpose."""
+
+    def split(x):
+        return ops.transpose(ops.reshape(x, (-1, 6, 3, 4)), (0, 2, 1, 3))
+
+    x = keras.Input((6, 8))
+    query, key, value = (
+        split(layers.Dense(12, name=name)(x))
+        for name in ("query", "key", "value")
+    )
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * 0.5
+    mixed = ops.matmul(ops.softmax(scores), value)
+    joined = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, 6, 12))
+    return keras.Model(
+        x, layers.Dense(2)(layers.Dense(8, name="out")(joined) + x)
+    )
+
+
+@pytest.mark.parametrize("make", [einsum_attention, reshaped_attention])
+@pytest.mark.parametrize("dead", ["value", "out"])
+def test_a_head_goes(make, dead, tmp_path):
+    model = filled(make())
+    layer = model.get_layer(dead)
+    kernel = np.array(layer.kernel)
+    if dead == "out":
+        kernel.reshape(3, 4, 8)[1] = 0.0
+    else:  # the biases of its values stay, and are folded into that of `out`
+        kernel.reshape(8, 3, 4)[:, 1] = 0.0
+    layer.kernel.assign(kernel)
+    small = kreg.compact(model)
+    x = x_of(5, 6, 8)
+    assert same(small, model, x)
+    assert same(saved_and_loaded(small, tmp_path / "small.keras"), model, x)
+    for name in ("query", "key", "value"):
+        assert small.get_layer(name).count_params() == (8 + 1) * 8
+    assert small.get_layer("out").count_params() == (8 + 1) * 8
+
+
+def test_an_einsum_layer_gets_a_bias_for_constants(tmp_path):
+    x = keras.Input((5, 8))
+    y = layers.EinsumDense(
+        "btc,chd->bthd", (5, 2, 6), bias_axes="hd", activation="relu", name="up"
+    )(x)
+    y = layers.EinsumDense("bthd,hdc->btc", (5, 8), name="down")(y)
+    model = filled(keras.Model(x, layers.Dense(2)(y)))
+    up = model.get_layer("up")
+    kernel, bias = up.get_weights()
+    kernel[..., 2:4] = 0.0
+    up.set_weights([kernel, np.abs(bias)])
+    small = kreg.compact(model)
+    x = x_of(4, 5, 8)
+    assert same(small, model, x)
+    assert same(saved_and_loaded(small, tmp_path / "small.keras"), model, x)
+    assert small.get_layer("up").kernel.shape == (8, 2, 4)
+    assert small.get_layer("down").bias.shape == (8,)
+
+
+@keras.saving.register_keras_serializable(package="operations")
+def own_gelu(x):
+    return 0.5 * x * (1.0 + ops.tanh(0.8 * (x + 0.045 * x**3)))
+
+
+def test_units_with_an_activation_of_ones_own_go():
+    model = filled(
+        keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.Dense(8, own_gelu, name="up"),
+                layers.Dense(2),
+            ]
+        )
+    )
+    up = model.get_layer("up")
+    kernel, bias = up.get_weights()
+    kernel[:, :3] = 0.0
+    up.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert small.get_layer("up").units == 5
+    assert same(small, model, x_of(4, 6))
+
+
+@keras.saving.register_keras_serializable(package="operations")
+def centered(x):
+    return x - ops.mean(x, axis=-1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="operations")
+def by_width(x):
+    return x / x.shape[-1]
+
+
+@pytest.mark.parametrize("activation", [centered, by_width])
+def test_an_activation_that_mixes_units_keeps_them(activation):
+    model = filled(
+        keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.Dense(8, activation, name="up"),
+                layers.Dense(2),
+            ]
+        )
+    )
+    up = model.get_layer("up")
+    kernel, bias = up.get_weights()
+    kernel[:, :3] = 0.0
+    up.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert small.get_layer("up").units == 8
+    assert same(small, model, x_of(4, 6))
