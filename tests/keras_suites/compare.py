@@ -20,8 +20,11 @@ SUITES = ["optimizers", "trainers", "callbacks", "saving", "models", "layers"]
 # Tests that pass with Keras alone and not with kreg: a pattern of their names,
 # and why. What is here is documented behaviour of kreg, or a private name.
 _METRICS = "a bound model has the metrics of its loss's parts beside its own"
+_LOGS = "a bound model logs the parts of its loss beside the loss"
 _CLASS = "the optimizer's class is ProximalOptimizer"
 EXPLAINED = {
+    "csv_logger_test.CSVLoggerTest.test_CSVLogger": _LOGS,
+    "tensorboard_test.TestTensorBoardV2.*": _LOGS,
     "*.test_ema_overwrite_frequency": "refused, because it undoes zeros",
     "*.TestTrainer.test_adds_loss_scaling_optimizer": _CLASS,
     "*.TestTrainer.test_multiple_compiles": _METRICS,
