@@ -8,7 +8,7 @@ from keras import ops
 
 from kreg._keras_private import flatten_layers
 from kreg._types import Tensor
-from kreg.layers.table import heads_of
+from kreg.layers.heads import heads_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable, summable_dtype

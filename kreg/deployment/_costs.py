@@ -19,11 +19,11 @@ from rich.progress import Progress
 
 from kreg._keras_private import flatten_layers, own_variables
 from kreg.deployment._export import bytes_at
-from kreg.deployment._sample import Structure, examples
 from kreg.deployment._shippable import shippable
 from kreg.deployment.formats import can_write, write
 from kreg.layers.table import multiply_adds_of
 from kreg.results.result import SavedResult
+from kreg.surgery.sample import Structure, examples
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,6 @@ import numpy as np
 from kreg._arguments import built_model, positive_integer
 from kreg.deployment._costs import Latency, latencies, multiply_adds, sizes
 from kreg.deployment._report import DeployReport, ModelFigures
-from kreg.deployment._sample import (
-    Structure,
-    checked_sample,
-    examples,
-    random_sample,
-)
 from kreg.deployment._scores import (
     compiled_metrics,
     concatenated,
@@ -22,6 +16,12 @@ from kreg.deployment._scores import (
 )
 from kreg.statistics.quantized import unpacked_weights
 from kreg.surgery.outputs import largest_difference, model_outputs
+from kreg.surgery.sample import (
+    Structure,
+    checked_sample,
+    examples,
+    random_sample,
+)
 from kreg.tensorflow_messages import without_retracing_alarm
 
 

@@ -19,7 +19,12 @@ from kreg._arguments import (
 )
 from kreg._keras_private import flatten_layers
 from kreg.deployment._outputs import artefact_outputs
-from kreg.deployment._sample import (
+from kreg.deployment._shippable import shippable
+from kreg.deployment.formats import cause_of, require_format, write
+from kreg.files.atomic import refuse_path, staged
+from kreg.results.result import SavedResult
+from kreg.surgery.outputs import largest_difference, model_outputs
+from kreg.surgery.sample import (
     Structure,
     checked_sample,
     examples,
@@ -27,11 +32,6 @@ from kreg.deployment._sample import (
     input_tensors,
     random_sample,
 )
-from kreg.deployment._shippable import shippable
-from kreg.deployment.formats import cause_of, require_format, write
-from kreg.files.atomic import refuse_path, staged
-from kreg.results.result import SavedResult
-from kreg.surgery.outputs import largest_difference, model_outputs
 
 
 @dataclass(frozen=True, repr=False)

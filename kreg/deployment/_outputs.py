@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.deployment._sample import Structure, flat
 from kreg.surgery.layouts import layouts_that_fit
 from kreg.surgery.outputs import model_outputs
+from kreg.surgery.sample import Structure, flat
 from kreg.tensorflow_messages import without_messages
 
 Arrays: TypeAlias = list[NDArray[Any]]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kreg.deployment._outputs import Arrays
-from kreg.deployment._sample import Structure, flat
+from kreg.surgery.sample import Structure, flat
 
 _BATCH = 32
 

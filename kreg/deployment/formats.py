@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from kreg._arguments import one_of
-from kreg.deployment._sample import Structure, input_tensors
+from kreg.surgery.sample import Structure, input_tensors
 from kreg.tensorflow_messages import without_messages
 
 

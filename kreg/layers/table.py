@@ -22,7 +22,6 @@ from kreg.layers import (
     _recurrent,
     _wrappers,
 )
-from kreg.layers._heads import Heads, attention_heads
 from kreg.layers._operations import operation_tracer
 from kreg.layers.channels.activations import ELEMENTWISE_LAYERS
 from kreg.layers.channels.call import (
@@ -43,9 +42,6 @@ Axes: TypeAlias = Callable[
 
 MultiplyAdds: TypeAlias = Callable[[Any, list[Any], tuple[int, ...]], int]
 """A function of a layer, of a call's arguments and of the output's shape."""
-
-HeadsOf: TypeAlias = Callable[[Any], Heads | str | None]
-"""A function of a layer; a text says why its heads are not known."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,6 @@ class LayerRow:
         undoes_scale: function of a layer that returns whether its outputs in
             training are independent of the scale of its inputs. Defaults to
             `None`: they depend on it.
-        heads: function that returns the weights of the heads of a layer, or
-            why they are not known; None for a layer without heads. Defaults to
-            `None`: it has none.
     """
 
     kinds: tuple[type, ...]
@@ -81,7 +74,6 @@ class LayerRow:
     any_axes: bool = False
     is_linear: bool = False
     undoes_scale: Callable[[Any], bool] | None = None
-    heads: HeadsOf | None = None
 
 
 def _no_products(layer: Any, arguments: Any, output: Any) -> int:
@@ -288,8 +280,6 @@ TABLE: tuple[LayerRow, ...] = (
     LayerRow((layers.Minimum,), channels=_merging.smallest, any_axes=True),
     LayerRow((layers.Multiply,), channels=_merging.product, any_axes=True),
     LayerRow((layers.Subtract,), channels=_merging.difference, any_axes=True),
-    # Attention layers of other libraries are no classes that kreg can name.
-    LayerRow((layers.Layer,), heads=attention_heads),
 )
 
 _rows: dict[type, LayerRow] = {
@@ -328,12 +318,6 @@ def undoes_scale(consumer: object) -> bool:
         for row in rows_of(consumer)
         if row.undoes_scale
     )
-
-
-def heads_of(layer: keras.layers.Layer) -> Heads | str | None:
-    """The weights of the heads of an attention layer, or why not known."""
-    heads = (row.heads for row in rows_of(layer) if row.heads)
-    return next((of_layer(layer) for of_layer in heads), None)
 
 
 def traced(call: Call, network: Network) -> Traced:

@@ -8,7 +8,7 @@ import keras
 
 from kreg._keras_private import flatten_layers
 from kreg.binding.ties import Tie, tie_of
-from kreg.layers.table import heads_of
+from kreg.layers.heads import heads_of
 from kreg.regularizers import Penalty
 from kreg.surgery.owned_weights import path_of
 

@@ -8,7 +8,7 @@ from keras import layers
 
 import kreg
 from kreg.deployment._costs import multiply_adds
-from kreg.deployment._sample import random_sample
+from kreg.surgery.sample import random_sample
 
 
 def counts_of(model):

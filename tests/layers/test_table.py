@@ -8,8 +8,8 @@ from surgery.random_weights import randomize
 
 import kreg
 from kreg.deployment._costs import multiply_adds
-from kreg.deployment._sample import random_sample
 from kreg.layers.table import TABLE, rows_of
+from kreg.surgery.sample import random_sample
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.kinds[0].__name__)

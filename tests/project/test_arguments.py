@@ -288,6 +288,7 @@ ARGUMENTS = {
     },
     "kreg.compact": {
         "model": "built model",
+        "sample": "sample?",
         "round_to": "integer",
         "drop_inputs": "bool",
         "return_compaction": "bool",

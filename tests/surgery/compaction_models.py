@@ -356,12 +356,10 @@ TABLE = {
             (6,), layers.Dense(w), graphs.Doubled(w, "relu")
         ),
         WIDTH,
-        keeps=True,
+        gained=-1,  # something of it must go
     ),
     "nested_subclass": Case(
         lambda w: graphs.stack((6,), layers.Dense(w), graphs.Subclassed(w)),
-        WIDTH,
-        keeps=True,
     ),
     # Architectures of the trade
     "mobile_net_v2": Case(

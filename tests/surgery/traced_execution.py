@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops, tree
 
 from kreg.surgery._compact.kept_channels import kept_channels
+from kreg.surgery._compact.new_values import new_values
 from kreg.surgery._compact.walk import walk
 
 
@@ -26,7 +27,8 @@ class Analysis:
     def __init__(self, model, sample=None, *, drop_inputs=False, seed=0):
         self.walk = walk(model, drop_inputs, sample)
         self.kept = kept_channels(self.walk.network)
-        self.values = self.walk.new_values(self.kept)
+        values = new_values(model, self.walk, self.kept)
+        self.values = values.of_variables
         self.changed = {
             v.path: (tuple(v.shape), self.values[id(v)].shape)
             for v in model.variables

@@ -18,6 +18,7 @@ from kreg.surgery._compact.report import Report
 from kreg.surgery._compact.verification import Verification
 from kreg.surgery._compact.walk import walk
 from kreg.surgery.layouts import layouts_that_fit
+from kreg.surgery.sample import checked_sample
 from kreg.surgery.stripped_copy import classes_of, copies_of
 from kreg.surgery.stripping import set_aside, uncompiled
 
@@ -147,6 +148,8 @@ def compact(
     round_to = positive_integer("round_to", round_to)
     drop_inputs = boolean("drop_inputs", drop_inputs)
     boolean("return_compaction", return_compaction)
+    if sample is not None:
+        sample = checked_sample(model, sample)
     with ExitStack() as undo:
         undo.enter_context(set_aside(model))
         undo.enter_context(uncompiled(model))

@@ -3,7 +3,6 @@
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy as shallow_copy
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -346,10 +345,8 @@ def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
     """An operation that is told other sizes, such as a reshape."""
     if reduction is None:
         return operation
-    smaller = shallow_copy(operation)
-    for name, value in reduction.config.items():
-        setattr(smaller, name, value)
-    return smaller
+    config = {**operation.get_config(), **reduction.config}
+    return type(operation).from_config(config)
 
 
 def _stuck_at(operation: Any, error: Exception) -> StuckError:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,6 +16,9 @@ from kreg.surgery._compact.compaction import LayerCompaction
 from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery._compact.rebuild import Way
 from kreg.surgery._compact.walk import Walk
+
+# The arguments of attention layers that tell the number of heads.
+_HEADS = ("num_heads", "num_query_heads")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class Report:
         units, units_after, kept = self._units(layer, path)
         reduction = self.values.reductions.get(id(layer))
         config = {} if reduction is None else reduction.config
-        heads = getattr(layer, "num_heads", 0) or 0
+        heads_name = next(filter(partial(hasattr, layer), _HEADS), "")
+        heads = getattr(layer, heads_name, 0)
         groups = getattr(layer, "groups", 0) or 0
         if groups < 2 or not hasattr(layer, "kernel_size"):
             groups = 0
@@ -94,7 +99,7 @@ class Report:
             after,
             kept,
             heads,
-            int(config.get("num_heads", heads)),
+            int(config.get(heads_name, heads)),
             groups,
             int(config.get("groups", groups)),
             str(way if changes else Way.UNCHANGED),
@@ -146,8 +151,9 @@ def _units_of(layer: keras.layers.Layer) -> int:
 
 def _is_one_row(layer: keras.layers.Layer) -> bool:
     """Whether a layer of Keras that holds others is one row of the report."""
+    parts = flatten_layers(layer)
     return (
         type(layer).__module__.startswith("keras.")
-        and not isinstance(layer, (keras.Model, keras.layers.Wrapper))
-        and len(flatten_layers(layer)) > 1
+        and len(parts) > 1
+        and not any(isinstance(part, keras.Model) for part in parts)
     )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._keras_private import flatten_layers
+from kreg.surgery.sample import input_tensors
 
 _EXAMPLES = 2
 # The sizes to try where a model leaves one open: a model may take no fewer
@@ -26,11 +27,9 @@ def samples(model: keras.Model) -> list[Any]:
         Inputs with other sizes where the model leaves them open; none if the
         model does not tell its inputs.
     """
-    if not getattr(model, "inputs", None):
+    tensors = input_tensors(model)
+    if tensors is None:
         return []
-    tensors = (
-        model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    )
     takes_rows = any(
         isinstance(layer, keras.layers.Embedding)
         for layer in flatten_layers(model)

@@ -53,7 +53,7 @@ class _Projection:
             yield _grouped(self.layer.bias, self.bias, count)
 
 
-def attention_heads(layer: keras.layers.Layer) -> Heads | str | None:
+def heads_of(layer: keras.layers.Layer) -> Heads | str | None:
     """The weights of each head of an attention layer.
 
     A layer is one if it holds projections to queries, keys and values, found by

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kreg.deployment._sample import checked_sample, examples, random_sample
+from kreg.surgery.sample import checked_sample, examples, random_sample
 
 
 def embedding(dtype):
