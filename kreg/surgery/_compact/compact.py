@@ -87,14 +87,18 @@ def compact(
       if it has none.
     - Units that nothing reads, because all their outgoing weights are zero.
     - Units that only removed units read, repeatedly, also around residuals.
+    - Heads of attention whose value or output weights are zero; widths of keys,
+      queries and values that all of its heads can spare; heads of keys and
+      values with all query heads that share them.
+    - Groups of a convolution; in groups that stay, equal numbers of units.
 
     Padding differs from a constant that is not zero, so a convolution with
     `padding="same"` keeps one of its constant channels, which stands for all
     of them. A constant unit stays where nothing can make up for it: before a
     depthwise convolution with padding, a sum with a unit that varies, layer
-    normalization, softmax, attention and custom layers. Tensors that are added
-    or multiplied lose a channel together or not at all. Recurrent units are
-    removed only if their state stays at zero. Every layer keeps one unit.
+    normalization, softmax. Tensors that are added or multiplied lose a channel
+    together or not at all. Recurrent units are removed only if their state
+    stays at zero. Every layer keeps one unit.
 
     Under a `keras.distribution.ModelParallel` the smaller weights are split
     over the devices as before, but not along an axis whose new size the number
