@@ -104,11 +104,14 @@ def _refuse_file_name(path: Path) -> None:
     if ending[1:].isalpha():  # as opposed to that of `net-1.5`
         near = difflib.get_close_matches(ending, _FILE_NAMES, 1, 0.7)
     if near:
+        files = [
+            f"{n!r} for {f.suffix}" for n, f in FORMATS.items() if f.suffix
+        ]
         raise ValueError(
             "`path` must be the path of a folder for "
             "format='tf_saved_model', without the ending of a file. For a file "
-            f"that ends in {near[0]!r} choose another `format`, if there is "
-            f"one. Received: path={str(path)!r}"
+            f"choose another `format`: {', '.join(files)}. "
+            f"Received: path={str(path)!r}"
         )
 
 
