@@ -1,12 +1,8 @@
 """The heads of attention layers in NumPy, for tests of penalties on them."""
 
-import warnings
-
 import keras
 import numpy as np
 from keras import layers
-
-import kreg
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 5, 6)).astype("float32")
@@ -28,13 +24,6 @@ def attention_model(**arguments):
         if variable.name == "bias":
             variable.assign(0.1 * rng.normal(size=variable.shape))
     return model
-
-
-def tie_heads(model, penalty):
-    """Attach a penalty on heads; whether it is saved is not of interest."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*will not be saved")
-        return kreg.attach(model, penalty)
 
 
 AXES = {

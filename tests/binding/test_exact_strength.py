@@ -159,7 +159,7 @@ def test_mixed_float16(wrap):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("bind_inside", [False, True])
+@pytest.mark.parametrize("bind_inside", few_of([False, True], True))
 def test_mirrored_strategy(bind_inside, mirrored_strategy):
     assert mirrored_strategy.num_replicas_in_sync == 2
     with mirrored_strategy.scope():
@@ -362,7 +362,8 @@ def traces(mode, penalty, *callbacks):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch runs eagerly")
 @pytest.mark.parametrize(
-    "mode", ["graph", "jit_compile", "steps_per_execution"]
+    "mode",
+    few_of(["graph", "jit_compile", "steps_per_execution"], "jit_compile"),
 )
 def test_train_step_is_traced_once(mode):
     plain = traces(mode, keras.regularizers.L2(0.5))
@@ -386,6 +387,7 @@ SAVE = """
 """
 
 
+@pytest.mark.slow
 def test_saved_loaded_in_another_process_and_continued(tmp_path):
     path = str(tmp_path / "model.keras")
     code = textwrap.dedent(SAVE).format(path=path)

@@ -341,6 +341,7 @@ def test_attach_reaches_the_parts(cls):
     assert kreg.penalties(model) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:TargetSparsity.*train longer")
 @pytest.mark.parametrize("cls", few_of(LOOPS, VAE))
 def test_target_sparsity_steers_the_parts(cls):

@@ -10,7 +10,6 @@ from heads import (
     Y,
     attention_model,
     head_rows,
-    tie_heads,
     values,
 )
 from keras import optimizers
@@ -36,7 +35,7 @@ def gradient_of_the_penalty(rows, strength):
 def test_gradient_acts_once_under_an_optimizer_of_keras(compiled):
     plain, model = attention_model(), attention_model()
     start = head_rows(values(plain))
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     settings = {"jit_compile": False} if compiled else {}
     trained(plain, **settings)
     trained(model, **settings)
@@ -47,7 +46,7 @@ def test_gradient_acts_once_under_an_optimizer_of_keras(compiled):
 
 def test_loss_has_the_penalty_once():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     norms = np.linalg.norm(head_rows(values(model)), axis=1)
     expected = 0.02 * np.sqrt(SIZE) * norms.sum()
     logs = trained(model, kreg.ProximalOptimizer(optimizers.SGD(0.0)))
@@ -58,7 +57,7 @@ def test_loss_has_the_penalty_once():
 
 def test_value_stays_where_the_first_weight_is_frozen():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     model.get_layer("attention").query_dense.trainable = False
     left = {p: w for p, w in values(model).items() if "query" not in p}
     rows = head_rows(left)
@@ -71,7 +70,7 @@ def test_value_stays_where_the_first_weight_is_frozen():
 def test_unbound_and_bound_again():
     model = attention_model()
     penalty = kreg.GroupLasso(0.02, "heads")
-    tie_heads(model, penalty)
+    kreg.attach(model, penalty)
 
     def total():
         losses = [keras.ops.convert_to_numpy(loss) for loss in model.losses]
@@ -88,7 +87,7 @@ def test_unbound_and_bound_again():
 
 def test_unbound_tie_is_refused_before_a_weight_changes():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     kreg.binding.unbind(model)
     before = head_rows(values(model))
     optimizer = kreg.ProximalOptimizer(optimizers.SGD(0.1))
@@ -105,7 +104,7 @@ def test_one_object_on_several_layers_is_one_penalty():
         y = keras.layers.MultiHeadAttention(3, 4, name=name)(y, y)
     model = keras.Model(x, y)
     penalty = kreg.GroupLasso(0.02, "heads")
-    tie_heads(model, penalty)
+    kreg.attach(model, penalty)
     before = kreg.penalties(model)
     assert list(before) == ["first/heads", "second/heads"]
     penalty.multiplier = 3.0
@@ -116,7 +115,7 @@ def test_one_object_on_several_layers_is_one_penalty():
 
 def test_paths_of_the_tied_weights():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     tied = [v.path for v in model.weights if v.regularizer is not None]
     assert set(tied) == AXES.keys()
 

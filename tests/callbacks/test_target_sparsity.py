@@ -190,6 +190,7 @@ def test_weights_together_end_at_the_target():
     assert ratio == pytest.approx(3.0)
 
 
+@pytest.mark.slow
 def test_each_layer_ends_at_the_target():
     model = regression(
         dense(kreg.L1(1e-3), 8, activation="relu"),
@@ -223,6 +224,7 @@ def test_strength_is_steered_through_a_moving_base():
     assert strengths.late_movement < 0.05
 
 
+@pytest.mark.slow
 def test_waits_for_a_base_that_starts_at_zero():
     late = kreg.schedules.Delay(
         kreg.schedules.LinearRamp(0.0, 1e-2, steps=100), steps=50
@@ -359,6 +361,7 @@ class RestoresFirstEpoch(keras.callbacks.Callback):
         self.model.set_weights(self.first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steers_first", few_of([True, False], True))
 def test_weights_that_another_callback_restores_are_told(steers_first):
     model = regression(dense(kreg.L1(1e-3)))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from thorough import few_of
 
 import kreg
 from kreg.cli import main
@@ -36,6 +37,7 @@ def test_demo(tmp_path):
     assert "http://localhost:6006/#kreg" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_log_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
@@ -46,7 +48,11 @@ def test_log_directory_that_cannot_be_made(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "start", [("-m", "kreg"), ("-c", "import kreg_command as k; k.main()")]
+    "start",
+    few_of(
+        [("-m", "kreg"), ("-c", "import kreg_command as k; k.main()")],
+        ("-m", "kreg"),
+    ),
 )
 def test_it_starts_without_messages(start):
     quiet = "TF_CPP_MIN_LOG_LEVEL"

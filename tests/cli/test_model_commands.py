@@ -272,6 +272,7 @@ def test_report_of_a_model_and_its_compacted_self(saved, capsys):
     assert rows["parameters"] == ["195", "99"]
 
 
+@pytest.mark.slow
 def test_report_of_two_models(saved, tmp_path, capsys):
     _, path = saved
     run(capsys, "compact", path, tmp_path / "small.keras")

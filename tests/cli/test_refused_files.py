@@ -162,7 +162,7 @@ def test_a_model_that_cannot_be_compacted_says_why(tmp_path, capsys):
     words = ("compact", tmp_path / "own.keras", tmp_path / "new.keras")
     status, _, err = run(capsys, *words)
     assert status == 1
-    assert err.startswith(f"kreg: {tmp_path / 'own.keras'}: `model` must be")
+    assert err.startswith(f"kreg: {tmp_path / 'own.keras'}: `sample` is needed")
     assert len(err.splitlines()) == 1
     assert list(files_in(tmp_path)) == ["own.keras"]
 

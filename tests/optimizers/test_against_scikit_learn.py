@@ -363,6 +363,7 @@ def test_strength_above_the_critical_one_keeps_nothing():
         assert (not kernel.any()) == nothing
 
 
+@pytest.mark.slow
 def test_keras_alone_has_no_zero():
     """This is the reason for `ProximalOptimizer`."""
     x, y = data()

@@ -119,7 +119,9 @@ def with_scaled_loss(optimizer):
 
 
 @pytest.mark.parametrize("callbacks", few_of(CALLBACKS, "on epochs"))
-@pytest.mark.parametrize("wrap", [one_of_several, with_scaled_loss])
+@pytest.mark.parametrize(
+    "wrap", few_of([one_of_several, with_scaled_loss], one_of_several)
+)
 def test_averages_inside_other_optimizers(wrap, callbacks):
     make = OPTIMIZERS["sgd"]
     expected, final = fit(network(kreg.L1(0.3), make(), wrap))
@@ -176,7 +178,7 @@ def test_averages_have_the_zeros_of_a_frozen_support(callbacks):
         np.testing.assert_array_equal(found, kernel == 0.0)
 
 
-@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("swap", few_of([False, True], True))
 def test_checkpoints_of_averages_hold_the_zeros(swap, tmp_path):
     path = tmp_path / "best.keras"
     callbacks = [
@@ -202,7 +204,7 @@ class SetWeights(keras.callbacks.Callback):
             self.model.set_weights(self.weights)
 
 
-@pytest.mark.parametrize("epoch", [3, EPOCHS - 1], ids=["middle", "last"])
+@pytest.mark.parametrize("epoch", few_of([3, EPOCHS - 1], 3))
 @pytest.mark.parametrize("averaged", [False, True])
 def test_weights_that_a_callback_sets_keep_their_zeros(epoch, averaged):
     kernel = RNG.normal(size=(10, 2)).astype("float32")

@@ -11,7 +11,6 @@ from heads import (
     attention_model,
     dead_heads,
     head_rows,
-    tie_heads,
     tied_weights,
     values,
 )
@@ -104,7 +103,7 @@ def test_step_is_that_of_the_whole_head(optimizer, strength):
     plain = attention_model()
     trained(plain, make())
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(strength, "heads"))
+    kreg.attach(model, kreg.GroupLasso(strength, "heads"))
     inner = make()
     trained(model, kreg.ProximalOptimizer(inner))
     before = values(plain)
@@ -146,7 +145,7 @@ def test_each_weight_has_its_clipped_fraction(clipping):
     plain = attention_model()
     trained(plain, optimizers.SGD(rate, **{clipping: 0.05}))
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(strength, "heads"))
+    kreg.attach(model, kreg.GroupLasso(strength, "heads"))
     inner = optimizers.SGD(rate, **{clipping: 0.05})
     trained(model, kreg.ProximalOptimizer(inner))
     lengths = {
@@ -188,7 +187,7 @@ def test_step_follows_the_update(wrapping):
     plain = attention_model()
     trained(plain, make(lambda inner: inner), batches=batches)
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.03, "heads"))
     trained(model, make(kreg.ProximalOptimizer), batches=batches)
     expected = one_step(head_rows(values(plain)), 0.1, 0.03)
     np.testing.assert_allclose(head_rows(values(model)), expected, atol=2e-6)
@@ -197,7 +196,7 @@ def test_step_follows_the_update(wrapping):
 def test_nothing_moves_while_gradients_are_accumulated():
     model = attention_model()
     before = head_rows(values(model))
-    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.03, "heads"))
     inner = optimizers.SGD(0.1, gradient_accumulation_steps=2)
     trained(model, kreg.ProximalOptimizer(inner))
     np.testing.assert_array_equal(head_rows(values(model)), before)
@@ -208,7 +207,7 @@ def test_frozen_weight_is_left_out_of_its_heads():
     for one in (plain, model):
         one.get_layer("attention").value_dense.trainable = False
     trained(plain, optimizers.SGD(0.1))
-    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.03, "heads"))
     trained(model, kreg.ProximalOptimizer(optimizers.SGD(0.1)))
     left = {path for path in AXES if "value" not in path}
 
@@ -225,7 +224,7 @@ def test_constraint_holds_after_the_step():
     model = attention_model(kernel_constraint="non_neg")
     plain = attention_model()
     trained(plain, optimizers.SGD(0.1))
-    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.03, "heads"))
     trained(model, kreg.ProximalOptimizer(optimizers.SGD(0.1)))
     before = {
         path: np.maximum(w, 0.0) if path.endswith("kernel") else w
@@ -240,7 +239,7 @@ def test_heads_die_together(jit_compile):
     if jit_compile and keras.backend.backend() == "torch":
         pytest.skip("torch.compile warns of its own deprecations")
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     optimizer = kreg.ProximalOptimizer(optimizers.Adam(0.02))
     trained(model, optimizer, batches=4, epochs=20, jit_compile=jit_compile)
     dead = list(dead_heads(model).values())
@@ -250,7 +249,7 @@ def test_heads_die_together(jit_compile):
 
 def test_strength_0_is_plain_keras():
     plain, model = attention_model(), attention_model()
-    tie_heads(model, kreg.GroupLasso(0.0, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.0, "heads"))
     trained(plain, optimizers.Adam(0.01), batches=4, epochs=2)
     trained(
         model,
@@ -267,7 +266,7 @@ def test_strength_0_is_plain_keras():
 def test_sparse_group_lasso_thresholds_entries_first():
     plain, model = attention_model(), attention_model()
     trained(plain, optimizers.SGD(0.1))
-    tie_heads(model, kreg.SparseGroupLasso(0.5, 0.02, "heads"))
+    kreg.attach(model, kreg.SparseGroupLasso(0.5, 0.02, "heads"))
     trained(model, kreg.ProximalOptimizer(optimizers.SGD(0.1)))
     w = head_rows(values(plain))
     soft = np.sign(w) * np.maximum(np.abs(w) - 0.1 * 0.5, 0.0)
@@ -277,7 +276,7 @@ def test_sparse_group_lasso_thresholds_entries_first():
 
 def test_members_of_a_multi_optimizer_may_differ():
     plain, model = attention_model(), attention_model()
-    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.03, "heads"))
 
     def multi():
         chosen = optimizers.OptimizerMap(optimizers.SGD(0.1))
@@ -300,7 +299,7 @@ def test_members_of_a_multi_optimizer_may_differ():
 
 def test_step_on_a_part_of_the_weights_is_refused():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.03, "heads"))
     optimizer = kreg.ProximalOptimizer(optimizers.SGD(0.1))
     kreg.bind(model, optimizer)
     optimizer.build(model.trainable_variables)
@@ -314,7 +313,7 @@ def test_step_on_a_part_of_the_weights_is_refused():
 
 def test_averages_have_the_zeros_of_the_heads():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.5, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.5, "heads"))
     inner = optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
     trained(model, kreg.ProximalOptimizer(inner), batches=4, epochs=2)
     dead = list(dead_heads(model).values())
@@ -326,12 +325,12 @@ def test_averages_have_the_zeros_of_the_heads():
 @pytest.mark.thorough
 def test_under_a_strategy(mirrored_strategy):
     alone = attention_model()
-    tie_heads(alone, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(alone, kreg.GroupLasso(0.03, "heads"))
     trained(alone, kreg.ProximalOptimizer(optimizers.SGD(0.1)))
     with mirrored_strategy.scope():
         model = attention_model()
         optimizer = kreg.ProximalOptimizer(optimizers.SGD(0.1))
-    tie_heads(model, kreg.GroupLasso(0.03, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.03, "heads"))
     trained(model, optimizer, jit_compile=False)
     np.testing.assert_allclose(
         head_rows(values(model)), head_rows(values(alone)), atol=1e-5

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from heads import attention_model
 from keras import layers
 
 import kreg
@@ -177,6 +178,12 @@ def reading():
     return kreg.statistics.read(network(), data_loss=1.0)
 
 
+def tie_reading():
+    model = attention_model()
+    kreg.attach(model, kreg.GroupLasso(0.1, groups="heads"))
+    return kreg.statistics.read(model).ties[0]
+
+
 @dataclass(frozen=True)
 class Shown:
     """A result and what its protocol offers.
@@ -218,5 +225,6 @@ RESULTS = {
     "reading": Shown(reading, 4, 4, True),
     "layer reading": Shown(lambda: reading().layers[0], 2, 2, False),
     "weight reading": Shown(lambda: reading().weights[0], None, None, True),
+    "tie reading": Shown(tie_reading, None, None, True, has_name=False),
     "penalties": Shown(lambda: kreg.penalties(network()), 1, 1, False),
 }

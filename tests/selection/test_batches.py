@@ -40,7 +40,7 @@ def test_every_row_is_seen_once_a_pass(batch_size, epochs):
 def test_as_many_passes_are_made_as_asked():
     data = np.eye(ROWS, dtype="float32"), np.full((ROWS, 1), 0.5, "float32")
     batch_size = 2
-    for epochs in (1, 2, 3, 7, 12, 33):
+    for epochs in (1, 2, 7, 12):
         result = path(
             one_weight_a_row,
             data,

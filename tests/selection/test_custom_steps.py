@@ -32,6 +32,7 @@ def test_strength_max_is_that_of_the_common_step(cls):
     assert strength_max(linear(cls), (X, Y)) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", few_of([CustomStep, OwnLoss], CustomStep))
 def test_path_is_that_of_the_common_step(cls):
     own, common = (

@@ -62,6 +62,7 @@ def test_ended_process_loses_no_finished_point(how, tmp_path, unbroken):
     assert finished[0].stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_path_that_failed_goes_on(tmp_path, unbroken, monkeypatch):
     save_point = Checkpoints.save_point
 

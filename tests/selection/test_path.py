@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.preprocessing import scale
+from thorough import few_of
 
 import kreg
 from kreg.selection import StrengthGrid, Training, path
@@ -119,7 +120,7 @@ def test_penalty_without_zeros_has_a_grid_too():
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="torch runs every step"
 )
-@pytest.mark.parametrize("build_model", [linear, network])
+@pytest.mark.parametrize("build_model", few_of([linear, network], network))
 def test_training_step_is_traced_once_for_all_strengths(build_model):
     traces = []
 
@@ -152,6 +153,7 @@ def test_same_seed_same_path():
     assert_same_weights(run(seed=4), run(seed=4))
 
 
+@pytest.mark.slow
 def test_another_seed_another_path():
     first, second = run(seed=4), run(seed=5)
     assert not np.array_equal(first.weights[0][0], second.weights[0][0])

@@ -38,6 +38,7 @@ def _result():
     )
 
 
+@pytest.mark.slow
 def test_every_point_is_least_squares_on_its_support(result):
     supports = [point.selected_inputs for point in result.points]
     assert len(set(supports)) > 2

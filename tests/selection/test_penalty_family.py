@@ -14,13 +14,13 @@ Y = X @ np.array([[5.0], [-4.0], [3.0]], "float32")
 @pytest.mark.parametrize(
     ("choice", "same"),
     [
-        (kreg.L1, kreg.L1(0.3)),
+        pytest.param(kreg.L1, kreg.L1(0.3), marks=pytest.mark.thorough),
         (kreg.L1L2, kreg.L1L2(0.3, 0.3)),
         (
             lambda s: kreg.SparseGroupLasso(s, s, groups=(0,)),
             kreg.SparseGroupLasso(0.3, 0.3, groups=(0,)),
         ),
-        (kreg.MCP, kreg.MCP(0.3)),
+        pytest.param(kreg.MCP, kreg.MCP(0.3), marks=pytest.mark.thorough),
         (lambda s: kreg.L1L2(2.0 * s, 1e-2), kreg.L1L2(0.6, 1e-2)),
     ],
     ids=["one", "both of a class", "groups", "concave", "one is constant"],

@@ -170,6 +170,7 @@ def test_what_cannot_be_set_is_refused(name):
         FeatureSelector(linear).set_params(**{name: 5})
 
 
+@pytest.mark.slow
 def test_a_search_sets_what_training_holds():
     pipeline = make_pipeline(
         FeatureSelector(linear, strength=1.0, training=Training(5)),

@@ -160,6 +160,7 @@ def test_scales_of_eight_bit_floats_are_no_weights():
     assert after.sparsity == before.sparsity
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", few_of(["int8", "int4", "float8"], "int8"))
 @pytest.mark.parametrize("make", few_of(KINDS, dense))
 def test_operations_are_those_from_before(mode, make):

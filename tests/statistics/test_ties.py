@@ -11,7 +11,6 @@ from heads import (
     attention_model,
     dead_heads,
     head_rows,
-    tie_heads,
     values,
 )
 from keras import optimizers
@@ -25,7 +24,7 @@ SIZE = 3 * 6 * 4 + 3 * 4 + 4 * 6
 def with_dead_head(strength=0.1, **arguments):
     model = attention_model(**arguments)
     penalty = kreg.GroupLasso(strength, "heads")
-    tie_heads(model, penalty)
+    kreg.attach(model, penalty)
     for variable in model.weights:
         if variable.path in AXES:
             w = np.array(keras.ops.convert_to_numpy(variable))
@@ -78,7 +77,7 @@ def test_reading_is_saved_with_its_ties():
 
 def test_optimality_is_that_of_the_whole_heads():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     optimizer = optimizers.SGD(0.01, momentum=0.5)
     model.compile(kreg.ProximalOptimizer(optimizer), "mse", **QUICK)
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
@@ -159,7 +158,7 @@ def test_multiplier_scales_the_whole_tie(scale):
 def test_schedule_follows_the_optimizer():
     model = attention_model()
     ramp = kreg.schedules.LinearRamp(0.0, 0.4, steps=4)
-    tie_heads(model, kreg.GroupLasso(ramp, "heads"))
+    kreg.attach(model, kreg.GroupLasso(ramp, "heads"))
     model.compile(kreg.ProximalOptimizer(optimizers.SGD(0.0)), "mse")
     logs = model.fit(X, Y, batch_size=16, epochs=2, verbose=0).history
     one = expected_penalty(model, 1.0)
@@ -178,11 +177,12 @@ def test_frozen_support_keeps_dead_heads():
     assert kreg.statistics.read(model).penalty > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:TargetSparsity.*was not reached")
 @pytest.mark.parametrize("units", few_of([False, True], True))
 def test_steered_sparsity_is_that_of_the_heads(units):
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.02, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.02, "heads"))
     adam = optimizers.Adam(0.02)
     model.compile(kreg.ProximalOptimizer(adam), "mse", **QUICK)
     callback = kreg.TargetSparsity(0.33, units=units, stop_at_target=False)

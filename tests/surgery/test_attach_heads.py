@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from heads import AXES, QUICK, X, Y, attention_model, tie_heads
+from heads import AXES, QUICK, X, Y, attention_model
 from keras import layers
 from thorough import few_of
 
@@ -134,13 +134,13 @@ def check_heads(model, x):
 )
 def test_groups_are_the_heads(name):
     model = called(ATTENTION[name]())
-    tie_heads(model, kreg.GroupLasso(0.1, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.1, "heads"))
     check_heads(model, X[:2])
 
 
 def test_weights_of_a_head():
     model = attention_model()
-    changes = tie_heads(model, kreg.GroupLasso(0.1, "heads"))
+    changes = kreg.attach(model, kreg.GroupLasso(0.1, "heads"))
     assert {change.path for change in changes} == AXES.keys()
     assert all(change.attribute is None for change in changes)
 
@@ -154,7 +154,7 @@ class Altered(layers.MultiHeadAttention):
 
 def test_subclass_of_keras_attention_is_known():
     model = called(Altered(3, 4))
-    assert len(tie_heads(model, kreg.GroupLasso(0.1, "heads"))) == 7
+    assert len(kreg.attach(model, kreg.GroupLasso(0.1, "heads"))) == 7
 
 
 def lora():
@@ -189,7 +189,7 @@ def test_unknown_heads_beside_known_ones_are_named():
     with pytest.warns(
         UserWarning, match="heads of these .* are not known.*own"
     ):
-        tie_heads(model, kreg.GroupLasso(0.1, "heads"))
+        kreg.attach(model, kreg.GroupLasso(0.1, "heads"))
     assert model.get_layer("known").query_dense.kernel.regularizer
     assert model.get_layer("unknown").query.kernel.regularizer is None
 
@@ -212,7 +212,7 @@ SELECTORS = {
 def test_selector(select):
     model = stacked()
     penalty = kreg.GroupLasso(0.1, "heads")
-    tie_heads(model, [(select(model), penalty), ("first", None)])
+    kreg.attach(model, [(select(model), penalty), ("first", None)])
     ties = kreg.statistics.read(model).ties
     assert [tie.path for tie in ties] == ["second/heads"]
     assert len(ties[0].weights) == 7
@@ -234,9 +234,9 @@ def test_pattern_without_match_is_refused():
 
 def test_tie_is_on_all_weights_or_on_none():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.1, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.1, "heads"))
     key = model.get_layer("attention").key_dense.kernel
-    changes = tie_heads(model, [(key, kreg.L1(0.2))])
+    changes = kreg.attach(model, [(key, kreg.L1(0.2))])
     assert len(changes) == 7
     assert list(kreg.penalties(model)) == ["attention/key/kernel"]
 
@@ -244,16 +244,16 @@ def test_tie_is_on_all_weights_or_on_none():
 def test_last_rule_counts():
     model = attention_model()
     heads = kreg.GroupLasso(0.1, "heads")
-    tie_heads(model, [("*", kreg.L1(0.2)), ("attention", heads)])
+    kreg.attach(model, [("*", kreg.L1(0.2)), ("attention", heads)])
     assert list(kreg.penalties(model)) == ["attention/heads"]
-    tie_heads(model, [("attention", heads), ("*", kreg.L1(0.2))])
+    kreg.attach(model, [("attention", heads), ("*", kreg.L1(0.2))])
     assert len(kreg.penalties(model)) == 4
     assert kreg.statistics.read(model).ties == ()
 
 
 def test_penalty_of_the_layer_makes_way():
     model = attention_model(kernel_regularizer=kreg.L1(0.1))
-    tie_heads(model, kreg.GroupLasso(0.1, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.1, "heads"))
     assert list(kreg.penalties(model)) == ["attention/heads"]
     config = model.get_layer("attention").get_config()
     assert config["kernel_regularizer"] is None
@@ -267,7 +267,7 @@ def test_penalty_in_a_constructor_is_refused_with_the_fix():
 
 def test_strip_takes_it_off():
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.1, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.1, "heads"))
     kreg.strip(model)
     assert model.losses == []
     assert all(v.regularizer is None for v in model.weights)
@@ -275,7 +275,7 @@ def test_strip_takes_it_off():
 
 def test_saved_model_loads_without_the_tie(tmp_path):
     model = attention_model()
-    tie_heads(model, kreg.GroupLasso(0.1, "heads"))
+    kreg.attach(model, kreg.GroupLasso(0.1, "heads"))
     model.compile(kreg.ProximalOptimizer("sgd"), "mse")
     model.fit(X, Y, verbose=0)
     path = tmp_path / "model.keras"
@@ -293,7 +293,7 @@ def test_training_goes_on_from_saved_weights(tmp_path):
         penalty = kreg.GroupLasso(
             kreg.schedules.LinearRamp(0.0, 0.1, steps=8), "heads"
         )
-        tie_heads(model, penalty)
+        kreg.attach(model, penalty)
         adam = keras.optimizers.Adam(0.01)
         model.compile(kreg.ProximalOptimizer(adam), "mse", **QUICK)
         return model, penalty
@@ -363,5 +363,5 @@ def test_heads_of_keras_hub():
         ),
     ]
     for backbone, x in table:
-        tie_heads(backbone, kreg.GroupLasso(0.1, "heads"))
+        kreg.attach(backbone, kreg.GroupLasso(0.1, "heads"))
         check_heads(backbone, x)

@@ -110,6 +110,7 @@ def test_copies_have_it(copied):
     assert own(other) == own(model)
 
 
+@pytest.mark.slow
 def test_loads_without_kreg(tmp_path):
     """Where no layer of the model has room, its config has nothing of kreg."""
     for name, make in MODELS.items():
@@ -259,6 +260,7 @@ def target():
     return kreg.TargetSparsity(0.5, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:TargetSparsity")
 def test_controller_of_a_checkpoint_goes_on(tmp_path):
     def model_and_callbacks():

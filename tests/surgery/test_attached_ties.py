@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from heads import X, Y, attention_model, values
 
 import kreg
@@ -22,6 +23,7 @@ def tied_model():
     return model
 
 
+@pytest.mark.slow
 def test_training_of_a_checkpoint_goes_on(tmp_path):
     unbroken, model = tied_model(), tied_model()
     fit(unbroken, 4)

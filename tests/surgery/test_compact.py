@@ -203,7 +203,7 @@ def trained(name):
 
 @pytest.mark.parametrize(
     "name",
-    few_of(TRAINED, "dense", "conv_bn_pool_dense", "gru", "nested_twice"),
+    few_of(TRAINED, "conv_bn_pool_dense", "nested_twice"),
 )
 def test_attach_fit_strip_compact(name):
     model, x = trained(name)

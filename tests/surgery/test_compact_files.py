@@ -94,6 +94,7 @@ def wrong(found):
     }
 
 
+@pytest.mark.slow
 def test_own_models_load_and_predict_where_kreg_is_not_installed(tmp_path):
     names = ["fixed", "sized", "net"]
     records = {name: saved(name, tmp_path) for name in names}

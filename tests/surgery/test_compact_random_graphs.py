@@ -226,7 +226,7 @@ def test_outputs_of_random_graphs_are_the_same(data, shape, steps):
     assert_same_outputs(small, model, some_inputs(model))
 
 
-@examples(40)
+@examples(25)
 @given(st.data(), st.sampled_from([(6,), (3, 3, 4)]), st.integers(1, 5))
 def test_dropped_inputs_of_random_graphs_do_not_matter(data, shape, steps):
     in_double_precision()
@@ -316,7 +316,7 @@ def counted(model, drop_inputs):
     )
 
 
-@examples(60)
+@examples(30)
 @given(st.data(), st.sampled_from(["dense", "convolutions"]), st.booleans())
 def test_exactly_the_live_units_of_a_chain_stay(data, kind, drop_inputs):
     in_double_precision()

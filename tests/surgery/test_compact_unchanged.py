@@ -98,6 +98,7 @@ def model_around(middle):
     return keras.Model(x, layers.Dense(2)(y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "middle",
     few_of(MIDDLES, "without_config", "incomplete_config", "lora", "int8"),

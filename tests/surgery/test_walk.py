@@ -84,7 +84,7 @@ graphs = st.tuples(
 )
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(graphs)
 def test_outputs_of_random_models_stay_equal(graph):
     names, seed = graph

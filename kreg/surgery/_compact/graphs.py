@@ -88,9 +88,9 @@ def _declared(model: keras.Model, sample: Any) -> Any:
         sample = declared_inputs(model)
     if sample is None:
         raise ValueError(
-            "`model` is a subclass, whose inputs are not known from its "
-            "layers: pass `sample`, inputs in the structure that the model is "
-            "called on (arrays, `keras.InputSpec`s or `keras.KerasTensor`s). "
+            "`sample` is needed: the model is a subclass, whose inputs are not "
+            "known from its layers, so pass a few examples, as you would call "
+            "the model on. "
             f"Received: sample=None, model={model!r} (of type "
             f"{type(model).__name__})"
         )
