@@ -56,13 +56,16 @@ def one_update(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "wrapping"),
+    "case",
     few_of(
         [*((name, "bare") for name in RIDGES), *(("L2", w) for w in WRAPPINGS)],
         ("L2", "bare"),
     ),
+    ids="-".join,
 )
-def test_l2_and_weight_decay_both_shrink(name, wrapping):
+def test_l2_and_weight_decay_both_shrink(case):
+    name, wrapping = case
+
     def decaying_model(penalty):
         sgd = keras.optimizers.SGD(0.1, weight_decay=0.5)
         return linear_model(penalty, WRAPPINGS[wrapping](sgd))
