@@ -191,7 +191,7 @@ class Note(private.ModelRecord):
 @pytest.fixture
 def note_of(monkeypatch):
     # The property of kreg is put back afterwards.
-    monkeypatch.setattr(keras.Model, private._RECORD, None)
+    monkeypatch.setattr(keras.Model, private.RECORD, None)
     return private.keep_with_models(Note)
 
 

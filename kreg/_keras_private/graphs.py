@@ -1,0 +1,127 @@
+"""The calls in functional models, and how to run them otherwise."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras.src.layers.layer as layer_module
+from keras.src.layers.layer import Layer
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The calls of layers and operations inside a model.
+
+    Args:
+        nodes: the calls in the order of execution. Each has `operation`,
+            `input_tensors`, `output_tensors`, `arguments.args` and
+            `arguments.kwargs`.
+        inputs: the symbolic tensors that enter the model.
+        outputs: the symbolic tensors that leave it.
+    """
+
+    nodes: tuple[Any, ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+def graph_of(layer: keras.layers.Layer) -> Graph | None:
+    """The graph of a `Sequential` or functional model.
+
+    A layer has none, and neither has a subclass that defines its own `call`:
+    None for both.
+    """
+    module = getattr(type(layer).call, "__module__", None) or ""
+    if module.split(".")[0] != "keras":
+        return None
+    function = getattr(layer, "_functional", layer)
+    by_depth = getattr(function, "_nodes_by_depth", None)
+    if not isinstance(layer, keras.Model) or by_depth is None:
+        return None
+    return Graph(
+        tuple(
+            node
+            for depth in sorted(by_depth, reverse=True)
+            for node in by_depth[depth]
+        ),
+        tuple(function.inputs),
+        tuple(function.outputs),
+    )
+
+
+def declared_inputs(model: keras.Model) -> Any | None:
+    """The symbolic inputs of a model of layers, in their structure.
+
+    None for a subclass that is called on what it likes.
+    """
+    function = getattr(model, "_functional", None) or model
+    return getattr(function, "_inputs_struct", None)
+
+
+def run_graph(
+    model: keras.Model, inputs: Any, operation: Callable[[Any], Any]
+) -> Any:
+    """The outputs of a functional model, with other operations in place.
+
+    Args:
+        model: a functional model.
+        inputs: its new inputs, in the structure of `model.input`.
+        operation: returns what to call in the place of an operation.
+    """
+    return model._run_through_graph(inputs, operation_fn=operation)
+
+
+def operation_kind(operation: Any) -> str | None:
+    """The class name of an operation of `keras.ops`; None for a layer."""
+    cls = type(operation)
+    if isinstance(operation, keras.layers.Layer):
+        return None
+    known = cls.__module__.startswith(
+        ("keras.src.ops.", "keras.src.activations")
+    )
+    return cls.__name__ if known else None
+
+
+@contextmanager
+def expanded(
+    layer: keras.layers.Layer,
+    replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
+) -> Iterator[None]:
+    """Let symbolic calls of `layer` be the calls inside its `call`.
+
+    While the block runs, calling `layer` on symbolic tensors adds the layers
+    and operations that it calls to the graph, and not itself.
+
+    Args:
+        layer: a layer that calls others.
+        replacement: returns what is called in the place of a layer inside it;
+            None for the layer itself.
+    """
+    call, symbolic_call = Layer.__call__, Layer.symbolic_call
+    new_node = layer_module.Node
+
+    def replaced_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        other = None if self is layer else replacement(self)
+        if other is None:
+            return call(self, *args, **kwargs)
+        return other(*args, **kwargs)
+
+    def inner_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self is layer:
+            return self.call(*args, **kwargs)
+        return symbolic_call(self, *args, **kwargs)
+
+    def node(operation: Any, **arguments: Any) -> Any:
+        if operation is not layer:
+            return new_node(operation=operation, **arguments)
+        return None
+
+    Layer.__call__, Layer.symbolic_call = replaced_call, inner_call
+    layer_module.Node = node
+    try:
+        yield
+    finally:
+        Layer.__call__, Layer.symbolic_call = call, symbolic_call
+        layer_module.Node = new_node

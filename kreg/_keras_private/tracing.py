@@ -1,0 +1,381 @@
+"""The calls inside of layers and models of one's own."""
+
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras.src.layers.layer as layer_module
+import keras.src.ops.operation as operation_module
+from keras import tree
+from keras.src.backend import compute_output_spec
+from keras.src.ops.symbolic_arguments import SymbolicArguments
+
+
+class Weight(keras.Operation):
+    """The operation that reads a variable, without any inputs.
+
+    Args:
+        variable: the variable that it reads.
+    """
+
+    def __init__(self, variable: keras.Variable) -> None:
+        super().__init__(name=variable.name)
+        self.variable = variable
+
+    def call(self) -> Any:
+        """The value of the variable."""
+        return self.variable.value
+
+
+@dataclass(frozen=True, eq=False)
+class TracedCall:
+    """A call in a traced graph.
+
+    Args:
+        operation: a layer, an operation of `keras.ops` or a `Weight`.
+        arguments: its arguments, as in a node of Keras: `args`, `kwargs` and
+            `fill_in`. Variables among them are tensors of a `Weight`.
+        output_tensors: its outputs, flat.
+        owners: the model and the layers in which it is made, outermost first.
+        training: whether it runs as in training; None if it does not say.
+        reason: why the inside of a layer of one's own could not be followed;
+            None for all other calls.
+    """
+
+    operation: Any
+    arguments: Any
+    output_tensors: tuple[Any, ...]
+    owners: tuple[Any, ...] = ()
+    training: bool | None = None
+    reason: str | None = None
+
+    @property
+    def input_tensors(self) -> list[Any]:
+        """The symbolic tensors among the arguments."""
+        tensors: list[Any] = self.arguments.keras_tensors
+        return tensors
+
+
+@dataclass(frozen=True, eq=False)
+class TracedGraph:
+    """The calls of stock layers and operations in a model, however deep.
+
+    Args:
+        calls: the calls on the way to the outputs, in the order of execution.
+        inputs: the symbolic tensors that enter the model, flat.
+        outputs: the symbolic tensors that leave it, flat.
+        structure: the outputs in the structure that the model returns.
+        composites: the calls of the layers and models that were looked into,
+            the model itself last.
+        unseen: the path of the layer that uses a variable in a way that shows
+            in no call, by the `id` of the variable.
+    """
+
+    calls: tuple[TracedCall, ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    structure: Any
+    composites: tuple[TracedCall, ...]
+    unseen: Mapping[int, str]
+
+
+def traced_graph(
+    model: keras.Model, inputs: Any, opaque: Mapping[int, str] | None = None
+) -> TracedGraph:
+    """Run a model on symbolic tensors, and note the calls inside of it.
+
+    Layers of Keras's own are single calls, and so is a layer of one's own
+    whose Python code cannot run on symbolic tensors. The calls leave no trace
+    in the model: its variables, attributes and nodes are as before.
+
+    Args:
+        model: a built model of any kind.
+        inputs: its inputs, in the structure that it is called on, as
+            `keras.KerasTensor`s. Sizes that are not known may make code fail.
+        opaque: the layers not to look into, and why, by their `id`.
+
+    Raises:
+        Exception: whatever the model raises on such inputs.
+    """
+    with _tracing, warnings.catch_warnings(), _Trace(opaque or {}) as trace:
+        # What a layer warns of, it said when the model was made.
+        warnings.simplefilter("ignore")
+        outputs = model(inputs, training=False)
+    return trace.graph(tuple(tree.flatten(inputs)), outputs)
+
+
+def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:
+    """The graph of a model that is not looked into: a single call of it."""
+    outputs = tuple(tree.flatten(getattr(model, "outputs", None) or ()))
+    call = TracedCall(model, SymbolicArguments(inputs), outputs, reason=reason)
+    return TracedGraph(
+        (call,),
+        tuple(tree.flatten(inputs)),
+        outputs,
+        outputs,
+        (),
+        {id(variable): model.name for variable in model.variables},
+    )
+
+
+def traced_function(
+    function: Callable[[Any], Any], x: Any
+) -> TracedGraph | None:
+    """The calls of a function of one symbolic tensor; None if it fails."""
+    try:
+        with _tracing, _Trace({}) as trace:
+            outputs = trace.run(function, x)
+    except Exception:  # whatever the function raises
+        return None
+    return trace.graph((x,), outputs)
+
+
+_tracing = threading.RLock()
+
+
+def is_composite(operation: Any) -> bool:
+    """Whether an operation is a model, or a layer that is none of Keras's."""
+    if isinstance(operation, keras.Model):
+        return True
+    return isinstance(
+        operation, keras.layers.Layer
+    ) and not operation.__class__.__module__.startswith("keras.src.layers.")
+
+
+class _Trace:
+    """Notes the calls of one thread while it is entered.
+
+    Keras makes a `Node` of each symbolic call of an operation or a layer. In
+    the thread of the trace, a `TracedCall` takes its place, and a layer that
+    is looked into runs its `call` on the symbolic tensors themselves.
+    """
+
+    def __init__(self, opaque: Mapping[int, str]) -> None:
+        self._opaque = opaque
+        self._thread = threading.get_ident()
+        self._calls: list[TracedCall] = []
+        self._composites: list[TracedCall] = []
+        self._owners: list[Any] = []
+        self._pending: dict[int, tuple[bool | None, str | None]] = {}
+        self._weights: dict[tuple[int, str], TracedCall] = {}
+        self._unseen: dict[int, str] = {}
+        self._before: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._noted_reads = 0  # how many noted calls are being computed
+        self._exit = ExitStack()
+
+    def __enter__(self) -> "_Trace":
+        layer, operation = keras.layers.Layer, keras.Operation
+        self._symbolic_call = layer.symbolic_call
+        self._node = layer_module.Node
+        self._patch(layer, "symbolic_call", self._layer_call())
+        self._patch(operation, "symbolic_call", self._operation_call())
+        self._patch(keras.Variable, "value", self._reading())
+        self._patch(layer_module, "Node", self._note)
+        self._patch(operation_module, "Node", self._note)
+        self._exit.callback(self._restore_attributes)
+        self._exit.enter_context(keras.StatelessScope())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exit.close()
+
+    def run(self, function: Callable[[Any], Any], x: Any) -> Any:
+        """Run a function that no layer owns."""
+        self._owners.append(function)
+        return function(x)
+
+    def _patch(self, owner: Any, name: str, value: Any) -> None:
+        own = name in vars(owner)
+        before = vars(owner).get(name)
+        setattr(owner, name, value)
+        if own:
+            self._exit.callback(setattr, owner, name, before)
+        else:
+            self._exit.callback(delattr, owner, name)
+
+    def _restore_attributes(self) -> None:
+        for attributes, before in self._before.values():
+            for name in attributes.keys() - before.keys():
+                del attributes[name]
+            attributes.update(before)
+
+    def _is_elsewhere(self) -> bool:
+        return threading.get_ident() != self._thread
+
+    def _layer_call(self) -> Callable[..., Any]:
+        original = self._symbolic_call
+
+        def symbolic_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_elsewhere() or self._noted_reads:
+                return original(layer, *args, **kwargs)
+            reason = self._opaque.get(id(layer))
+            if is_composite(layer) and reason is None:
+                noted = len(self._calls), len(self._composites)
+                try:
+                    return self._look_into(layer, args, kwargs)
+                except Exception as error:
+                    if not self._owners:
+                        raise  # the model itself
+                    reason = _one_line(error)
+                    del self._calls[noted[0] :], self._composites[noted[1] :]
+                    self._pending.clear()
+            if reason is not None:
+                for variable in layer.variables:
+                    self._unseen.setdefault(id(variable), _path(layer))
+            outputs = self._specification(layer, args, kwargs)
+            self._pending[id(layer)] = kwargs.get("training"), reason
+            return outputs
+
+        return symbolic_call
+
+    def _look_into(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        attributes = vars(layer)
+        self._before.setdefault(id(layer), (attributes, dict(attributes)))
+        own = {
+            name: value
+            for name, value in attributes.items()
+            if isinstance(value, keras.Variable)
+        }
+        attributes.update({n: self._weight(v) for n, v in own.items()})
+        self._owners.append(layer)
+        quantized = getattr(layer, "quantization_mode", None) and (
+            type(layer).quantized_call is not keras.layers.Layer.quantized_call
+        )
+        try:
+            call = layer.quantized_call if quantized else layer.call
+            return call(*args, **kwargs)
+        finally:
+            self._owners.pop()
+            attributes.update(own)
+
+    def _specification(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """The outputs of a layer as tensors without a history."""
+        self._noted_reads += 1
+        try:
+            outputs = self._symbolic_call(layer, *args, **kwargs)
+            flat = tree.flatten(outputs)
+            given = tree.flatten((args, kwargs))
+            if not all(map(_has_known_shape, given)) or all(
+                map(_has_known_shape, flat)
+            ):
+                return outputs
+            # Some layers do not tell all sizes that they know.
+            call = layer.call
+            if getattr(layer, "quantization_mode", None):
+                call = layer.quantized_call
+            return compute_output_spec(call, *args, **kwargs)
+        finally:
+            self._noted_reads -= 1
+
+    def _operation_call(self) -> Callable[..., Any]:
+        original = keras.Operation.symbolic_call
+
+        def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_elsewhere():
+                return original(operation, *args, **kwargs)
+            if type(operation).__name__ == "GetItem":
+                # Its rule for shapes takes no slice that is alone.
+                x, key = args
+                args = x, key if isinstance(key, int | tuple) else (key,)
+            self._noted_reads += 1
+            try:
+                return original(operation, *args, **kwargs)
+            finally:
+                self._noted_reads -= 1
+
+        return symbolic_call
+
+    def _reading(self) -> property:
+        original = keras.Variable.value
+
+        def value(variable: Any) -> Any:
+            if (
+                self._owners
+                and not self._noted_reads
+                and not self._is_elsewhere()
+            ):
+                path = _path(self._owners[-1])
+                self._unseen.setdefault(id(variable), path)
+            return original.__get__(variable)
+
+        return property(value)
+
+    def _weight(self, variable: keras.Variable) -> Any:
+        """The tensor that stands for a variable."""
+        key = id(variable), str(variable.dtype)
+        if key not in self._weights:
+            tensor = keras.KerasTensor(variable.shape, dtype=variable.dtype)
+            self._weights[key] = TracedCall(
+                Weight(variable), SymbolicArguments(), (tensor,)
+            )
+        return self._weights[key].output_tensors[0]
+
+    def _note(
+        self,
+        operation: Any,
+        call_args: Any = None,
+        call_kwargs: Any = None,
+        outputs: Any = None,
+    ) -> Any:
+        """Take the place of the constructor of Keras's `Node`."""
+        if self._is_elsewhere() or (
+            isinstance(operation, keras.layers.Layer) and self._noted_reads
+        ):
+            return self._node(operation, call_args, call_kwargs, outputs)
+        args, kwargs = tree.map_structure(
+            lambda x: self._weight(x) if isinstance(x, keras.Variable) else x,
+            (call_args, call_kwargs),
+        )
+        looked_into = is_composite(operation) and (
+            id(operation) not in self._pending
+        )
+        training, reason = self._pending.pop(id(operation), (None, None))
+        call = TracedCall(
+            operation,
+            SymbolicArguments(*args, **kwargs),
+            tuple(t for t in tree.flatten(outputs) if _is_symbolic(t)),
+            tuple(self._owners),
+            training,
+            reason,
+        )
+        (self._composites if looked_into else self._calls).append(call)
+        return call
+
+    def graph(self, inputs: tuple[Any, ...], structure: Any) -> TracedGraph:
+        """The calls that the outputs depend on."""
+        outputs = tuple(filter(_is_symbolic, tree.flatten(structure)))
+        needed = {id(tensor) for tensor in outputs}
+        calls = []
+        for call in reversed((*self._weights.values(), *self._calls)):
+            if any(id(tensor) in needed for tensor in call.output_tensors):
+                needed.update(id(tensor) for tensor in call.input_tensors)
+                calls.append(call)
+        return TracedGraph(
+            tuple(reversed(calls)),
+            inputs,
+            outputs,
+            structure,
+            tuple(self._composites),
+            self._unseen,
+        )
+
+
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, keras.KerasTensor)
+
+
+def _has_known_shape(value: Any) -> bool:
+    return not _is_symbolic(value) or None not in value.shape
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:200].rstrip(": ")
+
+
+def _path(owner: Any) -> str:
+    return str(getattr(owner, "path", None) or getattr(owner, "name", ""))
