@@ -248,5 +248,5 @@ def test_a_subclassed_model_is_followed_on_a_sample(sample):
 def test_a_subclassed_model_needs_a_sample():
     model = Subclassed()
     model(np.zeros((4, 6, WIDTH)))
-    with pytest.raises(ValueError, match="pass `sample`"):
+    with pytest.raises(ValueError, match="`sample` is needed"):
         Analysis(model)
