@@ -11,6 +11,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 OF_TENSORFLOW = ("ship_it",)
 # A chapter, and not a page; it takes a minute.
 LONG = ("textbook",)
+# It trains three times.
+SLOW = ("smaller_transformer",)
 # What they show, README shows too.
 THOROUGH = ("exact_zeros", "ship_it", "watch_it")
 
@@ -18,7 +20,7 @@ THOROUGH = ("exact_zeros", "ship_it", "watch_it")
 def marks(stem):
     if stem in OF_TENSORFLOW:
         yield pytest.mark.tensorflow
-    if stem in LONG:
+    if stem in LONG + SLOW:
         yield pytest.mark.slow
     if stem in THOROUGH:
         yield pytest.mark.thorough
