@@ -21,6 +21,8 @@ def layouts_that_fit() -> Iterator[None]:
         yield
         return
     layout_of = distribution.get_variable_layout
+    # It is set where this context has been entered already.
+    before = vars(distribution).get("get_variable_layout")
 
     def fitting_layout(variable: keras.Variable) -> Any:
         return _fitting(layout_of(variable), tuple(variable.shape))
@@ -29,7 +31,10 @@ def layouts_that_fit() -> Iterator[None]:
     try:
         yield
     finally:
-        del distribution.get_variable_layout
+        if before is None:
+            del distribution.get_variable_layout
+        else:
+            distribution.get_variable_layout = before
 
 
 def _fitting(layout: Any, shape: tuple[int, ...]) -> Any:
