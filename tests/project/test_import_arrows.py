@@ -6,6 +6,7 @@ import pytest
 from project.house import ROOT, imports_of, modules_of
 
 LAYERS = [
+    "_keras_private",
     "files",
     "results",
     "schedules",

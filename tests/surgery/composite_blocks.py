@@ -323,11 +323,11 @@ class Stock(Block):
         self.attention = layers.MultiHeadAttention(HEADS, SIZE)
         self.attention.build((None, None, WIDTH), (None, None, WIDTH))
         self.norm = self.part(layers.LayerNormalization())
-        self.forward = self.part(FeedForward())
+        self.feed = self.part(FeedForward())
 
     def call(self, x, training=False):
         x = self.norm(x + self.attention(x, x, training=training))
-        return self.forward(x)
+        return self.feed(x)
 
 
 class Opaque(Block):
