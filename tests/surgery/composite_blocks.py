@@ -246,7 +246,10 @@ class Rotary(Attention):
 
     def turned(self, x):
         angle = np.arange(x.shape[2])[:, None] * np.array([1.0, 0.1])
-        cos, sin = (np.tile(f(angle), 2) for f in (np.cos, np.sin))
+        cos, sin = (
+            ops.convert_to_tensor(np.tile(f(angle), 2), x.dtype)
+            for f in (np.cos, np.sin)
+        )
         first, second = ops.split(x, 2, axis=-1)
         return x * cos + ops.concatenate([-second, first], axis=-1) * sin
 
