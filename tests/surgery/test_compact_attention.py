@@ -251,6 +251,11 @@ def test_a_gate_of_the_values_goes_with_its_heads(tmp_path):
         pytest.skip("this Keras has no gates")
     much_dead(model)
     small, _ = compacted(model, x_of(3, 5, 8), 1e-5, tmp_path)
+    if keras.backend.backend() == "jax":
+        # Keras reshapes gated values there as if they were as wide as keys, so
+        # a model with other widths does not run, and this one stays whole.
+        assert sizes(small) == (12, 4, 6, 6, 12)
+        return
     # A gate makes constant values vary, so that only those that are 0 go.
     assert sizes(small) == (10, 3, 4, 5, 7)
 
