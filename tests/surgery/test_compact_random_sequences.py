@@ -3,6 +3,8 @@
 Like `test_compact_random_graphs.py`, on sequences of vectors and of images.
 """
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -216,7 +218,7 @@ def test_outputs_of_random_sequences_are_the_same(data, shape, steps):
 
 
 @pytest.mark.slow
-@examples(500)
+@examples(int(os.environ.get("KREG_GRAPHS") or 100))
 @given(st.data(), st.sampled_from(SHAPES), st.integers(2, 7))
 def test_outputs_of_many_random_sequences_are_the_same(data, shape, steps):
     assert_outputs_stay(data, shape, steps)
