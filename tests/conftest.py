@@ -1,6 +1,5 @@
 """What every test starts from: fixed seeds and the default policy."""
 
-import gc
 import os
 import signal
 
@@ -66,12 +65,6 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-def pytest_collection_finish():
-    """Keep what is loaded by now out of the garbage collector's way."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -95,23 +95,20 @@ def own_gelu(x):
     return 0.5 * x * (1.0 + ops.tanh(0.8 * (x + 0.045 * x**3)))
 
 
-def test_units_with_an_activation_of_ones_own_go():
-    model = filled(
-        keras.Sequential(
-            [
-                keras.Input((6,)),
-                layers.Dense(8, own_gelu, name="up"),
-                layers.Dense(2),
-            ]
-        )
-    )
-    up = model.get_layer("up")
+def units_left_of(activation):
+    """Compacts a layer of 8 units, 3 of them dead; how many of them stay."""
+    up = layers.Dense(8, activation, name="up")
+    model = filled(keras.Sequential([keras.Input((6,)), up, layers.Dense(2)]))
     kernel, bias = up.get_weights()
     kernel[:, :3] = 0.0
     up.set_weights([kernel, bias])
     small = kreg.compact(model)
-    assert small.get_layer("up").units == 5
     assert same(small, model, x_of(4, 6))
+    return small.get_layer("up").units
+
+
+def test_units_with_an_activation_of_ones_own_go():
+    assert units_left_of(own_gelu) == 5
 
 
 @keras.saving.register_keras_serializable(package="operations")
@@ -126,19 +123,4 @@ def by_width(x):
 
 @pytest.mark.parametrize("activation", [centered, by_width])
 def test_an_activation_that_mixes_units_keeps_them(activation):
-    model = filled(
-        keras.Sequential(
-            [
-                keras.Input((6,)),
-                layers.Dense(8, activation, name="up"),
-                layers.Dense(2),
-            ]
-        )
-    )
-    up = model.get_layer("up")
-    kernel, bias = up.get_weights()
-    kernel[:, :3] = 0.0
-    up.set_weights([kernel, bias])
-    small = kreg.compact(model)
-    assert small.get_layer("up").units == 8
-    assert same(small, model, x_of(4, 6))
+    assert units_left_of(activation) == 8
