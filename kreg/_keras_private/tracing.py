@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -120,6 +120,13 @@ def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:
         (),
         {id(variable): model.name for variable in model.variables},
     )
+
+
+def call_in_wrapper(
+    layer: keras.layers.Layer, tensor: Any, output_tensors: Sequence[Any]
+) -> TracedCall:
+    """The call of a layer by a wrapper around it, which no trace shows."""
+    return TracedCall(layer, SymbolicArguments(tensor), tuple(output_tensors))
 
 
 def traced_function(

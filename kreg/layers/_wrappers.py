@@ -1,12 +1,12 @@
 """Layers around another layer: in each step, in both directions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from kreg._keras_private import call_in_wrapper
 from kreg.layers._recurrent import (
     RecurrentUnits,
     channel_axis_in_time,
@@ -24,16 +24,6 @@ from kreg.layers.channels.call import (
 from kreg.layers.channels.network import EqualGroups, Kept, Network, Signal
 
 
-@dataclass(frozen=True)
-class _Node:
-    """The call of the layer in a wrapper, as a node of a graph has it."""
-
-    operation: Any
-    input_tensors: Sequence[Any]
-    output_tensors: Sequence[Any]
-    arguments: Any
-
-
 def in_each_step(call: Call, network: Network, trace: Tracer) -> Traced:
     """A `TimeDistributed`, whose layer sees each step by itself.
 
@@ -46,11 +36,10 @@ def in_each_step(call: Call, network: Network, trace: Tracer) -> Traced:
     if len(call.signals) != 1 or call.signals[0].axis < 2:
         return kept_whole(call, network)
     (signal,) = call.signals
-    step = _Node(
+    step = call_in_wrapper(
         wrapped,
-        [_without_time(t) for t in call.node.input_tensors[:1]],
+        _without_time(call.node.input_tensors[0]),
         [_without_time(t) for t in call.node.output_tensors],
-        call.node.arguments,
     )
     inputs = [signal.moved(signal.axis - 1)]
     traced = trace(

@@ -206,8 +206,10 @@ TRAPS = {
     "transposed_same": images(
         layers.Conv2DTranspose(4, 3, strides=2, padding="same")
     ),
-    "grouped": images(layers.Conv2D(6, 3, groups=2, activation="relu")),
-    "dense_on_images": images(layers.Dense(4, "relu")),
+    "grouped": images(
+        lambda x: layers.Conv2D(6, 3, groups=2, activation="relu")(x)
+    ),
+    "dense_on_images": images(lambda x: layers.Dense(4, "relu")(x)),
     # Activations
     "log_softmax": features(lambda x: x, activation="log_softmax"),
     "sparsemax": features(lambda x: x, activation="sparsemax"),

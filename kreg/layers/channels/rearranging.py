@@ -5,6 +5,7 @@ whose entries are the numbers of their channels.
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -249,8 +250,10 @@ def _outputs(node: Any, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
             value = value.astype(np.int32)
         values[id(tensor)] = ops.convert_to_tensor(np.ascontiguousarray(value))
     args, kwargs = node.arguments.fill_in(values)
-    # Layers without the argument may be called with it.
-    kwargs.pop("training", None)
+    # Layers without these arguments may be called with them.
+    taken = signature(node.operation.call).parameters
+    for name in {"training", "mask"}.difference(taken):
+        kwargs.pop(name, None)
     outputs = tree.flatten(node.operation.call(*args, **kwargs))
     return [np.asarray(ops.convert_to_numpy(output)) for output in outputs]
 
