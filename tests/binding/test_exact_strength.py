@@ -84,7 +84,7 @@ UNSUPPORTED = {"torch": {"steps_per_execution", "unrolled"}}
 
 
 @pytest.fixture(
-    params=few_of(MODES, "graph", "jit_compile", "steps_per_execution"),
+    params=few_of(MODES, "graph", "steps_per_execution"),
     name="mode",
 )
 def _mode(request):

@@ -121,7 +121,7 @@ if BACKEND == "tensorflow":
 
 
 @pytest.mark.parametrize("epochs", few_of([1, 4, 7, EPOCHS - 1], 4))
-@pytest.mark.parametrize("way", few_of(WAYS, whole_model, weights_alone))
+@pytest.mark.parametrize("way", few_of(WAYS, whole_model))
 def test_from_a_checkpoint(way, epochs, unbroken, tmp_path):
     save, load = way(tmp_path)
     model = build()

@@ -68,7 +68,10 @@ class Strengths(keras.callbacks.Callback):
     "optimizer",
     [
         lambda: keras.optimizers.Adam(0.01),
-        lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+        pytest.param(
+            lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+            marks=pytest.mark.thorough,
+        ),
     ],
     ids=["adam", "momentum"],
 )

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from cli.saved_files import run
+from thorough import few_of
 
 import kreg
 from kreg.cli import main
@@ -161,7 +162,9 @@ def test_bad_words_are_a_usage_error(words):
     assert raised.value.code == 2
 
 
-@pytest.mark.parametrize("name", ["l1", "l2", "l1l2", "group", "inputs"])
+@pytest.mark.parametrize(
+    "name", few_of(["l1", "l2", "l1l2", "group", "inputs"], "l1l2", "inputs")
+)
 def test_penalties_are_such_as_a_path_takes(files, capsys, name):
     words = ("--strengths", 0.001, "--epochs", 1, "--penalty", name, "--json")
     build = "kreg_train.py:build_model"

@@ -127,7 +127,7 @@ ONE = few_of(NAMES, FEW[-1])
 ONE_OF_FEW = few_of(FEW, FEW[-1])
 
 
-@pytest.mark.parametrize("name", few_of(NAMES, *FEW, "RMSprop"))
+@pytest.mark.parametrize("name", few_of(NAMES, *FEW))
 def test_lasso(name, xy):
     (kernel,) = train(name, kreg.L1(2 * ALPHA), *xy)
     theirs = solved(Lasso(ALPHA, fit_intercept=False, **EXACT), *xy)
@@ -146,7 +146,7 @@ CLIPPED = [n for n in ("SGD_momentum", "Adam", "RMSprop") if n in NAMES]
 CLIPPED_CASES = [(n, c) for n in CLIPPED for c in CLIPPING]
 
 
-@pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipnorm", "clipvalue"))
+@pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipnorm"))
 @pytest.mark.parametrize("name", few_of(CLIPPED, FEW[-1]))
 def test_lasso_with_clipped_gradients(name, clipping):
     x, y = data()
@@ -175,6 +175,7 @@ def test_elastic_net(name):
     assert_same(kernel, solved(theirs, x, y).coef_)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ONE)
 def test_ridge(name):
     x, y = data()
@@ -353,6 +354,7 @@ def test_mini_batches_find_the_support(name):
     assert ours.sum() < len(ours)
 
 
+@pytest.mark.thorough
 def test_strength_above_the_critical_one_keeps_nothing():
     x, y = data()
     critical = 2 * np.abs(x.T @ y).max() / len(x)

@@ -80,7 +80,7 @@ CALLBACKS = {
 }
 
 
-@pytest.mark.parametrize("callbacks", CALLBACKS)
+@pytest.mark.parametrize("callbacks", few_of(CALLBACKS, "on epochs"))
 @pytest.mark.parametrize(
     ("optimizer", "penalty"),
     [

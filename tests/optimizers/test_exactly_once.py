@@ -268,6 +268,7 @@ def test_accumulation(mode):
     assert_weights(model, expected(ramp, epochs=6, accumulate=2))
 
 
+@pytest.mark.thorough
 def test_accumulation_with_adam_stays_finite():
     model = network()
     adam = keras.optimizers.Adam(RATE, gradient_accumulation_steps=2)

@@ -7,6 +7,7 @@ import pytest
 from instances import INSTANCES, PENALTY_TABLE
 from regularizers import battery
 from regularizers.battery import arguments, comparable
+from thorough import few_of
 
 import kreg
 from kreg.regularizers import Penalty
@@ -41,7 +42,9 @@ def test_keras_file(name, tmp_path):
     battery.check_keras_file(INSTANCES[name], tmp_path)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["", "jit_compile"])
+@pytest.mark.parametrize(
+    "jit_compile", few_of([False, True], False), ids=["", "jit_compile"]
+)
 @pytest.mark.parametrize("name", INSTANCES)
 def test_bound_and_compiled(name, jit_compile):
     if jit_compile and battery.BACKEND == "torch":

@@ -284,6 +284,7 @@ def test_controller_of_a_checkpoint_goes_on(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.thorough
 def test_resumed_by_backup_and_restore(tmp_path):
     class Interrupted(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

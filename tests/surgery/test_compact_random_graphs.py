@@ -226,6 +226,7 @@ def test_outputs_of_random_graphs_are_the_same(data, shape, steps):
     assert_same_outputs(small, model, some_inputs(model))
 
 
+@pytest.mark.thorough
 @examples(25)
 @given(st.data(), st.sampled_from([(6,), (3, 3, 4)]), st.integers(1, 5))
 def test_dropped_inputs_of_random_graphs_do_not_matter(data, shape, steps):

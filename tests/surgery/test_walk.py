@@ -90,6 +90,7 @@ graphs = st.tuples(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=3, deadline=None, derandomize=True)
 @given(graphs)
 def test_outputs_of_random_models_stay_equal(graph):
