@@ -9,6 +9,7 @@ from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 
 from kreg._keras_private.graphs import (
     Graph,
+    carries_mask,
     declared_inputs,
     expanded,
     graph_of,
@@ -57,6 +58,7 @@ from kreg._keras_private.tracing import (
     Weight,
     call_in_wrapper,
     is_composite,
+    one_line,
     traced_function,
     traced_graph,
     unseen_graph,
@@ -97,6 +99,7 @@ __all__ = [
     "built_variables",
     "call_in_wrapper",
     "can_assign",
+    "carries_mask",
     "carry_state",
     "changed_gradient_method",
     "chosen_optimizer",
@@ -119,6 +122,7 @@ __all__ = [
     "keep_with_models",
     "list_metric",
     "make_state_current",
+    "one_line",
     "operation_kind",
     "own_layers",
     "own_trainable_variables",

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import keras.src.layers.layer as layer_module
+from keras.src.backend import get_keras_mask
 from keras.src.layers.layer import Layer
 
 
@@ -49,6 +50,14 @@ def graph_of(layer: keras.layers.Layer) -> Graph | None:
         tuple(function.inputs),
         tuple(function.outputs),
     )
+
+
+def carries_mask(tensor: Any) -> bool:
+    """Whether layers before it hand a mask on with a symbolic tensor.
+
+    Layers take such a mask though no argument of their call shows it.
+    """
+    return get_keras_mask(tensor) is not None
 
 
 def declared_inputs(model: keras.Model) -> Any | None:

@@ -227,7 +227,7 @@ class _Trace:
                 except Exception as error:
                     if not self._owners:
                         raise  # the model itself
-                    reason = _one_line(error)
+                    reason = one_line(error)
                     del self._calls[noted[0] :], self._composites[noted[1] :]
                     self._pending.clear()
             if reason is not None:
@@ -379,7 +379,8 @@ def _has_known_shape(value: Any) -> bool:
     return not _is_symbolic(value) or None not in value.shape
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The kind of an error and the first line of its message."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"[:200].rstrip(": ")
 

@@ -9,7 +9,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from kreg._keras_private import ATTENTION_PROJECTIONS, uses_flash_attention
+from kreg._keras_private import (
+    ATTENTION_PROJECTIONS,
+    carries_mask,
+    uses_flash_attention,
+)
 from kreg.layers._attention_heads import (
     AttentionHeads,
     Conditions,
@@ -204,8 +208,10 @@ def _weights_sum_to_one(
         or len(call.node.output_tensors) > 1
         or len(arguments["query"].shape) != 3
     )
-    has_mask = config.get("sliding_window") is not None or any(
-        arguments.get(name) is not None for name in _MASKS
+    has_mask = (
+        config.get("sliding_window") is not None
+        or any(arguments.get(name) is not None for name in _MASKS)
+        or any(map(carries_mask, call.node.input_tensors))
     )
     drops = call.training and config["dropout"] > 0
     return not drops and not (computes_each and has_mask)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 
+from kreg._keras_private import carries_mask
 from kreg.layers.channels.activations import same_in_twin
 from kreg.layers.channels.call import (
     Call,
@@ -105,7 +107,8 @@ def dot_product_attention(call: Call, network: Network) -> Traced:
 def softmax(call: Call, network: Network) -> Traced:
     """A softmax, after which the entries along its axis sum to one.
 
-    As a layer it may be called with a mask, too.
+    As a layer it may be called with a mask, too. Where the mask hides all
+    entries they are zero, so that nothing is known of their sum.
     """
     operand, *masks = call.operands
     tensor, *others = call.node.input_tensors
@@ -123,7 +126,10 @@ def softmax(call: Call, network: Network) -> Traced:
         elif any(_size_along(own, rank, other) != 1 for other in others):
             network.pin(along, f"`{call.path}` masks each of them by itself")
     scores = operand.varying()
-    if len(axes) > 1 or axes & set(operand.axes):
+    has_mask = masks or (
+        isinstance(call.operation, keras.layers.Layer) and carries_mask(tensor)
+    )
+    if has_mask or len(axes) > 1 or axes & set(operand.axes):
         return Traced((scores,))
     return Traced((replace(scores, sums_to_one=axes.pop()),))
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import tree
+from keras import layers, tree
 from numpy.typing import NDArray
 
+from kreg._keras_private import carries_mask
 from kreg.layers.channels.activations import is_plain, plain, same_in_twin
 from kreg.layers.channels.call import (
     Call,
@@ -109,10 +110,27 @@ def combining(combine: Combine) -> Tracer:
         with np.errstate(all="ignore"):
             constants = combine(values)
         constants = np.where(np.isfinite(constants), constants, np.nan)
+        if any(map(carries_mask, call.node.input_tensors)):
+            stay = _stay_where_masked(call.operation, values, constants)
+            constants = np.where(stay, constants, np.nan)
         _note_mixtures(call, network, terms, result, values, constants)
         return Traced((result.with_constants(constants),))
 
     return trace
+
+
+def _stay_where_masked(
+    operation: keras.Operation, values: NDArray[np.float64], constants: Values
+) -> NDArray[np.bool_]:
+    """Which constants do not change at positions that a mask hides.
+
+    There, some layers of Keras leave a tensor out, or make a product 0.
+    """
+    if isinstance(operation, layers.Multiply):
+        return (values == 0).all(axis=0)
+    if isinstance(operation, layers.Maximum | layers.Minimum):
+        return (values == constants).all(axis=0)
+    return np.ones(constants.shape, bool)
 
 
 def _terms(call: Call) -> list[_Term]:

@@ -357,7 +357,8 @@ def _product_values(
         )
         if is_average:
             return value
-    return np.full(shape, np.nan)
+    is_zero = (spread[0] == 0) | (spread[1] == 0)
+    return np.where(is_zero, 0.0, np.nan)
 
 
 def _pairs(

@@ -89,6 +89,14 @@ def rearranged_signals(
     found = _through(call.node, signals)
     if call.twin is None:
         return found
+    for tensor, signal in zip(call.twin.input_tensors, signals, strict=True):
+        if any(
+            tensor.shape[axis] != size
+            for axis, size in zip(
+                signal.axes, signal.channels.shape, strict=True
+            )
+        ):
+            return None
     again = _through(call.twin, signals)
     alike = all(
         a.axes == b.axes and np.array_equal(a.channels, b.channels)

@@ -10,7 +10,13 @@ import numpy as np
 from keras import layers, tree
 from numpy.typing import NDArray
 
-from kreg._keras_private import TracedCall, Weight, flatten_layers, graph_of
+from kreg._keras_private import (
+    TracedCall,
+    Weight,
+    flatten_layers,
+    graph_of,
+    one_line,
+)
 from kreg.layers.channels.call import (
     Call,
     Traced,
@@ -244,7 +250,12 @@ class Walk:
                 # The code around it decides that there is no bias to which a
                 # constant could be added.
                 call = _on(call, [_only_zeros(o) for o in call.operands])
-        return traced(call, self.network)
+        try:
+            return traced(call, self.network)
+        except Exception as error:  # of code that no rule foresees
+            why = f"cannot be followed ({one_line(error)})"
+            self.whole[call.path] = why
+            return kept_whole(call, self.network, why)
 
     def _note_shared_constants(self, call: Call) -> None:
         """Note the constants that this call shares with the earlier calls."""
