@@ -59,8 +59,9 @@ def rules(model, **arguments):
 
 
 def finding(model, rule, **arguments):
-    (found,) = [f for f in check(model, **arguments) if f.rule == rule]
-    return found
+    found = [f for f in check(model, **arguments) if f.rule == rule]
+    assert len(found) == 1, f"{len(found)} findings of {rule}; is it in RULES?"
+    return found[0]
 
 
 def codes(found):

@@ -171,7 +171,7 @@ class _Trace:
         self._weights: dict[tuple[int, str], TracedCall] = {}
         self._unseen: dict[int, str] = {}
         self._before: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self._noted_reads = 0  # how many noted calls are being computed
+        self._running = 0  # how many noted calls are being computed
         self._exit = ExitStack()
 
     def __enter__(self) -> "_Trace":
@@ -217,7 +217,7 @@ class _Trace:
         original = self._symbolic_call
 
         def symbolic_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._is_elsewhere() or self._noted_reads:
+            if self._is_elsewhere() or self._running:
                 return original(layer, *args, **kwargs)
             reason = self._opaque.get(id(layer))
             if is_composite(layer) and reason is None:
@@ -261,7 +261,7 @@ class _Trace:
 
     def _specification(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """The outputs of a layer as tensors without a history."""
-        self._noted_reads += 1
+        self._running += 1
         try:
             outputs = self._symbolic_call(layer, *args, **kwargs)
             flat = tree.flatten(outputs)
@@ -276,7 +276,7 @@ class _Trace:
                 call = layer.quantized_call
             return compute_output_spec(call, *args, **kwargs)
         finally:
-            self._noted_reads -= 1
+            self._running -= 1
 
     def _operation_call(self) -> Callable[..., Any]:
         original = keras.Operation.symbolic_call
@@ -288,11 +288,11 @@ class _Trace:
                 # Its rule for shapes takes no slice that is alone.
                 x, key = args
                 args = x, key if isinstance(key, int | tuple) else (key,)
-            self._noted_reads += 1
+            self._running += 1
             try:
                 return original(operation, *args, **kwargs)
             finally:
-                self._noted_reads -= 1
+                self._running -= 1
 
         return symbolic_call
 
@@ -300,11 +300,7 @@ class _Trace:
         original = keras.Variable.value
 
         def value(variable: Any) -> Any:
-            if (
-                self._owners
-                and not self._noted_reads
-                and not self._is_elsewhere()
-            ):
+            if self._owners and not self._running and not self._is_elsewhere():
                 path = _path(self._owners[-1])
                 self._unseen.setdefault(id(variable), path)
             return original.__get__(variable)
@@ -330,7 +326,7 @@ class _Trace:
     ) -> Any:
         """Take the place of the constructor of Keras's `Node`."""
         if self._is_elsewhere() or (
-            isinstance(operation, keras.layers.Layer) and self._noted_reads
+            isinstance(operation, keras.layers.Layer) and self._running
         ):
             return self._node(operation, call_args, call_kwargs, outputs)
         args, kwargs = tree.map_structure(

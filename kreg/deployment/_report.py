@@ -18,7 +18,7 @@ class ModelFigures(SavedResult):
         parameters: the number of entries of its weights, trained or not.
         nonzeros: how many of them are not exactly 0.0.
         flops: operations for one example: twice the multiply-adds of products
-            with weights.
+            with weights, and of the two products in attention.
         uncounted: the paths of layers that have matrices, but are not counted
             in `flops`.
         raw_bytes: the size of the weights in memory.
@@ -105,8 +105,8 @@ class DeployReport(ResultWithRows, SavedResult):
         before: the `ModelFigures` of one model.
         after: those of the other; None if there is one model alone.
         largest_difference: the largest difference of their outputs, as a
-            fraction of the largest size of an entry of the first's; None for
-            one model.
+            fraction of the largest absolute output of the first; None for one
+            model.
         batch_size: the number of examples for the latency.
         runs: how often each model was timed.
     """
@@ -199,8 +199,8 @@ class DeployReport(ResultWithRows, SavedResult):
         notes = [
             f"Latency: predict_on_batch, median of {self.runs} runs in turns, "
             f"batch size {self.batch_size}, the backend's own threads.",
-            "FLOPs: twice the multiply-adds with weights, for one example; "
-            "zeros count.",
+            "FLOPs: twice the multiply-adds with weights and in attention, for "
+            "one example; zeros count.",
         ]
         uncounted = dict.fromkeys(p for m in self.models for p in m.uncounted)
         if uncounted:

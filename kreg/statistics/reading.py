@@ -1,5 +1,6 @@
 """The classes of readings: of a weight, of a layer, of a model."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -81,7 +82,11 @@ class WeightReading(Figures, SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WeightReading":
-        """The inverse of `to_dict`; earlier versions wrote no `step`, `tie`."""
+        """The inverse of `to_dict`.
+
+        Earlier versions wrote no `step` and `tie`. A figure that they did not
+        know is NaN.
+        """
         values = {"step": 0, "tie": None, **values}
         named = {
             field.name: values[field.name]
@@ -89,7 +94,7 @@ class WeightReading(Figures, SavedResult):
             if field.name != "values"
         }
         measured = {
-            figure.name: values[figure.name]
+            figure.name: values.get(figure.name, math.nan)
             for figure in FIGURES
             if figure.formula is None
         }
