@@ -1,6 +1,6 @@
 """The graph of a model, as it is for inputs of two sizes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 from typing import Any
@@ -21,6 +21,9 @@ _BATCHES = (2, 3)
 # Two lengths for all axes whose size is not fixed: some models take no long
 # sequences, others no small images.
 _LENGTHS = ((7, 5), (4, 3), (17, 13), (64, 32), (256, 224))
+# Code may treat long sequences otherwise: also tried are sizes of this many
+# times the length, where the model takes them.
+_LONGER = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ def sized_graph(
     sample: Any = None,
     opaque: Mapping[int, str] | None = None,
 ) -> SizedGraph:
-    """Trace a model on inputs of two sizes.
+    """Trace a model on inputs of two sizes, and on long ones if it takes them.
 
     A layer that makes other calls for inputs of another size is not looked
     into. Neither is one whose code cannot run on symbolic tensors.
@@ -67,7 +70,10 @@ def sized_graph(
     failure: Exception | None = None
     for sizes in _sizes(declared, sample):
         try:
-            graph, twins = _at_two_sizes(model, *sizes, opaque or {})
+            graph, twins = _at_sizes(model, sizes, opaque or {})
+        except _DependsOnSizeError as error:
+            failure = error
+            break
         except Exception as error:  # whatever the model raises
             failure = failure or error
             continue
@@ -109,20 +115,25 @@ def _symbolic(value: Any) -> Any:
     )
 
 
-def _sizes(declared: Any, sample: Any) -> Iterator[tuple[Any, Any]]:
-    """Inputs of one size, and of another one."""
+def _sizes(declared: Any, sample: Any) -> Iterator[tuple[Any, ...]]:
+    """Inputs of one size, of another one, and perhaps of a long one."""
     flat = tree.flatten(declared)
     if any(None in tensor.shape[1:] for tensor in flat):
         for lengths in _LENGTHS:
             yield (
                 _of_size(declared, _BATCHES[0], lengths[0]),
                 _of_size(declared, _BATCHES[1], lengths[1]),
+                _of_size(declared, _BATCHES[1], _LONGER * lengths[0]),
             )
         return
     one, other = (_of_size(declared, batch, 1) for batch in _BATCHES)
     if sample is not None:
         # The length of arrays may be one of many that the model takes.
-        yield one, tree.map_structure(_shorter, other)
+        yield (
+            one,
+            tree.map_structure(lambda t: _of_length(t, _shorter), other),
+            tree.map_structure(lambda t: _of_length(t, _longer), other),
+        )
     yield one, other
 
 
@@ -142,12 +153,20 @@ def _of_size(declared: Any, batch: int, length: int) -> Any:
     return tree.map_structure(sized, declared)
 
 
-def _shorter(tensor: Any) -> Any:
+def _of_length(tensor: Any, change: Callable[[int], int]) -> Any:
     """The same with another size of its first axis after the batch."""
     if len(tensor.shape) < 2 + ("float" in tensor.dtype):
         return tensor
     batch, length, *others = tensor.shape
-    return _like(tensor, (batch, length - 1 if length > 1 else 2, *others))
+    return _like(tensor, (batch, change(length), *others))
+
+
+def _shorter(length: int) -> int:
+    return length - 1 if length > 1 else 2
+
+
+def _longer(length: int) -> int:
+    return _LONGER * length
 
 
 def _like(tensor: Any, shape: tuple[int, ...]) -> Any:
@@ -156,19 +175,26 @@ def _like(tensor: Any, shape: tuple[int, ...]) -> Any:
     )
 
 
-def _at_two_sizes(
-    model: keras.Model, one: Any, other: Any, opaque: Mapping[int, str]
+def _at_sizes(
+    model: keras.Model, sizes: Sequence[Any], opaque: Mapping[int, str]
 ) -> tuple[TracedGraph, Mapping[int, TracedCall]]:
-    """A graph and the same calls for other sizes.
+    """A graph, and the same calls for inputs of the second of the sizes.
 
     Raises:
-        ValueError: if the model itself makes other calls.
+        _DependsOnSizeError: if the model itself makes other calls.
     """
     opaque = dict(opaque)
+    one, other, *longer = sizes
     while True:
         graph = traced_graph(model, one, opaque)
         twin = traced_graph(model, other, opaque)
         different = _difference(graph, twin)
+        for inputs in longer:
+            try:
+                long = traced_graph(model, inputs, opaque)
+            except Exception:  # whatever the model raises: it takes none
+                continue
+            different = different or _difference(graph, long)
         if different is None:
             pairs = zip(graph.calls, twin.calls, strict=True)
             return graph, {id(call): same for call, same in pairs}
@@ -194,12 +220,19 @@ def _difference(
         common = takewhile(lambda pair: pair[0] is pair[1], pairs)
         _, *shared = [layer for layer, _ in common] or [None]
         if not shared:
-            raise ValueError(_DEPENDS)
+            raise _DependsOnSizeError
         return shared[-1], _DEPENDS
     return None
 
 
 _DEPENDS = "what it computes depends on the size of its inputs"
+
+
+class _DependsOnSizeError(Exception):
+    """Code of the model itself that makes other calls for other sizes."""
+
+    def __str__(self) -> str:
+        return _DEPENDS
 
 
 def _key(call: TracedCall) -> tuple[Any, ...]:
