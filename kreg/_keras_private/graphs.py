@@ -51,6 +51,13 @@ def graph_of(layer: keras.layers.Layer) -> Graph | None:
     )
 
 
+def is_plain(layer: Any) -> bool:
+    """Whether it is a functional or sequential model of Keras's own class."""
+    return graph_of(layer) is not None and type(layer).__module__.startswith(
+        "keras."
+    )
+
+
 def declared_inputs(model: keras.Model) -> Any | None:
     """The symbolic inputs of a model of layers, in their structure.
 

@@ -11,7 +11,7 @@ import keras
 import keras.src.layers.layer as layer_module
 import keras.src.ops.operation as operation_module
 from keras import tree
-from keras.src.backend import compute_output_spec
+from keras.src.backend import compute_output_spec, get_keras_mask
 from keras.src.ops.symbolic_arguments import SymbolicArguments
 
 
@@ -137,13 +137,25 @@ def traced_function(
 _tracing = threading.RLock()
 
 
+# This layer looks its weight up in one call, and multiplies with it in another.
+_IN_BOTH_DIRECTIONS = getattr(keras.layers, "ReversibleEmbedding", keras.Model)
+
+
 def is_composite(operation: Any) -> bool:
-    """Whether an operation is a model, or a layer that is none of Keras's."""
-    if isinstance(operation, keras.Model):
+    """Whether it is looked into: a model, or a layer that is none of Keras's.
+
+    So is a `ReversibleEmbedding`.
+    """
+    if isinstance(operation, keras.Model | _IN_BOTH_DIRECTIONS):
         return True
     return isinstance(
         operation, keras.layers.Layer
     ) and not operation.__class__.__module__.startswith("keras.src.layers.")
+
+
+def carries_mask(tensor: Any) -> bool:
+    """Whether a symbolic tensor has a mask, which layers pass on."""
+    return get_keras_mask(tensor) is not None
 
 
 class _Trace:

@@ -10,7 +10,13 @@ import numpy as np
 from keras import layers, tree
 from numpy.typing import NDArray
 
-from kreg._keras_private import TracedCall, Weight, flatten_layers, graph_of
+from kreg._keras_private import (
+    TracedCall,
+    Weight,
+    flatten_layers,
+    graph_of,
+    is_plain,
+)
 from kreg.layers.channels.call import (
     Call,
     Traced,
@@ -40,6 +46,8 @@ def walk(
     drop_inputs: bool,
     sample: Any = None,
     opaque: Mapping[int, str] | None = None,
+    *,
+    norms_as_operations: bool = False,
 ) -> "Walk":
     """Follow the channels through a model.
 
@@ -54,14 +62,17 @@ def walk(
             layers. Defaults to `None`.
         opaque: the layers and operations that stay as they are, and why, by
             their `id`. Defaults to `None`: none.
+        norms_as_operations: whether normalizations may become operations that
+            know the sums of constant channels. Defaults to `False`.
 
     Raises:
         ValueError: if the inputs of the model are not known.
     """
     graph = sized_graph(model, sample, opaque)
-    walked = Walk(graph, drop_inputs, {}, opaque or {})
+    settings = drop_inputs, opaque or {}, norms_as_operations
+    walked = Walk(graph, {}, *settings)
     while walked.found_more:
-        walked = Walk(graph, drop_inputs, walked.shared_constants, opaque or {})
+        walked = Walk(graph, walked.shared_constants, *settings)
     return walked
 
 
@@ -70,11 +81,12 @@ class Walk:
 
     Args:
         graph: the graph of the model.
-        drop_inputs: whether features of its inputs may be removed.
         shared_constants: the input constants that an earlier walk found equal
             in all calls of a layer, for each layer with several calls.
+        drop_inputs: whether features of its inputs may be removed.
         opaque: the layers and operations that stay as they are, and why, by
             their `id`.
+        norms_as_operations: whether normalizations may become operations.
 
     Attributes:
         graph: the same.
@@ -83,7 +95,8 @@ class Walk:
         layers: the effect of each layer and operation on channels, by its
             `id`. Layers and models that were looked into are not among them.
         composites: the channels of the inputs of each layer and model that was
-            looked into, in its first call, by its `id`.
+            looked into, in its first call, by its `id` and by which of them
+            are integers.
         paths: the layers by their paths in reports, in the order of execution,
             without those that were looked into.
         whole: why layers were not looked into, by their path.
@@ -94,18 +107,20 @@ class Walk:
     def __init__(
         self,
         graph: SizedGraph,
-        drop_inputs: bool,
         shared_constants: SharedConstants,
+        drop_inputs: bool,
         opaque: Mapping[int, str],
+        norms_as_operations: bool,
     ) -> None:
         self.graph = graph
         self.network = Network()
         self.layers: dict[int, Traced] = {}
-        self.composites: dict[int, Sequence[Operand]] = {}
+        self.composites: dict[tuple[Any, ...], Sequence[Operand]] = {}
         self.paths: dict[str, keras.layers.Layer] = {}
         self.whole: dict[str, str] = {}
         self.shared_constants: dict[int, list[Values]] = {}
         self._earlier, self._opaque = shared_constants, opaque
+        self._norms_as_operations = norms_as_operations
         self._operations: dict[int, Any] = {}
         calls = graph.graph.calls
         self._calls = Counter(id(call.operation) for call in calls)
@@ -174,6 +189,7 @@ class Walk:
         training = node.arguments.kwargs.get("training")
         if training is None:
             training = node.training
+        is_called_once = self._calls[id(node.operation)] == 1
         return Call(
             node.operation,
             path_of(node),
@@ -183,6 +199,9 @@ class Walk:
             node,
             bool(training),
             self.graph.twins.get(id(node)),
+            is_called_once and all(map(is_plain, node.owners)),
+            self._norms_as_operations
+            and (is_called_once or has_size(node.operation)),
         )
 
     def _operand(self, tensor: Any) -> Operand:
@@ -295,12 +314,16 @@ class Walk:
     def _tie_to_first_call(self, call: TracedCall) -> None:
         """Tie the inputs of a layer that was looked into to its first call.
 
-        Its weights are the same in all calls.
+        Its weights are the same in all calls. Calls on integers take another
+        way through its code than calls on other numbers, as in an embedding
+        that the outputs are multiplied with, too.
         """
         if not call.operation.weights:
             return
         operands = [self._operand(tensor) for tensor in call.input_tensors]
-        before = self.composites.setdefault(id(call.operation), operands)
+        takes_rows = tuple("int" in str(t.dtype) for t in call.input_tensors)
+        key = id(call.operation), takes_rows
+        before = self.composites.setdefault(key, operands)
         if _are_alike(before, operands):
             self._tie(before, operands)
             return
