@@ -291,6 +291,7 @@ ARGUMENTS = {
         "sample": "sample?",
         "round_to": "integer",
         "drop_inputs": "bool",
+        "norms_as_operations": "bool",
         "return_compaction": "bool",
     },
     "kreg.compare": {

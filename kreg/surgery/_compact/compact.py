@@ -34,6 +34,7 @@ def compact(
     sample: Any = ...,
     round_to: int = ...,
     drop_inputs: bool = ...,
+    norms_as_operations: bool = ...,
     return_compaction: Literal[False] = ...,
 ) -> keras.Model: ...
 @overload
@@ -43,6 +44,7 @@ def compact(
     sample: Any = ...,
     round_to: int = ...,
     drop_inputs: bool = ...,
+    norms_as_operations: bool = ...,
     return_compaction: Literal[True],
 ) -> tuple[keras.Model, Compaction]: ...
 def compact(
@@ -51,6 +53,7 @@ def compact(
     sample: Any = None,
     round_to: int = 1,
     drop_inputs: bool = False,
+    norms_as_operations: bool = False,
     return_compaction: bool = False,
 ) -> keras.Model | tuple[keras.Model, Compaction]:
     """Return a smaller model with the same outputs.
@@ -95,10 +98,10 @@ def compact(
     Padding differs from a constant that is not zero, so a convolution with
     `padding="same"` keeps one of its constant channels, which stands for all
     of them. A constant unit stays where nothing can make up for it: before a
-    depthwise convolution with padding, a sum with a unit that varies, layer
-    normalization, softmax. Tensors that are added or multiplied lose a channel
-    together or not at all. Recurrent units are removed only if their state
-    stays at zero. Every layer keeps one unit.
+    depthwise convolution with padding, a sum with a unit that varies, softmax,
+    layer normalization (without `norms_as_operations`). Tensors that are added
+    or multiplied lose a channel together or not at all. Recurrent units are
+    removed only if their state stays at zero. Every layer keeps one unit.
 
     Under a `keras.distribution.ModelParallel` the smaller weights are split
     over the devices as before, but not along an axis whose new size the number
@@ -120,6 +123,13 @@ def compact(
         drop_inputs: bool, whether to remove features of the model's inputs
             (the last axis) that nothing reads, too. The small model takes
             `x[..., kept_inputs]`. Defaults to `False`.
+        norms_as_operations: bool, whether normalizations over channels of which
+            some are constant become operations that know the sums of the
+            constants, so that those channels can go: every
+            `LayerNormalization`, and `RMSNormalization` and `UnitNormalization`
+            where constants are not 0. A small functional model with stock
+            operations is then in the place of the layer, and runs slower than
+            the layer. One that passes on a mask stays. Defaults to `False`.
         return_compaction: bool, whether to return the record, too. Defaults to
             `False`.
 
@@ -151,6 +161,7 @@ def compact(
     built_model(model)
     round_to = positive_integer("round_to", round_to)
     drop_inputs = boolean("drop_inputs", drop_inputs)
+    norms_as_operations = boolean("norms_as_operations", norms_as_operations)
     boolean("return_compaction", return_compaction)
     if sample is not None:
         sample = checked_sample(model, sample)
@@ -159,7 +170,9 @@ def compact(
         undo.enter_context(uncompiled(model))
         undo.enter_context(layouts_that_fit())
         undo.enter_context(keras.saving.custom_object_scope(classes_of(model)))
-        compacting = _Compacting(model, sample, round_to, drop_inputs)
+        compacting = _Compacting(
+            model, sample, round_to, drop_inputs, norms_as_operations
+        )
         small = compacting.smaller_model()
     return (small, compacting.record(small)) if return_compaction else small
 
@@ -175,6 +188,7 @@ class _Compacting:
         sample: inputs of the model; None for random ones.
         round_to: as for `compact`.
         drop_inputs: as for `compact`.
+        norms_as_operations: as for `compact`.
     """
 
     def __init__(
@@ -183,9 +197,11 @@ class _Compacting:
         sample: Any,
         round_to: int,
         drop_inputs: bool,
+        norms_as_operations: bool,
     ) -> None:
         self._model, self._sample = model, sample
         self._round_to, self._drop_inputs = round_to, drop_inputs
+        self._norms_as_operations = norms_as_operations
         self._verification = Verification(model, sample)
         self._stays: dict[int, str] = {}
         self._avoid = _NOTHING
@@ -204,6 +220,7 @@ class _Compacting:
             self._drop_inputs,
             self._sample if unknown else None,
             self._stays,
+            norms_as_operations=self._norms_as_operations,
         )
         network = self._walked.network
         if id(self._model) in self._stays:

@@ -34,7 +34,8 @@ class LayerCompaction(Result):
             has none.
         groups_after: how many it has.
         way: how it got into the small model: `"unchanged"`; by the `"rule of
-            its class"`; by the `"config of the model"` or the `"config of the
+            its class"`; by `"operations that know its constants"`, which take
+            its place; by the `"config of the model"` or the `"config of the
             layer"`, its own or of one around it, with other sizes; or by the
             `"layers inside it"`, which took its place.
         stays: why it had to stay whole; empty if it did not.
