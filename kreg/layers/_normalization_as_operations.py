@@ -133,10 +133,12 @@ def _model(
     x = (x - mean if formula.subtracts else x) * formula.inverse(squares)
     scale, shift = _scale_and_shift(formula, made)
     if scale is not None:
+        # Of more than two axes in an ellipsis Keras mixes up the sizes.
+        letters = "abcdefghijklmnopqrstuvwxyz"[: len(x.shape)]
         scaling = keras.layers.EinsumDense(
-            "...c,c->...c",
-            len(scale),
-            bias_axes=None if shift is None else "c",
+            f"{letters},{letters[-1]}->{letters}",
+            (*x.shape[1:-1], len(scale)),
+            bias_axes=None if shift is None else letters[-1],
             dtype=dtype,
             name=f"{name}_scale",
             **_settings(layer, formula.names),

@@ -35,7 +35,8 @@ from kreg.layers.channels.network import (
 )
 from kreg.layers.channels.rearranging import of_parts
 from kreg.layers.table import traced
-from kreg.surgery._compact.graphs import SizedGraph, sized_graph
+from kreg.surgery._compact.graphs import SizedGraph, path_of, sized_graph
+from kreg.surgery._compact.tokens import Tokens, dropped_tokens
 
 SharedConstants = Mapping[int, Sequence[Values]]
 """The constants of the inputs of layers, by the `id` of the layer."""
@@ -48,6 +49,7 @@ def walk(
     opaque: Mapping[int, str] | None = None,
     *,
     norms_as_operations: bool = False,
+    drop_tokens: Any = None,
 ) -> "Walk":
     """Follow the channels through a model.
 
@@ -64,12 +66,16 @@ def walk(
             their `id`. Defaults to `None`: none.
         norms_as_operations: whether normalizations may become operations that
             know the sums of constant channels. Defaults to `False`.
+        drop_tokens: the ids that go with their rows of embeddings, as for
+            `compact`. Defaults to `None`: none.
 
     Raises:
-        ValueError: if the inputs of the model are not known.
+        ValueError: if the inputs of the model are not known, or no ids of an
+            input in `drop_tokens` can go.
     """
     graph = sized_graph(model, sample, opaque)
-    settings = drop_inputs, opaque or {}, norms_as_operations
+    tokens = dropped_tokens(graph, drop_tokens)
+    settings = drop_inputs, opaque or {}, norms_as_operations, tokens
     walked = Walk(graph, {}, *settings)
     while walked.found_more:
         walked = Walk(graph, walked.shared_constants, *settings)
@@ -87,9 +93,11 @@ class Walk:
         opaque: the layers and operations that stay as they are, and why, by
             their `id`.
         norms_as_operations: whether normalizations may become operations.
+        tokens: the ids that go with their rows of embeddings.
 
     Attributes:
         graph: the same.
+        tokens: the same.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
         layers: the effect of each layer and operation on channels, by its
@@ -111,9 +119,10 @@ class Walk:
         drop_inputs: bool,
         opaque: Mapping[int, str],
         norms_as_operations: bool,
+        tokens: Tokens,
     ) -> None:
-        self.graph = graph
-        self.network = Network()
+        self.graph, self.tokens = graph, tokens
+        self.network = Network(tokens.unused_rows)
         self.layers: dict[int, Traced] = {}
         self.composites: dict[tuple[Any, ...], Sequence[Operand]] = {}
         self.paths: dict[str, keras.layers.Layer] = {}
@@ -222,6 +231,9 @@ class Walk:
                 for size in values.shape
             ]
             self.network.variables[key] = variable, axes
+            unused = self.tokens.unused_rows.get(key)
+            if unused is not None and axes[0] is not None:
+                self.network.unused.update(axes[0][unused].tolist())
         axes = self.network.variables[key][1]
         parts = [
             (channels, (axis,))
@@ -337,12 +349,6 @@ class Walk:
             pairs = zip(every_number(a), every_number(b), strict=True)
             for first, second in pairs:
                 self.network.tie(first, second)
-
-
-def path_of(call: TracedCall) -> str:
-    """The name of a call's operation after those of the layers around it."""
-    around = [owner.name for owner in call.owners[1:]]
-    return "/".join([*around, call.operation.name])
 
 
 def has_size(operation: Any) -> bool:
