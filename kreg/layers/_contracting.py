@@ -243,7 +243,15 @@ def reduction(call: Call, network: Network) -> Traced:
             and "float" in str(tensor.dtype)
         ):
             return _sum_over_channels(call, network, operand)
-        return kept_whole(call, network, "combines all channels")
+        return kept_whole(
+            call,
+            network,
+            "combines all channels"
+            if call.is_fixed
+            else "combines all channels in code of one's own; with "
+            "`RMSNormalization` or another layer of Keras, those that are 0 "
+            "could go",
+        )
     keeps = call.operation.keepdims
     moved = tuple(
         axis if keeps else axis - sum(a < axis for a in axes)

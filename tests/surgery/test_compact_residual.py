@@ -53,6 +53,31 @@ class Tokens(Own):
 
 
 @serializable
+class Positions(layers.Layer):
+    """Embeddings of positions, as wide as what they are added to."""
+
+    def build(self, shape):
+        self.position = self.add_weight(
+            shape=(LENGTH, shape[-1]), name="position"
+        )
+
+    def call(self, x):
+        return x + self.position
+
+
+@serializable
+class OwnNorm(layers.Layer):
+    """Root mean square normalization in code of one's own."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], name="scale")
+
+    def call(self, x):
+        square = ops.mean(ops.square(x), axis=-1, keepdims=True)
+        return x * ops.rsqrt(square + EPSILON) * self.scale
+
+
+@serializable
 class Tied(Own):
     """A table of embeddings by which the outputs are multiplied, too."""
 
@@ -203,6 +228,7 @@ MODELS = {
         words(), lambda x: stock(x, grouped_query)
     ),
     "positions": with_positions,
+    "wide_as_input": lambda: model_of(lambda x: Positions()(words()(x))),
     "own_embedding": lambda: model_of(Tokens(WIDTH)),
     "own_blocks": lambda: model_of(Tokens(WIDTH), lambda x: Block(WIDTH)(x)),
     "fixed_epsilon": lambda: model_of(
@@ -239,7 +265,7 @@ def sample(model):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", few_of(MODELS, "own_blocks", "own_tied"))
+@pytest.mark.parametrize("name", few_of(MODELS, "wide_as_input", "own_tied"))
 def test_channels_that_nothing_writes_go(name, precision, tmp_path):
     in_precision(precision[0])
     model = without_writers(MODELS[name]())
@@ -249,6 +275,20 @@ def test_channels_that_nothing_writes_go(name, precision, tmp_path):
     # No weight is left of the width of the stream.
     assert all(WIDTH not in weight.shape for weight in small.weights)
     assert any(left in weight.shape for weight in small.weights)
+
+
+def test_what_keeps_channels_of_own_weights_is_named(tmp_path):
+    # Own code takes the mean over the number of channels that there are.
+    model = without_writers(
+        model_of(Tokens(WIDTH, name="tokens"), lambda x: x + OwnNorm()(x))
+    )
+    x = sample(model)
+    _, record = compacted(model, x, 1e-5, tmp_path, sample=x)
+    row = next(r for r in record.layers if r.path == "tokens")
+    ((reason, count),) = row.kept.items()
+    assert count == len(DEAD)
+    assert "mean" in reason
+    assert "RMSNormalization" in reason
 
 
 def test_a_subclassed_model_stays_one(tmp_path):

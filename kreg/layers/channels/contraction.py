@@ -282,7 +282,9 @@ def product(
         for c in scaled:
             network.pin(
                 places[0][c],
-                f"what `{path}` is scaled by may depend on its width",
+                f"what `{path}` is scaled by may depend on its width, as code "
+                "of one's own can; as a functional model of its operations it "
+                "could go",
             )
     together = "".join(dict.fromkeys([*along[0], *along[1]]))
     nonzero = np.einsum(

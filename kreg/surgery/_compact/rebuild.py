@@ -24,7 +24,11 @@ from kreg._keras_private import (
     trusting,
 )
 from kreg.layers.channels.call import Reduction
-from kreg.surgery._compact.config_search import Shapes, matching_config
+from kreg.surgery._compact.config_search import (
+    Match,
+    Shapes,
+    matching_config,
+)
 from kreg.surgery._compact.copies import (
     copied_on_call,
     copy_values,
@@ -162,12 +166,16 @@ class Rebuild:
         def shapes_of(candidate: dict[str, Any]) -> Shapes:
             return [shape for shape, _ in described(make(candidate))]
 
-        match = matching_config(
-            config,
-            [shape for shape, _ in described(layer)],
-            wanted,
-            shapes_of,
-        )
+        if layer is not self._given and _gives(wanted, config, shapes_of):
+            # The sizes are those of its inputs.
+            match = Match(config, {})
+        else:
+            match = matching_config(
+                config,
+                [shape for shape, _ in described(layer)],
+                wanted,
+                shapes_of,
+            )
         if layer is self._given:
             self.least = {
                 (id(layer.weights[place]), axis): size
@@ -427,6 +435,18 @@ def _called_anew(
         return copy
 
     return make
+
+
+def _gives(
+    wanted: Shapes,
+    config: dict[str, Any],
+    shapes_of: Callable[[dict[str, Any]], Shapes],
+) -> bool:
+    """Whether a layer with a config has weights of the wanted shapes."""
+    try:
+        return list(shapes_of(config)) == list(wanted)
+    except Exception:  # it may be anybody's
+        return False
 
 
 def _with_epsilons(config: Any, epsilons: Mapping[float, float]) -> Any:

@@ -201,9 +201,10 @@ class _Tables:
             elif operation_kind(call.operation) in _SAME_IDS:
                 ids.update(map(id, call.output_tensors))
             elif not _compares_with_zero(call):
-                self._obstacles.setdefault(
-                    place, f"`{path_of(call)}` reads the ids, too"
-                )
+                reason = f"`{path_of(call)}` reads the ids, too"
+                if call.reason:
+                    reason = f"`{path_of(call)}` stays whole: {call.reason}"
+                self._obstacles.setdefault(place, reason)
         if any(id(tensor) in ids for tensor in self._graph.outputs):
             self._obstacles.setdefault(place, "the ids are an output, too")
         return found
