@@ -431,6 +431,27 @@ def test_subclassed_model_has_no_graph():
     assert private.graph_of(keras.layers.Dense(1)) is None
 
 
+def test_plain_models_are_of_keras_own_classes():
+    class Model(keras.Model):
+        pass
+
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dense(1)(inputs)
+    assert private.is_plain(keras.Model(inputs, outputs))
+    assert private.is_plain(keras.Sequential([inputs, keras.layers.Dense(1)]))
+    assert not private.is_plain(Model(inputs, outputs))
+    assert not private.is_plain(keras.layers.Dense(1))
+
+
+def test_masks_that_tensors_carry():
+    ids = keras.Input((3,), dtype="int32")
+    for mask_zero in (True, False):
+        x = keras.layers.Embedding(4, 2, mask_zero=mask_zero)(ids)
+        y = keras.layers.LayerNormalization()(x)
+        assert private.carries_mask(x) is mask_zero
+        assert private.carries_mask(y) is mask_zero
+
+
 def test_lambdas_are_made_from_configs_when_trusting():
     layer = keras.layers.Lambda(lambda x: x + 1)
     with private.trusting():

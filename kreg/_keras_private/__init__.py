@@ -13,6 +13,7 @@ from kreg._keras_private.graphs import (
     declared_inputs,
     expanded,
     graph_of,
+    is_plain,
     operation_kind,
     run_graph,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "hide_from_lists",
     "in_symbolic_scope",
     "is_composite",
+    "is_plain",
     "is_stateless",
     "keep_with_models",
     "list_metric",

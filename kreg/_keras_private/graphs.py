@@ -60,6 +60,13 @@ def carries_mask(tensor: Any) -> bool:
     return get_keras_mask(tensor) is not None
 
 
+def is_plain(layer: Any) -> bool:
+    """Whether it is a functional or sequential model of Keras's own class."""
+    return graph_of(layer) is not None and type(layer).__module__.startswith(
+        "keras."
+    )
+
+
 def declared_inputs(model: keras.Model) -> Any | None:
     """The symbolic inputs of a model of layers, in their structure.
 

@@ -144,9 +144,16 @@ def traced_function(
 _tracing = threading.RLock()
 
 
+# This layer looks its weight up in one call, and multiplies with it in another.
+_IN_BOTH_DIRECTIONS = getattr(keras.layers, "ReversibleEmbedding", keras.Model)
+
+
 def is_composite(operation: Any) -> bool:
-    """Whether an operation is a model, or a layer that is none of Keras's."""
-    if isinstance(operation, keras.Model):
+    """Whether it is looked into: a model, or a layer that is none of Keras's.
+
+    So is a `ReversibleEmbedding`.
+    """
+    if isinstance(operation, keras.Model | _IN_BOTH_DIRECTIONS):
         return True
     return isinstance(
         operation, keras.layers.Layer

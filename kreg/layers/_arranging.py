@@ -121,7 +121,8 @@ def take(call: Call, network: Network) -> Traced:
     parts = []
     for channels, (axis,) in table.parts:
         if axis == 0:
-            network.pin(channels, reason)
+            used = [c not in network.unused for c in channels.tolist()]
+            network.pin(channels[used], reason)
         else:
             parts.append((channels, (axis + shift,)))
     values = same_along(table.values, (0,))

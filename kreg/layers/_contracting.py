@@ -6,15 +6,19 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from kreg._keras_private import carries_mask
 from kreg.layers.channels.activations import same_in_twin
 from kreg.layers.channels.call import (
     Call,
+    Reduction,
     Traced,
     along_one_axis,
     every_number,
+    fresh_signal,
     kept_whole,
+    signal_without_channels,
 )
 from kreg.layers.channels.contraction import (
     EinsumSums,
@@ -22,7 +26,14 @@ from kreg.layers.channels.contraction import (
     matmul_letters,
     product,
 )
-from kreg.layers.channels.network import Network, Parameter, Signal
+from kreg.layers.channels.network import (
+    Channels,
+    EqualGroups,
+    Kept,
+    Network,
+    Parameter,
+    Signal,
+)
 
 
 def einsum(call: Call, network: Network) -> Traced:
@@ -83,10 +94,22 @@ def dot_product_attention(call: Call, network: Network) -> Traced:
         and isinstance(value, Signal)
     ):
         return kept_whole(call, network)
-    scores = product(call.path, network, query, key, ("btnh", "bsnh", "bnts"))
+    scores = product(
+        call.path,
+        network,
+        query,
+        key,
+        ("btnh", "bsnh", "bnts"),
+        is_fixed=call.is_fixed,
+    )
     if scores is None:
         return kept_whole(call, network)
-    arguments = [*arguments[3:], *call.node.arguments.kwargs.values()]
+    widths = [_places_along(3, signal, network) for signal in (query, value)]
+    if len(widths[0]) == len(widths[1]):
+        network.equal_groups.append(EqualGroups(call.path, (np.stack(widths),)))
+    options = call.node.arguments.kwargs
+    has_scale = len(arguments) > 5 or options.get("scale") is not None
+    arguments = [*arguments[3:], *options.values()]
     for argument in arguments:
         shape: Any = getattr(argument, "shape", ())
         if len(shape) == 4 and shape[1] != 1:
@@ -99,9 +122,76 @@ def dot_product_attention(call: Call, network: Network) -> Traced:
         scores.channels, np.full(scores.channels.shape, np.nan), scores.axes, 3
     )
     output = product(
-        call.path, network, weights, value, ("bnts", "bsnh", "btnh")
+        call.path,
+        network,
+        weights,
+        value,
+        ("bnts", "bsnh", "btnh"),
+        is_fixed=call.is_fixed,
     )
-    return kept_whole(call, network) if output is None else Traced((output,))
+    if output is None:
+        return kept_whole(call, network)
+
+    def reduce(kept: Kept) -> Reduction:
+        width = len(widths[0])
+        if has_scale or kept(widths[0]).sum() == width:
+            return Reduction({}, {})
+
+        def scaled(*args: Any, **options: Any) -> Any:
+            return call.operation(*args, **{**options, "scale": width**-0.5})
+
+        return Reduction({}, {}, lambda name, query: scaled)
+
+    return Traced((output,), reduce)
+
+
+def _places_along(axis: int, signal: Signal, network: Network) -> Channels:
+    """The places of channels along an axis; none if it has positions."""
+    places = network.places(signal.channels)
+    return dict(zip(signal.axes, places, strict=True)).get(
+        axis, np.zeros(0, np.int64)
+    )
+
+
+def attention(call: Call, network: Network) -> Traced:
+    """An `Attention` layer, which has one head and no projections."""
+    layer = call.operation
+    query, value, *others = call.signals
+    tensors = call.node.input_tensors
+    if (
+        layer.score_mode != "dot"
+        or any(len(tensor.shape) != 3 for tensor in tensors[:3])
+        or not all(s.axes == (2,) and s.channels.size for s in call.signals)
+    ):
+        return kept_whole(call, network)
+    for mask in call.masks:
+        for channels in every_number(mask):
+            network.pin(channels, f"`{call.path}` masks by it")
+    key = others[0] if others else value
+    product(
+        call.path,
+        network,
+        query,
+        key,
+        ("btd", "bsd", "bts"),
+        is_fixed=True,
+    )
+    sums_to_one = not call.masks and not (call.training and layer.dropout)
+    weights = signal_without_channels(3)
+    if sums_to_one:
+        weights = replace(weights, sums_to_one=2)
+    output = product(
+        call.path,
+        network,
+        weights,
+        value,
+        ("bts", "bsd", "btd"),
+        is_fixed=True,
+    )
+    if output is None:
+        return kept_whole(call, network)
+    scores = [fresh_signal(t, network) for t in call.node.output_tensors[1:]]
+    return Traced((output, *scores))
 
 
 def softmax(call: Call, network: Network) -> Traced:
@@ -120,16 +210,17 @@ def softmax(call: Call, network: Network) -> Traced:
         for channels in every_number(mask):
             network.pin(channels, f"`{call.path}` masks by it")
     places = network.places(operand.channels)
-    for own, along in zip(operand.axes, places, strict=True):
+    for own, numbers in zip(operand.axes, places, strict=True):
         if own in axes:
-            network.pin(along, f"`{call.path}` divides by their sum")
+            network.pin(numbers, f"`{call.path}` divides by their sum")
         elif any(_size_along(own, rank, other) != 1 for other in others):
-            network.pin(along, f"`{call.path}` masks each of them by itself")
+            network.pin(numbers, f"`{call.path}` masks each of them by itself")
     scores = operand.varying()
     has_mask = masks or (
         isinstance(call.operation, keras.layers.Layer) and carries_mask(tensor)
     )
-    if has_mask or len(axes) > 1 or axes & set(operand.axes):
+    along = set(operand.axes) if operand.channels.size else set()
+    if has_mask or len(axes) > 1 or axes & along:
         return Traced((scores,))
     return Traced((replace(scores, sums_to_one=axes.pop()),))
 
@@ -150,7 +241,23 @@ def reduction(call: Call, network: Network) -> Traced:
     axes = range(rank) if axes is None else np.atleast_1d(axes).tolist()
     axes = {axis % rank for axis in axes}
     if not operand.channels.size or axes & set(operand.axes):
-        return kept_whole(call, network, "combines all channels")
+        kind = type(call.operation).__name__
+        if (
+            axes == set(operand.axes)
+            and kind in ("Mean", "Sum")
+            and call.is_fixed
+            and "float" in str(tensor.dtype)
+        ):
+            return _sum_over_channels(call, network, operand)
+        return kept_whole(
+            call,
+            network,
+            "combines all channels"
+            if call.is_fixed
+            else "combines all channels in code of one's own; with "
+            "`RMSNormalization` or another layer of Keras, those that are 0 "
+            "could go",
+        )
     keeps = call.operation.keepdims
     moved = tuple(
         axis if keeps else axis - sum(a < axis for a in axes)
@@ -165,6 +272,36 @@ def reduction(call: Call, network: Network) -> Traced:
         )
         constants = np.where(zero, 0.0, np.nan)
     return Traced((Signal(operand.channels, constants, moved),))
+
+
+def _sum_over_channels(call: Call, network: Network, signal: Signal) -> Traced:
+    """A mean or a sum over all channels, to which constants add what is known.
+
+    The operation that takes its place adds that, and divides by the number of
+    channels that there were.
+    """
+    constants, axes = signal.constants, signal.axes
+    network.pin(
+        signal.channels[np.isnan(constants)],
+        f"`{call.path}` combines all channels",
+    )
+    divides = type(call.operation).__name__ == "Mean"
+    keepdims = call.operation.keepdims
+
+    def reduce(kept: Kept) -> Reduction:
+        stay = kept(signal.channels)
+        if stay.all():
+            return Reduction({}, {})
+        missing = float(constants[~stay].sum())
+
+        def total(x: Any) -> Any:
+            y = ops.sum(x, axis=axes, keepdims=keepdims) + missing
+            return y / stay.size if divides else y
+
+        return Reduction({}, {}, lambda name, x: total)
+
+    rank = len(call.node.output_tensors[0].shape)
+    return Traced((signal_without_channels(rank),), reduce)
 
 
 _SAME_OF_CONSTANTS = ("Amax", "Amin", "Max", "Mean", "Median", "Min")
@@ -193,5 +330,7 @@ def _contracted(
         sums = EinsumSums(call.path, network, signal, other.values, terms)
         sums.tie(network, other.parts, call.path)
         return Traced((sums.units,))
-    made = product(call.path, network, signal, other, terms)
+    made = product(
+        call.path, network, signal, other, terms, is_fixed=call.is_fixed
+    )
     return kept_whole(call, network) if made is None else Traced((made,))

@@ -26,7 +26,10 @@ def embedding_axes(
 
 
 def embedding_channels(call: Call, network: Network) -> Traced:
-    """A table of vectors, whose columns are the units."""
+    """A table of vectors, whose columns are the units.
+
+    Rows go only if it is known that they are never looked up.
+    """
     layer = call.operation
     if is_altered(layer) or len(call.signals) != 1:
         return kept_whole(call, network)
@@ -39,11 +42,14 @@ def embedding_channels(call: Call, network: Network) -> Traced:
     network.units[call.path] = units.channels
     low, high = table.min(axis=0), table.max(axis=0)
     constants = np.where(low == high, low, np.nan)
+    unused = network.unused_rows.get(id(layer.embeddings))
+    used = np.ones(len(table), bool) if unused is None else ~unused
 
     def reduce(kept: Kept) -> Reduction:
-        columns = table[:, kept(units.channels)]
+        values = table[used][:, kept(units.channels)]
+        rows, columns = values.shape
         return Reduction(
-            {"output_dim": columns.shape[1]}, {"embeddings": columns}
+            {"input_dim": rows, "output_dim": columns}, {"embeddings": values}
         )
 
     return Traced((units.with_constants(constants),), reduce)

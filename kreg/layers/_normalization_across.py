@@ -1,7 +1,10 @@
 """Normalizations that take a statistic over several channels."""
 
 import numpy as np
+from keras import ops
 
+from kreg._keras_private import carries_mask
+from kreg.layers._normalization_as_operations import Formula, as_operations
 from kreg.layers.channels.call import (
     Call,
     Reduction,
@@ -10,7 +13,7 @@ from kreg.layers.channels.call import (
     array,
     kept_whole,
 )
-from kreg.layers.channels.network import Kept, Network
+from kreg.layers.channels.network import Kept, Network, Signal
 
 
 def rms_normalization_channels(call: Call, network: Network) -> Traced:
@@ -26,6 +29,17 @@ def rms_normalization_channels(call: Call, network: Network) -> Traced:
     if signal is None:
         return kept_whole(call, network)
     scale, constants = array(layer.scale), signal.constants
+    if _has_others_than_zeros(call):
+        formula = Formula(
+            layer,
+            lambda squares: ops.rsqrt(squares / len(scale) + layer.epsilon),
+            is_centered=False,
+            subtracts=False,
+            scale=scale,
+            shift=None,
+            names=("scale", ""),
+        )
+        return as_operations(formula, signal, network)
     network.pin(
         signal.channels[np.isnan(constants)],
         f"`{call.path}` takes the mean square over it",
@@ -56,6 +70,16 @@ def unit_normalization_channels(call: Call, network: Network) -> Traced:
     signal = along_axis(call, axes[0]) if len(axes) == 1 else None
     if signal is None:
         return kept_whole(call, network)
+    if _has_others_than_zeros(call):
+        formula = Formula(
+            call.operation,
+            lambda squares: ops.minimum(ops.rsqrt(squares), 1e12),
+            is_centered=False,
+            subtracts=False,
+            scale=None,
+            shift=None,
+        )
+        return as_operations(formula, signal, network)
     zero = signal.constants == 0
     network.pin(signal.channels[~zero], f"`{call.path}` takes the norm over it")
     return Traced((signal.with_constants(np.where(zero, 0.0, np.nan)),))
@@ -98,9 +122,49 @@ def group_normalization_channels(call: Call, network: Network) -> Traced:
 
 def layer_normalization_channels(call: Call, network: Network) -> Traced:
     """A `LayerNormalization`, whose mean is over all channels."""
-    return kept_whole(
-        call,
-        network,
-        "takes a mean over all channels, also constant ones; with "
-        "`RMSNormalization` channels that are 0 could go",
+    layer = call.operation
+    signal = _last_axis(call)
+    if signal is None or np.isnan(signal.constants).all():
+        return kept_whole(call, network, "takes a mean over all channels")
+    if not call.norms_as_operations:
+        return kept_whole(
+            call,
+            network,
+            "takes a mean over all channels, also constant ones, which could "
+            "go with `norms_as_operations=True`; with `RMSNormalization` those "
+            "that are 0 could go",
+        )
+    if carries_mask(call.node.input_tensors[0]):
+        return kept_whole(
+            call, network, "passes on a mask, which operations would lose"
+        )
+    count, epsilon = len(signal.channels), layer.epsilon
+    formula = Formula(
+        layer,
+        lambda squares: ops.rsqrt(squares / count + epsilon),
+        is_centered=True,
+        subtracts=not layer.rms_scaling,
+        scale=None if layer.gamma is None else array(layer.gamma),
+        shift=None if layer.beta is None else array(layer.beta),
+    )
+    return as_operations(formula, signal, network)
+
+
+def _last_axis(call: Call) -> Signal | None:
+    """The channels of a normalization over the last axis alone."""
+    axes = np.atleast_1d(call.operation.axis).tolist()
+    rank = len(call.node.input_tensors[0].shape)
+    if [axis % rank for axis in axes] != [rank - 1]:
+        return None
+    return along_axis(call, -1)
+
+
+def _has_others_than_zeros(call: Call) -> bool:
+    """Whether channels that are constant, but not 0, can go on request."""
+    signal = _last_axis(call)
+    return (
+        call.norms_as_operations
+        and signal is not None
+        and not carries_mask(call.node.input_tensors[0])
+        and bool(np.any(np.nan_to_num(signal.constants)))
     )

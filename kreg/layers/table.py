@@ -169,6 +169,7 @@ TABLE: tuple[LayerRow, ...] = (
         multiply_adds=_attention.attention_multiply_adds,
         channels=_attention.attention_channels,
     ),
+    LayerRow((layers.Attention,), channels=_contracting.attention),
     LayerRow(
         (layers.BatchNormalization,),
         axes=_normalization.normalization_axes,

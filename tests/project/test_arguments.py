@@ -136,6 +136,7 @@ BAD = {
         *((np.ones((4, 2)),), (np.ones((4, 2)), np.ones(3))),
     ],
     "sample": [*TEXT, "text", np.ones((2, 9)), [np.ones((2, 2))] * 2],
+    "tokens": [*ITEMS, [], [-1], ["a"], [1.5], {3: [1]}, {"x": "zeros"}],
     "penalties": [3, True, "L1", object(), [], {}, [3], {"a": 3}, {3: kreg.L1}],
     "tuned penalties": [3, True, "L1", object(), {}, [], {"a": 3}],
     "folds": [*NO_TYPE[3:5], None, True, "text", 1, 0, -1, 2.5, [], HUGE, NAN],
@@ -291,6 +292,8 @@ ARGUMENTS = {
         "sample": "sample?",
         "round_to": "integer",
         "drop_inputs": "bool",
+        "norms_as_operations": "bool",
+        "drop_tokens": "tokens?",
         "return_compaction": "bool",
     },
     "kreg.compare": {

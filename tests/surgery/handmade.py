@@ -83,12 +83,12 @@ def in_precision(dtype):
     keras.config.set_dtype_policy(dtype)
 
 
-def compacted(model, x, tolerance, folder):
+def compacted(model, x, tolerance, folder, **options):
     """The compact model and its record, after a look at the outputs.
 
     Those of the model that was saved and loaded are looked at, too.
     """
-    small, compaction = kreg.compact(model, return_compaction=True)
+    small, compaction = kreg.compact(model, return_compaction=True, **options)
     small.save(folder / "small.keras")
     loaded = keras.models.load_model(folder / "small.keras")
     for made in (small, loaded):

@@ -36,6 +36,11 @@ class Call:
         twin: its node where the model runs on a batch of another size, and on
             sequences of another length if it takes them. Defaults to `None`:
             it has not been run so.
+        is_fixed: whether its arguments that are no tensors stay as they are in
+            any smaller model. Code of one's own may compute them from the
+            sizes of tensors, a graph of layers does not. Defaults to `False`.
+        norms_as_operations: whether normalizations may become operations that
+            know the sums of constant channels. Defaults to `False`.
     """
 
     operation: Any
@@ -46,6 +51,8 @@ class Call:
     node: Any
     training: bool
     twin: Any = None
+    is_fixed: bool = False
+    norms_as_operations: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,10 +62,15 @@ class Reduction:
     Args:
         config: the entries of its config that change.
         weights: the new values, by the attribute that holds the variable.
+        replacement: function of a name and of the first argument of a call,
+            which makes what is called in the place of the layer or operation.
+            It is there if no config can say what it computes. Defaults to
+            `None`.
     """
 
     config: Mapping[str, Any]
     weights: Mapping[str, NDArray[Any]]
+    replacement: Callable[[str, Any], Callable[..., Any]] | None = None
 
 
 @dataclass(frozen=True)

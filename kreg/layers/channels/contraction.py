@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kreg.layers.channels.call import signal_without_channels
 from kreg.layers.channels.network import (
     Channels,
     Kept,
@@ -232,6 +233,8 @@ def product(
     first: Signal,
     second: Signal,
     letters: Sequence[str],
+    *,
+    is_fixed: bool,
 ) -> Signal | None:
     """The channels of a sum of products of two tensors.
 
@@ -241,6 +244,8 @@ def product(
         first: the channels of one tensor.
         second: the channels of the other one.
         letters: the axes of the two tensors and of the output.
+        is_fixed: whether what the sums are scaled by does not depend on the
+            number of products in each.
 
     Returns:
         None if they cannot be followed.
@@ -263,13 +268,24 @@ def product(
                 return None  # one of them is repeated for the other
     count = int(np.prod([sizes[c] for c in units]))
     most = max(first.channels.size, second.channels.size)
-    if not units or count * most > _MOST_PAIRS:
+    if not any(along) or count * most > _MOST_PAIRS:
         return None
     signal = network.grid(
         tuple(sizes[c] for c in units), tuple(o.index(c) for c in units)
     )
     made = dict(zip(units, network.places(signal.channels), strict=True))
-    _tie_letters(path, network, (a, b, o), (*places, made), (first, second))
+    _tie_letters(path, network, (a, b, o), (*places, made))
+    scaled = [c for c in along[0] if c in along[1] and c not in o]
+    if not is_fixed and all(
+        np.isnan(s.constants).any() for s in (first, second)
+    ):
+        for c in scaled:
+            network.pin(
+                places[0][c],
+                f"what `{path}` is scaled by may depend on its width, as code "
+                "of one's own can; as a functional model of its operations it "
+                "could go",
+            )
     together = "".join(dict.fromkeys([*along[0], *along[1]]))
     nonzero = np.einsum(
         f"{''.join(along[0])},{''.join(along[1])}->{together}",
@@ -294,6 +310,9 @@ def product(
                     merges=False,
                 )
             )
+    if not units:  # one for all positions, such as the scores of one head
+        network.pin(signal.channels, f"`{path}` sums over all channels")
+        return signal_without_channels(len(o))
     values = _product_values((first, second), along, letters, units, sizes)
     values = np.where(needed.reshape(values.shape), values, 0.0)
     return signal.with_constants(values)
@@ -304,10 +323,9 @@ def _tie_letters(
     network: Network,
     letters: Sequence[str],
     places: tuple[dict[str, Channels], ...],
-    signals: tuple[Signal, Signal],
 ) -> None:
     """Let places with one letter stay or go together."""
-    a, b, o = letters
+    a, b, _ = letters
     for c in dict.fromkeys(a + b):
         owned = [p[c] for p in places if c in p]
         for other in owned[1:]:
@@ -317,11 +335,6 @@ def _tie_letters(
         for tensor, own in zip((a, b), places, strict=False):
             if c in tensor and c not in own:
                 network.pin(owned[0], f"`{path}` combines it with positions")
-        both = c in places[0] and c in places[1] and c not in o
-        if both and all(np.isnan(s.constants).any() for s in signals):
-            network.pin(
-                owned[0], f"what `{path}` is scaled by may depend on its width"
-            )
 
 
 def _product_values(

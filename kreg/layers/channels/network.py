@@ -1,7 +1,7 @@
 """The channels of a model: constants, weighted sums, and which must stay."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -166,7 +166,14 @@ class EqualGroups:
 class Network:
     """Numbered channels, in sets that stay or go together.
 
+    Args:
+        unused_rows: which rows of an embedding are never looked up, by the
+            `id` of the variable. Defaults to `None`: any may be.
+
     Attributes:
+        unused_rows: the same.
+        unused: the numbers of such rows, of weights that layers of one's own
+            use themselves.
         sums: the weighted sums, in the order of execution.
         equal_groups: the groups that must stay equal in size.
         bundles: the channels that each call of `new` made, one of which must
@@ -178,7 +185,11 @@ class Network:
             channels along each of its axes; None for an axis that stays.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, unused_rows: Mapping[int, NDArray[np.bool_]] | None = None
+    ) -> None:
+        self.unused_rows = unused_rows or {}
+        self.unused: set[int] = set()
         self.sums: list[WeightedSum] = []
         self.equal_groups: list[EqualGroups] = []
         self.bundles: list[Channels] = []
@@ -307,6 +318,8 @@ class Kept:
         return bool(len(new))
 
     def reason(self, channel: int) -> str:
-        """Why a channel stays."""
+        """Why a channel stays; empty if it goes."""
         root = int(self._roots[channel])
+        if not self._mask[root]:
+            return ""
         return self._obstacles.get(root, self._reasons[root])

@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 import keras
 import numpy as np
 
-from kreg._arguments import boolean, built_model, positive_integer
+from kreg._arguments import boolean, built_model, positive_integer, shown
 from kreg._keras_private import declared_inputs, flatten_layers
 from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
@@ -15,6 +15,7 @@ from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
 from kreg.surgery._compact.rebuild import Rebuild, StuckError, Way
 from kreg.surgery._compact.report import Report
+from kreg.surgery._compact.tokens import input_names
 from kreg.surgery._compact.verification import Verification
 from kreg.surgery._compact.walk import walk
 from kreg.surgery.layouts import layouts_that_fit
@@ -34,6 +35,8 @@ def compact(
     sample: Any = ...,
     round_to: int = ...,
     drop_inputs: bool = ...,
+    norms_as_operations: bool = ...,
+    drop_tokens: Any = ...,
     return_compaction: Literal[False] = ...,
 ) -> keras.Model: ...
 @overload
@@ -43,6 +46,8 @@ def compact(
     sample: Any = ...,
     round_to: int = ...,
     drop_inputs: bool = ...,
+    norms_as_operations: bool = ...,
+    drop_tokens: Any = ...,
     return_compaction: Literal[True],
 ) -> tuple[keras.Model, Compaction]: ...
 def compact(
@@ -51,6 +56,8 @@ def compact(
     sample: Any = None,
     round_to: int = 1,
     drop_inputs: bool = False,
+    norms_as_operations: bool = False,
+    drop_tokens: Any = None,
     return_compaction: bool = False,
 ) -> keras.Model | tuple[keras.Model, Compaction]:
     """Return a smaller model with the same outputs.
@@ -95,10 +102,10 @@ def compact(
     Padding differs from a constant that is not zero, so a convolution with
     `padding="same"` keeps one of its constant channels, which stands for all
     of them. A constant unit stays where nothing can make up for it: before a
-    depthwise convolution with padding, a sum with a unit that varies, layer
-    normalization, softmax. Tensors that are added or multiplied lose a channel
-    together or not at all. Recurrent units are removed only if their state
-    stays at zero. Every layer keeps one unit.
+    depthwise convolution with padding, a sum with a unit that varies, softmax,
+    layer normalization (without `norms_as_operations`). Tensors that are added
+    or multiplied lose a channel together or not at all. Recurrent units are
+    removed only if their state stays at zero. Every layer keeps one unit.
 
     Under a `keras.distribution.ModelParallel` the smaller weights are split
     over the devices as before, but not along an axis whose new size the number
@@ -120,6 +127,21 @@ def compact(
         drop_inputs: bool, whether to remove features of the model's inputs
             (the last axis) that nothing reads, too. The small model takes
             `x[..., kept_inputs]`. Defaults to `False`.
+        norms_as_operations: bool, whether normalizations over channels of which
+            some are constant become operations that know the sums of the
+            constants, so that those channels can go: every
+            `LayerNormalization`, and `RMSNormalization` and `UnitNormalization`
+            where constants are not 0. A small functional model with stock
+            operations is then in the place of the layer, and runs slower than
+            the layer. One that passes on a mask stays. Defaults to `False`.
+        drop_tokens: which rows of embeddings go, and with them the ids that
+            look them up: a sequence of ids that never occur in the inputs, or
+            `"zeros"` for ids whose rows are 0, which get one id together. A
+            dict of these by the names of the inputs, if several inputs are
+            looked up. The small model takes `new_ids[name][x]`, with the map
+            of ids that the record holds for each input; it is -1 for ids that
+            must not occur. The id 0, which masks and pads, stays. Defaults to
+            `None`: all rows stay.
         return_compaction: bool, whether to return the record, too. Defaults to
             `False`.
 
@@ -131,7 +153,9 @@ def compact(
     Raises:
         TypeError: if `model` is not a `keras.Model`.
         ValueError: if it is not built, is a subclass that needs a `sample`, or
-            cannot be copied, which Keras cannot, either.
+            cannot be copied, which Keras cannot, either. If ids in
+            `drop_tokens` cannot go, because the model uses them or the rows
+            otherwise, or has a `preprocessor` that makes them.
 
     Example:
 
@@ -151,7 +175,15 @@ def compact(
     built_model(model)
     round_to = positive_integer("round_to", round_to)
     drop_inputs = boolean("drop_inputs", drop_inputs)
+    norms_as_operations = boolean("norms_as_operations", norms_as_operations)
     boolean("return_compaction", return_compaction)
+    if drop_tokens is not None and getattr(model, "preprocessor", None):
+        raise ValueError(
+            "`drop_tokens` must be None for a model with a preprocessor, which "
+            "makes the ids of its own vocabulary: set `model.preprocessor` to "
+            "None, and map the ids yourself. "
+            f"Received: drop_tokens={shown(drop_tokens)}"
+        )
     if sample is not None:
         sample = checked_sample(model, sample)
     with ExitStack() as undo:
@@ -159,7 +191,14 @@ def compact(
         undo.enter_context(uncompiled(model))
         undo.enter_context(layouts_that_fit())
         undo.enter_context(keras.saving.custom_object_scope(classes_of(model)))
-        compacting = _Compacting(model, sample, round_to, drop_inputs)
+        compacting = _Compacting(
+            model,
+            sample,
+            round_to,
+            drop_inputs,
+            norms_as_operations,
+            drop_tokens,
+        )
         small = compacting.smaller_model()
     return (small, compacting.record(small)) if return_compaction else small
 
@@ -175,6 +214,8 @@ class _Compacting:
         sample: inputs of the model; None for random ones.
         round_to: as for `compact`.
         drop_inputs: as for `compact`.
+        norms_as_operations: as for `compact`.
+        drop_tokens: as for `compact`.
     """
 
     def __init__(
@@ -183,10 +224,14 @@ class _Compacting:
         sample: Any,
         round_to: int,
         drop_inputs: bool,
+        norms_as_operations: bool,
+        drop_tokens: Any,
     ) -> None:
         self._model, self._sample = model, sample
         self._round_to, self._drop_inputs = round_to, drop_inputs
-        self._verification = Verification(model, sample)
+        self._norms_as_operations = norms_as_operations
+        self._drop_tokens = drop_tokens
+        self._verification = Verification(model, sample, self._occurring)
         self._stays: dict[int, str] = {}
         self._avoid = _NOTHING
         self._shared: Mapping[tuple[int, int], int] = {}
@@ -194,6 +239,7 @@ class _Compacting:
         self._notes: list[str] = []
         self._ways: Mapping[int, Way] = {}
         self._follow()
+        self._check_sample()
 
     def _follow(self) -> None:
         """Find the channels that can go, of layers that need not stay."""
@@ -204,6 +250,10 @@ class _Compacting:
             self._drop_inputs,
             self._sample if unknown else None,
             self._stays,
+            norms_as_operations=self._norms_as_operations,
+            drop_tokens=self._drop_tokens
+            if id(self._model) not in self._stays
+            else None,
         )
         network = self._walked.network
         if id(self._model) in self._stays:
@@ -216,6 +266,19 @@ class _Compacting:
         self._inputs = [
             self._kept(signal.channels) for signal in self._walked.inputs
         ]
+
+    def _check_sample(self) -> None:
+        """Refuse a sample with ids that are said not to occur."""
+        flat = keras.tree.flatten(self._sample)
+        for place, new_ids in self._walked.tokens.new_ids.items():
+            if self._sample is None:
+                continue
+            ids = keras.ops.convert_to_numpy(flat[place]).astype(np.int64)
+            if (new_ids[ids] < 0).any():
+                raise ValueError(
+                    "`drop_tokens` must hold no ids that occur in `sample`. "
+                    f"Received: drop_tokens={shown(self._drop_tokens)}"
+                )
 
     def _least_of_layers(self) -> list[tuple[Channels, int]]:
         """The units of layers, and how many must stay for one config."""
@@ -273,7 +336,7 @@ class _Compacting:
                 self._model,
                 self._values,
                 self._inputs,
-                self._verification.build,
+                lambda model: self._verification.build(model, self._reduced),
                 self._avoid,
                 whole=bool(self._least),
             )
@@ -339,17 +402,27 @@ class _Compacting:
         )
 
     def _reduced(self, inputs: Any) -> Any:
-        """The inputs of the small model: the features that stay."""
+        """The inputs of the small model: the features that stay, new ids."""
         flat = keras.tree.flatten(inputs)
-        return keras.tree.pack_sequence_as(
-            inputs,
-            [
+        if self._drop_inputs:
+            flat = [
                 np.asarray(x)[..., kept] if len(kept) else x
                 for x, kept in zip(flat, self._inputs, strict=True)
             ]
-            if self._drop_inputs
-            else flat,
-        )
+        for place, new_ids in self._walked.tokens.new_ids.items():
+            ids = keras.ops.convert_to_numpy(flat[place])
+            flat[place] = new_ids[ids.astype(np.int64)].astype(ids.dtype)
+        return keras.tree.pack_sequence_as(inputs, flat)
+
+    def _occurring(self, inputs: Any) -> Any:
+        """Random inputs of which the ids that go are no part."""
+        flat = keras.tree.flatten(inputs)
+        generator = np.random.default_rng(0)
+        for place, new_ids in self._walked.tokens.new_ids.items():
+            ids = flat[place]
+            drawn = generator.choice(np.flatnonzero(new_ids >= 0), ids.shape)
+            flat[place] = drawn.astype(ids.dtype)
+        return keras.tree.pack_sequence_as(inputs, flat)
 
     def record(self, small: keras.Model) -> Compaction:
         """What was done."""
@@ -367,10 +440,7 @@ class _Compacting:
                     f"The layers inside `{layer.name}` "
                     f"({type(layer).__name__}) are in its place."
                 )
-        names = [
-            tensor.name or f"input_{i}"
-            for i, tensor in enumerate(self._walked.graph.inputs)
-        ]
+        names = input_names(self._walked.graph)
         return Compaction(
             tuple(report.rows(self._model)),
             dict(zip(names, map(np.flatnonzero, self._inputs), strict=True)),
@@ -379,4 +449,8 @@ class _Compacting:
             type(self._model).__name__,
             type(small).__name__,
             tuple(self._notes),
+            {
+                names[place]: new_ids
+                for place, new_ids in self._walked.tokens.new_ids.items()
+            },
         )

@@ -1,7 +1,7 @@
 """The record of a compaction: the size of each layer before and after."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ class LayerCompaction(Result):
             has none.
         groups_after: how many it has.
         way: how it got into the small model: `"unchanged"`; by the `"rule of
-            its class"`; by the `"config of the model"` or the `"config of the
+            its class"`; by `"operations that know its constants"`, which take
+            its place; by the `"config of the model"` or the `"config of the
             layer"`, its own or of one around it, with other sizes; or by the
             `"layers inside it"`, which took its place.
         stays: why it had to stay whole; empty if it did not.
@@ -97,6 +98,8 @@ class Compaction(ResultWithRows, SavedResult):
         kind_before: the class of the model.
         kind_after: the class of the small one.
         notes: what was tried and given up, and what could not be checked.
+        new_ids: for each input whose ids of tokens have changed, by its name,
+            the new id of each old one; -1 for an id that must not occur.
     """
 
     layers: tuple[LayerCompaction, ...]
@@ -106,6 +109,7 @@ class Compaction(ResultWithRows, SavedResult):
     kind_before: str = ""
     kind_after: str = ""
     notes: tuple[str, ...] = ()
+    new_ids: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def headline(self) -> dict[str, Any]:
         """The number of layers with weights, and of the weights."""
@@ -169,6 +173,10 @@ class Compaction(ResultWithRows, SavedResult):
                     for name, indices in values["kept_inputs"].items()
                 },
                 "notes": tuple(values.get("notes", ())),
+                "new_ids": {
+                    name: np.array(ids, np.int64)
+                    for name, ids in values.get("new_ids", {}).items()
+                },
             }
         )
 

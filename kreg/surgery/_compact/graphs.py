@@ -88,6 +88,12 @@ def sized_graph(
     return SizedGraph(unseen_graph(model, declared, reason), {}, inputs)
 
 
+def path_of(call: TracedCall) -> str:
+    """The name of a call's operation after those of the layers around it."""
+    around = [owner.name for owner in call.owners[1:]]
+    return "/".join([*around, call.operation.name])
+
+
 def _declared(model: keras.Model, sample: Any) -> Any:
     """Symbolic tensors in the structure of the model's inputs."""
     if sample is None:

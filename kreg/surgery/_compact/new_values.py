@@ -53,7 +53,7 @@ class NewValues:
 
     def _note(self, layer: keras.layers.Layer, reduction: Reduction) -> bool:
         """Note the new values of a layer; whether there are any."""
-        changes = False
+        changes = reduction.replacement is not None
         for name, value in reduction.weights.items():
             variable = attrgetter(name)(layer)
             if variable is None:
@@ -65,7 +65,7 @@ class NewValues:
                 changes = True
         if not reduction.weights:
             config = layer.get_config()
-            changes = any(
+            changes |= any(
                 not _same(config[key], value)
                 for key, value in reduction.config.items()
             )
@@ -82,14 +82,18 @@ class NewValues:
         return self._parts[id(layer)]
 
     def _change_itself(self, layer: keras.layers.Layer) -> bool:
-        graph = graph_of(layer)
-        changing = [
-            layer,
-            *(n.operation for n in (graph.nodes if graph else ())),
-        ]
-        return any(id(part) in self.reductions for part in changing) or any(
+        return any(key in self.reductions for key in _called_ids(layer)) or any(
             id(variable) in self.of_variables
             for variable in own_variables(layer)
+        )
+
+    def replaces(self, layer: keras.layers.Layer) -> bool:
+        """Whether something else takes the place of a call inside a layer."""
+        return any(
+            reduction.replacement is not None
+            for part in flatten_layers(layer)
+            for reduction in map(self.reductions.get, _called_ids(part))
+            if reduction is not None
         )
 
     def shape(self, variable: keras.Variable) -> tuple[int, ...]:
@@ -126,7 +130,7 @@ def new_values(model: keras.Model, walked: Walk, kept: Kept) -> NewValues:
     for call in walked.graph.graph.calls:
         operation = call.operation
         reduction = reductions.get(id(operation))
-        if not reduction or _is_layer(operation):
+        if not reduction or reduction.replacement or _is_layer(operation):
             continue
         if all(
             _same(getattr(operation, name), value)
@@ -139,6 +143,13 @@ def new_values(model: keras.Model, walked: Walk, kept: Kept) -> NewValues:
 def _same(one: Any, other: Any) -> bool:
     """Whether two entries of a config are equal; lists are tuples in some."""
     return np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def _called_ids(layer: keras.layers.Layer) -> list[int]:
+    """The `id`s of a layer and of what its graph calls, if it has one."""
+    graph = graph_of(layer)
+    nodes = graph.nodes if graph else ()
+    return [id(layer), *(id(node.operation) for node in nodes)]
 
 
 def _is_layer(operation: Any) -> bool:

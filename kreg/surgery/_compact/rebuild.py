@@ -18,12 +18,17 @@ from kreg._keras_private import (
     flatten_layers,
     forget_last_call,
     graph_of,
+    is_plain,
     own_variables,
     run_graph,
     trusting,
 )
 from kreg.layers.channels.call import Reduction
-from kreg.surgery._compact.config_search import Shapes, matching_config
+from kreg.surgery._compact.config_search import (
+    Match,
+    Shapes,
+    matching_config,
+)
 from kreg.surgery._compact.copies import (
     copied_on_call,
     copy_values,
@@ -39,6 +44,7 @@ class Way(StrEnum):
 
     MODEL_CONFIG = "config of the model"
     RULE = "rule of its class"
+    OPERATIONS = "operations that know its constants"
     CONFIG = "config of the layer"
     EXPANDED = "layers inside it"
     UNCHANGED = "unchanged"
@@ -96,6 +102,7 @@ class Rebuild:
         self.ways: dict[int, Way] = {}
         self._made: dict[int, Any] = {}
         self._stuck: StuckError | None = None
+        self._reasons: dict[int, str] = {}
         self._names: dict[int, str] = {}
         self._uses = Counter({part.name for part in flatten_layers(model)})
         self._setters: list[tuple[Any, Callable[[], None]]] = []
@@ -127,6 +134,7 @@ class Rebuild:
             is_plain(model)
             or Way.MODEL_CONFIG in self._avoid
             or self._values.adds_weights(model)
+            or self._values.replaces(model)
             or not all(map(np.all, self._inputs))
         ):
             return None
@@ -152,17 +160,22 @@ class Rebuild:
             config = config_without_kreg(layer)
         except Exception:  # it may be anybody's
             return None
+        config = _with_epsilons(config, self._epsilons(layer))
         wanted = [self._values.shape(v) for v in layer.weights]
 
         def shapes_of(candidate: dict[str, Any]) -> Shapes:
             return [shape for shape, _ in described(make(candidate))]
 
-        match = matching_config(
-            config,
-            [shape for shape, _ in described(layer)],
-            wanted,
-            shapes_of,
-        )
+        if layer is not self._given and _gives(wanted, config, shapes_of):
+            # The sizes are those of its inputs.
+            match = Match(config, {})
+        else:
+            match = matching_config(
+                config,
+                [shape for shape, _ in described(layer)],
+                wanted,
+                shapes_of,
+            )
         if layer is self._given:
             self.least = {
                 (id(layer.weights[place]), axis): size
@@ -171,8 +184,49 @@ class Rebuild:
         if match.config is None:
             return None
         copy = make(match.config)
+        if not self._has_numbers(layer, copy):
+            self._reasons[id(layer)] = (
+                "no config gives a normalization inside it the `epsilon` that "
+                "it needs with fewer channels"
+            )
+            return None
         self._setters.append((layer, lambda: self._set_values(layer, copy)))
         return copy
+
+    def _without_config(self, layer: keras.layers.Layer) -> StuckError:
+        reason = "no config gives it the smaller weights"
+        return StuckError(layer, self._reasons.get(id(layer), reason))
+
+    def _has_numbers(
+        self, layer: keras.layers.Layer, copy: keras.layers.Layer
+    ) -> bool:
+        """Whether a copy has the numbers that do not follow from its sizes.
+
+        Such is the `epsilon` of a normalization over fewer channels.
+        """
+        pairs = zip(flatten_layers(layer), flatten_layers(copy), strict=False)
+        return all(
+            self._numbers(part).items() <= new.get_config().items()
+            for part, new in pairs
+            if type(part).__module__.startswith("keras.")
+        )
+
+    def _epsilons(self, layer: keras.layers.Layer) -> dict[float, float]:
+        """The new `epsilon`s of layers inside a layer, by the old ones."""
+        found = {}
+        for part in flatten_layers(layer):
+            reduction = self._values.reductions.get(id(part))
+            if reduction is not None and "epsilon" in reduction.config:
+                found[part.epsilon] = reduction.config["epsilon"]
+        return found
+
+    def _numbers(self, layer: keras.layers.Layer) -> dict[str, float]:
+        """The floats in the config that a layer of Keras should have."""
+        reduction = self._values.reductions.get(id(layer))
+        config = layer.get_config()
+        if reduction is not None:
+            config.update(reduction.config)
+        return {k: v for k, v in config.items() if isinstance(v, float)}
 
     def _set_values(
         self, layer: keras.layers.Layer, copy: keras.layers.Layer
@@ -184,7 +238,7 @@ class Rebuild:
         model = self._given
         graph = graph_of(model)
         if graph is None:
-            raise StuckError(model, "no config gives it the smaller weights")
+            raise self._without_config(model)
         inputs = []
         for tensor, kept in zip(graph.inputs, self._inputs, strict=True):
             shape = list(tensor.shape)
@@ -237,9 +291,11 @@ class Rebuild:
         """What takes the place of an operation, and its outputs."""
         name = self._names.get(id(operation), operation.name)
         if not isinstance(operation, layers.Layer):
-            made = _reduced_operation(
-                operation, self._values.reductions.get(id(operation))
-            )
+            reduction = self._values.reductions.get(id(operation))
+            if reduction is not None and reduction.replacement is not None:
+                made = reduction.replacement(name, args[0])
+            else:
+                made = _reduced_operation(operation, reduction)
             return made, made(*args, **kwargs)
         if not self._values.change(operation):
             self.ways[id(operation)] = Way.UNCHANGED
@@ -258,7 +314,11 @@ class Rebuild:
         if id(operation) in self._values.reductions:
             self.ways[id(operation)] = Way.RULE
             return self._reduced(operation, name, args, kwargs)
-        if not is_plain(operation) and Way.CONFIG not in self._avoid:
+        if (
+            not is_plain(operation)
+            and Way.CONFIG not in self._avoid
+            and not self._values.replaces(operation)
+        ):
             found = self._searched(
                 operation, _called_anew(operation, name, args, kwargs)
             )
@@ -292,6 +352,10 @@ class Rebuild:
     ) -> tuple[Any, Any]:
         """A smaller layer of the same class, by the rule of its class."""
         reduction = self._values.reductions[id(layer)]
+        if reduction.replacement is not None:
+            self.ways[id(layer)] = Way.OPERATIONS
+            made = reduction.replacement(name, args[0])
+            return made, made(*args, **kwargs)
         copy = from_config(layer, {**reduction.config, "name": name})
 
         def set_values() -> None:
@@ -312,7 +376,7 @@ class Rebuild:
     ) -> tuple[Any, Any]:
         """The calls inside of a layer, in the place of the layer."""
         if Way.EXPANDED in self._avoid or own_variables(layer):
-            raise StuckError(layer, "no config gives it the smaller weights")
+            raise self._without_config(layer)
         self.ways[id(layer)] = Way.EXPANDED
         inside = {id(part): part for part in flatten_layers(layer)[1:]}
         for part in inside.values():
@@ -356,13 +420,6 @@ def _stuck_at(operation: Any, error: Exception) -> StuckError:
     return StuckError(operation, f"it cannot be made smaller: {text}")
 
 
-def is_plain(layer: Any) -> bool:
-    """Whether it is a functional or sequential model of Keras's own class."""
-    return graph_of(layer) is not None and type(layer).__module__.startswith(
-        "keras."
-    )
-
-
 def _called_anew(
     layer: keras.layers.Layer,
     name: str,
@@ -378,6 +435,30 @@ def _called_anew(
         return copy
 
     return make
+
+
+def _gives(
+    wanted: Shapes,
+    config: dict[str, Any],
+    shapes_of: Callable[[dict[str, Any]], Shapes],
+) -> bool:
+    """Whether a layer with a config has weights of the wanted shapes."""
+    try:
+        return list(shapes_of(config)) == list(wanted)
+    except Exception:  # it may be anybody's
+        return False
+
+
+def _with_epsilons(config: Any, epsilons: Mapping[float, float]) -> Any:
+    """A config in which each `epsilon`, however it is named, is a new one."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: epsilons.get(value, value)
+        if "eps" in key and isinstance(value, float)
+        else _with_epsilons(value, epsilons)
+        for key, value in config.items()
+    }
 
 
 def _nested_inputs(graph: Graph, args: Sequence[Any]) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kreg._keras_private import flatten_layers, own_layers, own_variables
+from kreg.layers.channels.call import matrix
 from kreg.layers.channels.network import Kept
 from kreg.layers.weights import layout_of
 from kreg.surgery._compact.compaction import LayerCompaction
@@ -113,7 +114,7 @@ class Report:
         traced = self.walked.layers.get(id(layer))
         if traced is None:
             count = _units_of(layer)
-            return count, count, {}
+            return count, count, self._constants_of_own_weights(layer)
         signal = traced.outputs[0]
         # Of channels along several axes, those along the last one count.
         channels = self.walked.network.places(signal.channels)[-1]
@@ -124,6 +125,23 @@ class Report:
         has_units = path in self.walked.network.units
         reasons = map(self.kept.reason, constant.tolist() if has_units else ())
         return len(stays), int(stays.sum()), dict(Counter(reasons))
+
+    def _constants_of_own_weights(
+        self, layer: keras.layers.Layer
+    ) -> dict[str, int]:
+        """Why constant columns of weights that a layer uses itself stay."""
+        reasons: Counter[str] = Counter()
+        for variable in own_variables(layer):
+            _, axes = self.walked.network.variables.get(
+                id(variable), (None, [None])
+            )
+            channels = axes[-1] if len(axes) > 1 else None
+            if channels is None:
+                continue
+            value = matrix(variable).reshape(-1, len(channels))
+            stays = (value == value[0]).all(axis=0) & self.kept(channels)
+            reasons.update(map(self.kept.reason, channels[stays].tolist()))
+        return dict(reasons)
 
     def _reason(self, layer: keras.layers.Layer, path: str, stays: str) -> str:
         """Why a layer could not become smaller; empty if it could have."""

@@ -45,11 +45,19 @@ class Verification:
     Args:
         model: the model.
         sample: inputs in the structure that it takes; None for random ones.
+        occurring: makes such inputs of random ones as may occur. Defaults to
+            the inputs as they are.
     """
 
-    def __init__(self, model: keras.Model, sample: Any = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        sample: Any = None,
+        occurring: Callable[[Any], Any] = lambda inputs: inputs,
+    ) -> None:
         self._model = model
         self._sample = sample
+        self._occurring = occurring
         self._classes = classes_of(model)
 
     def problem(
@@ -75,10 +83,19 @@ class Verification:
         found = self._problem_of_file(small, reduced)
         return None if found and self._cannot_be_saved else found
 
-    def build(self, model: keras.Model) -> None:
-        """Call a model of the same class, so that it has weights."""
+    def build(
+        self,
+        model: keras.Model,
+        reduced: Callable[[Any], Any] = lambda inputs: inputs,
+    ) -> None:
+        """Call a model of the same class, so that it has weights.
+
+        Args:
+            model: the other model.
+            reduced: as for `problem`.
+        """
         if self._expected is not None:
-            model_outputs(model, self._expected[0])
+            model_outputs(model, reduced(self._expected[0]))
         else:
             model.build_from_config(self._model.get_build_config())
 
@@ -90,7 +107,9 @@ class Verification:
     @cached_property
     def _expected(self) -> tuple[Any, list[NDArray[Any]]] | None:
         """The first inputs on which the model runs, and its outputs."""
-        given = samples(self._model) if self._sample is None else [self._sample]
+        given = [self._sample]
+        if self._sample is None:
+            given = list(map(self._occurring, samples(self._model)))
         for sample in given:
             try:
                 return sample, model_outputs(self._model, sample)

@@ -15,6 +15,7 @@ from kreg._keras_private import (
     Weight,
     flatten_layers,
     graph_of,
+    is_plain,
     one_line,
 )
 from kreg.layers.channels.call import (
@@ -35,7 +36,8 @@ from kreg.layers.channels.network import (
 )
 from kreg.layers.channels.rearranging import of_parts
 from kreg.layers.table import traced
-from kreg.surgery._compact.graphs import SizedGraph, sized_graph
+from kreg.surgery._compact.graphs import SizedGraph, path_of, sized_graph
+from kreg.surgery._compact.tokens import Tokens, dropped_tokens
 
 SharedConstants = Mapping[int, Sequence[Values]]
 """The constants of the inputs of layers, by the `id` of the layer."""
@@ -46,6 +48,9 @@ def walk(
     drop_inputs: bool,
     sample: Any = None,
     opaque: Mapping[int, str] | None = None,
+    *,
+    norms_as_operations: bool = False,
+    drop_tokens: Any = None,
 ) -> "Walk":
     """Follow the channels through a model.
 
@@ -60,14 +65,21 @@ def walk(
             layers. Defaults to `None`.
         opaque: the layers and operations that stay as they are, and why, by
             their `id`. Defaults to `None`: none.
+        norms_as_operations: whether normalizations may become operations that
+            know the sums of constant channels. Defaults to `False`.
+        drop_tokens: the ids that go with their rows of embeddings, as for
+            `compact`. Defaults to `None`: none.
 
     Raises:
-        ValueError: if the inputs of the model are not known.
+        ValueError: if the inputs of the model are not known, or no ids of an
+            input in `drop_tokens` can go.
     """
     graph = sized_graph(model, sample, opaque)
-    walked = Walk(graph, drop_inputs, {}, opaque or {})
+    tokens = dropped_tokens(graph, drop_tokens)
+    settings = drop_inputs, opaque or {}, norms_as_operations, tokens
+    walked = Walk(graph, {}, *settings)
     while walked.found_more:
-        walked = Walk(graph, drop_inputs, walked.shared_constants, opaque or {})
+        walked = Walk(graph, walked.shared_constants, *settings)
     return walked
 
 
@@ -76,20 +88,24 @@ class Walk:
 
     Args:
         graph: the graph of the model.
-        drop_inputs: whether features of its inputs may be removed.
         shared_constants: the input constants that an earlier walk found equal
             in all calls of a layer, for each layer with several calls.
+        drop_inputs: whether features of its inputs may be removed.
         opaque: the layers and operations that stay as they are, and why, by
             their `id`.
+        norms_as_operations: whether normalizations may become operations.
+        tokens: the ids that go with their rows of embeddings.
 
     Attributes:
         graph: the same.
+        tokens: the same.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
         layers: the effect of each layer and operation on channels, by its
             `id`. Layers and models that were looked into are not among them.
         composites: the channels of the inputs of each layer and model that was
-            looked into, in its first call, by its `id`.
+            looked into, in its first call, by its `id` and by which of them
+            are integers.
         paths: the layers by their paths in reports, in the order of execution,
             without those that were looked into.
         whole: why layers were not looked into, by their path.
@@ -100,18 +116,21 @@ class Walk:
     def __init__(
         self,
         graph: SizedGraph,
-        drop_inputs: bool,
         shared_constants: SharedConstants,
+        drop_inputs: bool,
         opaque: Mapping[int, str],
+        norms_as_operations: bool,
+        tokens: Tokens,
     ) -> None:
-        self.graph = graph
-        self.network = Network()
+        self.graph, self.tokens = graph, tokens
+        self.network = Network(tokens.unused_rows)
         self.layers: dict[int, Traced] = {}
-        self.composites: dict[int, Sequence[Operand]] = {}
+        self.composites: dict[tuple[Any, ...], Sequence[Operand]] = {}
         self.paths: dict[str, keras.layers.Layer] = {}
         self.whole: dict[str, str] = {}
         self.shared_constants: dict[int, list[Values]] = {}
         self._earlier, self._opaque = shared_constants, opaque
+        self._norms_as_operations = norms_as_operations
         self._operations: dict[int, Any] = {}
         calls = graph.graph.calls
         self._calls = Counter(id(call.operation) for call in calls)
@@ -180,6 +199,7 @@ class Walk:
         training = node.arguments.kwargs.get("training")
         if training is None:
             training = node.training
+        is_called_once = self._calls[id(node.operation)] == 1
         return Call(
             node.operation,
             path_of(node),
@@ -189,6 +209,9 @@ class Walk:
             node,
             bool(training),
             self.graph.twins.get(id(node)),
+            is_called_once and all(map(is_plain, node.owners)),
+            self._norms_as_operations
+            and (is_called_once or has_size(node.operation)),
         )
 
     def _operand(self, tensor: Any) -> Operand:
@@ -209,6 +232,9 @@ class Walk:
                 for size in values.shape
             ]
             self.network.variables[key] = variable, axes
+            unused = self.tokens.unused_rows.get(key)
+            if unused is not None and axes[0] is not None:
+                self.network.unused.update(axes[0][unused].tolist())
         axes = self.network.variables[key][1]
         parts = [
             (channels, (axis,))
@@ -306,12 +332,16 @@ class Walk:
     def _tie_to_first_call(self, call: TracedCall) -> None:
         """Tie the inputs of a layer that was looked into to its first call.
 
-        Its weights are the same in all calls.
+        Its weights are the same in all calls. Calls on integers take another
+        way through its code than calls on other numbers, as in an embedding
+        that the outputs are multiplied with, too.
         """
         if not call.operation.weights:
             return
         operands = [self._operand(tensor) for tensor in call.input_tensors]
-        before = self.composites.setdefault(id(call.operation), operands)
+        takes_rows = tuple("int" in str(t.dtype) for t in call.input_tensors)
+        key = id(call.operation), takes_rows
+        before = self.composites.setdefault(key, operands)
         if _are_alike(before, operands):
             self._tie(before, operands)
             return
@@ -325,12 +355,6 @@ class Walk:
             pairs = zip(every_number(a), every_number(b), strict=True)
             for first, second in pairs:
                 self.network.tie(first, second)
-
-
-def path_of(call: TracedCall) -> str:
-    """The name of a call's operation after those of the layers around it."""
-    around = [owner.name for owner in call.owners[1:]]
-    return "/".join([*around, call.operation.name])
 
 
 def has_size(operation: Any) -> bool:

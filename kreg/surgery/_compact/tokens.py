@@ -1,0 +1,268 @@
+"""Ids of tokens that go with their rows of embeddings, on request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kreg._arguments import shown
+from kreg._keras_private import TracedCall, Weight, operation_kind
+from kreg.layers.channels.activations import is_plain, plain
+from kreg.layers.channels.call import matrix
+from kreg.layers.channels.weighted_sum import is_altered
+from kreg.surgery._compact.graphs import SizedGraph, path_of
+
+Request = Literal["zeros"] | Sequence[int]
+"""Which ids of an input go: those that never occur, or those of zeros."""
+
+
+_SAME_IDS = ("Cast", "ConvertToTensor", "Copy", "Identity")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The ids that go.
+
+    Args:
+        unused_rows: which rows of a table nothing looks up, by the `id` of the
+            variable.
+        new_ids: for each input, by its place, the new id of each old one; -1
+            for an id that must not occur.
+    """
+
+    unused_rows: Mapping[int, NDArray[np.bool_]]
+    new_ids: Mapping[int, NDArray[np.int64]]
+
+
+NO_TOKENS = Tokens({}, {})
+
+
+def input_names(graph: SizedGraph) -> list[str]:
+    """The names of a model's inputs."""
+    return [
+        tensor.name or f"input_{i}"
+        for i, tensor in enumerate(graph.graph.inputs)
+    ]
+
+
+def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
+    """The rows that go, and what becomes of the ids.
+
+    Args:
+        graph: the graph of a model.
+        drop_tokens: as for `compact`; None for none.
+
+    Raises:
+        ValueError: if no ids of an input can go, or those that are named are
+            none of its ids.
+    """
+    if drop_tokens is None:
+        return NO_TOKENS
+    tables = _Tables(graph)
+    names = input_names(graph)
+    if not isinstance(drop_tokens, Mapping):
+        looked_up = [
+            name
+            for name, used in zip(names, tables.of_inputs, strict=True)
+            if used
+        ]
+        if len(looked_up) != 1:
+            raise _refused(
+                drop_tokens,
+                "be a dict by the names of inputs, because not one of them is "
+                f"looked up in an Embedding, but {len(looked_up)}: {looked_up}",
+            )
+        drop_tokens = {looked_up[0]: drop_tokens}
+    unused: dict[int, NDArray[np.bool_]] = {}
+    new_ids = {}
+    for name, request in drop_tokens.items():
+        if name not in names:
+            raise _refused(drop_tokens, f"name inputs of the model: {names}")
+        place = names.index(name)
+        obstacle = tables.obstacle(place)
+        if obstacle is not None:
+            raise _refused(
+                drop_tokens,
+                f"name inputs that are only looked up, but of `{name}` "
+                f"{obstacle}",
+            )
+        values = [matrix(v) for v in tables.of_inputs[place]]
+        gone, new_ids[place] = _new_ids(name, request, values)
+        for variable, table in zip(
+            tables.of_inputs[place], values, strict=True
+        ):
+            rows = np.zeros(len(table), bool)
+            rows[: len(gone)] = gone
+            if not np.array_equal(unused.setdefault(id(variable), rows), rows):
+                raise _refused(drop_tokens, _alike(variable))
+    for place, variables in enumerate(tables.of_inputs):
+        for variable in variables:
+            if id(variable) in unused and place not in new_ids:
+                raise _refused(drop_tokens, _alike(variable))
+    return Tokens(unused, new_ids)
+
+
+def _refused(drop_tokens: Any, expected: str) -> ValueError:
+    return ValueError(
+        f"`drop_tokens` must {expected}. "
+        f"Received: drop_tokens={shown(drop_tokens)}"
+    )
+
+
+def _alike(variable: keras.Variable) -> str:
+    return (
+        "name the same ids for all inputs that are looked up in "
+        f"`{variable.path}`"
+    )
+
+
+def _new_ids(
+    name: str, request: Any, tables: Sequence[NDArray[Any]]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which ids go, and the new id of each.
+
+    The id 0 stays, which is the one that masks and pads.
+    """
+    count = min(map(len, tables))
+    gone = np.zeros(count, bool)
+    zeros = np.zeros(0, np.int64)
+    if isinstance(request, str) and request == "zeros":
+        is_zero = np.all([~t[:count].any(axis=1) for t in tables], axis=0)
+        is_zero[0] = False
+        zeros = np.flatnonzero(is_zero)
+        gone[zeros[1:]] = True
+    else:
+        ids = np.asarray(request)
+        if (
+            ids.ndim != 1
+            or (ids.size and ids.dtype.kind not in "iu")
+            or np.any((ids < 0) | (ids >= count))
+        ):
+            raise ValueError(
+                "`drop_tokens` must be 'zeros' or a sequence of ids from 0 to "
+                f"{count - 1}, for the input `{name}`. "
+                f"Received: drop_tokens={shown(request)}"
+            )
+        gone[ids.astype(np.int64)] = True
+        gone[0] = False
+    new_ids = np.where(gone, -1, np.cumsum(~gone) - 1)
+    new_ids[zeros] = new_ids[zeros[:1]]
+    return gone, new_ids
+
+
+class _Tables:
+    """The weights in which the inputs of a model are looked up.
+
+    Args:
+        graph: the graph of the model.
+
+    Attributes:
+        of_inputs: the weights in which each input is looked up.
+    """
+
+    def __init__(self, graph: SizedGraph) -> None:
+        self._graph = graph.graph
+        self._weights = {
+            id(call.output_tensors[0]): call.operation.variable
+            for call in self._graph.calls
+            if isinstance(call.operation, Weight)
+        }
+        self._obstacles: dict[int, str] = {}
+        self._elsewhere: dict[int, str] = {
+            key: f"`{path}` uses its weights in a way that does not show"
+            for key, path in self._graph.unseen.items()
+        }
+        found = [self._followed(i) for i in range(len(self._graph.inputs))]
+        self.of_inputs = [list(by_id.values()) for by_id in found]
+        self._note_other_uses()
+
+    def obstacle(self, place: int) -> str | None:
+        """Why the ids of an input cannot change; None if they can."""
+        if place in self._obstacles:
+            return self._obstacles[place]
+        if not self.of_inputs[place]:
+            return "nothing is looked up"
+        reasons = (self._elsewhere.get(id(v)) for v in self.of_inputs[place])
+        return next((reason for reason in reasons if reason), None)
+
+    def _followed(self, place: int) -> dict[int, keras.Variable]:
+        """The weights in which an input is looked up, by their `id`."""
+        ids = {id(self._graph.inputs[place])}
+        found: dict[int, keras.Variable] = {}
+        for call in self._graph.calls:
+            if not any(id(tensor) in ids for tensor in call.input_tensors):
+                continue
+            table = self._looked_up(call, ids)
+            if table is not None:
+                found[id(table)] = table
+            elif operation_kind(call.operation) in _SAME_IDS:
+                ids.update(map(id, call.output_tensors))
+            elif not _compares_with_zero(call):
+                reason = f"`{path_of(call)}` reads the ids, too"
+                if call.reason:
+                    reason = f"`{path_of(call)}` stays whole: {call.reason}"
+                self._obstacles.setdefault(place, reason)
+        if any(id(tensor) in ids for tensor in self._graph.outputs):
+            self._obstacles.setdefault(place, "the ids are an output, too")
+        return found
+
+    def _looked_up(self, call: TracedCall, ids: set[int]) -> Any:
+        """The weight of which a call looks rows up."""
+        operation, tensors = call.operation, call.input_tensors
+        if type(operation) is keras.layers.Embedding and call.reason is None:
+            return None if is_altered(operation) else operation.embeddings
+        if (
+            operation_kind(operation) == "Take"
+            and operation.axis == 0
+            and len(tensors) == 2
+            and id(tensors[1]) in ids
+        ):
+            return self._weights.get(id(tensors[0]))
+        return None
+
+    def _note_other_uses(self) -> None:
+        """Note what a weight is used for, other than looking inputs up."""
+        ids = {id(tensor) for tensor in self._graph.inputs}
+        users: dict[int, Any] = {}
+        for call in self._graph.calls:
+            if operation_kind(call.operation) in _SAME_IDS and any(
+                id(tensor) in ids for tensor in call.input_tensors
+            ):
+                ids.update(map(id, call.output_tensors))
+            looked_up = self._looked_up(call, ids)
+            used = [
+                self._weights[id(tensor)]
+                for tensor in call.input_tensors
+                if id(tensor) in self._weights
+            ]
+            if isinstance(call.operation, keras.layers.Layer):
+                used += call.operation.variables
+            for variable in used:
+                user = users.setdefault(id(variable), call.operation)
+                is_shared = user is not call.operation and isinstance(
+                    call.operation, keras.layers.Layer
+                )
+                reads_ids = any(id(t) in ids for t in call.input_tensors)
+                if is_shared or variable is not looked_up or not reads_ids:
+                    self._elsewhere.setdefault(
+                        id(variable), f"`{path_of(call)}` uses the rows, too"
+                    )
+
+
+def _compares_with_zero(call: TracedCall) -> bool:
+    """Whether a call tells the id 0, which stays, from all others."""
+    others = [
+        a
+        for a in (*call.arguments.args, *call.arguments.kwargs.values())
+        if not isinstance(a, keras.KerasTensor)
+    ]
+    return (
+        operation_kind(call.operation) in ("Equal", "NotEqual")
+        and len(call.input_tensors) == 1
+        and len(others) == 1
+        and is_plain(others[0])
+        and plain(others[0]) == 0
+    )
