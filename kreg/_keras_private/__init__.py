@@ -7,10 +7,10 @@ Keras changes what the function relies on.
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 
+from kreg._keras_private.expansion import expanded, stored_dtype
 from kreg._keras_private.graphs import (
     Graph,
     declared_inputs,
-    expanded,
     graph_of,
     operation_kind,
     run_graph,
@@ -58,6 +58,7 @@ from kreg._keras_private.tracing import (
     is_composite,
     traced_function,
     traced_graph,
+    trains_as_it_predicts,
     unseen_graph,
 )
 from kreg._keras_private.training import (
@@ -130,8 +131,10 @@ __all__ = [
     "show_in_lists",
     "slot",
     "slots",
+    "stored_dtype",
     "traced_function",
     "traced_graph",
+    "trains_as_it_predicts",
     "trusting",
     "unlist_metrics",
     "unseen_graph",
