@@ -701,7 +701,9 @@ def test_an_expanded_layer_leaves_the_calls_inside_it():
     replaced = keras.layers.Dense(3, name="replaced")
     inputs = keras.Input((5,))
     with private.expanded(
-        layer, lambda part: replaced if part is layer.one else None
+        layer,
+        lambda part: replaced if part is layer.one else None,
+        symbolic=lambda value: value,
     ):
         outputs = layer(inputs)
     operations = keras.Model(inputs, outputs).operations

@@ -7,11 +7,11 @@ Keras changes what the function relies on.
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 
+from kreg._keras_private.expansion import expanded, stored_dtype
 from kreg._keras_private.graphs import (
     Graph,
     carries_mask,
     declared_inputs,
-    expanded,
     graph_of,
     is_plain,
     operation_kind,
@@ -62,6 +62,7 @@ from kreg._keras_private.tracing import (
     one_line,
     traced_function,
     traced_graph,
+    trains_as_it_predicts,
     unseen_graph,
 )
 from kreg._keras_private.training import (
@@ -138,8 +139,10 @@ __all__ = [
     "show_in_lists",
     "slot",
     "slots",
+    "stored_dtype",
     "traced_function",
     "traced_graph",
+    "trains_as_it_predicts",
     "trusting",
     "unlist_metrics",
     "unseen_graph",

@@ -1,14 +1,11 @@
 """The calls in functional models, and how to run them otherwise."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import keras.src.layers.layer as layer_module
 from keras.src.backend import get_keras_mask
-from keras.src.layers.layer import Layer
 
 
 @dataclass(frozen=True)
@@ -98,46 +95,3 @@ def operation_kind(operation: Any) -> str | None:
         ("keras.src.ops.", "keras.src.activations")
     )
     return cls.__name__ if known else None
-
-
-@contextmanager
-def expanded(
-    layer: keras.layers.Layer,
-    replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
-) -> Iterator[None]:
-    """Let symbolic calls of `layer` be the calls inside its `call`.
-
-    While the block runs, calling `layer` on symbolic tensors adds the layers
-    and operations that it calls to the graph, and not itself.
-
-    Args:
-        layer: a layer that calls others.
-        replacement: returns what is called in the place of a layer inside it;
-            None for the layer itself.
-    """
-    call, symbolic_call = Layer.__call__, Layer.symbolic_call
-    new_node = layer_module.Node
-
-    def replaced_call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        other = None if self is layer else replacement(self)
-        if other is None:
-            return call(self, *args, **kwargs)
-        return other(*args, **kwargs)
-
-    def inner_call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self is layer:
-            return self.call(*args, **kwargs)
-        return symbolic_call(self, *args, **kwargs)
-
-    def node(operation: Any, **arguments: Any) -> Any:
-        if operation is not layer:
-            return new_node(operation=operation, **arguments)
-        return None
-
-    Layer.__call__, Layer.symbolic_call = replaced_call, inner_call
-    layer_module.Node = node
-    try:
-        yield
-    finally:
-        Layer.__call__, Layer.symbolic_call = call, symbolic_call
-        layer_module.Node = new_node

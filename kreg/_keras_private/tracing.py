@@ -1,7 +1,9 @@
 """The calls inside of layers and models of one's own."""
 
+import inspect
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ import keras.src.ops.operation as operation_module
 from keras import tree
 from keras.src.backend import compute_output_spec
 from keras.src.ops.symbolic_arguments import SymbolicArguments
+
+from kreg._keras_private.patching import patched
 
 
 class Weight(keras.Operation):
@@ -44,6 +48,9 @@ class TracedCall:
         training: whether it runs as in training; None if it does not say.
         reason: why the inside of a layer of one's own could not be followed;
             None for all other calls.
+        place: for an operation in the code of its owner, how often the owner
+            has run before, and how many operations it has called before since
+            it runs.
     """
 
     operation: Any
@@ -52,6 +59,7 @@ class TracedCall:
     owners: tuple[Any, ...] = ()
     training: bool | None = None
     reason: str | None = None
+    place: tuple[int, int] = (0, 0)
 
     @property
     def input_tensors(self) -> list[Any]:
@@ -106,6 +114,31 @@ def traced_graph(
         warnings.simplefilter("ignore")
         outputs = model(inputs, training=False)
     return trace.graph(tuple(tree.flatten(inputs)), outputs)
+
+
+def trains_as_it_predicts(call: TracedCall) -> bool:
+    """Whether the code of a layer makes the same calls in training.
+
+    The layers that it calls may differ in training. False if its code cannot
+    run on symbolic tensors in training.
+
+    Args:
+        call: a call of a layer that was looked into.
+    """
+    layer = call.operation
+    if "training" not in inspect.signature(layer.call).parameters:
+        return True
+    made = []
+    for training in (False, True):
+        options = {**call.arguments.kwargs, "training": training}
+        try:
+            with _tracing, warnings.catch_warnings(), _Trace({}) as trace:
+                warnings.simplefilter("ignore")
+                layer(*call.arguments.args, **options)
+        except Exception:  # whatever the layer raises
+            return False
+        made.append(trace.calls_of(layer))
+    return made[0] == made[1]
 
 
 def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:
@@ -174,6 +207,8 @@ class _Trace:
         self._calls: list[TracedCall] = []
         self._composites: list[TracedCall] = []
         self._owners: list[Any] = []
+        self._runs: Counter[int] = Counter()  # of each layer, by its `id`
+        self._places = [(0, 0)]  # where the code of each owner is
         self._pending: dict[int, tuple[bool | None, str | None]] = {}
         self._weights: dict[tuple[int, str], TracedCall] = {}
         self._unseen: dict[int, str] = {}
@@ -185,11 +220,14 @@ class _Trace:
         layer, operation = keras.layers.Layer, keras.Operation
         self._symbolic_call = layer.symbolic_call
         self._node = layer_module.Node
-        self._patch(layer, "symbolic_call", self._layer_call())
-        self._patch(operation, "symbolic_call", self._operation_call())
-        self._patch(keras.Variable, "value", self._reading())
-        self._patch(layer_module, "Node", self._note)
-        self._patch(operation_module, "Node", self._note)
+        for owner, name, value in (
+            (layer, "symbolic_call", self._layer_call()),
+            (operation, "symbolic_call", self._operation_call()),
+            (keras.Variable, "value", self._reading()),
+            (layer_module, "Node", self._note),
+            (operation_module, "Node", self._note),
+        ):
+            self._exit.enter_context(patched(owner, name, value))
         self._exit.callback(self._restore_attributes)
         self._exit.enter_context(keras.StatelessScope())
         return self
@@ -201,15 +239,6 @@ class _Trace:
         """Run a function that no layer owns."""
         self._owners.append(function)
         return function(x)
-
-    def _patch(self, owner: Any, name: str, value: Any) -> None:
-        own = name in vars(owner)
-        before = vars(owner).get(name)
-        setattr(owner, name, value)
-        if own:
-            self._exit.callback(setattr, owner, name, before)
-        else:
-            self._exit.callback(delattr, owner, name)
 
     def _restore_attributes(self) -> None:
         for attributes, before in self._before.values():
@@ -256,6 +285,8 @@ class _Trace:
         }
         attributes.update({n: self._weight(v) for n, v in own.items()})
         self._owners.append(layer)
+        self._places.append((self._runs[id(layer)], 0))
+        self._runs[id(layer)] += 1
         quantized = getattr(layer, "quantization_mode", None) and (
             type(layer).quantized_call is not keras.layers.Layer.quantized_call
         )
@@ -264,6 +295,7 @@ class _Trace:
             return call(*args, **kwargs)
         finally:
             self._owners.pop()
+            self._places.pop()
             attributes.update(own)
 
     def _specification(self, layer: Any, args: Any, kwargs: Any) -> Any:
@@ -300,6 +332,9 @@ class _Trace:
                 return original(operation, *args, **kwargs)
             finally:
                 self._running -= 1
+                if not self._running:
+                    run, count = self._places[-1]
+                    self._places[-1] = run, count + 1
 
         return symbolic_call
 
@@ -351,9 +386,20 @@ class _Trace:
             tuple(self._owners),
             training,
             reason,
+            self._places[-1],
         )
         (self._composites if looked_into else self._calls).append(call)
         return call
+
+    def calls_of(self, owner: Any) -> list[Any]:
+        """The layers, and the kinds of operations, that an owner has called."""
+        return [
+            call.operation
+            if isinstance(call.operation, keras.layers.Layer)
+            else type(call.operation)
+            for call in (*self._calls, *self._composites)
+            if call.owners and call.owners[-1] is owner
+        ]
 
     def graph(self, inputs: tuple[Any, ...], structure: Any) -> TracedGraph:
         """The calls that the outputs depend on."""

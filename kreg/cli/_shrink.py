@@ -13,10 +13,12 @@ from kreg.cli._arguments import (
     add_output,
     at_least_one,
     keras_file,
+    named_path,
 )
 from kreg.cli._model_files import open_model
 from kreg.cli._output import CommandOutput, checked_target, print_line, save
 from kreg.cli._process import busy
+from kreg.cli._training_files import read_sample
 
 
 def add_strip(commands: Commands) -> None:
@@ -74,6 +76,16 @@ def add_compact(commands: Commands) -> None:
     add_model(command)
     add_output(command, keras_file, "the .keras file to write")
     command.add_argument(
+        "--sample",
+        type=named_path,
+        metavar="FILE",
+        help=(
+            "a few inputs to compare the two models on: an .npy file, or an "
+            ".npz file with an array for each input, by its name; needed for "
+            "a subclassed model (default: random inputs)"
+        ),
+    )
+    command.add_argument(
         "--round-to",
         type=at_least_one,
         default=1,
@@ -94,10 +106,12 @@ def compact(options: Namespace) -> CommandOutput:
     source, output = options.model, options.output
     checked_target(output, source, force=options.force, folder=False)
     before = source.stat().st_size if source.exists() else 0
+    sample = read_sample(options.sample) if options.sample else None
     model = open_model(source)
     with busy("removing what is dead"):
         small, compaction = kreg.compact(
             model,
+            sample=sample,
             round_to=options.round_to,
             drop_inputs=options.drop_inputs,
             return_compaction=True,

@@ -1,4 +1,4 @@
-"""Reading data from `.npz` files, and the function that builds a model."""
+"""Reading arrays from files, and the function that builds a model."""
 
 import importlib
 import importlib.util
@@ -24,15 +24,9 @@ def read_data(path: Path) -> tuple[Any, Any]:
         CommandError: if there is no such file, or it does not hold the right
             arrays.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise CommandError(f"{path}: {_FORM}")
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if not path.is_file():
-            raise CommandError(f"{path}: no such file") from error
-        raise CommandError(f"{path}: {_FORM}; {in_one_line(error)}") from error
+    arrays = _read_arrays(path, _FORM)
+    if not isinstance(arrays, dict):
+        raise CommandError(f"{path}: {_FORM}")
     unknown = sorted(set(arrays) - set(_NAMES))
     if unknown or not {"x", "y"} <= set(arrays):
         raise CommandError(
@@ -50,6 +44,54 @@ _FORM = (
     "sample_weight, x_test and y_test, as "
     "`numpy.savez(path, x=x, y=y)` writes it"
 )
+
+
+def read_sample(path: Path) -> Any:
+    """The inputs of a model in an `.npy` or `.npz` file.
+
+    Returns:
+        The array, if there is one; a list of those that `numpy.savez` names
+        `arr_0`, `arr_1` and so on; otherwise a dict of them by their names.
+
+    Raises:
+        CommandError: if there is no such file, or it holds no arrays.
+    """
+    arrays = _read_arrays(path, _SAMPLE_FORM)
+    if not isinstance(arrays, dict):
+        return arrays
+    if not arrays:
+        raise CommandError(f"{path}: {_SAMPLE_FORM}")
+    unnamed = [f"arr_{i}" for i in range(len(arrays))]
+    if set(arrays) == set(unnamed):
+        inputs = [arrays[name] for name in unnamed]
+        return inputs if len(inputs) > 1 else inputs[0]
+    return arrays
+
+
+_SAMPLE_FORM = (
+    "must be an .npy file with an array, or an .npz file with an array for "
+    "each input, by its name, as `numpy.savez(path, **inputs)` writes it"
+)
+
+
+def _read_arrays(path: Path, form: str) -> Any:
+    """The array in an `.npy` file, or those in an `.npz` file by name.
+
+    Raises:
+        CommandError: if there is no such file, or it is neither; the message
+            says that it must have the form.
+    """
+    try:
+        # Of a pickle, which an `.npy` file may hold, code would be run.
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if not path.is_file():
+            raise CommandError(f"{path}: no such file") from error
+        raise CommandError(f"{path}: {form}; {in_one_line(error)}") from error
 
 
 def build_function(text: str) -> Callable[[], Any]:

@@ -1,5 +1,7 @@
 """Samples: inputs on which the outputs of two models are compared."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,7 +13,9 @@ from kreg._keras_private import flatten_layers
 Structure = Any
 """An array, or lists, tuples and dicts of them, as a model takes them."""
 
-_UNKNOWN_SIZE = 32
+# The sizes to try where a model leaves one open: a model may take no fewer
+# pixels, or no more tokens.
+_OPEN_SIZES = (32, 8, 16, 4, 64, 128, 224, 2)
 
 
 def input_tensors(model: keras.Model) -> Structure | None:
@@ -25,19 +29,14 @@ def input_tensors(model: keras.Model) -> Structure | None:
 
 
 def random_sample(model: keras.Model, batch: int) -> Structure:
-    """Random inputs for a model.
-
-    Floats are normally distributed, and integers are 0 or 1. If the model has
-    Embedding layers, all inputs are integers below the smallest `input_dim`.
-    Sizes that the model leaves open are 32.
+    """Random inputs for a model: the first of its `random_samples`.
 
     Args:
         model: a built model.
         batch: int, the number of examples.
 
     Raises:
-        ValueError: if the model does not tell its inputs, or has inputs that
-            hold neither numbers nor booleans.
+        ValueError: if the model does not tell its inputs, or takes strings.
     """
     tensors = input_tensors(model)
     if tensors is None:
@@ -46,28 +45,69 @@ def random_sample(model: keras.Model, batch: int) -> Structure:
             "so pass a few examples, as you would call the model on. "
             f"Received: sample=None, model={model!r}"
         )
-    vocabulary_sizes = [
-        layer.input_dim
-        for layer in flatten_layers(model)
-        if isinstance(layer, keras.layers.Embedding)
-    ]
-    generator = np.random.default_rng(0)
-
-    def draw(tensor: keras.KerasTensor) -> NDArray[Any]:
-        sizes = (_UNKNOWN_SIZE if n is None else n for n in tensor.shape[1:])
-        shape = (batch, *sizes)
-        dtype = keras.backend.standardize_dtype(tensor.dtype)
-        if dtype == "string":
+    for tensor in keras.tree.flatten(tensors):
+        if _dtype_of(tensor) == "string":
             raise ValueError(
                 "`sample` is needed for a model that takes strings. "
                 f"Received: sample=None, with the input {tensor!r}"
             )
-        if vocabulary_sizes or "int" in dtype or dtype == "bool":
-            limit = min(vocabulary_sizes, default=2)
-            return _as_array(generator.integers(0, limit, shape), dtype)
-        return _as_array(generator.normal(size=shape), dtype)
+    return next(random_samples(model, batch))
 
-    return keras.tree.map_structure(draw, tensors)
+
+def random_samples(model: keras.Model, batch: int) -> Iterator[Structure]:
+    """Random inputs for a model, of other sizes where it leaves sizes open.
+
+    Floats are normally distributed, and integers are 0 or 1. If the model has
+    Embedding layers, all inputs are integers below the smallest `input_dim`.
+    Masks and booleans are 1, so that nothing is masked out.
+
+    Args:
+        model: a built model.
+        batch: int, the number of examples where the model takes any number.
+
+    Yields:
+        Inputs in the structure of the model's argument, whose open sizes are
+        32 first; none if the model does not tell its inputs.
+    """
+    tensors = input_tensors(model)
+    if tensors is None:
+        return
+    limit = min(
+        (
+            layer.input_dim
+            for layer in flatten_layers(model)
+            if isinstance(layer, keras.layers.Embedding)
+        ),
+        default=None,
+    )
+    is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
+    for size in _OPEN_SIZES if is_open else _OPEN_SIZES[:1]:
+        draw = partial(_drawn, np.random.default_rng(0), batch, size, limit)
+        yield keras.tree.map_structure(draw, tensors)
+
+
+def _drawn(
+    generator: np.random.Generator,
+    batch: int,
+    open_size: int,
+    limit: int | None,
+    tensor: keras.KerasTensor,
+) -> NDArray[Any]:
+    first, *others = tensor.shape
+    shape = (first or batch, *(n or open_size for n in others))
+    dtype = _dtype_of(tensor)
+    if dtype == "string":
+        return np.full(shape, "a")
+    if dtype == "bool" or "mask" in tensor.name:
+        return np.ones(shape, dtype)
+    if limit or "int" in dtype:
+        return _as_array(generator.integers(0, limit or 2, shape), dtype)
+    return _as_array(generator.normal(size=shape), dtype)
+
+
+def _dtype_of(tensor: keras.KerasTensor) -> str:
+    dtype: str = keras.backend.standardize_dtype(tensor.dtype)
+    return dtype
 
 
 def checked_sample(model: keras.Model, sample: Structure) -> Structure:
@@ -125,7 +165,7 @@ def _as_input(tensor: keras.KerasTensor, array: NDArray[Any]) -> NDArray[Any]:
             f"`sample` must have the shape {tensor.shape} for the input "
             f"{tensor.name!r}. Received: an array of shape {array.shape}"
         )
-    return _as_array(array, keras.backend.standardize_dtype(tensor.dtype))
+    return _as_array(array, _dtype_of(tensor))
 
 
 def _in_precision(array: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -153,6 +153,54 @@ def test_compact_rounds(saved, tmp_path, capsys):
     assert keras.saving.load_model(output).layers[0].units == 10
 
 
+@keras.saving.register_keras_serializable("model_commands")
+class Own(keras.Model):
+    """A model that does not tell its inputs."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.hidden = keras.layers.Dense(6, "relu", name="hidden")
+        self.last = keras.layers.Dense(2, name="last")
+
+    def call(self, x):
+        if isinstance(x, dict):
+            x = x["a"] + x["b"]
+        return self.last(self.hidden(x))
+
+
+SAMPLES = {
+    "sample.npy": lambda path: np.save(path, X[:3]),
+    "one.npz": lambda path: np.savez(path, X[:3]),
+    "named.npz": lambda path: np.savez(path, a=X[:2], b=X[1:3]),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_compact_takes_a_sample_from_a_file(name, tmp_path, capsys):
+    SAMPLES[name](tmp_path / name)
+    model = Own()
+    model({"a": X, "b": X} if name == "named.npz" else X)
+    model.hidden.kernel.assign(model.hidden.kernel * [1, 0, 1, 1, 0, 1])
+    model.save(tmp_path / "own.keras")
+    words = ("compact", tmp_path / "own.keras", tmp_path / "small.keras")
+    status, out, err = run(capsys, *words, "--sample", tmp_path / name)
+    assert (status, err) == (0, "")
+    assert "own.keras" not in out
+    keras.saving.load_model(tmp_path / "small.keras")
+
+
+@pytest.mark.parametrize("name", ["text.npy", "none.npy"])
+def test_a_sample_that_cannot_be_read_is_one_line(
+    name, saved, tmp_path, capsys
+):
+    (tmp_path / "text.npy").write_text("no array")
+    words = ("compact", saved[1], tmp_path / "small.keras")
+    status, _, err = run(capsys, *words, "--sample", tmp_path / name)
+    assert status == 1
+    assert err.startswith(f"kreg: {tmp_path / name}: ")
+    assert len(err.splitlines()) == 1
+
+
 def test_compact_tells_which_inputs_are_left(tmp_path, capsys):
     model = network()
     kernel = keras.ops.convert_to_numpy(model.layers[0].kernel).copy()

@@ -89,20 +89,23 @@ def rearranged_signals(
     found = _through(call.node, signals)
     if call.twin is None:
         return found
-    for tensor, signal in zip(call.twin.input_tensors, signals, strict=True):
-        if any(
-            tensor.shape[axis] != size
-            for axis, size in zip(
-                signal.axes, signal.channels.shape, strict=True
-            )
-        ):
-            return None
+    if not all(
+        _has_axes(tensor, signal)
+        for tensor, signal in zip(call.twin.input_tensors, signals, strict=True)
+    ):
+        return None
     again = _through(call.twin, signals)
     alike = all(
         a.axes == b.axes and np.array_equal(a.channels, b.channels)
         for a, b in zip(found, again, strict=True)
     )
     return found if alike else None
+
+
+def _has_axes(tensor: Any, signal: Signal) -> bool:
+    """Whether the channels lie along axes of a tensor of another size."""
+    sizes = tuple(tensor.shape[axis] for axis in signal.axes)
+    return sizes == signal.channels.shape
 
 
 def _rearranged(call: Call, network: Network, picks: bool = False) -> Traced:

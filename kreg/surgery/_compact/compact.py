@@ -13,7 +13,12 @@ from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
-from kreg.surgery._compact.rebuild import Rebuild, StuckError, Way
+from kreg.surgery._compact.rebuild import (
+    Rebuild,
+    StuckError,
+    Way,
+    does_more_than_its_layers,
+)
 from kreg.surgery._compact.report import Report
 from kreg.surgery._compact.tokens import input_names
 from kreg.surgery._compact.verification import Verification
@@ -37,6 +42,7 @@ def compact(
     drop_inputs: bool = ...,
     norms_as_operations: bool = ...,
     drop_tokens: Any = ...,
+    keep_class: bool | None = ...,
     return_compaction: Literal[False] = ...,
 ) -> keras.Model: ...
 @overload
@@ -48,6 +54,7 @@ def compact(
     drop_inputs: bool = ...,
     norms_as_operations: bool = ...,
     drop_tokens: Any = ...,
+    keep_class: bool | None = ...,
     return_compaction: Literal[True],
 ) -> tuple[keras.Model, Compaction]: ...
 def compact(
@@ -58,6 +65,7 @@ def compact(
     drop_inputs: bool = False,
     norms_as_operations: bool = False,
     drop_tokens: Any = None,
+    keep_class: bool | None = None,
     return_compaction: bool = False,
 ) -> keras.Model | tuple[keras.Model, Compaction]:
     """Return a smaller model with the same outputs.
@@ -76,9 +84,15 @@ def compact(
        `intermediate_dim`. The class stays, and its methods with it;
     2. by the config of each layer. A subclass of `keras.Model` with a graph of
        layers is then a plain functional model;
-    3. by the layers inside a layer, which take its place;
+    3. by the layers, operations and weights inside a layer, which take its
+       place as layers and operations of Keras;
     4. or the layer stays whole. Where nothing can be removed so, the first way
        is taken with the largest size that layers with one size need.
+
+    A class that does more than its layers, because it has a `fit`, `compile` or
+    `train_step` of its own, is worth more than units: such a model stays of
+    its class if the first way, with the largest sizes, removes any. The record
+    says how much more could go. Choose otherwise by `keep_class`.
 
     Layers in which nothing changes are copied as they are. Each result is run
     on a sample, saved, loaded without kreg's classes and run again before it
@@ -142,6 +156,14 @@ def compact(
             of ids that the record holds for each input; it is -1 for ids that
             must not occur. The id 0, which masks and pads, stays. Defaults to
             `None`: all rows stay.
+        keep_class: bool, whether the class of the model counts more than the
+            units that its config cannot remove. With `True` the model keeps
+            its class, and layers that share a size in its config keep the
+            largest that one of them needs. With `False` each layer loses all
+            that it can, and the model is a plain functional one if need be.
+            Defaults to `None`: `True` for a class that has its own way to
+            train or to predict, such as a `fit`, a `compile` or a
+            `train_step`, if that removes anything; `False` for others.
         return_compaction: bool, whether to return the record, too. Defaults to
             `False`.
 
@@ -177,6 +199,8 @@ def compact(
     drop_inputs = boolean("drop_inputs", drop_inputs)
     norms_as_operations = boolean("norms_as_operations", norms_as_operations)
     boolean("return_compaction", return_compaction)
+    if keep_class is not None:
+        boolean("keep_class", keep_class)
     if drop_tokens is not None and getattr(model, "preprocessor", None):
         raise ValueError(
             "`drop_tokens` must be None for a model with a preprocessor, which "
@@ -198,6 +222,7 @@ def compact(
             drop_inputs,
             norms_as_operations,
             drop_tokens,
+            keep_class,
         )
         small = compacting.smaller_model()
     return (small, compacting.record(small)) if return_compaction else small
@@ -216,6 +241,7 @@ class _Compacting:
         drop_inputs: as for `compact`.
         norms_as_operations: as for `compact`.
         drop_tokens: as for `compact`.
+        keep_class: as for `compact`.
     """
 
     def __init__(
@@ -226,11 +252,18 @@ class _Compacting:
         drop_inputs: bool,
         norms_as_operations: bool,
         drop_tokens: Any,
+        keep_class: bool | None,
     ) -> None:
         self._model, self._sample = model, sample
         self._round_to, self._drop_inputs = round_to, drop_inputs
         self._norms_as_operations = norms_as_operations
         self._drop_tokens = drop_tokens
+        self._keep_class = keep_class
+        self._class_first = (
+            does_more_than_its_layers(model)
+            if keep_class is None
+            else keep_class
+        )
         self._verification = Verification(model, sample, self._occurring)
         self._stays: dict[int, str] = {}
         self._avoid = _NOTHING
@@ -238,8 +271,10 @@ class _Compacting:
         self._least: Mapping[tuple[int, int], int] = {}
         self._notes: list[str] = []
         self._ways: Mapping[int, Way] = {}
+        self._whole = False  # whether the model must keep its class
         self._follow()
         self._check_sample()
+        self._fewest = self._values.number_of(model)
 
     def _follow(self) -> None:
         """Find the channels that can go, of layers that need not stay."""
@@ -316,19 +351,35 @@ class _Compacting:
 
     def smaller_model(self) -> keras.Model:
         """The first model that is as it should be."""
-        small = self._found()
-        if small is None and self._shared:
-            # What the config of the model can say is better than nothing.
-            self._least, self._stays, self._avoid = self._shared, {}, _NOTHING
-            self._follow()
-            self._stays = {
-                id(layer): "the config of the model has no other size for it"
-                for layer, channels, _ in self._sizes_to_keep()
-                if channels is None
-            }
-            self._follow()
+        if not self._class_first:
+            small = self._found()
+            return small or self._of_shared_sizes() or self._copy()
+        self._whole = True
+        small = self._found() or self._of_shared_sizes()
+        if small is None and self._keep_class is None:
+            self._start_again({})
             small = self._found()
         return small or self._copy()
+
+    def _of_shared_sizes(self) -> keras.Model | None:
+        """A model by its own config, with sizes that several layers share."""
+        if not self._shared:
+            return None
+        # What the config of the model can say is better than nothing.
+        self._start_again(self._shared)
+        self._whole = True
+        self._stays = {
+            id(layer): "the config of the model has no other size for it"
+            for layer, channels, _ in self._sizes_to_keep()
+            if channels is None
+        }
+        self._follow()
+        return self._found()
+
+    def _start_again(self, least: Mapping[tuple[int, int], int]) -> None:
+        self._least, self._stays, self._avoid = least, {}, _NOTHING
+        self._whole = False
+        self._follow()
 
     def _found(self) -> keras.Model | None:
         while self._changes():
@@ -338,7 +389,7 @@ class _Compacting:
                 self._inputs,
                 lambda model: self._verification.build(model, self._reduced),
                 self._avoid,
-                whole=bool(self._least),
+                whole=self._whole,
             )
             try:
                 small = rebuild.model()
@@ -434,12 +485,8 @@ class _Compacting:
                 "It was saved and loaded, but not run: the model takes no "
                 "inputs that can be made up. Pass a `sample`."
             )
-        for layer in flatten_layers(self._model):
-            if self._ways.get(id(layer)) is Way.EXPANDED:
-                self._notes.append(
-                    f"The layers inside `{layer.name}` "
-                    f"({type(layer).__name__}) are in its place."
-                )
+        self._note_class(small)
+        self._notes += report.notes()
         names = input_names(self._walked.graph)
         return Compaction(
             tuple(report.rows(self._model)),
@@ -454,3 +501,18 @@ class _Compacting:
                 for place, new_ids in self._walked.tokens.new_ids.items()
             },
         )
+
+    def _note_class(self, small: keras.Model) -> None:
+        """Note what another choice of `keep_class` would do."""
+        more = small.count_params() - self._fewest
+        if type(small) is not type(self._model):
+            kind = type(self._model).__name__
+            self._notes.append(
+                f"With `keep_class=True` it stays a {kind}, and loses what "
+                "its config can say."
+            )
+        elif self._class_first and more > 0:
+            self._notes.append(
+                "With `keep_class=False`, which makes a plain functional "
+                f"model, up to {more:,} parameters more can go."
+            )

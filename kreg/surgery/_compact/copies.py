@@ -62,38 +62,42 @@ def changed_config(
     return changed
 
 
-def copied_on_call(
+def copied_by_config(
     layer: keras.layers.Layer,
     name: str,
     args: Sequence[Any],
     kwargs: dict[str, Any],
-    *,
-    by_config: bool = True,
-) -> tuple[Any, Any]:
+) -> tuple[Any, Any] | None:
     """A copy of a layer in which nothing changes, and its outputs.
 
-    It is made from the layer's config where that gives the same weights.
-    Otherwise its attributes are copied. What cannot be copied and has no
-    weights is used in both models.
+    It is made from the layer's config. None if that does not give the same
+    weights.
 
     Args:
         layer: the layer.
         name: the name of the copy.
         args: the symbolic tensors that it is called on.
         kwargs: the keyword arguments of the call.
-        by_config: whether the config of a layer that is none of Keras's is
-            trusted to tell all that the layer is.
     """
     if isinstance(layer, _REUSED):
         return layer, layer(*args, **kwargs)
-    if by_config or type(layer).__module__.startswith("keras."):
-        try:
-            copy = from_config(layer, {"name": name})
-            outputs = copy(*args, **kwargs)
-            if described(copy) == described(layer):
-                return copy, outputs
-        except Exception:
-            pass
+    try:
+        copy = from_config(layer, {"name": name})
+        outputs = copy(*args, **kwargs)
+    except Exception:  # whatever a layer raises
+        return None
+    return (copy, outputs) if described(copy) == described(layer) else None
+
+
+def copied_attributes(layer: keras.layers.Layer, name: str) -> Any:
+    """A copy of a layer by its attributes, for one that has no good config.
+
+    What cannot be copied and has no weights is returned itself.
+
+    Args:
+        layer: the layer.
+        name: the name of the copy.
+    """
     try:
         copy = cloned(layer)
         copy.name = name
@@ -102,8 +106,8 @@ def copied_on_call(
     except Exception:  # and so may be the attributes
         if layer.weights:
             raise
-        copy = layer
-    return copy, copy(*args, **kwargs)
+        return layer
+    return copy
 
 
 def described(layer: keras.layers.Layer) -> list[tuple[tuple[int, ...], str]]:

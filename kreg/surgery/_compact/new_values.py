@@ -1,6 +1,7 @@
 """The new values of a model's weights, once the channels to keep are known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from operator import attrgetter
 from typing import Any
 
@@ -9,10 +10,17 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kreg._keras_private import flatten_layers, graph_of, own_variables
+from kreg._keras_private import (
+    TracedCall,
+    Weight,
+    flatten_layers,
+    own_variables,
+)
 from kreg.layers.channels.call import Reduction
 from kreg.layers.channels.network import Kept
 from kreg.surgery._compact.walk import Walk
+
+_Layer = keras.layers.Layer
 
 
 class NewValues:
@@ -23,6 +31,7 @@ class NewValues:
         reductions: how its layers and operations become smaller, by `id`.
         values: the new values of variables that layers of one's own use
             themselves, by `id`.
+        calls: the calls inside the model, on which its outputs depend.
 
     Attributes:
         reductions: those that change anything.
@@ -36,7 +45,18 @@ class NewValues:
         model: keras.Model,
         reductions: Mapping[int, Reduction],
         values: Mapping[int, NDArray[Any]],
+        calls: Sequence[TracedCall] = (),
     ) -> None:
+        self._inside = {
+            (id(call.owners[-1]), call.place): call.operation
+            for call in calls
+            if call.owners and not isinstance(call.operation, _Layer)
+        }
+        self._read = {
+            id(call.operation.variable)
+            for call in calls
+            if isinstance(call.operation, Weight)
+        }
         self.reductions: dict[int, Reduction] = dict(reductions)
         self.of_variables: dict[int, NDArray[Any]] = {}
         self.added: dict[int, int] = {}
@@ -109,6 +129,31 @@ class NewValues:
             return np.array(ops.convert_to_numpy(variable))
         return value
 
+    def operation_at(
+        self, layer: keras.layers.Layer, place: tuple[int, int]
+    ) -> tuple[Any, Reduction] | None:
+        """An operation in the code of a layer, if it is told other sizes.
+
+        Args:
+            layer: a layer of one's own.
+            place: where it is, as in a `TracedCall`.
+
+        Returns:
+            The operation, as it was traced, and how it changes.
+        """
+        operation = self._inside.get((id(layer), place))
+        reduction = self.reductions.get(id(operation))
+        return None if reduction is None else (operation, reduction)
+
+    def is_read(self, variable: keras.Variable) -> bool:
+        """Whether a layer of one's own reads a variable for its outputs."""
+        return id(variable) in self._read
+
+    def number_of(self, model: keras.Model) -> int:
+        """The number of parameters that a model has with them."""
+        sizes = (prod(self.shape(variable)) for variable in model.weights)
+        return sum(sizes) + sum(self.added.values())
+
     def adds_weights(self, layer: keras.layers.Layer) -> bool:
         """Whether the layer or those inside it get further weights."""
         return any(id(part) in self.added for part in flatten_layers(layer))
@@ -130,14 +175,23 @@ def new_values(model: keras.Model, walked: Walk, kept: Kept) -> NewValues:
     for call in walked.graph.graph.calls:
         operation = call.operation
         reduction = reductions.get(id(operation))
-        if not reduction or reduction.replacement or _is_layer(operation):
+        if (
+            not reduction
+            or reduction.replacement
+            or isinstance(operation, _Layer)
+        ):
             continue
         if all(
             _same(getattr(operation, name), value)
             for name, value in reduction.config.items()
         ):
             del reductions[id(operation)]
-    return NewValues(model, reductions, walked.own_values(kept))
+    return NewValues(
+        model,
+        reductions,
+        walked.own_values(kept),
+        walked.graph.graph.calls,
+    )
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -150,10 +204,6 @@ def _called_ids(layer: keras.layers.Layer) -> list[int]:
     graph = graph_of(layer)
     nodes = graph.nodes if graph else ()
     return [id(layer), *(id(node.operation) for node in nodes)]
-
-
-def _is_layer(operation: Any) -> bool:
-    return isinstance(operation, keras.layers.Layer)
 
 
 def _equals(variable: keras.Variable, value: NDArray[Any]) -> bool:

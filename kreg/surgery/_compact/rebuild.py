@@ -3,6 +3,7 @@
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from kreg._keras_private import (
     Graph,
-    expanded,
     flatten_layers,
     forget_last_call,
     graph_of,
@@ -30,11 +30,13 @@ from kreg.surgery._compact.config_search import (
     matching_config,
 )
 from kreg.surgery._compact.copies import (
-    copied_on_call,
+    copied_attributes,
+    copied_by_config,
     copy_values,
     described,
     from_config,
 )
+from kreg.surgery._compact.expansion import Expansion
 from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery.stripped_copy import anew, config_without_kreg
 
@@ -48,6 +50,9 @@ class Way(StrEnum):
     CONFIG = "config of the layer"
     EXPANDED = "layers inside it"
     UNCHANGED = "unchanged"
+
+
+_NO_CONFIG = "no config gives it the smaller weights"
 
 
 class StuckError(Exception):
@@ -114,7 +119,10 @@ class Rebuild:
             StuckError: if a layer cannot be made.
         """
         try:
-            small = self._by_model_config() or self._by_graph()
+            small = self._by_model_config()
+            if small is None and self._whole and not is_plain(self._given):
+                raise StuckError(self._given, _NO_CONFIG)
+            small = small or self._by_graph()
         except Exception as error:  # whatever a class of one's own raises
             raise _stuck_at(self._given, error) from error
         for layer, set_values in self._setters:
@@ -194,8 +202,7 @@ class Rebuild:
         return copy
 
     def _without_config(self, layer: keras.layers.Layer) -> StuckError:
-        reason = "no config gives it the smaller weights"
-        return StuckError(layer, self._reasons.get(id(layer), reason))
+        return StuckError(layer, self._reasons.get(id(layer), _NO_CONFIG))
 
     def _has_numbers(
         self, layer: keras.layers.Layer, copy: keras.layers.Layer
@@ -298,19 +305,7 @@ class Rebuild:
                 made = _reduced_operation(operation, reduction)
             return made, made(*args, **kwargs)
         if not self._values.change(operation):
-            self.ways[id(operation)] = Way.UNCHANGED
-            copy, outputs = copied_on_call(
-                operation,
-                name,
-                args,
-                kwargs,
-                by_config=Way.UNCHANGED not in self._avoid,
-            )
-            if copy is not operation:
-                self._setters.append(
-                    (operation, lambda: copy_values(operation, copy))
-                )
-            return copy, outputs
+            return self._unchanged(operation, name, args, kwargs)
         if id(operation) in self._values.reductions:
             self.ways[id(operation)] = Way.RULE
             return self._reduced(operation, name, args, kwargs)
@@ -336,6 +331,33 @@ class Rebuild:
                 model.trainable = False
             return model, model(*args, **kwargs)
         return self._expanded(operation, name, args, kwargs)
+
+    def _unchanged(
+        self,
+        layer: keras.layers.Layer,
+        name: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """A layer in which nothing changes, and its outputs."""
+        is_own = not type(layer).__module__.startswith("keras.")
+        made = None
+        if not is_own or Way.UNCHANGED not in self._avoid:
+            made = copied_by_config(layer, name, args, kwargs)
+        if made is None and is_own and graph_of(layer) is None:
+            # A file could not hold it as it is, among other layers.
+            stuck = self._stuck
+            with suppress(Exception):  # whatever the layer raises
+                return self._expanded(layer, name, args, kwargs)
+            self._stuck = stuck
+        self.ways[id(layer)] = Way.UNCHANGED
+        if made is None:
+            copy = copied_attributes(layer, name)
+            made = copy, copy(*args, **kwargs)
+        copy, outputs = made
+        if copy is not layer:
+            self._setters.append((layer, lambda: copy_values(layer, copy)))
+        return copy, outputs
 
     def _unused(self, name: str) -> str:
         """A name that no layer has, because a model has each name once."""
@@ -375,14 +397,22 @@ class Rebuild:
         kwargs: dict[str, Any],
     ) -> tuple[Any, Any]:
         """The calls inside of a layer, in the place of the layer."""
-        if Way.EXPANDED in self._avoid or own_variables(layer):
+        if Way.EXPANDED in self._avoid:
             raise self._without_config(layer)
+        if layer.activity_regularizer is not None:
+            raise StuckError(layer, "it has a penalty on its activity")
+        saved = {id(variable) for variable in layer.weights}
+        for variable in own_variables(layer):
+            if id(variable) in saved and not self._values.is_read(variable):
+                reason = f"its outputs do not depend on `{variable.name}`"
+                raise StuckError(layer, reason)
         self.ways[id(layer)] = Way.EXPANDED
         inside = {id(part): part for part in flatten_layers(layer)[1:]}
         for part in inside.values():
             if id(part) not in self._names:
                 self._names[id(part)] = self._unused(f"{name}_{part.name}")
         takes_training = "training" in inspect.signature(layer.call).parameters
+        expansion = Expansion(layer, name, self._values, self._unused)
 
         def replacement(
             part: keras.layers.Layer,
@@ -399,10 +429,12 @@ class Rebuild:
             return call
 
         def called(*inner: Any, **options: Any) -> Any:
-            with expanded(layer, replacement):
+            with expansion.entered((inner, options), replacement):
                 return layer(*inner, **options)
 
-        return called, called(*args, **kwargs)
+        outputs = called(*args, **kwargs)
+        self._setters.append((layer, expansion.set_values))
+        return called, outputs
 
 
 def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
@@ -418,6 +450,22 @@ def _stuck_at(operation: Any, error: Exception) -> StuckError:
         return error
     text = " ".join(str(error).split())[:200]
     return StuckError(operation, f"it cannot be made smaller: {text}")
+
+
+# The methods of a model by which it is trained, or used.
+_USES = (
+    *("compile", "fit", "evaluate", "predict"),
+    *("train_step", "test_step", "predict_step"),
+    *("compute_loss", "compute_metrics"),
+)
+
+
+def does_more_than_its_layers(model: keras.Model) -> bool:
+    """Whether its class has a way of its own to be trained, or used."""
+    return any(
+        getattr(type(model), name).__module__.split(".")[0] != "keras"
+        for name in _USES
+    )
 
 
 def _called_anew(

@@ -9,7 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from kreg._keras_private import flatten_layers, own_layers, own_variables
+from kreg._keras_private import (
+    flatten_layers,
+    own_layers,
+    own_variables,
+    trains_as_it_predicts,
+)
 from kreg.layers.channels.call import matrix
 from kreg.layers.channels.network import Kept
 from kreg.layers.weights import layout_of
@@ -46,6 +51,25 @@ class Report:
         top = self.ways.get(id(model), Way.UNCHANGED)
         stays = self.stays.get(id(model), "")
         yield from self._rows(model, "", top, stays, counted)
+
+    def notes(self) -> Iterator[str]:
+        """What became of layers that others have taken the place of."""
+        seen: set[int] = set()
+        for call in self.walked.graph.graph.composites:
+            layer = call.operation
+            if (
+                self.ways.get(id(layer)) is not Way.EXPANDED
+                or id(layer) in seen
+            ):
+                continue
+            seen.add(id(layer))
+            name = f"`{layer.name}` ({type(layer).__name__})"
+            yield f"The layers inside {name} are in its place."
+            if not trains_as_it_predicts(call):
+                yield (
+                    f"What the code of {name} does in training alone is not "
+                    "in the smaller model."
+                )
 
     def _rows(
         self,

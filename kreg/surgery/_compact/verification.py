@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._keras_private import flatten_layers, trusting
-from kreg.surgery._compact.sample import samples
 from kreg.surgery.layouts import layouts_that_fit
 from kreg.surgery.outputs import largest_difference, model_outputs
+from kreg.surgery.sample import examples, random_samples
 from kreg.surgery.stripped_copy import classes_of, places_of_kreg
 from kreg.surgery.stripping import set_aside, uncompiled
 
@@ -35,7 +35,8 @@ _TOLERANCE_OF_ACCELERATORS = 5e-3
 # How much of an effect of rounding the inputs may be rounding inside, too.
 _ROUNDINGS = 100.0
 
-
+_EXAMPLES = 2  # in a random batch
+_SIZES = 2  # of inputs to compare on
 _LONGEST = 200  # characters of an error's message in a record
 
 
@@ -94,28 +95,39 @@ class Verification:
             model: the other model.
             reduced: as for `problem`.
         """
-        if self._expected is not None:
-            model_outputs(model, reduced(self._expected[0]))
+        if self._cases:
+            model_outputs(model, reduced(self._cases[0][0]))
         else:
             model.build_from_config(self._model.get_build_config())
 
     @cached_property
     def runs(self) -> bool:
         """Whether the model runs on the sample."""
-        return self._expected is not None
+        return bool(self._cases)
 
     @cached_property
-    def _expected(self) -> tuple[Any, list[NDArray[Any]]] | None:
-        """The first inputs on which the model runs, and its outputs."""
-        given = [self._sample]
+    def _cases(self) -> list[tuple[Any, list[NDArray[Any]]]]:
+        """Inputs of two sizes on which the model runs, and its outputs.
+
+        A smaller model must not be bound to one size.
+        """
         if self._sample is None:
-            given = list(map(self._occurring, samples(self._model)))
+            given = [
+                self._occurring(sample)
+                for sample in random_samples(self._model, _EXAMPLES)
+            ]
+        else:
+            given = [self._sample]
+        given += [examples(sample, 1) for sample in given[:1]]
+        cases: list[tuple[Any, list[NDArray[Any]]]] = []
         for sample in given:
             try:
-                return sample, model_outputs(self._model, sample)
-            except Exception:  # the random sizes may not be those it takes
+                cases.append((sample, model_outputs(self._model, sample)))
+            except Exception:  # the sizes may not be those it takes
                 continue
-        return None
+            if len(cases) == _SIZES:
+                break
+        return cases
 
     @cached_property
     def _tolerance(self) -> float:
@@ -131,9 +143,19 @@ class Verification:
     def _difference(
         self, small: keras.Model, reduced: Callable[[Any], Any]
     ) -> str | None:
-        if self._expected is None:
-            return None
-        sample, expected = self._expected
+        for sample, expected in self._cases:
+            found = self._difference_on(sample, expected, small, reduced)
+            if found is not None:
+                return found
+        return None
+
+    def _difference_on(
+        self,
+        sample: Any,
+        expected: list[NDArray[Any]],
+        small: keras.Model,
+        reduced: Callable[[Any], Any],
+    ) -> str | None:
         try:
             outputs = model_outputs(small, reduced(sample))
         except Exception as error:  # whatever its layers raise

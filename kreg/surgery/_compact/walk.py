@@ -394,7 +394,7 @@ def _is_inside(node: TracedCall) -> bool:
 def _lacks_bias(layer: keras.layers.Layer) -> bool:
     """Whether a layer, or one inside it, has no bias but could have one."""
     return any(
-        part.get_config().get("use_bias") is False
+        getattr(part, "use_bias", getattr(part, "_use_bias", None)) is False
         or (isinstance(part, layers.EinsumDense) and part.bias is None)
         for part in flatten_layers(layer)
     )

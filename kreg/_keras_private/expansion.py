@@ -1,0 +1,292 @@
+"""Running the code of a layer so that its calls take the layer's place."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import keras.src.layers.layer as layer_module
+import keras.src.ops as private_ops
+from keras import ops, tree
+
+from kreg._keras_private.layers import own_variables
+from kreg._keras_private.open_sizes import (
+    OF_OPEN_SIZES,
+    are_open,
+    broadcast_to,
+    get_item,
+    open_shape,
+    reshape,
+    tile,
+)
+from kreg._keras_private.patching import patched
+
+# The operations that are told the sizes of their output, and by which argument.
+_TOLD_SIZES = {
+    "Reshape": ("newshape", reshape),
+    "BroadcastTo": ("shape", broadcast_to),
+    "Tile": ("repeats", tile),
+}
+
+
+@contextmanager
+def expanded(
+    layer: keras.layers.Layer,
+    replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
+    symbolic: Callable[[Any], Any],
+    changed: Callable[[Any, int], Any] = lambda operation, place: operation,
+) -> Iterator[None]:
+    """Let symbolic calls of `layer` be the calls inside its `call`.
+
+    While the block runs, calling `layer` on symbolic tensors adds the layers
+    and operations that it calls to the graph, and not itself. Sizes that the
+    tensors leave open may be used for shapes, masks and positions.
+
+    Args:
+        layer: a layer that calls others.
+        replacement: returns what is called in the place of a layer inside it;
+            None for the layer itself.
+        symbolic: returns the symbolic tensor that takes the place of a
+            variable of the layer itself, or of a tensor on which it calls a
+            layer inside it.
+        changed: returns what is called in the place of an operation, given
+            how many the layer has called before. Defaults to the operation
+            itself.
+
+    Raises:
+        ValueError: by the call of `layer`, if the code of the layer uses sizes
+            or weights in a way that no graph can say.
+    """
+    with _Expansion(layer, replacement, symbolic, changed).patches():
+        yield
+
+
+class _Expansion:
+    """What one layer does, noted in one thread while the code of it runs.
+
+    Code of others, such as of the layers that it calls, runs as ever.
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
+        symbolic: Callable[[Any], Any],
+        changed: Callable[[Any, int], Any],
+    ) -> None:
+        self._layer, self._replacement = layer, replacement
+        self._symbolic, self._changed = symbolic, changed
+        self._own = {id(v) for v in own_variables(layer)}
+        self._thread = threading.get_ident()
+        self._runs = False
+        self._place = 0
+        # Tensors that depend on sizes alone. They are kept, and so their `id`.
+        self._of_sizes: dict[int, Any] = {}
+
+    def patches(self) -> ExitStack:
+        """Everything that is another in Keras while the code runs."""
+        stack = ExitStack()
+        layer, operation = keras.layers.Layer, keras.Operation
+        for owner, name, value in (
+            (layer, "__call__", self._layer_call(layer.__call__)),
+            (layer, "symbolic_call", self._inner_call(layer.symbolic_call)),
+            (layer_module, "Node", self._node(layer_module.Node)),
+            (
+                operation,
+                "symbolic_call",
+                self._operation_call(operation.symbolic_call),
+            ),
+            (layer, "add_loss", self._adding_loss(layer.add_loss)),
+            (keras.Variable, "value", self._reading(keras.Variable.value)),
+            (keras.KerasTensor, "shape", self._shape(keras.KerasTensor.shape)),
+        ):
+            stack.enter_context(patched(owner, name, value))
+        for module in (ops, private_ops):
+            for name, function in self._functions(module).items():
+                stack.enter_context(patched(module, name, function))
+        return stack
+
+    def _is_here(self) -> bool:
+        """Whether it is the code of the layer that runs."""
+        return self._runs and threading.get_ident() == self._thread
+
+    @contextmanager
+    def _code(self, runs: bool) -> Iterator[None]:
+        before, self._runs = self._runs, runs
+        try:
+            yield
+        finally:
+            self._runs = before
+
+    def _layer_call(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(part: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self._is_here():
+                return original(part, *args, **kwargs)
+            other = self._replacement(part)
+            with self._code(runs=False):
+                if not any(map(_is_symbolic, tree.flatten((args, kwargs)))):
+                    # Its weights would end as a constant.
+                    args = tree.map_structure(self._symbolic, args)
+                if other is None:
+                    return original(part, *args, **kwargs)
+                return other(*args, **kwargs)
+
+        return call
+
+    def _inner_call(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def symbolic_call(part: Any, *args: Any, **kwargs: Any) -> Any:
+            if part is self._layer:
+                return self._run(*args, **kwargs)
+            return original(part, *args, **kwargs)
+
+        return symbolic_call
+
+    def _node(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def node(operation: Any, **arguments: Any) -> Any:
+            if operation is self._layer:
+                return None
+            return original(operation=operation, **arguments)
+
+        return node
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the code of the layer, with tensors in the place of weights."""
+        layer, attributes = self._layer, vars(self._layer)
+        before = dict(attributes)
+        attributes.update(
+            {
+                name: self._tensor(value)
+                for name, value in before.items()
+                if isinstance(value, keras.Variable)
+            }
+        )
+        self._place = 0
+        quantized = getattr(layer, "quantization_mode", None)
+        call = layer.quantized_call if quantized else layer.call
+        try:
+            with self._code(runs=True):
+                return call(*args, **kwargs)
+        finally:
+            for name in attributes.keys() - before.keys():
+                del attributes[name]
+            attributes.update(before)
+
+    def _tensor(self, value: Any) -> Any:
+        """The tensor of a variable; any other value as it is."""
+        if not isinstance(value, keras.Variable):
+            return value
+        if id(value) not in self._own:
+            raise ValueError(f"it uses `{value.path}` of a layer inside it")
+        with self._code(runs=False):
+            return self._symbolic(value)
+
+    def _operation_call(
+        self, original: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self._is_here():
+                return original(operation, *args, **kwargs)
+            args, kwargs = tree.map_structure(self._tensor, (args, kwargs))
+            kind = type(operation).__name__
+            if kind == "GetItem" and not isinstance(args[1], int | tuple):
+                args = args[0], (args[1],)  # its rule for shapes needs it
+            of_sizes = all(
+                id(tensor) in self._of_sizes
+                for tensor in tree.flatten((args, kwargs))
+                if _is_symbolic(tensor)
+            )
+            if not of_sizes:
+                operation = self._changed(operation, self._place)
+                self._place += 1
+            with self._code(runs=False):
+                name, with_open = _TOLD_SIZES.get(kind, ("", None))
+                sizes = getattr(operation, name, ())
+                if with_open is not None and are_open(sizes):
+                    outputs = with_open(args[0], sizes)
+                elif kind == "GetItem" and are_open(args[1]):
+                    outputs = get_item(*args)
+                else:
+                    outputs = original(operation, *args, **kwargs)
+            return self._noted(outputs) if of_sizes else outputs
+
+        return symbolic_call
+
+    def _noted(self, outputs: Any) -> Any:
+        self._of_sizes.update((id(t), t) for t in tree.flatten(outputs))
+        return outputs
+
+    def _adding_loss(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def add_loss(layer: Any, loss: Any) -> Any:
+            if self._is_here():
+                raise ValueError("it adds a loss")
+            return original(layer, loss)
+
+        return add_loss
+
+    def _reading(self, original: Any) -> property:
+        def value(variable: Any) -> Any:
+            if self._is_here():
+                raise ValueError(
+                    f"it uses `{variable.path}` in a way that does not show"
+                )
+            return original.__get__(variable)
+
+        return property(value)
+
+    def _shape(self, original: Any) -> property:
+        def shape(tensor: Any) -> tuple[Any, ...]:
+            sizes: tuple[Any, ...] = original.__get__(tensor)
+            return open_shape(tensor, sizes) if self._is_here() else sizes
+
+        return property(shape)
+
+    def _functions(self, module: Any) -> dict[str, Callable[..., Any]]:
+        """Functions of Keras's operations that take sizes that are open."""
+        return {
+            "reshape": self._told_sizes(module.reshape, "Reshape"),
+            "broadcast_to": self._told_sizes(
+                module.broadcast_to, "BroadcastTo"
+            ),
+            **{
+                name: self._made(getattr(module, name), with_open)
+                for name, with_open in OF_OPEN_SIZES.items()
+            },
+        }
+
+    def _told_sizes(
+        self, original: Callable[..., Any], kind: str
+    ) -> Callable[..., Any]:
+        def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+            (sizes,) = (*args, *kwargs.values())
+            if self._is_here() and are_open(sizes):
+                if not _is_symbolic(x):
+                    with self._code(runs=False):
+                        return self._noted(_TOLD_SIZES[kind][1](x, sizes))
+                operation = getattr(private_ops.numpy, kind)(tuple(sizes))
+                return operation.symbolic_call(x)
+            return original(x, sizes)
+
+        return function
+
+    def _made(
+        self, original: Callable[..., Any], with_open: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            given = (*args, *kwargs.values())
+            if self._is_here() and any(map(are_open, given)):
+                with self._code(runs=False):
+                    return self._noted(with_open(*args, **kwargs))
+            return original(*args, **kwargs)
+
+        return function
+
+
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, keras.KerasTensor)
+
+
+def stored_dtype(variable: keras.Variable) -> str:
+    """The type that a variable is kept in, also where layers cast it."""
+    dtype: str = variable._dtype
+    return dtype
