@@ -17,8 +17,10 @@ from kreg.regularizers.penalty import Penalty
 from kreg.regularizers.strength import Strength, Strengths, times
 from kreg.schedules.scalar_schedule import Schedule
 
-Groups: TypeAlias = Literal["units", "inputs", "heads"] | tuple[int, ...]
-_IN_LAYERS, _TIED = ("units", "inputs"), ("heads",)
+Groups: TypeAlias = (
+    Literal["units", "inputs", "heads", "channels"] | tuple[int, ...]
+)
+_IN_LAYERS, _TIED = ("units", "inputs"), ("heads", "channels")
 _NAME_AXES = (
     "Name the axes inside a group instead, such as `groups=(0,)` for the "
     "columns of a matrix. "
@@ -36,8 +38,8 @@ def _checked_groups(name: str, groups: Any) -> Groups:
     ):
         return tuple(int(a) for a in axes)
     raise ValueError(
-        f'`{name}` must be "units", "inputs", "heads" or a tuple of the axes '
-        f"inside a group. Received: {name}={groups!r}"
+        f'`{name}` must be "units", "inputs", "heads", "channels" or a tuple '
+        f"of the axes inside a group. Received: {name}={groups!r}"
     )
 
 

@@ -31,10 +31,11 @@ from kreg.surgery.owned_weights import (
     shared_attributes,
 )
 from kreg.surgery.rules import Assignment, Rules, assignments_of
+from kreg.surgery.sample import checked_sample
 from kreg.surgery.support import KeepSupport
 
 
-def attach(model: keras.Model, rules: Rules) -> Changes:
+def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
     """Put regularizers on the weights of a model that is already built.
 
     It is for pretrained and loaded models. On these, setting
@@ -128,7 +129,9 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     net/last/bias      bias_regularizer    -              L2(l2=0.5)
     """
     model_with_weights(model)
-    assignments = assignments_of(rules, model, owned_weights(model))
+    if sample is not None:
+        sample = checked_sample(model, sample)
+    assignments = assignments_of(rules, model, owned_weights(model), sample)
     with ExitStack() as undo:
         changes = [_assign(assignment, undo) for assignment in assignments]
         saved = _set_shared_attributes(model, assignments, undo)

@@ -40,6 +40,8 @@ def walk(
     drop_inputs: bool,
     sample: Any = None,
     opaque: Mapping[int, str] | None = None,
+    *,
+    as_zeros: bool = False,
 ) -> "Walk":
     """Follow the channels through a model.
 
@@ -54,15 +56,20 @@ def walk(
             layers. Defaults to `None`.
         opaque: the layers and operations that stay as they are, and why, by
             their `id`. Defaults to `None`: none.
+        as_zeros: whether all channels count as 0, as where all weights are. So
+            a channel must stay only if it must whatever its weights are.
+            Defaults to `False`.
 
     Raises:
         ValueError: if the inputs of the model are not known.
     """
     graph = sized_graph(model, sample, opaque)
-    walked = Walk(graph, drop_inputs, {}, opaque or {})
-    while walked.found_more:
-        walked = Walk(graph, drop_inputs, walked.shared_constants, opaque or {})
-    return walked
+    constants: SharedConstants = {}
+    while True:
+        walked = Walk(graph, drop_inputs, constants, opaque or {}, as_zeros)
+        if not walked.found_more:
+            return walked
+        constants = walked.shared_constants
 
 
 class Walk:
@@ -75,6 +82,7 @@ class Walk:
             in all calls of a layer, for each layer with several calls.
         opaque: the layers and operations that stay as they are, and why, by
             their `id`.
+        as_zeros: whether all channels count as 0.
 
     Attributes:
         graph: the same.
@@ -82,6 +90,8 @@ class Walk:
         inputs: the channels of each of its inputs.
         layers: the effect of each layer and operation on channels, by its
             `id`. Layers and models that were looked into are not among them.
+        inputs_of: the channels of the inputs of each of these, in its first
+            call, by its `id`.
         composites: the channels of the inputs of each layer and model that was
             looked into, in its first call, by its `id`.
         paths: the layers by their paths in reports, in the order of execution,
@@ -97,6 +107,7 @@ class Walk:
         drop_inputs: bool,
         shared_constants: SharedConstants,
         opaque: Mapping[int, str],
+        as_zeros: bool = False,
     ) -> None:
         self.graph = graph
         self.network = Network()
@@ -106,11 +117,12 @@ class Walk:
         self.whole: dict[str, str] = {}
         self.shared_constants: dict[int, list[Values]] = {}
         self._earlier, self._opaque = shared_constants, opaque
+        self._as_zeros = as_zeros
         self._operations: dict[int, Any] = {}
         calls = graph.graph.calls
         self._calls = Counter(id(call.operation) for call in calls)
         self._shared_weights = _shared_weights(graph)
-        self._inputs_of: dict[int, Sequence[Operand]] = {}
+        self.inputs_of: dict[int, Sequence[Operand]] = {}
         self._operands: dict[int, Operand] = {}
         self.inputs = []
         for given, tensor in zip(graph.inputs, graph.graph.inputs, strict=True):
@@ -161,7 +173,9 @@ class Walk:
         else:
             outputs = self._called(self._call(node))
         for tensor, operand in zip(node.output_tensors, outputs, strict=True):
-            self._operands[id(tensor)] = operand
+            self._operands[id(tensor)] = (
+                _zeros(operand) if self._as_zeros else operand
+            )
 
     def _call(self, node: TracedCall) -> Call:
         operands = [self._operand(tensor) for tensor in node.input_tensors]
@@ -225,7 +239,7 @@ class Walk:
             call = _on(call, self._with_shared_constants(call))
         first = self._first_call(call)
         self.layers[id(operation)] = first
-        self._inputs_of[id(operation)] = call.operands
+        self.inputs_of[id(operation)] = call.operands
         return first.outputs
 
     def _first_call(self, call: Call) -> Traced:
@@ -276,7 +290,7 @@ class Walk:
 
         Where the calls differ in form, all their channels are kept.
         """
-        before = self._inputs_of[id(call.operation)]
+        before = self.inputs_of[id(call.operation)]
         first = self.layers[id(call.operation)]
         tensors = call.node.output_tensors
         if (
@@ -371,6 +385,13 @@ def _only_zeros(operand: Operand) -> Operand:
         return operand
     zero = operand.constants == 0
     return operand.with_constants(np.where(zero, 0.0, np.nan))
+
+
+def _zeros(operand: Operand) -> Operand:
+    """The same channels, as if all of them were 0."""
+    if isinstance(operand, Parameter):
+        return replace(operand, values=np.zeros_like(operand.values))
+    return replace(operand, constants=np.zeros_like(operand.constants))
 
 
 def _on(call: Call, operands: Sequence[Operand]) -> Call:
