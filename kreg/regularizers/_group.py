@@ -47,7 +47,8 @@ class GroupPenalty(Penalty):
     """Base of penalties that set whole groups of weights to zero.
 
     Args:
-        groups: `"units"`, `"inputs"`, `"heads"`, or the axes inside a group.
+        groups: `"units"`, `"inputs"`, `"heads"`, `"channels"`, or the axes
+            inside a group.
         multiplier: float >= 0, which multiplies every strength.
     """
 
@@ -132,9 +133,10 @@ class GroupLasso(GroupPenalty):
             gates of an LSTM, the equation of an EinsumDense), so the model
             must be bound. `"heads"`: all that belongs to a head of an attention
             layer, in its query, key, value and output kernels and in the biases
-            of the first three; put it on by `kreg.attach(model, penalty)`. Or a
-            tuple of ints, the axes inside a group: `(0,)` for the columns of a
-            matrix.
+            of the first three. `"channels"`: all that goes when `kreg.compact`
+            removes a channel; see `kreg.attach`. Put these two on by
+            `kreg.attach(model, penalty)`. Or a tuple of ints, the axes inside a
+            group: `(0,)` for the columns of a matrix.
         multiplier: float >= 0, which multiplies the strength; callbacks steer
             it. Defaults to `1.0`.
 
@@ -218,7 +220,8 @@ class SparseGroupLasso(GroupPenalty):
             Defaults to `0.01`.
         group: the same for groups. Defaults to `0.01`.
         groups: what a group is: `"units"`, the default, `"inputs"`, `"heads"`,
-            or a tuple of ints, the axes inside a group; see `GroupLasso`.
+            `"channels"`, or a tuple of ints, the axes inside a group; see
+            `GroupLasso`.
         multiplier: float >= 0, which multiplies both strengths; callbacks steer
             it. Defaults to `1.0`.
 

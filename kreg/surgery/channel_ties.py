@@ -1,5 +1,6 @@
 """Ties of channels: all weights that go where a channel of a model goes."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from kreg.regularizers.tied_groups import Slices
 from kreg.surgery._compact.channel_weights import Along, ChannelWeights
 from kreg.surgery.owned_weights import OwnedWeight
 
-_NO_LOSS = ("is an input of the model", "is an output of the model")
+_OF_THE_MODEL = ("is an input of the model", "is an output of the model")
 
 
 class ChannelTies:
@@ -79,17 +80,18 @@ class ChannelTies:
         """Why channels must stay that are neither inputs nor outputs."""
         makers: dict[str, list[str]] = {}
         for path, channels in self._channels.units.items():
-            roots = np.unique(self._channels.roots[channels]).tolist()
-            for reason in dict.fromkeys(
+            roots = self._channels.roots[np.unique(channels)].tolist()
+            reasons = Counter(
                 self._channels.fixed[root]
                 for root in roots
                 if root in self._channels.fixed
-            ):
-                if not reason.endswith(_NO_LOSS):
-                    makers.setdefault(reason, []).append(f"`{path}`")
+            )
+            for reason, count in reasons.items():
+                if not reason.endswith(_OF_THE_MODEL):
+                    makers.setdefault(reason, []).append(f"{count} of `{path}`")
         return [
-            f"those of {', '.join(paths)} ({reason})"
-            for reason, paths in makers.items()
+            f"{', '.join(counts)}: {reason}"
+            for reason, counts in makers.items()
         ]
 
     def _along(self, weight: OwnedWeight) -> Iterator[tuple[Along, Any]]:

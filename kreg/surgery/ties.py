@@ -66,7 +66,7 @@ class Tying:
         if left_out:
             warnings.warn(
                 f"{what}, so {penalty!r} is not on them: {'; '.join(left_out)}",
-                stacklevel=6,
+                stacklevel=5,
             )
         return ties
 
