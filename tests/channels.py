@@ -200,9 +200,9 @@ def shared():
 class Own(keras.Model):
     """A model of one's own, with a matrix that it multiplies by itself."""
 
-    def __init__(self, width=7, **kwargs):
+    def __init__(self, width=7, inner=8, **kwargs):
         super().__init__(**kwargs)
-        self.width = width
+        self.width, self.inner = width, inner
         self.wide = layers.Dense(width, activation="relu", name="wide")
         self.norm = layers.BatchNormalization(name="norm")
         self.last = layers.Dense(3, name="last")
@@ -210,18 +210,19 @@ class Own(keras.Model):
     def build(self, shape):
         self.wide.build(shape)
         self.matrix = self.add_weight(
-            shape=(self.width, self.width + 1), name="matrix"
+            shape=(self.width, self.inner), name="matrix"
         )
-        self.shift = self.add_weight(shape=(self.width + 1,), name="shift")
+        self.shift = self.add_weight(shape=(self.inner,), name="shift")
         self.norm.build((*shape[:-1], self.width))
-        self.last.build((*shape[:-1], self.width + 1))
+        self.last.build((*shape[:-1], self.inner))
 
     def call(self, x, training=False):
         y = self.norm(self.wide(x), training=training)
         return self.last(ops.relu(ops.matmul(y, self.matrix) + self.shift))
 
     def get_config(self):
-        return {**super().get_config(), "width": self.width}
+        sizes = {"width": self.width, "inner": self.inner}
+        return {**super().get_config(), **sizes}
 
 
 def own():
