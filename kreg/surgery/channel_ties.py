@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from kreg.binding.ties import Tie
 from kreg.regularizers import Penalty
 from kreg.regularizers.tied_groups import Slices
-from kreg.surgery._compact.channel_weights import Along, ChannelWeights
+from kreg.surgery._compact.channel_weights import OUTPUT, Along, ChannelWeights
 from kreg.surgery.owned_weights import OwnedWeight
 
-_OF_THE_MODEL = ("is an input of the model", "is an output of the model")
+_OF_THE_MODEL = ("is an input of the model", OUTPUT)
 
 
 class ChannelTies:

@@ -20,6 +20,8 @@ from kreg.layers.channels.network import (
 )
 from kreg.surgery._compact.walk import Walk, walk
 
+OUTPUT = "it is an output of the model"
+
 
 @dataclass(frozen=True, eq=False)
 class Along:
@@ -68,6 +70,8 @@ class ChannelWeights:
         network = walked.network
         self.roots: Channels = network.roots()
         self.fixed = dict(_fixed(network, self.roots))
+        for root in self.roots[_numbers(walked.outputs)].tolist():
+            self.fixed[root] = OUTPUT
         self.units: Mapping[str, Channels] = network.units
         found: dict[int, list[Along]] = {}
         for key, (_, axes) in network.variables.items():

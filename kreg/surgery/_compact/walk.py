@@ -88,6 +88,7 @@ class Walk:
         graph: the same.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
+        outputs: the channels of each of its outputs.
         layers: the effect of each layer and operation on channels, by its
             `id`. Layers and models that were looked into are not among them.
         inputs_of: the channels of the inputs of each of these, in its first
@@ -135,8 +136,9 @@ class Walk:
                 )
         for call in calls:
             self._follow(call)
-        for tensor in graph.graph.outputs:
-            for channels in every_number(self._operands[id(tensor)]):
+        self.outputs = [self._operands[id(t)] for t in graph.graph.outputs]
+        for operand in self.outputs:
+            for channels in every_number(operand):
                 self.network.pin(channels, "it is an output of the model")
         for call in graph.graph.composites:
             self._tie_to_first_call(call)
