@@ -163,7 +163,7 @@ def _fixed(network: Network, roots: Channels) -> Iterator[tuple[int, str]]:
     for channels, places in network.rectangles:
         for numbers in (channels, *places):
             for root in np.unique(roots[numbers]).tolist():
-                yield root, "it lies along one of several axes, as of heads"
+                yield root, "it lies along several axes, as heads do"
     for groups in network.equal_groups:
         if not _are_always_equal(groups, roots):
             for part in groups.parts:
@@ -242,6 +242,7 @@ class _Probe:
         self._layer, self._reduce = layer, reduce
         self._operands, self._count = operands, count
         self._written = written
+        self._numbered: dict[str, NDArray[Any]] = {}
 
     def channels_of_weights(
         self, channels: Channels
@@ -295,7 +296,9 @@ class _Probe:
         for name, left in reduction.weights.items():
             variable = attrgetter(name)(self._layer)
             if variable is not None:
-                found[name] = self._gone(_numbered(variable), left, stays)
+                if name not in self._numbered:
+                    self._numbered[name] = _numbered(variable)
+                found[name] = self._gone(self._numbered[name], left, stays)
         return found
 
     def _gone(
@@ -315,14 +318,13 @@ class _Probe:
             if any(n not in (0, size) for n, size in sizes):
                 raise _UnclearError
             return [np.full(size, n == 0) for n, size in sizes]
-        places = []
-        for axis, size in enumerate(numbered.shape):
-            line = np.moveaxis(left, axis, 0).reshape(left.shape[axis], -1)[
-                :, 0
-            ]
-            stride = int(np.prod(numbered.shape[axis + 1 :], dtype=int))
-            places.append((line.astype(np.int64) - 1) // stride % size)
-        if not np.array_equal(numbered[np.ix_(*places)], left):
+        places = [
+            (_line(left, axis).astype(np.int64) - 1)
+            // int(np.prod(numbered.shape[axis + 1 :], dtype=int))
+            % size
+            for axis, size in enumerate(numbered.shape)
+        ]
+        if not _is_cut_from(numbered, left, places):
             places = [self._scaled(numbered, left, stays)]
         gone = []
         for size, there in zip(numbered.shape, places, strict=True):
@@ -344,6 +346,31 @@ class _Probe:
             if stay.shape == numbered.shape and stay.sum() == len(left):
                 return np.flatnonzero(stay)
         raise _UnclearError
+
+
+def _line(array: NDArray[Any], axis: int) -> NDArray[Any]:
+    """The first entries of an array along one axis."""
+    line: NDArray[Any] = np.moveaxis(array, axis, -1)
+    return line[(0,) * (array.ndim - 1)]
+
+
+def _is_cut_from(
+    numbered: NDArray[Any],
+    left: NDArray[Any],
+    places: Sequence[NDArray[np.int64]],
+) -> bool:
+    """Whether an array has entries of another one, from places along each axis.
+
+    Only some entries are compared: large kernels are cut many times.
+    """
+    first, last = ([p[i] for p in places] for i in (0, -1))
+    if numbered[tuple(last)] != left[(-1,) * left.ndim]:
+        return False
+    for axis, there in enumerate(places):
+        line: Any = [*first[:axis], there, *first[axis + 1 :]]
+        if not np.array_equal(numbered[tuple(line)], _line(left, axis)):
+            return False
+    return True
 
 
 def _decoded(
