@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from kreg._keras_private import (
     ModelRecord,
@@ -25,8 +26,8 @@ from kreg.binding.binding import own_regularizer
 from kreg.binding.ties import Tie, tie_part, ties_of
 from kreg.foreign_objects import result_or_none
 from kreg.layers.weights import attribute_of
-from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
+from kreg.regularizers.tied_groups import Slices
 
 RESTORE = (
     "Attach them again; if Keras does not know a class or a function, load the "
@@ -264,7 +265,11 @@ def _put_tie_back(
 ) -> None:
     """Tie weights as `kreg.attach` has done."""
     groups = [
-        Grouping(tuple(place["view"]), tuple(place["axes"]))
+        Slices(
+            tuple(place["view"]),
+            place["axis"],
+            np.array(place["numbers"], np.int64),
+        )
         for place in tie["weights"]
     ]
     weights = [variable for _, variable in found]
@@ -326,8 +331,9 @@ class _Places:
         weights = [
             {
                 **self._place(*indices[id(part.variable)]),
-                "view": list(part.groups.view),
-                "axes": list(part.groups.axes),
+                "view": list(part.slices.view),
+                "axis": part.slices.axis,
+                "numbers": part.slices.numbers.tolist(),
             }
             for part in tie.parts
         ]

@@ -120,24 +120,22 @@ class BoundRegularizer:
             self._check_clock(clock, w)
         passes_gradient = self.passes_gradient(clock)
         value = ops.zeros((), summable_dtype(w))
-        penalized = self.penalized(w)
-        if penalized is not None:
-            x, groups = penalized
+        for x, groups in self.penalized(w):
             if not passes_gradient:
                 x = ops.stop_gradient(ops.convert_to_tensor(x))
-            value = self.penalty.evaluate(
+            value += self.penalty.evaluate(
                 x, clock.step_of(self), clock.multiplier(self.penalty), groups
             )
         record_read(self, value, passes_gradient=passes_gradient)
         return value
 
-    def penalized(self, w: Tensor) -> tuple[Tensor, Grouping | None] | None:
-        """The entries that are penalized, and their groups; None for none.
+    def penalized(self, w: Tensor) -> Sequence[tuple[Tensor, Grouping | None]]:
+        """The entries that are penalized, and their groups.
 
         Args:
             w: the value of the weight.
         """
-        return w, self.groups
+        return [(w, self.groups)]
 
     def passes_gradient(self, clock: Clock) -> bool:
         """Whether its gradient passes: always, as it has no proximal step."""
@@ -184,7 +182,7 @@ class BoundTiePart(BoundPenalty):
     """
 
     def __init__(self, part: TiePart, binding: "Binding") -> None:
-        super().__init__(part.penalty, part.variable, binding, part.groups)
+        super().__init__(part.penalty, part.variable, binding, None)
         self.part = part
 
     @property
@@ -192,7 +190,7 @@ class BoundTiePart(BoundPenalty):
         """The regularizer of the weight where it is not bound."""
         return self.part
 
-    def penalized(self, w: Tensor) -> tuple[Tensor, Grouping] | None:
+    def penalized(self, w: Tensor) -> Sequence[tuple[Tensor, Grouping]]:
         """The entries of the tie, in the first of its weights."""
         return self.part.penalized(w)
 

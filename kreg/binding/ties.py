@@ -12,10 +12,10 @@ from kreg.layers.heads import heads_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import summable, summable_dtype
-from kreg.regularizers.tied_groups import TiedGroups
+from kreg.regularizers.tied_groups import Slices, TiedGroups
 
-Weights: TypeAlias = Sequence[tuple[keras.Variable, Grouping]]
-"""Several weights, each with its part of the groups; all of equal counts."""
+Weights: TypeAlias = Sequence[tuple[keras.Variable, Slices]]
+"""Several weights, each with its part of the groups."""
 
 
 class Tie:
@@ -41,11 +41,20 @@ class Tie:
         self.path = path
         self.penalty = penalty
         self.parts = tuple(TiePart(self, *weight) for weight in weights)
+        self._groups: dict[tuple[int, ...], TiedGroups] = {}
 
     @property
     def count(self) -> int:
         """The number of groups."""
-        return self.parts[0].groups.count
+        return self.groups(self.parts).count
+
+    def groups(self, parts: Sequence["TiePart"]) -> TiedGroups:
+        """The groups as they lie in some of the weights."""
+        key = tuple(map(id, parts))
+        if key not in self._groups:
+            slices = [part.slices for part in parts]
+            self._groups[key] = TiedGroups(slices)
+        return self._groups[key]
 
     def acting_parts(self) -> list["TiePart"]:
         """The parts that the penalty acts on now."""
@@ -53,7 +62,7 @@ class Tie:
 
     def joined(
         self, first: Tensor | None = None
-    ) -> tuple[Tensor, Grouping] | None:
+    ) -> list[tuple[Tensor, Grouping]]:
         """The entries that the penalty acts on, and their groups.
 
         Args:
@@ -61,26 +70,24 @@ class Tie:
                 its present value.
 
         Returns:
-            A matrix with a row for each group; None if it acts on nothing.
+            Matrices with a row for each group; none if it acts on nothing.
         """
         acting = self.acting_parts()
         if not acting:
-            return None
+            return []
         values = [part.variable for part in acting]
         if first is not None:
             values[0] = first
-        groups = TiedGroups(tuple(part.groups for part in acting))
-        return groups.joined([summable(value) for value in values]), groups.rows
+        return self.groups(acting).joined([summable(v) for v in values])
 
     def penalty_at(self, step: Tensor) -> Tensor:
         """What the tie adds to the loss at an optimizer iteration."""
-        joined = self.joined()
-        if joined is None:
-            return ops.zeros(())
-        matrix, groups = joined
-        return self.penalty.evaluate(
-            matrix, step, self.penalty.multiplier, groups
-        )
+        value = ops.zeros(())
+        for matrix, groups in self.joined():
+            value += self.penalty.evaluate(
+                matrix, step, self.penalty.multiplier, groups
+            )
+        return value
 
 
 class TiePart:
@@ -92,15 +99,15 @@ class TiePart:
     Args:
         tie: the tie.
         variable: the weight.
-        groups: how the weight falls into the groups of the tie.
+        slices: how the weight falls into the groups of the tie.
     """
 
     def __init__(
-        self, tie: Tie, variable: keras.Variable, groups: Grouping
+        self, tie: Tie, variable: keras.Variable, slices: Slices
     ) -> None:
         self.tie = tie
         self.variable = variable
-        self.groups = groups
+        self.slices = slices
 
     @property
     def penalty(self) -> Penalty:
@@ -121,22 +128,22 @@ class TiePart:
         """Whether the weight stands for the tie: the first that it acts on."""
         return any(part is self for part in self.tie.acting_parts()[:1])
 
-    def penalized(self, w: Tensor) -> tuple[Tensor, Grouping] | None:
+    def penalized(self, w: Tensor) -> list[tuple[Tensor, Grouping]]:
         """The entries of the whole tie and their groups.
 
         Args:
             w: the value of this weight.
 
         Returns:
-            None where another weight stands for the tie.
+            Matrices; none where another weight stands for the tie.
         """
-        return self.tie.joined(w) if self.is_first else None
+        return self.tie.joined(w) if self.is_first else []
 
     def __call__(self, w: Tensor) -> Tensor:
-        penalized = self.penalized(w)
-        if penalized is None:
-            return ops.zeros((), summable_dtype(w))
-        return self.penalty(*penalized)
+        value = ops.zeros((), summable_dtype(w))
+        for matrix, groups in self.penalized(w):
+            value += self.penalty(matrix, groups)
+        return value
 
 
 def tie_part(variable: keras.Variable) -> TiePart | None:
@@ -168,12 +175,12 @@ def tie_of(layer: keras.layers.Layer, penalty: Penalty, heads: Weights) -> Tie:
 
 
 def tie_again(model: keras.Model) -> None:
-    """Tie weights on each of which lies a penalty that ties weights.
+    """Tie weights on each of which lies a penalty that ties heads.
 
     It is so where each weight has got its regularizer by itself, as from a
     file. The weights of a layer's heads are tied if all have the same object.
     """
-    if not any(_ties_unbound(variable) for variable in model.weights):
+    if not any(_ties_heads_unbound(variable) for variable in model.weights):
         return
     for layer in flatten_layers(model):
         heads = heads_of(layer)
@@ -181,13 +188,13 @@ def tie_again(model: keras.Model) -> None:
             continue
         penalty: Any = heads[0][0].regularizer
         if all(
-            _ties_unbound(variable) and variable.regularizer is penalty
+            _ties_heads_unbound(variable) and variable.regularizer is penalty
             for variable, _ in heads
         ):
             for part in tie_of(layer, penalty, heads).parts:
                 part.variable.regularizer = part
 
 
-def _ties_unbound(variable: keras.Variable) -> bool:
+def _ties_heads_unbound(variable: keras.Variable) -> bool:
     regularizer: Any = variable.regularizer
-    return isinstance(regularizer, Penalty) and regularizer.ties is not None
+    return isinstance(regularizer, Penalty) and regularizer.ties == "heads"

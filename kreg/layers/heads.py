@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 from keras import layers
 
 from kreg._keras_private import own_layers, own_trainable_variables
 from kreg.foreign_objects import attribute_or_none
 from kreg.layers.channels.weighted_sum import is_altered
-from kreg.regularizers.grouping import Grouping, all_but
+from kreg.regularizers.tied_groups import Slices
 
-Heads: TypeAlias = Sequence[tuple[keras.Variable, Grouping]]
+Heads: TypeAlias = Sequence[tuple[keras.Variable, Slices]]
 """The weights of the heads of a layer; the groups of each are the heads."""
 
 _PROJECTION = (layers.Dense, layers.EinsumDense)
@@ -46,7 +47,7 @@ class _Projection:
     size: int
     bias: int | None
 
-    def weights(self, count: int) -> Iterator[tuple[keras.Variable, Grouping]]:
+    def weights(self, count: int) -> Iterator[tuple[keras.Variable, Slices]]:
         """Its weights in `count` groups of neighbouring heads."""
         yield _grouped(self.layer.kernel, self.heads, count)
         if self.bias is not None:
@@ -220,8 +221,8 @@ def _projection(part: Any, *, inward: bool) -> _Projection | None:
 
 def _grouped(
     variable: keras.Variable, axis: int, count: int
-) -> tuple[keras.Variable, Grouping]:
+) -> tuple[keras.Variable, Slices]:
     """A weight whose groups are `count` equal pieces of one axis."""
     shape = [int(size) for size in variable.shape]
     shape[axis : axis + 1] = [count, shape[axis] // count]
-    return variable, all_but(shape, axis)
+    return variable, Slices(tuple(shape), axis, np.arange(count))

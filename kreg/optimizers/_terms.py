@@ -96,7 +96,7 @@ def _term_of_tie(
         tie.penalty,
         bound.strengths(),
         tuple(part.variable for part in parts),
-        TiedGroups(tuple(part.groups for part in parts)),
+        tie.groups(parts),
     )
 
 

@@ -17,8 +17,10 @@ from kreg.regularizers.penalty import Penalty
 from kreg.regularizers.strength import Strength, Strengths, times
 from kreg.schedules.scalar_schedule import Schedule
 
-Groups: TypeAlias = Literal["units", "inputs", "heads"] | tuple[int, ...]
-_IN_LAYERS, _TIED = ("units", "inputs"), ("heads",)
+Groups: TypeAlias = (
+    Literal["units", "inputs", "heads", "channels"] | tuple[int, ...]
+)
+_IN_LAYERS, _TIED = ("units", "inputs"), ("heads", "channels")
 _NAME_AXES = (
     "Name the axes inside a group instead, such as `groups=(0,)` for the "
     "columns of a matrix. "
@@ -36,8 +38,8 @@ def _checked_groups(name: str, groups: Any) -> Groups:
     ):
         return tuple(int(a) for a in axes)
     raise ValueError(
-        f'`{name}` must be "units", "inputs", "heads" or a tuple of the axes '
-        f"inside a group. Received: {name}={groups!r}"
+        f'`{name}` must be "units", "inputs", "heads", "channels" or a tuple '
+        f"of the axes inside a group. Received: {name}={groups!r}"
     )
 
 
@@ -45,7 +47,8 @@ class GroupPenalty(Penalty):
     """Base of penalties that set whole groups of weights to zero.
 
     Args:
-        groups: `"units"`, `"inputs"`, `"heads"`, or the axes inside a group.
+        groups: `"units"`, `"inputs"`, `"heads"`, `"channels"`, or the axes
+            inside a group.
         multiplier: float >= 0, which multiplies every strength.
     """
 
@@ -130,9 +133,10 @@ class GroupLasso(GroupPenalty):
             gates of an LSTM, the equation of an EinsumDense), so the model
             must be bound. `"heads"`: all that belongs to a head of an attention
             layer, in its query, key, value and output kernels and in the biases
-            of the first three; put it on by `kreg.attach(model, penalty)`. Or a
-            tuple of ints, the axes inside a group: `(0,)` for the columns of a
-            matrix.
+            of the first three. `"channels"`: all that goes when `kreg.compact`
+            removes a channel; see `kreg.attach`. Put these two on by
+            `kreg.attach(model, penalty)`. Or a tuple of ints, the axes inside a
+            group: `(0,)` for the columns of a matrix.
         multiplier: float >= 0, which multiplies the strength; callbacks steer
             it. Defaults to `1.0`.
 
@@ -216,7 +220,8 @@ class SparseGroupLasso(GroupPenalty):
             Defaults to `0.01`.
         group: the same for groups. Defaults to `0.01`.
         groups: what a group is: `"units"`, the default, `"inputs"`, `"heads"`,
-            or a tuple of ints, the axes inside a group; see `GroupLasso`.
+            `"channels"`, or a tuple of ints, the axes inside a group; see
+            `GroupLasso`.
         multiplier: float >= 0, which multiplies both strengths; callbacks steer
             it. Defaults to `1.0`.
 

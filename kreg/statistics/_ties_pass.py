@@ -1,7 +1,7 @@
 """One pass that measures the ties of a model: penalties and zero groups."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from kreg.optimizers.gradient_memory import RememberedGradient
 from kreg.regularizers.norms import summable
 from kreg.regularizers.tied_groups import TiedGroups
 from kreg.statistics.compilation import compiled, evaluated
-from kreg.statistics.measures import dead_in_all
 from kreg.statistics.rows import Row
 
 
@@ -178,11 +177,11 @@ class TiesPass:
         penalty, acting = self._ties[i].penalty, self._acting[i]
         names = penalty.strength_names()
         named = {name: strengths[j] for j, name in enumerate(names)}
-        dead = dead_in_all(list(weights.values()), self._groups(weights).parts)
+        dead = self._groups(i, weights).dead(list(weights.values()))
         if not acting:
             return [ops.zeros(()), dead]
-        w, groups = [weights[j] for j in acting], self._groups(acting)
-        numbers = [penalty.value(groups.joined(w), named, groups.rows), dead]
+        w, groups = [weights[j] for j in acting], self._groups(i, acting)
+        numbers = [groups.value(penalty, w, named), dead]
         if self._has_gradients(acting):
             step = min(1.0, penalty.longest_step / 2.0)
             moved = [
@@ -196,6 +195,6 @@ class TiesPass:
             ]
         return numbers
 
-    def _groups(self, members: Any) -> TiedGroups:
+    def _groups(self, i: int, members: Iterable[int]) -> TiedGroups:
         parts = [self._rows[j].part for j in members]
-        return TiedGroups(tuple(part.groups for part in parts if part))
+        return self._ties[i].groups([part for part in parts if part])

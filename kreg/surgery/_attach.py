@@ -31,10 +31,11 @@ from kreg.surgery.owned_weights import (
     shared_attributes,
 )
 from kreg.surgery.rules import Assignment, Rules, assignments_of
+from kreg.surgery.sample import checked_sample
 from kreg.surgery.support import KeepSupport
 
 
-def attach(model: keras.Model, rules: Rules) -> Changes:
+def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
     """Put regularizers on the weights of a model that is already built.
 
     It is for pretrained and loaded models. On these, setting
@@ -75,6 +76,27 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     projections are `EinsumDense` layers in attributes such as `query_dense`,
     with an attribute such as `num_heads`; a warning names the others.
 
+    A penalty with `groups="channels"`, such as
+    `kreg.GroupLasso(1e-4, "channels")`, ties all that goes when `kreg.compact`
+    removes a channel. Tensors that are added or multiplied, as by a residual,
+    have the same channels, and so has what a depthwise convolution or a
+    normalization makes of them. A group is, through the whole model:
+
+    - the weights that write to the channel: columns of kernels, entries of
+      biases, of scales and shifts of normalizations, and of depthwise kernels;
+    - the weights that read it, but only where they write to nothing that could
+      be removed, such as the rows of the last kernel. Other weights that read
+      it belong to the channels to which they write.
+
+    So each entry of a weight is in one group at most, and a proximal step is
+    exact. What is zero as a group, `kreg.compact` removes. Sizes of groups may
+    differ; each counts with the square root of its own. Channels that must
+    stay are in no group: inputs and outputs of the model, and those that
+    `kreg.compact` cannot remove; a warning names the layers that make the
+    latter, with the reasons. A layer, a type or a pattern of layers selects the
+    channels to which these layers write. Channels that share a weight are one
+    tie, named after the layer of its first weight.
+
     The model is bound, as by `kreg.bind`. One object on several weights is one
     penalty, and its multiplier holds for all of them. Attach to the model that
     you train: a compiled model around it goes on as before until it is compiled
@@ -94,6 +116,9 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
             iterable or mapping of pairs `(selector, regularizer)`. Variables
             cannot be keys of a mapping. None for a regularizer takes off the
             one that a selected weight has.
+        sample: a few inputs of the model, in the structure that it takes.
+            Needed for `groups="channels"` on a subclass whose inputs are not
+            known from its layers. Defaults to `None`.
 
     Returns:
         A `kreg.surgery.Changes` with every weight whose regularizer was
@@ -102,8 +127,9 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     Raises:
         TypeError: if `model` is not a `keras.Model`, or `rules` hold something
             other than selectors and regularizers.
-        ValueError: if the model has no weights yet, a rule selects nothing, or
-            a penalty does not fit a weight. Nothing is changed then.
+        ValueError: if the model has no weights yet, a rule selects nothing, a
+            penalty does not fit a weight, or a `sample` is needed. Nothing is
+            changed then.
 
     Example:
 
@@ -126,9 +152,18 @@ def attach(model: keras.Model, rules: Rules) -> Changes:
     net/hidden/kernel  kernel_regularizer  L1(l1=0.0001)  L2(l2=0.001)
     net/last/kernel    kernel_regularizer  L1(l1=0.0001)  -
     net/last/bias      bias_regularizer    -              L2(l2=0.5)
+
+    References:
+        For `groups="channels"`: Wen, Wu, Wang, Chen and Li, "Learning
+        Structured Sparsity in Deep Neural Networks", NeurIPS 2016. Liu, Li,
+        Shen, Huang, Yan and Zhang, "Learning Efficient Convolutional Networks
+        through Network Slimming", ICCV 2017. Fang, Ma, Song, Mi and Wang,
+        "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
     model_with_weights(model)
-    assignments = assignments_of(rules, model, owned_weights(model))
+    if sample is not None:
+        sample = checked_sample(model, sample)
+    assignments = assignments_of(rules, model, owned_weights(model), sample)
     with ExitStack() as undo:
         changes = [_assign(assignment, undo) for assignment in assignments]
         saved = _set_shared_attributes(model, assignments, undo)

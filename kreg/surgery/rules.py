@@ -14,7 +14,7 @@ from kreg._types import Tensor
 from kreg.binding.ties import Tie, TiePart, ties_of
 from kreg.regularizers import Penalty
 from kreg.surgery.owned_weights import OwnedWeight, path_of
-from kreg.surgery.ties import ties_in
+from kreg.surgery.ties import Tying
 
 Selector: TypeAlias = (
     keras.layers.Layer
@@ -97,7 +97,7 @@ def _matching_layers(
 
 
 def _selected_ties(
-    selector: Any, model: keras.Model, penalty: Penalty
+    selector: Any, model: keras.Model, penalty: Penalty, tying: Tying
 ) -> list[Tie]:
     """The ties of a penalty in the layers that `selector` selects.
 
@@ -108,9 +108,9 @@ def _selected_ties(
     matching = _matching_layers(selector, model)
     if matching is None:
         raise TypeError(
-            f"`rules` must select layers for {penalty!r}, which ties all "
-            "weights of a head: a layer, a type of layers, or a pattern of "
-            f"their names and paths. Received: {selector!r} "
+            f"`rules` must select layers for {penalty!r}, which ties several "
+            "weights: a layer, a type of layers, or a pattern of their names "
+            f"and paths. Received: {selector!r} "
             f"(of type {type(selector).__name__})"
         )
     if not matching:
@@ -119,7 +119,7 @@ def _selected_ties(
             f"Received: {selector!r}, which selects none among "
             f"{_first_few([path_of(layer) for layer in flatten_layers(model)])}"
         )
-    return ties_in(penalty, matching)
+    return tying.ties(penalty, matching)
 
 
 def _kernels(
@@ -198,21 +198,31 @@ class Assignment:
 
 
 def assignments_of(
-    rules: Rules, model: keras.Model, weights: Sequence[OwnedWeight]
+    rules: Rules,
+    model: keras.Model,
+    weights: Sequence[OwnedWeight],
+    sample: Any = None,
 ) -> list[Assignment]:
     """The regularizer for each weight that the rules select, in their order.
+
+    Args:
+        rules: the rules.
+        model: the model.
+        weights: the weights of the model that can have a regularizer.
+        sample: inputs of the model, for one whose inputs are not known from
+            its layers. Defaults to `None`.
 
     Raises:
         TypeError: if `rules` are no rules, or hold anything but a selector or
             a regularizer in its place.
         ValueError: if a rule selects nothing.
     """
-    ties = ties_of(model)
+    ties, tying = ties_of(model), Tying(model, weights, sample)
     chosen: dict[int, Regularizer | TiePart | None] = {}
     for selector, regularizer in _pairs(rules, model):
         value = _regularizer(regularizer)
         if isinstance(value, Penalty) and value.ties is not None:
-            new = _selected_ties(selector, model, value)
+            new = _selected_ties(selector, model, value, tying)
             chosen.update((id(p.variable), p) for tie in new for p in tie.parts)
             ties += new
         else:

@@ -1,4 +1,4 @@
-"""Ties of a model: which weights a penalty on whole heads acts on."""
+"""Ties of a model: which weights a penalty on heads or channels acts on."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,50 +10,103 @@ from kreg._keras_private import flatten_layers
 from kreg.binding.ties import Tie, tie_of
 from kreg.layers.heads import heads_of
 from kreg.regularizers import Penalty
-from kreg.surgery.owned_weights import path_of
+from kreg.surgery.channel_ties import ChannelTies
+from kreg.surgery.owned_weights import OwnedWeight, path_of
 
 
-def ties_in(penalty: Penalty, outer: Sequence[keras.layers.Layer]) -> list[Tie]:
-    """The ties of a penalty on the heads of all attention layers in `outer`.
+class Tying:
+    """Finds the ties of penalties in layers of a model.
 
     Args:
-        penalty: a penalty that ties weights.
-        outer: layers and models; each stands for all layers that it holds.
-
-    Returns:
-        One for each attention layer. A warning names those that are left out.
-
-    Raises:
-        ValueError: if there is none.
+        model: the model.
+        weights: its weights that can have a regularizer.
+        sample: its inputs, for a model whose inputs are not known from its
+            layers; else None.
     """
-    inside = {id(i): i for layer in outer for i in flatten_layers(layer)}
-    ties, unknown = [], {}
-    for layer in inside.values():
+
+    def __init__(
+        self,
+        model: keras.Model,
+        weights: Sequence[OwnedWeight],
+        sample: Any = None,
+    ) -> None:
+        self._model, self._weights, self._sample = model, weights, sample
+        self._channels: ChannelTies | None = None
+
+    def ties(
+        self, penalty: Penalty, outer: Sequence[keras.layers.Layer]
+    ) -> list[Tie]:
+        """The ties of a penalty in some layers.
+
+        Args:
+            penalty: a penalty that ties weights.
+            outer: layers and models; each stands for all layers that it holds.
+
+        Returns:
+            One for each attention layer, or for each set of channels. A warning
+            names what is left out.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        inside = {id(i): i for layer in outer for i in flatten_layers(layer)}
+        if penalty.ties == "heads":
+            what = "The heads of these layers are not known"
+            ties, left_out = _of_heads(penalty, list(inside.values()))
+        else:
+            what = "These channels must stay"
+            if self._channels is None:
+                self._channels = ChannelTies(
+                    self._model, self._weights, self._sample
+                )
+            ties = self._channels.ties(penalty, inside.values())
+            left_out = self._channels.obstacles()
+        if not ties:
+            raise _nothing_to_tie(penalty, outer, left_out)
+        if left_out:
+            warnings.warn(
+                f"{what}, so {penalty!r} is not on them: {'; '.join(left_out)}",
+                stacklevel=5,
+            )
+        return ties
+
+
+def _of_heads(
+    penalty: Penalty, inside: Sequence[keras.layers.Layer]
+) -> tuple[list[Tie], list[str]]:
+    """The ties on the heads of attention layers, and those left out."""
+    ties, unknown = [], []
+    for layer in inside:
         heads = heads_of(layer)
-        if isinstance(heads, str):
-            unknown[id(layer)] = heads
-        elif heads:
-            ties.append(tie_of(layer, penalty, heads))
-    reasons = [
-        f"`{path_of(inside[i])}` (of type {type(inside[i]).__name__}): {reason}"
-        for i, reason in unknown.items()
-        if not _holds_another(inside[i])
-    ]
-    if not ties:
-        raise ValueError(
-            "`rules` must put a penalty with "
-            f"`groups={penalty.ties!r}` on layers that are attention layers "
-            "or hold some. Received: "
-            f"{', '.join(path_of(layer) for layer in outer)}, with "
-            f"{'; '.join(reasons) or 'no attention layer'}"
-        )
-    if reasons:
-        warnings.warn(
-            f"The heads of these layers are not known, so {penalty!r} is not "
-            f"on them: {'; '.join(reasons)}",
-            stacklevel=5,
-        )
-    return ties
+        if not isinstance(heads, str):
+            ties += [tie_of(layer, penalty, heads)] if heads else []
+        elif not _holds_another(layer):
+            unknown.append(
+                f"`{path_of(layer)}` (of type {type(layer).__name__}): {heads}"
+            )
+    return ties, unknown
+
+
+def _nothing_to_tie(
+    penalty: Penalty,
+    outer: Sequence[keras.layers.Layer],
+    left_out: Sequence[str],
+) -> ValueError:
+    wanted = (
+        "on layers that are attention layers or hold some"
+        if penalty.ties == "heads"
+        else "on layers that make channels which `kreg.compact` can remove"
+    )
+    nothing = (
+        "no attention layer"
+        if penalty.ties == "heads"
+        else "no channels but those of inputs and outputs of the model"
+    )
+    return ValueError(
+        f"`rules` must put a penalty with `groups={penalty.ties!r}` {wanted}. "
+        f"Received: {', '.join(path_of(layer) for layer in outer)}, with "
+        f"{'; '.join(left_out) or nothing}"
+    )
 
 
 def _holds_another(layer: keras.layers.Layer) -> bool:

@@ -280,7 +280,11 @@ ARGUMENTS = {
         "weights": "weights?",
         "verbose": "verbose",
     },
-    "kreg.attach": {"model": "built model", "rules": "rules"},
+    "kreg.attach": {
+        "model": "built model",
+        "rules": "rules",
+        "sample": "sample?",
+    },
     "kreg.bind": {"model": "model", "optimizer": "optimizer or none?"},
     "kreg.check": {
         "model": "built model",

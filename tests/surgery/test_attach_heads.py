@@ -76,13 +76,11 @@ def called(layer):
 
 def group_numbers(variable):
     """The number of the head of each entry, by the penalty on the weight."""
-    groups = variable.regularizer.groups
-    shape = [
-        1 if axis in groups.axes else size
-        for axis, size in enumerate(groups.view)
-    ]
-    numbers = np.arange(groups.count).reshape(shape)
-    return np.broadcast_to(numbers, groups.view).reshape(variable.shape)
+    slices = variable.regularizer.part.slices
+    shape = [1] * len(slices.view)
+    shape[slices.axis] = -1
+    numbers = slices.numbers.reshape(shape)
+    return np.broadcast_to(numbers, slices.view).reshape(variable.shape)
 
 
 def output_without_head(model, head, tied, x, *, others=False):
@@ -118,7 +116,7 @@ def check_heads(model, x):
         for v in model.trainable_weights
         if isinstance(getattr(v.regularizer, "penalty", None), kreg.GroupLasso)
     ]
-    count = tied[0].regularizer.groups.count
+    count = tied[0].regularizer.part.tie.count
     for head in range(count):
         base = output_without_head(model, head, tied, x, others=None)
         same = output_without_head(model, head, tied, x, others=0)

@@ -15,7 +15,6 @@ from kreg.binding.ties import tie_part
 from kreg.optimizers.table import effective_step_rule
 from kreg.regularizers.norms import summable
 from kreg.regularizers.strength import cast_strengths
-from kreg.regularizers.tied_groups import TiedGroups
 
 # The factor is searched between 2**-64 and 2**64.
 _LARGEST_POWER = 64
@@ -93,8 +92,9 @@ def _after_steps(
     """
     bounds: list[BoundPenalty] = [v.regularizer for v in variables]
     penalty = bounds[0].penalty
-    if tie_part(variables[0]) is not None:
-        groups = TiedGroups(tuple(b.groups for b in bounds if b.groups))
+    parts = [part for part in map(tie_part, variables) if part is not None]
+    if parts:
+        groups = parts[0].tie.groups(parts)
         w, steps = zip(*starts, strict=True)
         return groups.proximal_step(penalty, w, steps, strengths)
     (w, step), (bound,) = starts[0], bounds

@@ -9,7 +9,9 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
+from kreg.binding.ties import TiePart
 from kreg.regularizers.grouping import Grouping
+from kreg.regularizers.tied_groups import TiedGroups
 from kreg.statistics.compilation import compiled
 from kreg.statistics.measures import dead_in_all
 from kreg.statistics.rows import rows_of
@@ -24,19 +26,23 @@ class Countable:
     Args:
         members: the indices of its weights in the list of all weights. A unit
             is dead if it is dead in every one of them.
-        groups: for each member, the entries of a unit; None to count entries.
+        groups: for each member, the entries of a unit; the groups of a tie;
+            None to count entries.
         count: how many entries or units there are.
     """
 
     members: tuple[int, ...]
-    groups: tuple[Grouping, ...] | None
+    groups: tuple[Grouping, ...] | TiedGroups | None
     count: int
 
     def zeros(self, values: Sequence[Tensor]) -> Tensor:
         """How many of them are zero, a scalar int32 tensor."""
         if self.groups is None:
             return _count(ops.equal(values[self.members[0]], 0))
-        return dead_in_all([values[i] for i in self.members], self.groups)
+        weights = [values[i] for i in self.members]
+        if isinstance(self.groups, TiedGroups):
+            return self.groups.dead(weights)
+        return dead_in_all(weights, self.groups)
 
 
 def entries_of(
@@ -61,15 +67,17 @@ def units_of(
     """
     indices = {id(variables[i]): i for i in members}
     fed: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
+    tied: dict[int, list[tuple[int, TiePart]]] = {}
     for row in rows_of(model):
         index = indices.get(id(row.variable))
-        if index is not None and row.part is not None:
-            key = (id(row.part.tie), row.part.tie.count)
-            fed.setdefault(key, []).append((index, row.part.groups))
-        elif index is not None and row.units is not None:
+        if index is None:
+            continue
+        if row.part is not None:
+            tied.setdefault(id(row.part.tie), []).append((index, row.part))
+        elif row.units is not None:
             key = (row.layer, row.units.count)
             fed.setdefault(key, []).append((index, row.units))
-    return [
+    countables = [
         Countable(
             tuple(index for index, _ in kernels),
             tuple(groups for _, groups in kernels),
@@ -77,6 +85,17 @@ def units_of(
         )
         for (_, count), kernels in fed.items()
     ]
+    for members_of_tie in tied.values():
+        parts = [part for _, part in members_of_tie]
+        groups = parts[0].tie.groups(parts)
+        countables.append(
+            Countable(
+                tuple(index for index, _ in members_of_tie),
+                groups,
+                groups.count,
+            )
+        )
+    return countables
 
 
 def zero_counter(parts: Sequence[Sequence[Countable]]) -> Counter:

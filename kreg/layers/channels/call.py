@@ -1,6 +1,8 @@
 """A call in a model's graph, and the channels and reduction traced for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,5 +198,28 @@ def array(variable: Any) -> NDArray[np.float64]:
 
 def matrix(variable: Any) -> NDArray[Any]:
     """The values of a weight, in single precision unless they are double."""
+    return _reader.get()(variable)
+
+
+@contextmanager
+def read_by(reader: Callable[[Any], NDArray[Any]]) -> Iterator[None]:
+    """Let `array` and `matrix` return other values of weights in a block.
+
+    Args:
+        reader: function of a variable that returns an array of its shape.
+    """
+    token = _reader.set(reader)
+    try:
+        yield
+    finally:
+        _reader.reset(token)
+
+
+def _values(variable: Any) -> NDArray[Any]:
     values = ops.convert_to_numpy(ops.convert_to_tensor(variable))
     return values.astype("float64" if values.dtype == "float64" else "float32")
+
+
+_reader: ContextVar[Callable[[Any], NDArray[Any]]] = ContextVar(
+    "reader", default=_values
+)

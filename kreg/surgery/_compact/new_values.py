@@ -14,6 +14,7 @@ from kreg._keras_private import (
     TracedCall,
     Weight,
     flatten_layers,
+    graph_of,
     own_variables,
 )
 from kreg.layers.channels.call import Reduction

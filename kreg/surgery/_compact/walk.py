@@ -51,6 +51,7 @@ def walk(
     *,
     norms_as_operations: bool = False,
     drop_tokens: Any = None,
+    as_zeros: bool = False,
 ) -> "Walk":
     """Follow the channels through a model.
 
@@ -69,6 +70,9 @@ def walk(
             know the sums of constant channels. Defaults to `False`.
         drop_tokens: the ids that go with their rows of embeddings, as for
             `compact`. Defaults to `None`: none.
+        as_zeros: whether all channels count as 0, as where all weights are. So
+            a channel must stay only if it must whatever its weights are.
+            Defaults to `False`.
 
     Raises:
         ValueError: if the inputs of the model are not known, or no ids of an
@@ -76,7 +80,7 @@ def walk(
     """
     graph = sized_graph(model, sample, opaque)
     tokens = dropped_tokens(graph, drop_tokens)
-    settings = drop_inputs, opaque or {}, norms_as_operations, tokens
+    settings = drop_inputs, opaque or {}, norms_as_operations, tokens, as_zeros
     walked = Walk(graph, {}, *settings)
     while walked.found_more:
         walked = Walk(graph, walked.shared_constants, *settings)
@@ -95,14 +99,18 @@ class Walk:
             their `id`.
         norms_as_operations: whether normalizations may become operations.
         tokens: the ids that go with their rows of embeddings.
+        as_zeros: whether all channels count as 0.
 
     Attributes:
         graph: the same.
         tokens: the same.
         network: the channels of the model.
         inputs: the channels of each of its inputs.
+        outputs: the channels of each of its outputs.
         layers: the effect of each layer and operation on channels, by its
             `id`. Layers and models that were looked into are not among them.
+        inputs_of: the channels of the inputs of each of these, in its first
+            call, by its `id`.
         composites: the channels of the inputs of each layer and model that was
             looked into, in its first call, by its `id` and by which of them
             are integers.
@@ -121,6 +129,7 @@ class Walk:
         opaque: Mapping[int, str],
         norms_as_operations: bool,
         tokens: Tokens,
+        as_zeros: bool,
     ) -> None:
         self.graph, self.tokens = graph, tokens
         self.network = Network(tokens.unused_rows)
@@ -131,11 +140,12 @@ class Walk:
         self.shared_constants: dict[int, list[Values]] = {}
         self._earlier, self._opaque = shared_constants, opaque
         self._norms_as_operations = norms_as_operations
+        self._as_zeros = as_zeros
         self._operations: dict[int, Any] = {}
         calls = graph.graph.calls
         self._calls = Counter(id(call.operation) for call in calls)
         self._shared_weights = _shared_weights(graph)
-        self._inputs_of: dict[int, Sequence[Operand]] = {}
+        self.inputs_of: dict[int, Sequence[Operand]] = {}
         self._operands: dict[int, Operand] = {}
         self.inputs = []
         for given, tensor in zip(graph.inputs, graph.graph.inputs, strict=True):
@@ -148,8 +158,9 @@ class Walk:
                 )
         for call in calls:
             self._follow(call)
-        for tensor in graph.graph.outputs:
-            for channels in every_number(self._operands[id(tensor)]):
+        self.outputs = [self._operands[id(t)] for t in graph.graph.outputs]
+        for operand in self.outputs:
+            for channels in every_number(operand):
                 self.network.pin(channels, "it is an output of the model")
         for call in graph.graph.composites:
             self._tie_to_first_call(call)
@@ -186,7 +197,9 @@ class Walk:
         else:
             outputs = self._called(self._call(node))
         for tensor, operand in zip(node.output_tensors, outputs, strict=True):
-            self._operands[id(tensor)] = operand
+            self._operands[id(tensor)] = (
+                _zeros(operand) if self._as_zeros else operand
+            )
 
     def _call(self, node: TracedCall) -> Call:
         operands = [self._operand(tensor) for tensor in node.input_tensors]
@@ -257,7 +270,7 @@ class Walk:
             call = _on(call, self._with_shared_constants(call))
         first = self._first_call(call)
         self.layers[id(operation)] = first
-        self._inputs_of[id(operation)] = call.operands
+        self.inputs_of[id(operation)] = call.operands
         return first.outputs
 
     def _first_call(self, call: Call) -> Traced:
@@ -313,7 +326,7 @@ class Walk:
 
         Where the calls differ in form, all their channels are kept.
         """
-        before = self._inputs_of[id(call.operation)]
+        before = self.inputs_of[id(call.operation)]
         first = self.layers[id(call.operation)]
         tensors = call.node.output_tensors
         if (
@@ -406,6 +419,13 @@ def _only_zeros(operand: Operand) -> Operand:
         return operand
     zero = operand.constants == 0
     return operand.with_constants(np.where(zero, 0.0, np.nan))
+
+
+def _zeros(operand: Operand) -> Operand:
+    """The same channels, as if all of them were 0."""
+    if isinstance(operand, Parameter):
+        return replace(operand, values=np.zeros_like(operand.values))
+    return replace(operand, constants=np.zeros_like(operand.constants))
 
 
 def _on(call: Call, operands: Sequence[Operand]) -> Call:
