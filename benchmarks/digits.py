@@ -3,8 +3,8 @@
 Both classify scikit-learn's handwritten digits. The transformer takes the
 eight rows of a digit as tokens, as in `examples/smaller_transformer.py`: two
 blocks of four heads and 128 hidden units. The residual network takes digits of
-16 x 16 pixels: three blocks of two convolutions with BatchNormalization, 16, 32
-and 64 channels wide.
+16 x 16 pixels: three blocks of two convolutions with BatchNormalization, 12, 24
+and 48 channels wide.
 
 Each is trained without a penalty; then with penalties on heads and hidden units
 or on the filters of convolutions; then with the zeros frozen; then
@@ -67,8 +67,8 @@ def residual():
         return layers.BatchNormalization()(x)
 
     inputs = keras.Input((16, 16, 1))
-    x = layers.ReLU()(normalized(inputs, 16, 3))
-    for i, filters in enumerate((16, 32, 64)):
+    x = layers.ReLU()(normalized(inputs, 12, 3))
+    for i, filters in enumerate((12, 24, 48)):
         strides = 2 if i else 1
         h = normalized(x, filters, 3, strides, name=f"inner_{i}")
         h = normalized(layers.ReLU()(h), filters, 3)
@@ -102,17 +102,17 @@ NETWORKS = {
     "transformer": Network(
         transformer,
         {
-            "attention_*": kreg.GroupLasso(3e-3, groups="heads"),
-            "hidden_*/kernel": kreg.GroupLasso(2e-3),
+            "attention_*": kreg.GroupLasso(2e-3, groups="heads"),
+            "hidden_*/kernel": kreg.GroupLasso(1.2e-3),
         },
-        (30, 30, 15),
+        (30, 30, 30),
         2e-3,
         8,
     ),
     "residual": Network(
         residual,
-        {"inner_*": kreg.GroupLasso(3e-3)},
-        (15, 20, 10),
+        {"inner_*": kreg.GroupLasso(4e-3)},
+        (8, 12, 8),
         2e-3,
         16,
     ),
@@ -220,14 +220,14 @@ def main():
                     dense.evaluate(*test, verbose=0, return_dict=True),
                     report.after.metrics,
                 )
-                table.add_row(
-                    *seed_row(
-                        name,
-                        seed,
-                        [values["accuracy"] for values in accuracies],
-                        report,
-                    )
+                row = seed_row(
+                    name,
+                    seed,
+                    [values["accuracy"] for values in accuracies],
+                    report,
                 )
+                table.add_row(*row)
+                console.print(*row, sep="; ")
                 made = {f"compact {seed}": small}
                 if seed == options.seeds[0]:
                     made = {"dense": dense, **made}
