@@ -4,10 +4,12 @@ And chains of layers, whose live units NumPy counts on plain matrices: exactly
 those stay.
 """
 
+import os
+
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 from keras import layers
 from surgery.random_weights import every_layer, outputs, some_inputs
@@ -51,6 +53,15 @@ def examples(number):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def many_examples(test):
+    """100 examples, or `KREG_GRAPHS`; others with another `KREG_SEED`."""
+    number, start = (
+        int(os.environ.get(name) or default)
+        for name, default in (("KREG_GRAPHS", 100), ("KREG_SEED", 0))
+    )
+    return seed(start)(examples(number)(test))
 
 
 def in_double_precision():

@@ -3,8 +3,6 @@
 Like `test_compact_random_graphs.py`, on sequences of vectors and of images.
 """
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +16,7 @@ from surgery.test_compact_random_graphs import (
     chances,
     examples,
     in_double_precision,
+    many_examples,
     paddings,
 )
 
@@ -218,7 +217,7 @@ def test_outputs_of_random_sequences_are_the_same(data, shape, steps):
 
 
 @pytest.mark.slow
-@examples(int(os.environ.get("KREG_GRAPHS") or 100))
+@many_examples
 @given(st.data(), st.sampled_from(SHAPES), st.integers(2, 7))
 def test_outputs_of_many_random_sequences_are_the_same(data, shape, steps):
     assert_outputs_stay(data, shape, steps)

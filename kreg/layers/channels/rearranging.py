@@ -23,6 +23,7 @@ from kreg.layers.channels.network import (
     Channels,
     Kept,
     Network,
+    Operand,
     Parameter,
     Signal,
 )
@@ -63,9 +64,11 @@ def reshaped(call: Call, network: Network) -> Traced:
     (signal,) = done.outputs
     name = next(n for n in ("newshape", "shape") if hasattr(call.operation, n))
     sizes = list(getattr(call.operation, name))
-    places = dict(
-        zip(signal.axes, network.places(signal.channels), strict=True)
-    )
+    places = {
+        axis: along
+        for channels, axes in _parts(signal)
+        for axis, along in zip(axes, network.places(channels), strict=True)
+    }
 
     def reduce(kept: Kept) -> Reduction:
         changed = [
@@ -80,6 +83,13 @@ def reshaped(call: Call, network: Network) -> Traced:
         return Reduction({name: changed}, {})
 
     return Traced(done.outputs, reduce)
+
+
+def _parts(operand: Operand) -> Sequence[tuple[Channels, tuple[int, ...]]]:
+    """The channels of a tensor, and the axes along which they lie."""
+    if isinstance(operand, Parameter):
+        return operand.parts
+    return [(operand.channels, operand.axes)]
 
 
 def rearranged_signals(
@@ -156,7 +166,11 @@ def _rearranged_parameter(call: Call, network: Network) -> Traced:
     parameter, *others = call.operands
     if others or not isinstance(parameter, Parameter):
         return kept_whole(call, network)
-    (values,) = _outputs(call.node, [parameter.values])
+    try:
+        (values,) = _outputs(call.node, [parameter.values])
+    except Exception:  # of the backend
+        # A table of positions may be shorter than the inputs that are tried.
+        return kept_whole(call, network, "picks more than there is")
     parts = []
     for channels, axes in parameter.parts:
         part = Signal(channels, np.zeros(channels.shape), axes)
