@@ -1,6 +1,5 @@
 """Inputs around zero, where biases make up for it; data far from zero."""
 
-import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,22 +81,28 @@ def centred(model: keras.Model, part: Any, penalized: Collection[int]) -> Any:
     return _ShiftedBatches(part, means)
 
 
-def is_hidden_by_rounding(part: Any) -> bool:
-    """Whether data are so far from zero that gradients may be rounding.
+def may_be_rounding(part: Any, strength: float) -> bool:
+    """Whether the largest strength of data may be nothing but rounding.
 
     The terms of a gradient are about products of inputs and targets. What they
-    sum to is about products of their deviations from the means.
+    sum to is about products of their deviations from the means. So a strength
+    of 0 says nothing where the former have large rounding errors; no strength
+    does where rounding the targets changes them by their deviations.
 
     Args:
         part: the training data, arrays or an iterable of batches.
+        strength: the strength that was found.
     """
     eps = float(np.finfo(keras.config.floatx()).eps)
-    distances = [
-        max((moment.distance for moment in _moments(part, i)), default=0.0)
-        for i in (0, 1)
-    ]
+    targets = _distance(part, 1)
+    if strength > 0.0:
+        return targets * eps > 1.0
     # Either may be near zero, and must then not make up for the other.
-    return math.prod(max(d, 1.0) for d in distances) * eps > _NEGLIGIBLE
+    return max(targets, 1.0) * max(_distance(part, 0), 1.0) * eps > _NEGLIGIBLE
+
+
+def _distance(part: Any, place: int) -> float:
+    return max((m.distance for m in _moments(part, place)), default=0.0)
 
 
 @dataclass(frozen=True)

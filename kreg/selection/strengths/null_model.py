@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kreg.layers.weights import layouts_of
 from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.batches import some_rows
-from kreg.selection.strengths.centring import centred, is_hidden_by_rounding
+from kreg.selection.strengths.centring import centred, may_be_rounding
 from kreg.selection.strengths.minimum import Slope, fixed_slope_at_minimum
 from kreg.selection.strengths.penalty_family import PenaltyFamily
 from kreg.selection.training.gradient import DataGradient, data_gradient
@@ -125,11 +125,12 @@ def strength_at_zero(
             strength = strength_of(gradient, weight, slope)
             if strength > 0.0:
                 needed.append((strength, loss - trained))
-    if not needed:
-        return math.nan if is_hidden_by_rounding(train) else 0.0
-    strengths, rises = map(np.array, zip(*needed, strict=True))
     if linear:
-        return float(strengths.max())
+        largest = max((strength for strength, _ in needed), default=0.0)
+        return math.nan if may_be_rounding(train, largest) else largest
+    if not needed:
+        return 0.0
+    strengths, rises = map(np.array, zip(*needed, strict=True))
     # In an untrained model no weight may be of use, and the loss may be NaN.
     if rises.max() > 0.0:
         strengths = strengths[rises >= _NEEDED * rises.max()]
