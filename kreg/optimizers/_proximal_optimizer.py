@@ -55,13 +55,17 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     Formula, for each weight with a kreg penalty: `w <- inner update of w`, then
     `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
     is the effective step of that weight under the inner optimizer, such as
-    `learning_rate / (1 - momentum)` for SGD, whose rate is averaged as its
-    momentum averages rates. If the inner optimizer clips
-    gradients, `t` is multiplied by the fraction of the gradient that is left,
-    averaged as its momentum averages gradients: batches then count by what
-    clipping leaves of them, and the penalty with them. If the penalty is not
-    convex, such as `MCP`, update and proximal step are shortened together
-    where momentum would make weights swing for ever.
+    `learning_rate / (1 - momentum)` for SGD. The rate is averaged as its
+    momentum averages rates. If the penalty is not convex, such as `MCP`, update
+    and proximal step are shortened together where momentum would make weights
+    swing for ever.
+
+    If the inner optimizer clips gradients, `t` is multiplied by the fraction of
+    the gradient that is left, averaged as its momentum averages gradients.
+    Batches then count by what clipping leaves of each, and the penalty with
+    them; so do the parts of a batch that several devices clip on their own.
+    The end is the minimum for the rows as they are only where all are clipped
+    alike, as in batches of all rows.
 
     A `constraint` of the weight is applied after the proximal step. Training
     then ends at a minimum under the constraint where it is `NonNeg`, bounds
