@@ -24,8 +24,8 @@ from kreg.callbacks._end_of_fit import after_all_callbacks
 from kreg.callbacks._target.outcome import (
     Trained,
     are_close_enough,
-    bound_reason,
     may_end,
+    obstacle_reason,
     unpenalized_reason,
     warn_missed,
     warn_out_of_reach,
@@ -417,7 +417,7 @@ class TargetSparsity(keras.callbacks.Callback):
             )
             if steering.is_bounded and steering not in self._warned:
                 self._warned.append(steering)
-                warn_out_of_reach(steering, bound_reason(steering))
+                warn_out_of_reach(steering, obstacle_reason(steering))
         spacing = min(self._batches // _SPACING_DIVISOR, planned // _MAX_COUNTS)
         self._next_count = self._batches + max(1, spacing)
 

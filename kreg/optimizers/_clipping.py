@@ -105,23 +105,19 @@ def fraction_averages(
 
 
 def updated_average(
-    average: keras.Variable,
-    fraction: Tensor,
-    momentum: float,
-    updates: Tensor,
+    average: keras.Variable, fraction: Tensor, momentum: float
 ) -> Tensor:
     """The average of clipped fractions with that of one more update.
 
     Args:
-        average: the average before.
+        average: the average before; 0 before the first update.
         fraction: the fraction of the update.
         momentum: the decay of the optimizer's own average.
-        updates: the number of updates before this one.
     """
     before = ops.convert_to_tensor(average)
     fraction = ops.cast(fraction, before.dtype)
     new = momentum * before + (1.0 - momentum) * fraction
-    return ops.where(ops.equal(updates, 0), fraction, new)
+    return ops.where(ops.equal(before, 0), fraction, new)
 
 
 def _clips_norms(optimizer: Any) -> bool:

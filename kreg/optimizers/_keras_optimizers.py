@@ -176,13 +176,17 @@ _ON_JAX = keras.backend.backend() == "jax"
 
 KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
     # The row of Adam holds for AdamW too, a subclass with its `update_step`.
-    keras.optimizers.SGD: OptimizerRow(_sgd, _VELOCITY, _momentum),
+    keras.optimizers.SGD: OptimizerRow(
+        _sgd, _VELOCITY, _momentum, momentum_holds_rate=True
+    ),
     keras.optimizers.Adam: OptimizerRow(_adam, _FIRST_MOMENT, _beta_1),
     keras.optimizers.Nadam: OptimizerRow(_nadam, _FIRST_MOMENT, _beta_1),
     keras.optimizers.Adamax: OptimizerRow(
         _adamax, GradientMemory("_m", _first_moment_scale), _beta_1
     ),
-    keras.optimizers.RMSprop: OptimizerRow(_rmsprop, momentum=_momentum),
+    keras.optimizers.RMSprop: OptimizerRow(
+        _rmsprop, momentum=_momentum, momentum_holds_rate=True
+    ),
     keras.optimizers.Adagrad: OptimizerRow(_adagrad, momentum=_no_momentum),
     keras.optimizers.Adadelta: OptimizerRow(_adadelta, momentum=_no_momentum),
     # Its momentum is not stated: gradients are taken at an average of iterates,

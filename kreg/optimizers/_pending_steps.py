@@ -29,6 +29,8 @@ class PendingWeight:
         rule: the rule of its effective step.
         momentum: the part of an update that is left of the one before.
         rate: the learning rate of the update.
+        rate_average: the average of the rates that the optimizer's momentum
+            holds; None if it holds none.
         updates: the number of updates before this one.
         before: the weight before the update, if its penalty is not convex or
             its gradient is sparse; else None.
@@ -44,6 +46,7 @@ class PendingWeight:
     rule: EffectiveStepRule
     momentum: float
     rate: Tensor
+    rate_average: keras.Variable | None
     updates: Tensor
     before: Tensor | None
     fraction: Tensor | None
@@ -69,6 +72,7 @@ def pending_steps(
     inner_optimizer: keras.optimizers.Optimizer,
     fractions: Mapping[int, Tensor],
     averages: Mapping[int, keras.Variable | None],
+    rate_averages: Mapping[int, keras.Variable],
     sparse: Collection[int] = (),
 ) -> list[PendingStep]:
     """The proximal steps of `terms`, with values read before the update.
@@ -78,6 +82,7 @@ def pending_steps(
         inner_optimizer: the optimizer that updates them.
         fractions: what clipping leaves of gradients, by `id` of the variable.
         averages: the averages of fractions, by `id` of the variable.
+        rate_averages: the averages of learning rates, by `id` of the optimizer.
         sparse: the `id` of each variable whose gradient is sparse.
 
     Raises:
@@ -101,6 +106,7 @@ def pending_steps(
             rule,
             momentum or 0.0,
             rate=ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
+            rate_average=rate_averages.get(id(optimizer)),
             updates=ops.convert_to_tensor(optimizer.iterations) + 0,
             before=None
             if is_convex and key not in sparse

@@ -19,6 +19,7 @@ from kreg.optimizers._clipping import (
     clipped_fractions,
     fraction_averages,
 )
+from kreg.optimizers._past_rates import rate_averages
 from kreg.optimizers._pending_steps import pending_steps
 from kreg.optimizers._proximal_step import (
     constraints_put_off,
@@ -54,12 +55,17 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     Formula, for each weight with a kreg penalty: `w <- inner update of w`, then
     `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
     is the effective step of that weight under the inner optimizer, such as
-    `learning_rate / (1 - momentum)` for SGD. If the inner optimizer clips
-    gradients, `t` is multiplied by the fraction of the gradient that is left,
-    averaged as its momentum averages gradients: batches then count by what
-    clipping leaves of them, and the penalty with them. If the penalty is not
-    convex, such as `MCP`, update and proximal step are shortened together
-    where momentum would make weights swing for ever.
+    `learning_rate / (1 - momentum)` for SGD. The rate is averaged as its
+    momentum averages rates. If the penalty is not convex, such as `MCP`, update
+    and proximal step are shortened together where momentum would make weights
+    swing for ever.
+
+    If the inner optimizer clips gradients, `t` is multiplied by the fraction of
+    the gradient that is left, averaged as its momentum averages gradients.
+    Batches then count by what clipping leaves of each, and the penalty with
+    them; so do the parts of a batch that several devices clip on their own.
+    The end is the minimum for the rows as they are only where all are clipped
+    alike, as in batches of all rows.
 
     A `constraint` of the weight is applied after the proximal step. Training
     then ends at a minimum under the constraint where it is `NonNeg`, bounds
@@ -162,6 +168,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(list(variables))
         self._fraction_averages = fraction_averages(self, self.inner_optimizer)
+        self._rate_averages = rate_averages(self, self.inner_optimizer)
         self.built = True
 
     def apply(
@@ -227,6 +234,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             self.inner_optimizer,
             clipped_fractions(self.inner_optimizer, grads, variables),
             dict(zip(built_ids, self._fraction_averages, strict=True)),
+            self._rate_averages,
             _sparse_gradients(grads, variables),
         )
         with constraints_put_off(steps):
@@ -267,8 +275,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     def variables(self) -> list[keras.Variable]:
         """The variables of the inner optimizer, then those added to this.
 
-        Where gradients are clipped and there is momentum, averages of the
-        clipped fractions are added.
+        With momentum, averages are added of what it holds: the fractions that
+        clipping leaves of gradients, and learning rates.
         """
         return [*self.inner_optimizer.variables, *added_variables(self)]
 
@@ -318,12 +326,38 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     scale_loss = _forwarded(Optimizer.scale_loss)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set the variables, given in the order of `variables`."""
+        """Set the variables, given in the order of `variables`.
+
+        The state of the inner optimizer alone will do: the averages that this
+        one adds then begin anew.
+        """
+        weights, inner = list(weights), len(self.inner_optimizer.variables)
+        if self._lacks_averages(len(weights)):
+            weights[inner:inner] = [ops.zeros(v.shape) for v in self._averages]
+        self.inner_optimizer.set_weights(weights[:inner])
         added = added_variables(self)
-        count = len(weights) - len(added)
-        self.inner_optimizer.set_weights(weights[:count])
-        for variable, weight in zip(added, weights[count:], strict=True):
+        for variable, weight in zip(added, weights[inner:], strict=True):
             variable.assign(weight)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Set the variables from a file, as `set_weights` does."""
+        if self._lacks_averages(len(store)):
+            self.set_weights([store[str(i)] for i in range(len(store))])
+        else:
+            super().load_own_variables(store)
+
+    def _lacks_averages(self, count: int) -> bool:
+        """Whether so many variables are all but the averages."""
+        averages = len(self._averages) if self.built else 0
+        return averages > 0 and count == len(self.variables) - averages
+
+    @property
+    def _averages(self) -> list[keras.Variable]:
+        """The averages that this optimizer has added to the inner one's."""
+        return [
+            *(v for v in self._fraction_averages if v is not None),
+            *self._rate_averages.values(),
+        ]
 
     def get_config(self) -> dict[str, Any]:
         inner = keras.saving.serialize_keras_object(self.inner_optimizer)

@@ -12,6 +12,7 @@ from keras import ops
 from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
 from kreg.optimizers._clipping import updated_average
+from kreg.optimizers._past_rates import updated_rate
 from kreg.optimizers._pending_steps import PendingStep, PendingWeight
 from kreg.optimizers.optimizer_row import EffectiveStep
 from kreg.regularizers.norms import larger, smaller, summable
@@ -42,8 +43,15 @@ def _weights_of(steps: Sequence[PendingStep]) -> list[PendingWeight]:
 
 def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
     """Take the proximal steps; called after the update."""
+    weights_of = {id(w.optimizer): w for w in _weights_of(steps)}
+    rates = {key: _averaged_rate(w) for key, w in weights_of.items()}
+
+    def with_averages(weight: PendingWeight) -> PendingWeight:
+        weight = replace(weight, rate=rates[id(weight.optimizer)])
+        return _with_averaged_fraction(weight)
+
     steps = [
-        replace(step, weights=tuple(map(_with_averaged_fraction, step.weights)))
+        replace(step, weights=tuple(map(with_averages, step.weights)))
         for step in steps
     ]
     if keras.backend.backend() == "tensorflow":
@@ -60,6 +68,20 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
             )
 
 
+def _averaged_rate(weight: PendingWeight) -> Tensor:
+    """The learning rate that matches the momentum of a weight's optimizer."""
+    if weight.rate_average is None:
+        return weight.rate
+    average = updated_rate(weight.rate_average, weight.rate, weight.momentum)
+    average = _if_updated(weight, weight.rate_average, average)
+    weight.rate_average.assign(average)
+    if getattr(weight.optimizer, "nesterov", False):
+        # Its update is the present gradient and the momentum in proportion.
+        rate = ops.cast(weight.rate, average.dtype)
+        return rate + weight.momentum * (average - rate)
+    return average
+
+
 def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:
     """The weight with the fraction that matches the optimizer's momentum."""
     if weight.fraction is None or weight.average is None:
@@ -67,15 +89,8 @@ def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:
     if len(weight.average.shape) < len(weight.fraction.shape):
         # `clipvalue` has taken the place of `clipnorm` since the build.
         return weight
-    fraction = updated_average(
-        weight.average, weight.fraction, weight.momentum, weight.updates
-    )
-    if weight.optimizer.gradient_accumulation_steps:
-        fraction = ops.where(
-            weight.optimizer.iterations > weight.updates,
-            fraction,
-            ops.convert_to_tensor(weight.average),
-        )
+    fraction = updated_average(weight.average, weight.fraction, weight.momentum)
+    fraction = _if_updated(weight, weight.average, fraction)
     weight.average.assign(fraction)
     return replace(weight, fraction=fraction)
 

@@ -109,6 +109,8 @@ class OptimizerRow:
             keeps none.
         momentum: the part of an update that is left of the one before, at
             least 0 and below 1; None if it is not known.
+        momentum_holds_rate: whether past gradients are in the momentum with the
+            learning rates of their time.
         refusal: why `ProximalOptimizer` does not take it, and what to use
             instead; empty if it does.
     """
@@ -116,4 +118,5 @@ class OptimizerRow:
     effective_step: EffectiveStepRule | None = None
     gradient_memory: GradientMemory | None = None
     momentum: Momentum | None = None
+    momentum_holds_rate: bool = False
     refusal: str = ""

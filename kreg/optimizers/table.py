@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeGuard
 
 import keras
 
-from kreg._arguments import real_number
+from kreg._arguments import boolean, real_number
 from kreg._keras_private import changed_gradient_method
 from kreg._types import Tensor
 from kreg.optimizers._keras_optimizers import KERAS_OPTIMIZERS
@@ -30,6 +30,7 @@ def register_optimizer(
         | None
     ) = "inherited",
     momentum: Momentum | float | Literal["inherited"] | None = "inherited",
+    momentum_holds_rate: bool = False,
 ) -> Callable[[EffectiveStepRule], EffectiveStepRule]:
     """Register how an optimizer moves weights.
 
@@ -55,6 +56,12 @@ def register_optimizer(
             penalties that are not convex, whose steps must be the shorter the
             larger the momentum. Defaults to `"inherited"`: that of the class
             it derives from.
+        momentum_holds_rate: bool, whether each past gradient is in the momentum
+            with the learning rate of its time, as in SGD and RMSprop. The
+            decorated function is then called with the average of these rates.
+            Without it, weights are shrunk too little while the rate falls.
+            Defaults to `False`: the rate multiplies the whole update, as in
+            Adam.
 
     Returns:
         A decorator of a function
@@ -65,7 +72,7 @@ def register_optimizer(
 
     Raises:
         TypeError: if `optimizer_class` is not a class of optimizers, or
-            `gradient_memory` or `momentum` is of another type.
+            another argument is of another type.
         ValueError: if kreg knows no gradient memory of the class that
             `gradient_memory` names, or `momentum` is out of range.
 
@@ -77,7 +84,8 @@ def register_optimizer(
     ...         m = self.momentums[self._get_variable_index(variable)]
     ...         self.assign(m, self.momentum * m - learning_rate * gradient)
     ...         self.assign_add(variable, m)
-    >>> @kreg.optimizers.register_optimizer(HeavyBall)
+    >>> @kreg.optimizers.register_optimizer(
+    ...     HeavyBall, momentum_holds_rate=True)
     ... def heavy_ball(optimizer, variable, learning_rate):
     ...     step = learning_rate / (1.0 - optimizer.momentum)
     ...     return kreg.optimizers.EffectiveStep(step)
@@ -88,6 +96,7 @@ def register_optimizer(
             "`keras.optimizers.Optimizer`. "
             f"Received: optimizer_class={optimizer_class!r}"
         )
+    holds_rate = boolean("momentum_holds_rate", momentum_holds_rate)
     base = _inherited_row(optimizer_class)
     memory = (
         base.gradient_memory
@@ -109,7 +118,7 @@ def register_optimizer(
                 f"(of type {type(effective_step).__name__})"
             )
         rule = _checked_rule(optimizer_class, effective_step)
-        _table[optimizer_class] = OptimizerRow(rule, memory, decay)
+        _table[optimizer_class] = OptimizerRow(rule, memory, decay, holds_rate)
         return effective_step
 
     return register
@@ -182,6 +191,11 @@ def momentum_of(optimizer: keras.optimizers.Optimizer) -> float | None:
     """The decay of the optimizer's average of past gradients, if known."""
     momentum = row_of(type(optimizer)).momentum
     return None if momentum is None else float(momentum(optimizer))
+
+
+def momentum_holds_rate(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the momentum holds the learning rates of past updates."""
+    return row_of(type(optimizer)).momentum_holds_rate
 
 
 def _is_optimizer_class(value: object) -> TypeGuard[type]:

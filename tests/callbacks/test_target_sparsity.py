@@ -1,5 +1,7 @@
 """TargetSparsity through a real `fit`."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -338,6 +340,59 @@ def test_upper_bound_is_told_during_training():
     early, late = told(record)
     assert early.startswith("TargetSparsity(0.9) is out of reach in")
     assert late.startswith("TargetSparsity(0.9) was not reached in")
+
+
+def falling_to_zero():
+    """A rate that is 0 for the second half of 480 updates."""
+    return keras.optimizers.schedules.CosineDecay(0.01, 240)
+
+
+# Optimizers and targets that drive the multiplier to a bound, but for a reason
+# that no bound can mend, and how it is told.
+STUCK = {
+    "rate of 0": (lambda: keras.optimizers.Adam(0.0), Y, "learning rate is 0"),
+    "SGD with a rate of 0": (
+        lambda: keras.optimizers.SGD(0.0, momentum=0.9),
+        Y,
+        "learning rate is 0",
+    ),
+    "rate that falls to 0": (
+        lambda: keras.optimizers.Adam(falling_to_zero()),
+        Y,
+        "learning rate is 0",
+    ),
+    "NaN weights": (
+        lambda: keras.optimizers.Adam(0.01),
+        np.full_like(Y, np.nan),
+        "hold NaN or infinite",
+    ),
+    "too large a rate": (
+        lambda: keras.optimizers.SGD(1e3),
+        Y,
+        "hold NaN or infinite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", few_of(STUCK, "rate of 0", "NaN weights"))
+def test_what_bounds_cannot_mend_is_told_as_it_is(case):
+    make, y, said = STUCK[case]
+    model = regression(dense(kreg.L1(1e-3)), optimizer=make())
+    with pytest.warns(UserWarning, match=said) as record:
+        fit(model, kreg.TargetSparsity(0.99), y=y)
+    assert len(told(record)) in (1, 2)
+    assert all(re.search(said, message) for message in told(record))
+
+
+@pytest.mark.thorough
+def test_updates_that_loss_scaling_leaves_out_are_told():
+    model = regression(dense(kreg.L1(1e-3)))
+    scaled = keras.optimizers.LossScaleOptimizer(
+        kreg.ProximalOptimizer(keras.optimizers.Adam(0.01))
+    )
+    model.compile(scaled, "mse")
+    with pytest.warns(UserWarning, match="updates are left out"):
+        fit(model, kreg.TargetSparsity(0.9), y=np.full_like(Y, np.inf))
 
 
 @pytest.mark.thorough

@@ -30,6 +30,9 @@ for name, known in vars(keras.optimizers).items():
             continue
         SERVED[known] = name
 
+# The classes of their objects, which on torch are subclasses of these.
+SERVED_OBJECTS = {type(known()) for known in SERVED}
+
 
 def wrapped_class(optimizer_class):
     """A class whose instances are wrapped optimizers of `optimizer_class`."""
@@ -68,7 +71,7 @@ def _kreg_in_every_model(request, monkeypatch):
     @functools.wraps(plain_compile)
     def compile_bound(self, optimizer="rmsprop", *args, **kwargs):
         optimizer = keras.optimizers.get(optimizer)
-        if type(optimizer) in SERVED:
+        if type(optimizer) in SERVED_OBJECTS:
             optimizer = kreg.ProximalOptimizer(optimizer)
         plain_compile(self, optimizer, *args, **kwargs)
         if isinstance(self, keras.Model):

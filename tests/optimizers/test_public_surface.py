@@ -24,6 +24,11 @@ def wrapped(**settings):
     return kreg.ProximalOptimizer(plain(**settings))
 
 
+def kept_by_keras(optimizer):
+    """The variables beside the average of learning rates, which kreg adds."""
+    return [v for v in optimizer.variables if "average_rate" not in v.name]
+
+
 def new_weight():
     return keras.Variable(np.array([1.0, 2.0], "float32"), name="bias")
 
@@ -64,7 +69,9 @@ def _with_a_variable_of_its_own(method, *arguments):
         made = getattr(optimizer, method)(*arguments)
         made = made if isinstance(made, list) else [made]
         ids = [id(variable) for variable in optimizer.variables]
-        return [ids.index(id(v)) for v in made], [v.shape for v in made]
+        # From the end, because kreg adds a variable of its own before.
+        places = [ids.index(id(v)) - len(ids) for v in made]
+        return places, [v.shape for v in made]
 
     return act
 
@@ -89,7 +96,7 @@ def _apply_gradients(optimizer):
 def _build(optimizer):
     before = optimizer.built
     optimizer.build([new_weight()])
-    return before, optimizer.built, len(optimizer.variables)
+    return before, optimizer.built, len(kept_by_keras(optimizer))
 
 
 def _exclude_from_weight_decay(optimizer):
@@ -140,6 +147,9 @@ def _stateless_apply(optimizer):
     new, state = optimizer.stateless_apply(
         values, [ops.ones(2)], [weight.value]
     )
+    kept = {id(v) for v in kept_by_keras(optimizer)}
+    pairs = zip(state, optimizer.variables, strict=True)
+    state = [value for value, v in pairs if id(v) in kept]
     return [ops.convert_to_numpy(value).tolist() for value in new + state]
 
 
@@ -168,7 +178,7 @@ ACTIONS = {
     "stateless_apply": _stateless_apply,
     "variables": lambda o: (
         taken(o),
-        [np.asarray(v.numpy()).tolist() for v in o.variables],
+        [np.asarray(v.numpy()).tolist() for v in kept_by_keras(o)],
     ),
 }
 """Methods and properties, each used on a plain and on a wrapped optimizer."""

@@ -110,10 +110,7 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
     """
     is_below = steering.sparsity < steering.target
     if not steering.are_finite():
-        return (
-            "its weights hold NaN or infinite entries: lower the learning "
-            "rate or clip gradients"
-        )
+        return _NOT_FINITE
     if not steering.has_acted:
         if is_below:
             return (
@@ -126,11 +123,17 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
         )
     if is_below and steering.possible < steering.target:
         return unpenalized_reason(steering.possible)
-    if steering.is_bounded:
-        return bound_reason(steering)
+    if steering.are_held or steering.is_bounded:
+        return obstacle_reason(steering)
     if progress < 1.0:
         percent = math.floor(100 * progress)
         return f"training stopped after {percent}% of its epochs"
+    if steering.is_waiting:
+        return (
+            "too few updates were made for a strength to be chosen: train "
+            "longer; under loss scaling look for gradients that are not "
+            "finite, whose updates are left out"
+        )
     if updates < _FEW_UPDATES:
         if is_below:
             return (
@@ -147,8 +150,21 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
     )
 
 
-def bound_reason(steering: Steering) -> str:
-    """The reason for a multiplier at one of its bounds."""
+_NOT_FINITE = (
+    "its weights hold NaN or infinite entries: lower the learning rate or clip "
+    "gradients"
+)
+
+
+def obstacle_reason(steering: Steering) -> str:
+    """What has driven a multiplier to a bound, or keeps weights as they are."""
+    if not steering.are_finite():
+        return _NOT_FINITE
+    if steering.are_held:
+        return (
+            "the learning rate is 0, so that no weight moves: let it end above "
+            "0"
+        )
     lowest, highest = steering.bounds
     if steering.sparsity < steering.target:
         return (

@@ -164,7 +164,7 @@ def _or_none(number: float | None) -> float:
     return _NONE if number is None else float(number)
 
 
-# A bound is reported once it has been in the way for this part of a training.
+# What is in the way is reported once it has been for this part of a training.
 _PATIENCE = 0.05
 
 
@@ -197,6 +197,8 @@ class Steering:
         self._controller: StrengthController | None = None
         self._switched_off_at: int | None = None
         self._bounded_since: float | None = None
+        # Since when no learning rate of the weights has been above 0.
+        self._held_since: float | None = None
         self._progress = 0.0
 
     @property
@@ -216,6 +218,24 @@ class Steering:
             and self._progress - self._bounded_since >= _PATIENCE
             and not self.has_reached
         )
+
+    @property
+    def are_held(self) -> bool:
+        """Whether learning rates of 0 have kept the weights as they are.
+
+        That is no reason where a bound was in the way before.
+        """
+        held, bounded = self._held_since, self._bounded_since
+        return (
+            held is not None
+            and self._progress - held >= _PATIENCE
+            and (bounded is None or held <= bounded)
+        )
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it still waits for the updates before its first strength."""
+        return self._controller is None
 
     def are_finite(self) -> bool:
         """Whether no entry of the weights is NaN or infinite now."""
@@ -330,6 +350,10 @@ class Steering:
                 or units of these weights are zero.
         """
         self._progress = progress
+        if any(map(_learning_rate, self._optimizers())):
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = progress
         if not self._penalties.is_any_positive():
             return
         self.has_acted = True
@@ -365,8 +389,11 @@ class Steering:
 
     def _is_updated(self) -> bool:
         """Whether each weight has had an update by its optimizer."""
-        optimizers = map(self._optimizer_of, self.weights.members)
-        return all(o is not None and o.built for o in optimizers)
+        return all(o is not None and o.built for o in self._optimizers())
+
+    def _optimizers(self) -> list[keras.optimizers.Optimizer | None]:
+        """The optimizer of each weight."""
+        return [self._optimizer_of(i) for i in self.weights.members]
 
     def _optimizer_of(self, member: int) -> keras.optimizers.Optimizer | None:
         return self.weights.optimizers.of(id(self._variables[member]))
@@ -394,8 +421,15 @@ class Steering:
         return first_log_factor(
             chosen,
             [strengths[v.regularizer.penalty] for v in chosen],
-            [self._optimizer_of(i) for i in members],
+            self._optimizers(),
             updates=max(RAMP_END * updates, 1.0),
             sparsity=sparsity,
             target=self.target,
         )
+
+
+def _learning_rate(optimizer: keras.optimizers.Optimizer | None) -> float:
+    """The present learning rate; 0 without an optimizer."""
+    if optimizer is None:
+        return 0.0
+    return float(ops.convert_to_numpy(optimizer.learning_rate))

@@ -224,6 +224,8 @@ class PathRun:
             largest = largest_zeroing_strength(model, train, family)
         if strengths is None:
             strengths = grid.below(top_of_grid(model, train, family, largest))
+        elif largest is not None and math.isnan(largest):
+            largest = None
         if direction == "down" and self._linear:
             for variable in self._penalized:
                 variable.assign(ops.zeros(variable.shape, variable.dtype))
@@ -245,7 +247,7 @@ class PathRun:
             largest: the strength above which everything is zero; None where it
                 is not known.
         """
-        if not largest:
+        if not largest or math.isnan(largest):
             return math.inf
         size = sum(math.prod(variable.shape) for variable in self._penalized)
         return largest * math.sqrt(size)

@@ -173,7 +173,8 @@ def _curvature(search: _Search, first: Slope, index: int) -> Vector:
         size = abs(found[index] * length)
         if not size <= 0.1 * abs(own):
             break
-        length *= min(1e3, max(10.0, abs(own) / max(size, 1e-300)))
+        size = max(size, 1e-3 * abs(own), 1e-300)
+        length *= max(10.0, abs(own) / size)
         found = change(slope_after(length), first)
     if not found.any():
         return found

@@ -1,5 +1,6 @@
 """The null model: its penalized weights are zero, the others fitted."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from kreg.layers.weights import layouts_of
 from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.batches import some_rows
+from kreg.selection.strengths.centring import centred, may_be_rounding
 from kreg.selection.strengths.minimum import Slope, fixed_slope_at_minimum
 from kreg.selection.strengths.penalty_family import PenaltyFamily
 from kreg.selection.training.gradient import DataGradient, data_gradient
@@ -105,10 +107,14 @@ def strength_at_zero(
             weight, and the gradient of the data loss by the other entries.
 
     Returns:
-        A float; 0.0 if nothing pulls any weight away from zero.
+        A float; 0.0 if nothing pulls any weight away from zero; NaN if data far
+        from zero leave nothing but rounding of the gradient.
     """
     needed, linear = [], is_linear(model)
-    if not linear:
+    if linear:
+        fixed = {id(weight.variable) for weight in penalized}
+        train = centred(model, train, fixed)
+    else:
         train = some_rows(train, _ROWS)
     with data_gradient(model, train) as gradient:
         gradient()
@@ -119,11 +125,12 @@ def strength_at_zero(
             strength = strength_of(gradient, weight, slope)
             if strength > 0.0:
                 needed.append((strength, loss - trained))
+    if linear:
+        largest = max((strength for strength, _ in needed), default=0.0)
+        return math.nan if may_be_rounding(train, largest) else largest
     if not needed:
         return 0.0
     strengths, rises = map(np.array, zip(*needed, strict=True))
-    if linear:
-        return float(strengths.max())
     # In an untrained model no weight may be of use, and the loss may be NaN.
     if rises.max() > 0.0:
         strengths = strengths[rises >= _NEEDED * rises.max()]

@@ -90,7 +90,8 @@ def strength_max(
     Raises:
         TypeError: if `model` is not a model, or `penalty` not a penalty.
         ValueError: if the model is not built or not compiled, or the penalty
-            makes nothing zero, such as `kreg.L2`, or acts on no weight.
+            makes nothing zero, such as `kreg.L2`, or acts on no weight; if
+            data are so far from zero that the gradient is nothing but rounding.
 
     Example:
 
@@ -122,6 +123,7 @@ def strength_max(
             "`penalty` must make weights zero at some strength, as `kreg.L1` "
             f"and `kreg.GroupLasso` do. Received: {family.text}"
         )
+    _refuse_unknown(largest)
     return largest
 
 
@@ -141,11 +143,12 @@ def top_of_grid(
 
     Raises:
         ValueError: if the penalty acts on no weight, or nothing pulls the
-            weights away from zero.
+            weights away from zero, or data are too far from zero.
     """
     _refuse_no_weights(model, family)
     if largest is None:
         largest = _largest_shrinking_strength(model, train, family)
+    _refuse_unknown(largest)
     if largest == 0.0:
         raise ValueError(
             "`data` leave nothing to select, so that no grid of strengths can "
@@ -156,6 +159,18 @@ def top_of_grid(
             "the largest strength is 0"
         )
     return largest
+
+
+def _refuse_unknown(largest: float) -> None:
+    if math.isnan(largest):
+        raise ValueError(
+            "`data` are so far from zero that the gradient is nothing but "
+            f"rounding in {keras.config.floatx()}, so the largest strength is "
+            "not known. Take the means off inputs and targets and divide them "
+            "by their standard deviations, such as by "
+            "`sklearn.preprocessing.StandardScaler`, or give the strengths "
+            "yourself. Received: data whose largest strength is rounding"
+        )
 
 
 def _refuse_no_weights(model: keras.Model, family: PenaltyFamily) -> None:
@@ -169,7 +184,11 @@ def _refuse_no_weights(model: keras.Model, family: PenaltyFamily) -> None:
 def largest_zeroing_strength(
     model: keras.Model, train: Any, family: PenaltyFamily
 ) -> float | None:
-    """`strength_max` of training data; None if no weight can become zero."""
+    """`strength_max` of training data.
+
+    Returns:
+        A float; None if no weight can become zero; NaN if it is not known.
+    """
     weights = penalized_weights(model, family)
     if not any(_makes_zeros(family, weight) for weight in weights):
         return None
@@ -192,7 +211,8 @@ def _largest_shrinking_strength(
     its gradient decides.
 
     Returns:
-        A float; 0.0 if nothing pulls any weight away from zero.
+        A float; 0.0 if nothing pulls any weight away from zero; NaN if it is
+        not known.
     """
     left = _LEFT_IF_LINEAR if is_linear(model) else _LEFT_IN_NETWORKS
 

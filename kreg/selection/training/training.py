@@ -33,7 +33,9 @@ class Training:
         epochs: int >= 1, the largest number of passes over the data at each
             strength.
         batch_size: int >= 1, the rows of a batch; None for all. Not used for
-            an iterable of batches. Defaults to `32`.
+            an iterable of batches. Where the optimizer clips gradients,
+            batches count by what clipping leaves of each, which may select
+            other weights; with None all rows count alike. Defaults to `32`.
         tolerance: float >= 0, the optimality residual at which training stops,
             as a fraction of the norm of the gradient at the first weights.
             For a linear model where this is large because inputs or targets

@@ -1,0 +1,235 @@
+"""Inputs around zero, where biases make up for it; data far from zero."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, tree
+from numpy.typing import NDArray
+
+from kreg._keras_private import TracedGraph, operation_kind, traced_graph
+from kreg.selection.data.batches import batches_of
+from kreg.selection.data.rows import Arrays
+
+Array = NDArray[Any]
+
+# Layers and operations that move, scale and shift entries by what does not
+# depend on the row.
+_AFFINE_LAYERS = (
+    layers.Identity,
+    layers.Rescaling,
+    layers.Normalization,
+    layers.BatchNormalization,
+    layers.GaussianNoise,
+    layers.Flatten,
+    layers.Reshape,
+    layers.Permute,
+    layers.Concatenate,
+)
+_AFFINE_OPERATIONS = (
+    *("Cast", "Concatenate", "ConvertToTensor"),
+    *("ExpandDims", "Reshape", "Squeeze"),
+)
+_ROWS_AT_ONCE = 4096
+# A fraction by which rounding may change a gradient unnoticed.
+_NEGLIGIBLE = 1e-3
+
+
+def centred(model: keras.Model, part: Any, penalized: Collection[int]) -> Any:
+    """The training data, with a mean of 0 in each entry of the inputs.
+
+    Where only dense layers with a fitted bias read an input, the biases make up
+    for its mean. So at the best biases the other gradients are the same. They
+    are sums of terms that grow with the distance of inputs from zero, and that
+    cancel: in single precision nothing but rounding may be left of them.
+
+    Args:
+        model: the model.
+        part: the training data, arrays or an iterable of batches.
+        penalized: the `id` of each variable that is not fitted.
+
+    Returns:
+        The data, in which inputs stay as they are whose mean may matter.
+    """
+    if not _is_trained_as_usual(model):
+        return part
+    (example, *_), _ = next(batches_of(part, 1))
+    leaves = tree.flatten(example)
+    symbols = [
+        keras.KerasTensor((2, *leaf.shape[1:]), leaf.dtype.name)
+        for leaf in leaves
+    ]
+    try:
+        inputs = tree.pack_sequence_as(example, symbols)
+        graph = traced_graph(model, inputs)
+    except Exception:  # whatever the model raises
+        return part
+    absorbed = [
+        leaf.dtype.kind in "iuf" and _is_absorbed(graph, symbol, penalized)
+        for leaf, symbol in zip(leaves, symbols, strict=True)
+    ]
+    if not any(absorbed):
+        return part
+    means = [
+        moment.mean if is_absorbed else None
+        for moment, is_absorbed in zip(_moments(part, 0), absorbed, strict=True)
+    ]
+    if isinstance(part, Arrays):
+        return Arrays(_shifted(part.x, means), part.y, part.sample_weight)
+    return _ShiftedBatches(part, means)
+
+
+def may_be_rounding(part: Any, strength: float) -> bool:
+    """Whether the largest strength of data may be nothing but rounding.
+
+    The terms of a gradient are about products of inputs and targets. What they
+    sum to is about products of their deviations from the means. So a strength
+    of 0 says nothing where the former have large rounding errors; no strength
+    does where rounding the targets changes them by their deviations.
+
+    Args:
+        part: the training data, arrays or an iterable of batches.
+        strength: the strength that was found.
+    """
+    eps = float(np.finfo(keras.config.floatx()).eps)
+    targets = _distance(part, 1)
+    if strength > 0.0:
+        return targets * eps > 1.0
+    # Either may be near zero, and must then not make up for the other.
+    return max(targets, 1.0) * max(_distance(part, 0), 1.0) * eps > _NEGLIGIBLE
+
+
+def _distance(part: Any, place: int) -> float:
+    return max((m.distance for m in _moments(part, place)), default=0.0)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """The mean and the standard deviation of each entry over the rows."""
+
+    mean: Array
+    deviation: Array
+
+    @property
+    def distance(self) -> float:
+        """How many standard deviations entries lie from zero, at most."""
+        varies = self.deviation > 0.0
+        ratios = np.abs(self.mean[varies]) / self.deviation[varies]
+        return float(ratios.max(initial=0.0))
+
+
+def _moments(part: Any, place: int) -> list[_Moments]:
+    """The moments of the inputs (place 0) or the targets (1), array by array.
+
+    They are summed in double precision, as distances from the first row.
+    """
+    first: list[Array] = []
+    sums: list[Array] = []
+    squares: list[Array] = []
+    rows = 0
+    for batch, size in batches_of(part, _ROWS_AT_ONCE):
+        arrays = [np.asarray(a, "float64") for a in tree.flatten(batch[place])]
+        if not first:
+            first = [array[0] for array in arrays]
+            sums = [np.zeros_like(row) for row in first]
+            squares = [np.zeros_like(row) for row in first]
+        for i, array in enumerate(arrays):
+            away = array - first[i]
+            sums[i] = sums[i] + away.sum(axis=0)
+            squares[i] = squares[i] + np.square(away).sum(axis=0)
+        rows += size
+    means = [total / rows for total in sums]
+    return [
+        _Moments(
+            row + mean,
+            np.sqrt(np.maximum(square / rows - np.square(mean), 0.0)),
+        )
+        for row, mean, square in zip(first, means, squares, strict=True)
+    ]
+
+
+def _is_trained_as_usual(model: keras.Model) -> bool:
+    """Whether the loss depends on inputs by the outputs of the model alone."""
+    cls = type(model)
+    return (
+        cls.train_step is keras.Model.train_step
+        and cls.compute_loss is keras.Model.compute_loss
+    )
+
+
+def _is_absorbed(
+    graph: TracedGraph, entrance: Any, penalized: Collection[int]
+) -> bool:
+    """Whether biases can make up for a shift of an input."""
+    shifted = {id(entrance)}
+    for call in graph.calls:
+        if shifted.isdisjoint(map(id, call.input_tensors)):
+            continue
+        operation = call.operation
+        if _is_affine(operation):
+            shifted.update(map(id, call.output_tensors))
+        elif not _has_fitted_bias(operation, call.input_tensors, penalized):
+            return False
+    return shifted.isdisjoint(map(id, graph.outputs))
+
+
+def _is_affine(operation: Any) -> bool:
+    return (
+        type(operation) in _AFFINE_LAYERS
+        or operation_kind(operation) in _AFFINE_OPERATIONS
+    )
+
+
+def _has_fitted_bias(
+    operation: Any, inputs: Sequence[Any], penalized: Collection[int]
+) -> bool:
+    """Whether an operation is a dense layer with a bias that is fitted.
+
+    In an input with more axes one bias serves many places, whose shifts differ.
+    """
+    if type(operation) is not layers.Dense or len(inputs[0].shape) != 2:
+        return False
+    bias = operation.bias
+    return (
+        bias is not None
+        and bias.trainable
+        and bias.constraint is None
+        and bias.regularizer is None
+        and id(bias) not in penalized
+        and operation.quantization_mode is None
+    )
+
+
+def _shifted(x: Any, means: Sequence[Array | None]) -> Any:
+    """Inputs less their means, which are taken in double precision."""
+    arrays = [
+        array if mean is None else (array - mean).astype(_dtype_of(array))
+        for array, mean in zip(tree.flatten(x), means, strict=True)
+    ]
+    return tree.pack_sequence_as(x, arrays)
+
+
+def _dtype_of(array: Array) -> Any:
+    """The type of an array of floats, or `floatx` in the place of integers."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 2:
+        return array.dtype
+    return keras.config.floatx()
+
+
+@dataclass(frozen=True)
+class _ShiftedBatches:
+    """Batches whose inputs are shifted.
+
+    Args:
+        batches: the batches.
+        means: what to take off each input; None for nothing.
+    """
+
+    batches: Any
+    means: Sequence[Array | None]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for (x, *others), _ in batches_of(self.batches, _ROWS_AT_ONCE):
+            yield _shifted(x, self.means), *others

@@ -1,0 +1,215 @@
+"""Where training ends while the learning rate falls is the minimum too.
+
+SGD and RMSprop keep past gradients with the learning rates of their time. The
+proximal steps must balance these rates, not the present one.
+"""
+
+import keras
+import numpy as np
+import pytest
+from full_batch import fit_steps
+from keras import optimizers
+from keras.optimizers import schedules
+from sklearn.linear_model import Lasso
+from thorough import few_of
+
+import kreg
+
+BACKEND = keras.backend.backend()
+STEPS, RATE, STRENGTH = 1500, 0.01, 0.4
+
+RATES = {
+    "cosine": lambda: schedules.CosineDecay(RATE, STEPS),
+    "linear": lambda: schedules.PolynomialDecay(RATE, STEPS, RATE / 100),
+    "exponential": lambda: schedules.ExponentialDecay(RATE, STEPS // 2, 0.1),
+    "inverse": lambda: schedules.InverseTimeDecay(RATE, 100, 1.0),
+    "rising": lambda: kreg.schedules.LinearRamp(RATE / 100, RATE, steps=STEPS),
+}
+
+
+class HeavyBall(optimizers.SGD):
+    def update_step(self, gradient, variable, learning_rate):
+        velocity = self.momentums[self._get_variable_index(variable)]
+        step = keras.ops.cast(learning_rate, variable.dtype) * gradient
+        self.assign(velocity, self.momentum * velocity - step)
+        self.assign_add(variable, velocity)
+
+
+@kreg.optimizers.register_optimizer(HeavyBall, momentum_holds_rate=True)
+def heavy_ball(optimizer, variable, learning_rate):
+    return kreg.optimizers.EffectiveStep(
+        learning_rate / (1.0 - optimizer.momentum)
+    )
+
+
+OPTIMIZERS = {
+    "SGD": lambda rate: optimizers.SGD(rate, momentum=0.9),
+    "nesterov": lambda rate: optimizers.SGD(rate, momentum=0.9, nesterov=True),
+    "RMSprop": lambda rate: optimizers.RMSprop(
+        rate, momentum=0.9, epsilon=1e-2
+    ),
+    "registered": lambda rate: HeavyBall(rate, momentum=0.9),
+    "clipped": lambda rate: optimizers.SGD(rate, momentum=0.9, clipnorm=0.5),
+}
+
+
+def data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(160, 8))
+    beta = np.array([1.0, -1, 0.6, 0, 0, 0, -0.5, 0.05])
+    y = x @ beta + 0.3 * rng.normal(size=160)
+    return x.astype("float32"), y.astype("float32")
+
+
+def model_with(optimizer):
+    layer = keras.layers.Dense(
+        1,
+        use_bias=False,
+        kernel_initializer="zeros",
+        kernel_regularizer=kreg.L1(STRENGTH),
+    )
+    model = keras.Sequential([keras.Input((8,)), layer])
+    kreg.bind(model)
+    model.compile(
+        optimizer, "mse", steps_per_execution=10 if BACKEND != "torch" else 1
+    )
+    return model
+
+
+def assert_is_lasso(model):
+    estimator = Lasso(STRENGTH / 2, fit_intercept=False, tol=1e-12)
+    lasso = estimator.fit(*(a.astype("float64") for a in data())).coef_
+    w = np.concatenate(model.get_weights()).ravel()
+    np.testing.assert_array_equal(w == 0.0, lasso == 0.0)
+    np.testing.assert_allclose(w, lasso, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", few_of(RATES, "cosine"))
+@pytest.mark.parametrize("name", few_of(OPTIMIZERS, "SGD", "RMSprop"))
+def test_weights_end_at_the_minimum(name, rate):
+    inner = OPTIMIZERS[name](RATES[rate]())
+    model = model_with(kreg.ProximalOptimizer(inner))
+    fit_steps(model, *data(), STEPS)
+    assert_is_lasso(model)
+
+
+@pytest.mark.thorough
+def test_a_callback_may_lower_the_rate():
+    x, y = data()
+    model = model_with(
+        kreg.ProximalOptimizer(optimizers.SGD(RATE, momentum=0.9))
+    )
+    fit_steps(model, x, y, 1000)
+    lower = keras.callbacks.LearningRateScheduler(
+        lambda epoch, rate: 0.99 * rate
+    )
+    model.fit(x, y, batch_size=160, epochs=300, verbose=0, callbacks=[lower])
+    assert_is_lasso(model)
+
+
+@pytest.mark.thorough
+def test_accumulated_gradients_count_as_one_update():
+    """A schedule counts every batch, the momentum only updates."""
+    inner = optimizers.SGD(
+        schedules.CosineDecay(RATE, 4 * STEPS),
+        momentum=0.9,
+        gradient_accumulation_steps=4,
+    )
+    model = model_with(kreg.ProximalOptimizer(inner))
+    fit_steps(model, *data(), 4 * STEPS, parts=4)
+    assert_is_lasso(model)
+
+
+@pytest.mark.thorough
+def test_under_loss_scaling():
+    scaled = optimizers.LossScaleOptimizer(
+        kreg.ProximalOptimizer(OPTIMIZERS["SGD"](RATES["cosine"]())),
+        initial_scale=1024.0,
+    )
+    model = model_with(scaled)
+    fit_steps(model, *data(), STEPS)
+    assert_is_lasso(model)
+
+
+@pytest.mark.thorough
+def test_members_have_rates_of_their_own():
+    x, y = data()
+    left, right = keras.Input((4,)), keras.Input((4,))
+
+    def part(name):
+        return keras.layers.Dense(
+            1,
+            use_bias=False,
+            name=name,
+            kernel_initializer="zeros",
+            kernel_regularizer=kreg.L1(STRENGTH),
+        )
+
+    total = keras.layers.Add()([part("falling")(left), part("other")(right)])
+    model = keras.Model([left, right], total)
+    members = optimizers.OptimizerMap(
+        optimizers.SGD(RATE, momentum=0.9),
+        {"falling/.*": OPTIMIZERS["SGD"](RATES["cosine"]())},
+    )
+    kreg.bind(model)
+    model.compile(
+        kreg.ProximalOptimizer(optimizers.MultiOptimizer(members)), "mse"
+    )
+    fit_steps(model, (x[:, :4], x[:, 4:]), y, STEPS)
+    assert_is_lasso(model)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.thorough
+def test_on_several_devices(mirrored_strategy):
+    with mirrored_strategy.scope():
+        model = model_with(
+            kreg.ProximalOptimizer(OPTIMIZERS["SGD"](RATES["cosine"]()))
+        )
+    fit_steps(model, *data(), STEPS)
+    assert_is_lasso(model)
+
+
+def test_a_constant_rate_is_used_as_it_is():
+    inner = optimizers.SGD(0.037, momentum=0.99)
+    model = model_with(kreg.ProximalOptimizer(inner))
+    fit_steps(model, *data(), 30)
+    (average,) = [
+        v for v in model.optimizer.variables if "average_rate" in v.name
+    ]
+    np.testing.assert_array_equal(average, inner.learning_rate)
+
+
+def test_the_average_is_saved_with_the_optimizer(tmp_path):
+    x, y = data()
+    model = model_with(
+        kreg.ProximalOptimizer(OPTIMIZERS["SGD"](RATES["cosine"]()))
+    )
+    fit_steps(model, x, y, 20)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    kreg.bind(loaded)
+    for each in (model, loaded):
+        fit_steps(each, x, y, 20)
+    np.testing.assert_array_equal(
+        *(m.get_weights()[0] for m in (model, loaded))
+    )
+
+
+def test_the_state_of_the_inner_optimizer_will_do():
+    """Its momentum goes on; the average begins with the present rate."""
+    x, y = data()
+    wrapped = kreg.ProximalOptimizer(optimizers.SGD(RATE, momentum=0.9))
+    model = model_with(wrapped)
+    fit_steps(model, x, y, 20)
+    inner = [
+        keras.ops.convert_to_numpy(v) for v in wrapped.inner_optimizer.variables
+    ]
+    other = kreg.ProximalOptimizer(optimizers.SGD(RATE, momentum=0.9))
+    twin = model_with(other)
+    other.build(twin.trainable_variables)
+    other.set_weights(inner)
+    twin.set_weights(model.get_weights())
+    for each in (model, twin):
+        fit_steps(each, x, y, 20)
+    np.testing.assert_array_equal(*(m.get_weights()[0] for m in (model, twin)))
