@@ -187,9 +187,10 @@ class TiedGroups:
 
     def dead(self, tensors: Sequence[Tensor]) -> Tensor:
         """How many groups hold only zeros, a scalar int32 tensor."""
+        alive = [ops.cast(ops.not_equal(x, 0), "int32") for x in tensors]
         counts = [
-            ops.sum(ops.cast(ops.all(matrix == 0, axis=1), "int32"))
-            for matrix, _ in self.joined(tensors)
+            ops.sum(ops.cast(ops.max(matrix, axis=1) == 0, "int32"))
+            for matrix, _ in self.joined(alive)
         ]
         return sum(counts[1:], counts[0])
 

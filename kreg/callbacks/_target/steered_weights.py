@@ -203,7 +203,13 @@ def would_be_zero(variable: keras.Variable) -> Tensor:
         name: 1.0 if _may_be_positive(getattr(penalty, name)) else 0.0
         for name in penalty.strength_names()
     }
-    return ops.equal(penalty.proximal_step(w, 1.0, strengths, bound.groups), 0)
+    part = tie_part(variable)
+    if part is None:
+        after = penalty.proximal_step(w, 1.0, strengths, bound.groups)
+    else:
+        groups = part.tie.groups([part])
+        (after,) = groups.proximal_step(penalty, [w], 1.0, strengths)
+    return ops.equal(after, 0)
 
 
 def _may_be_positive(strength: float | LearningRateSchedule) -> bool:
