@@ -714,6 +714,73 @@ def test_an_expanded_layer_leaves_the_calls_inside_it():
     assert keras.Model(inputs, layer(inputs)).layers[1] is layer
 
 
+class Placed(keras.layers.Layer):
+    """Adds a table of positions, up to the length, and a causal mask."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(20, 5), name="table")
+
+    def call(self, x, training=None):
+        batch, length, _ = keras.ops.shape(x)
+        places = keras.ops.arange(length)
+        mask = keras.ops.cast(places[:, None] >= places[None, :], x.dtype)
+        mask = keras.ops.broadcast_to(mask, (batch, length, length))
+        x = x + self.table[: x.shape[1]]
+        x = keras.ops.reshape(keras.ops.matmul(mask, x), (batch, length, 5, 1))
+        return x * 2.0 if training else x
+
+
+def test_sizes_that_are_open_stay_open_in_an_expanded_layer():
+    layer = Placed()
+    layer(np.ones((1, 3, 5)))
+    x = keras.Input((None, 5))
+    row = keras.layers.Embedding(1, 100)
+
+    def symbolic(variable):
+        assert variable is layer.table
+        zero = keras.ops.sum(keras.ops.zeros_like(x, dtype="int32"))
+        return keras.ops.reshape(row(zero), (20, 5))
+
+    with private.expanded(layer, lambda part: None, symbolic):
+        model = keras.Model(x, layer(x))
+    row.embeddings.assign(np.reshape(layer.table, (1, 100)))
+    assert isinstance(layer.table, keras.Variable)
+    for shape in (2, 7, 5), (3, 4, 5):
+        given = np.random.default_rng(0).normal(size=shape).astype("float32")
+        expected = keras.ops.convert_to_numpy(layer(given))
+        found = keras.ops.convert_to_numpy(model(given))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cls", "alike"), [("Placed", False), ("Scaled", True)]
+)
+def test_code_that_does_more_in_training_is_told(cls, alike):
+    layer = {"Placed": Placed, "Scaled": Scaled}[cls]()
+    model = keras.Sequential([keras.Input((3, 5)), layer])
+    inputs = keras.KerasTensor((2, 3, 5))
+    (call,) = [
+        call
+        for call in private.traced_graph(model, inputs).composites
+        if call.operation is layer
+    ]
+    assert private.trains_as_it_predicts(call) == alike
+
+
+def test_the_type_in_which_a_variable_is_stored():
+    class Typed(keras.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(2,), name="scale")
+
+        def call(self, x):
+            seen.append((self.scale.dtype, private.stored_dtype(self.scale)))
+            return x
+
+    seen = []
+    Typed(dtype="mixed_float16")(np.ones((1, 2)))
+    assert seen[-1] == ("float16", "float32")
+
+
 def test_a_forgotten_call_is_not_in_the_layer():
     layer = keras.layers.Dense(3)
     layer(keras.Input((5,)))

@@ -495,3 +495,24 @@ def test_names_that_keras_numbers_do_not_mislead(tmp_path):
     )
     for file in (path, shifted):
         assert own(keras.saving.load_model(file)) == own(model)
+
+
+@pytest.mark.parametrize("kind", ["model", "weights"])
+def test_h5_files_are_as_without_a_record(kind, tmp_path):
+    x = keras.Input((3, 8))
+    attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
+    model = keras.Model(x, attention(x, x))
+    kreg.attach(model, kreg.L1(1e-3))
+    penalties = str(kreg.penalties(model))
+    expected = model.get_weights()
+    if kind == "model":
+        path = tmp_path / "model.h5"
+        model.save(path)
+        model = keras.saving.load_model(path, compile=False)
+    else:
+        path = tmp_path / "model.weights.h5"
+        model.save_weights(path)
+        model.load_weights(path)
+    for found, value in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(found, value)
+    assert str(kreg.penalties(model)) == penalties
