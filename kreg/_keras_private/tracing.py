@@ -1,6 +1,7 @@
 """The calls inside of layers and models of one's own."""
 
 import inspect
+import re
 import threading
 import warnings
 from collections import Counter
@@ -429,9 +430,17 @@ def _has_known_shape(value: Any) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """The kind of an error and the first line of its message."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:200].rstrip(": ")
+    """The kind of an error and the first line of what it says."""
+    text = _ESCAPE_CODES.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when"):
+        del lines[0]
+    first = lines[0] if lines else ""
+    return f"{type(error).__name__}: {first}"[:200].rstrip(": ")
+
+
+# By which Keras makes a part of its messages bold.
+_ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _path(owner: Any) -> str:

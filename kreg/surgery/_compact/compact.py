@@ -11,6 +11,7 @@ from kreg._arguments import boolean, built_model, positive_integer, shown
 from kreg._keras_private import declared_inputs, flatten_layers
 from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
+from kreg.surgery._compact.copies import freeze_alike
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
 from kreg.surgery._compact.rebuild import (
@@ -438,6 +439,7 @@ class _Compacting:
         for copied in copies_of(self._model):
             try:
                 copy = copied()
+                freeze_alike(self._model, copy)
             except Exception as error:  # whatever its layers raise
                 problems.append(f"{type(error).__name__}: {error}")
                 continue

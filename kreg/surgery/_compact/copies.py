@@ -115,11 +115,24 @@ def described(layer: keras.layers.Layer) -> list[tuple[tuple[int, ...], str]]:
     return [(tuple(v.shape), v.dtype) for v in layer.weights]
 
 
+def freeze_alike(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Freeze in a copy what is frozen inside a layer; few configs tell it."""
+    parts, copies = flatten_layers(old), flatten_layers(new)
+    if len(parts) == len(copies):
+        for part, copy in zip(parts, copies, strict=True):
+            if not part.trainable:
+                copy.trainable = False
+    for variable, copied in zip(old.weights, new.weights, strict=False):
+        if not variable.trainable:
+            copied.trainable = False
+
+
 def copy_values(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
     """Set the weights of a copy."""
     for variable, copy in zip(old.weights, new.weights, strict=True):
         # A copy, because a step on JAX may reuse the memory of the array.
         copy.assign(np.array(ops.convert_to_numpy(variable)))
+    freeze_alike(old, new)
     for part in flatten_layers(new):
         if isinstance(part, layers.Normalization) and part.built:
             part.finalize_state()

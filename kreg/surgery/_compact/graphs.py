@@ -13,6 +13,7 @@ from kreg._keras_private import (
     TracedGraph,
     Weight,
     declared_inputs,
+    one_line,
     traced_graph,
     unseen_graph,
 )
@@ -71,8 +72,8 @@ def sized_graph(
     for sizes in _sizes(declared, sample):
         try:
             graph, twins = _at_sizes(model, sizes, opaque or {})
-        except _DependsOnSizeError as error:
-            failure = error
+        except _DependsOnSizeError:
+            best = failure = None
             break
         except Exception as error:  # whatever the model raises
             failure = failure or error
@@ -84,7 +85,7 @@ def sized_graph(
             break
     if best is not None:
         return best
-    reason = " ".join(str(failure).split())[:200]
+    reason = _DEPENDS if failure is None else one_line(failure)
     return SizedGraph(unseen_graph(model, declared, reason), {}, inputs)
 
 
@@ -235,10 +236,7 @@ _DEPENDS = "what it computes depends on the size of its inputs"
 
 
 class _DependsOnSizeError(Exception):
-    """Code of the model itself that makes other calls for other sizes."""
-
-    def __str__(self) -> str:
-        return _DEPENDS
+    """Code of the model itself makes other calls for other sizes."""
 
 
 def _key(call: TracedCall) -> tuple[Any, ...]:

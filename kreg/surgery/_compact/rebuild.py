@@ -34,6 +34,7 @@ from kreg.surgery._compact.copies import (
     copied_by_config,
     copy_values,
     described,
+    freeze_alike,
     from_config,
 )
 from kreg.surgery._compact.expansion import Expansion
@@ -240,6 +241,7 @@ class Rebuild:
     ) -> None:
         for variable, new in zip(layer.weights, copy.weights, strict=True):
             new.assign(self._values.value(variable))
+        freeze_alike(layer, copy)
 
     def _by_graph(self) -> keras.Model:
         model = self._given
@@ -383,6 +385,7 @@ class Rebuild:
         def set_values() -> None:
             for path, value in reduction.weights.items():
                 attrgetter(path)(copy).assign(value)
+            freeze_alike(layer, copy)
             if isinstance(layer, layers.Normalization):
                 copy.finalize_state()
 

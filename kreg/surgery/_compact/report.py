@@ -49,7 +49,7 @@ class Report:
         """A row for each layer with weights; each weight is in one row."""
         counted: set[int] = set()
         top = self.ways.get(id(model), Way.UNCHANGED)
-        stays = self.stays.get(id(model), "")
+        stays = self._why_whole(model, "")
         yield from self._rows(model, "", top, stays, counted)
 
     def notes(self) -> Iterator[str]:
@@ -91,9 +91,15 @@ class Report:
                 part,
                 f"{path}/{part.name}".lstrip("/"),
                 self.ways.get(id(part), way),
-                self.stays.get(id(part), stays),
+                self._why_whole(part, stays),
                 counted,
             )
+
+    def _why_whole(self, layer: keras.layers.Layer, outside: str) -> str:
+        """Why a layer stays as it is, or what is around it."""
+        return self.stays.get(id(layer)) or self.walked.whole.get(
+            id(layer), outside
+        )
 
     def _row(
         self,

@@ -116,7 +116,7 @@ class Walk:
             are integers.
         paths: the layers by their paths in reports, in the order of execution,
             without those that were looked into.
-        whole: why layers were not looked into, by their path.
+        whole: why layers were not looked into, by their `id`.
         shared_constants: the same, as found by this walk.
         found_more: whether this walk found more of them than the earlier one.
     """
@@ -136,7 +136,7 @@ class Walk:
         self.layers: dict[int, Traced] = {}
         self.composites: dict[tuple[Any, ...], Sequence[Operand]] = {}
         self.paths: dict[str, keras.layers.Layer] = {}
-        self.whole: dict[str, str] = {}
+        self.whole: dict[int, str] = {}
         self.shared_constants: dict[int, list[Values]] = {}
         self._earlier, self._opaque = shared_constants, opaque
         self._norms_as_operations = norms_as_operations
@@ -276,7 +276,7 @@ class Walk:
     def _first_call(self, call: Call) -> Traced:
         reason = self._opaque.get(id(call.operation), call.node.reason)
         if reason is not None:
-            self.whole[call.path] = reason
+            self.whole[id(call.operation)] = reason
             kind = type(call.operation).__name__
             why = f"({kind}) is kept whole: {reason}" if reason else None
             return kept_whole(call, self.network, why)
@@ -293,7 +293,7 @@ class Walk:
             return traced(call, self.network)
         except Exception as error:  # of code that no rule foresees
             why = f"cannot be followed ({one_line(error)})"
-            self.whole[call.path] = why
+            self.whole[id(call.operation)] = why
             return kept_whole(call, self.network, why)
 
     def _note_shared_constants(self, call: Call) -> None:
