@@ -31,8 +31,9 @@ from kreg.tensorflow_messages import without_retracing_alarm
 _HUGE = 1e30
 _HALVINGS = 40
 _LONG = 1e6
-# By how many units in the last place the top of a grid is rounded up.
-_ROUNDING_UP = 8.0
+# By how many units in the last place a strength is rounded up, so that rounding
+# in training leaves all at zero there.
+_ROUNDING_UP = 4.0
 # The fraction of a weight that is left at the top of a grid, for a penalty that
 # makes no zeros. It is larger in a network, where shrinking one layer weakens
 # the gradients of the others.
@@ -137,8 +138,6 @@ def top_of_grid(
 ) -> float:
     """The largest strength of a grid.
 
-    It is rounded up, so that rounding in training leaves all at zero there.
-
     Args:
         model: a compiled model.
         train: the training data.
@@ -153,7 +152,6 @@ def top_of_grid(
     if largest is None:
         largest = _largest_shrinking_strength(model, train, family)
     _refuse_unknown(largest)
-    eps = float(np.finfo(keras.config.floatx()).eps)
     if largest == 0.0:
         raise ValueError(
             "`data` leave nothing to select, so that no grid of strengths can "
@@ -163,7 +161,7 @@ def top_of_grid(
             "data, or give the strengths yourself. Received: data for which "
             "the largest strength is 0"
         )
-    return largest * (1.0 + _ROUNDING_UP * eps)
+    return largest
 
 
 def _refuse_unknown(largest: float) -> None:
@@ -203,7 +201,9 @@ def largest_zeroing_strength(
     ) -> float:
         return _zeroing_strength(family, -slope, weight.groups)
 
-    return strength_at_zero(model, train, weights, strength_of)
+    eps = float(np.finfo(keras.config.floatx()).eps)
+    largest = strength_at_zero(model, train, weights, strength_of)
+    return largest * (1.0 + _ROUNDING_UP * eps)
 
 
 def _largest_shrinking_strength(
