@@ -37,7 +37,9 @@ _ROWS_AT_ONCE = 4096
 _NEGLIGIBLE = 1e-3
 
 
-def centred(model: keras.Model, part: Any, penalized: Collection[int]) -> Any:
+def centred(
+    model: keras.Model, part: Any, penalized: Collection[int]
+) -> tuple[Any, bool]:
     """The training data, with a mean of 0 in each entry of the inputs.
 
     Where only dense layers with a fitted bias read an input, the biases make up
@@ -51,10 +53,11 @@ def centred(model: keras.Model, part: Any, penalized: Collection[int]) -> Any:
         penalized: the `id` of each variable that is not fitted.
 
     Returns:
-        The data, in which inputs stay as they are whose mean may matter.
+        The data, in which inputs stay as they are whose mean may matter; and
+        whether no input does.
     """
     if not _is_trained_as_usual(model):
-        return part
+        return part, False
     (example, *_), _ = next(batches_of(part, 1))
     leaves = tree.flatten(example)
     symbols = [
@@ -65,20 +68,26 @@ def centred(model: keras.Model, part: Any, penalized: Collection[int]) -> Any:
         inputs = tree.pack_sequence_as(example, symbols)
         graph = traced_graph(model, inputs)
     except Exception:  # whatever the model raises
-        return part
+        return part, False
     absorbed = [
         leaf.dtype.kind in "iuf" and _is_absorbed(graph, symbol, penalized)
         for leaf, symbol in zip(leaves, symbols, strict=True)
     ]
     if not any(absorbed):
-        return part
+        return part, False
     means = [
         moment.mean if is_absorbed else None
         for moment, is_absorbed in zip(_moments(part, 0), absorbed, strict=True)
     ]
     if isinstance(part, Arrays):
-        return Arrays(_shifted(part.x, means), part.y, part.sample_weight)
-    return _ShiftedBatches(part, means)
+        shifted = Arrays(_shifted(part.x, means), part.y, part.sample_weight)
+        return shifted, all(absorbed)
+    return _ShiftedBatches(part, means), all(absorbed)
+
+
+def are_targets_alike(part: Any) -> bool:
+    """Whether all rows have the same targets."""
+    return not any(moment.deviation.any() for moment in _moments(part, 1))
 
 
 def may_be_rounding(part: Any, strength: float) -> bool:

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from kreg.layers.weights import layouts_of
 from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.batches import some_rows
-from kreg.selection.strengths.centring import centred, may_be_rounding
+from kreg.selection.strengths.centring import (
+    are_targets_alike,
+    centred,
+    may_be_rounding,
+)
 from kreg.selection.strengths.minimum import Slope, fixed_slope_at_minimum
 from kreg.selection.strengths.penalty_family import PenaltyFamily
 from kreg.selection.training.gradient import DataGradient, data_gradient
@@ -113,7 +117,10 @@ def strength_at_zero(
     needed, linear = [], is_linear(model)
     if linear:
         fixed = {id(weight.variable) for weight in penalized}
-        train = centred(model, train, fixed)
+        train, is_centred = centred(model, train, fixed)
+        if is_centred and are_targets_alike(train):
+            # The biases alone fit them; rounding would leave some gradient.
+            return 0.0
     else:
         train = some_rows(train, _ROWS)
     with data_gradient(model, train) as gradient:

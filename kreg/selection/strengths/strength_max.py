@@ -31,6 +31,9 @@ from kreg.tensorflow_messages import without_retracing_alarm
 _HUGE = 1e30
 _HALVINGS = 40
 _LONG = 1e6
+# By how many units in the last place a strength is rounded up, so that rounding
+# in training leaves all at zero there.
+_ROUNDING_UP = 4.0
 # The fraction of a weight that is left at the top of a grid, for a penalty that
 # makes no zeros. It is larger in a network, where shrinking one layer weakens
 # the gradients of the others.
@@ -198,7 +201,9 @@ def largest_zeroing_strength(
     ) -> float:
         return _zeroing_strength(family, -slope, weight.groups)
 
-    return strength_at_zero(model, train, weights, strength_of)
+    eps = float(np.finfo(keras.config.floatx()).eps)
+    largest = strength_at_zero(model, train, weights, strength_of)
+    return largest * (1.0 + _ROUNDING_UP * eps)
 
 
 def _largest_shrinking_strength(
