@@ -98,12 +98,23 @@ def rearranged_signals(
     found = _through(call.node, signals)
     if call.twin is None:
         return found
+    if not _have_room(call.twin.input_tensors, signals):
+        return None
     again = _through(call.twin, signals)
     alike = all(
         a.axes == b.axes and np.array_equal(a.channels, b.channels)
         for a, b in zip(found, again, strict=True)
     )
     return found if alike else None
+
+
+def _have_room(tensors: Sequence[Any], signals: Sequence[Signal]) -> bool:
+    """Whether tensors are as long as the channels that lie along their axes."""
+    return all(
+        tensor.shape[axis] == size
+        for tensor, signal in zip(tensors, signals, strict=True)
+        for axis, size in zip(signal.axes, signal.channels.shape, strict=True)
+    )
 
 
 def _rearranged(call: Call, network: Network, picks: bool = False) -> Traced:
@@ -220,8 +231,8 @@ def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
 def _varying(numbers: Numbers) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The axes along which numbers differ, and those along which none does."""
     differ = [
-        bool((numbers != numbers.take([0], axis=a)).any())
-        for a in range(numbers.ndim)
+        not size or bool((numbers != numbers.take([0], axis=a)).any())
+        for a, size in enumerate(numbers.shape)
     ]
     axes = tuple(a for a, varies in enumerate(differ) if varies)
     return axes, tuple(a for a, varies in enumerate(differ) if not varies)
