@@ -1,21 +1,16 @@
-"""What `kreg.compact` leaves of a transformer and of a residual network.
+"""What `kreg.compact` leaves of a transformer.
 
-Both classify scikit-learn's handwritten digits. The transformer takes the
-eight rows of a digit as tokens, as in `examples/smaller_transformer.py`: two
-blocks of four heads and 128 hidden units. The residual network takes digits of
-16 x 16 pixels: three blocks of two convolutions with BatchNormalization, 12, 24
-and 48 channels wide.
-
-Each is trained without a penalty; then with penalties on heads and hidden units
-or on the filters of convolutions; then with the zeros frozen; then
+It classifies scikit-learn's handwritten digits. The eight rows of a digit are
+tokens, as in `examples/smaller_transformer.py`; two blocks have four heads and
+128 hidden units each. The network is trained without a penalty; then with
+penalties on heads and hidden units; then with the zeros frozen; then comes
 `kreg.compact`. It is compared with the same network trained as long without a
 penalty. Each seed has 500 digits of its own to test on. The models are written
 for LiteRT, and all files are timed in turn, on one thread; `predict_on_batch`
 is timed in turn, too.
 
 Run with:
-    python benchmarks/digits.py [--networks transformer residual]
-        [--seeds 0 1 2]
+    python benchmarks/digits.py [--networks transformer] [--seeds 0 1 2]
 """
 
 import argparse
@@ -59,26 +54,6 @@ def transformer(width=32, heads=4, hidden=128):
     return keras.Model(inputs, outputs)
 
 
-def residual():
-    def normalized(x, filters, size, strides=1, name=None):
-        x = layers.Conv2D(
-            filters, size, strides, padding="same", use_bias=False, name=name
-        )(x)
-        return layers.BatchNormalization()(x)
-
-    inputs = keras.Input((16, 16, 1))
-    x = layers.ReLU()(normalized(inputs, 12, 3))
-    for i, filters in enumerate((12, 24, 48)):
-        strides = 2 if i else 1
-        h = normalized(x, filters, 3, strides, name=f"inner_{i}")
-        h = normalized(layers.ReLU()(h), filters, 3)
-        if i:
-            x = normalized(x, filters, 1, strides)
-        x = layers.ReLU()(x + h)
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(10)(x))
-
-
 @dataclass(frozen=True)
 class Network:
     """A network and how it is trained.
@@ -88,14 +63,12 @@ class Network:
         rules: the penalties, as for `kreg.attach`.
         epochs: without a penalty, with it, and with frozen zeros.
         rate: the learning rate; half of it with frozen zeros.
-        pixels: rows and columns of a digit.
     """
 
     build: object
     rules: dict
     epochs: tuple
     rate: float
-    pixels: int
 
 
 NETWORKS = {
@@ -107,25 +80,14 @@ NETWORKS = {
         },
         (30, 30, 30),
         2e-3,
-        8,
-    ),
-    "residual": Network(
-        residual,
-        {"inner_*": kreg.GroupLasso(4e-3)},
-        (8, 12, 8),
-        2e-3,
-        16,
     ),
 }
 
 
-def digits(pixels, seed):
-    """Training and test data; pixels are repeated to that many in a row."""
+def digits(seed):
+    """Training and test data."""
     x, y = load_digits(return_X_y=True)
     x = x.reshape(-1, 8, 8).astype("float32") / 16
-    if pixels > 8:
-        times = pixels // 8
-        x = x.repeat(times, axis=1).repeat(times, axis=2)[..., None]
     x, x_test, y, y_test = train_test_split(
         x, y, test_size=500, stratify=y, random_state=seed
     )
@@ -212,7 +174,7 @@ def main():
             network = NETWORKS[name]
             models[name], files[name] = {}, {}
             for seed in options.seeds:
-                data, test = digits(network.pixels, seed)
+                data, test = digits(seed)
                 dense, sparse = trained(network, data, seed)
                 small, compaction = kreg.compact(sparse, return_compaction=True)
                 report = deploy_report(sparse, small, test)

@@ -99,10 +99,7 @@ def rearranged_signals(
     found = _through(call.node, signals)
     if call.twin is None:
         return found
-    if not all(
-        _has_axes(tensor, signal)
-        for tensor, signal in zip(call.twin.input_tensors, signals, strict=True)
-    ):
+    if not _have_room(call.twin.input_tensors, signals):
         return None
     again = _through(call.twin, signals)
     alike = all(
@@ -112,10 +109,13 @@ def rearranged_signals(
     return found if alike else None
 
 
-def _has_axes(tensor: Any, signal: Signal) -> bool:
-    """Whether the channels lie along axes of a tensor of another size."""
-    sizes = tuple(tensor.shape[axis] for axis in signal.axes)
-    return sizes == signal.channels.shape
+def _have_room(tensors: Sequence[Any], signals: Sequence[Signal]) -> bool:
+    """Whether tensors are as long as the channels that lie along their axes."""
+    return all(
+        tensor.shape[axis] == size
+        for tensor, signal in zip(tensors, signals, strict=True)
+        for axis, size in zip(signal.axes, signal.channels.shape, strict=True)
+    )
 
 
 def _rearranged(call: Call, network: Network, picks: bool = False) -> Traced:
@@ -232,8 +232,8 @@ def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
 def _varying(numbers: Numbers) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The axes along which numbers differ, and those along which none does."""
     differ = [
-        bool((numbers != numbers.take([0], axis=a)).any())
-        for a in range(numbers.ndim)
+        not size or bool((numbers != numbers.take([0], axis=a)).any())
+        for a, size in enumerate(numbers.shape)
     ]
     axes = tuple(a for a, varies in enumerate(differ) if varies)
     return axes, tuple(a for a, varies in enumerate(differ) if not varies)
