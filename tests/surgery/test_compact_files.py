@@ -158,3 +158,22 @@ def test_a_smaller_causal_model_generates_the_same_tokens(alike):
 
 def test_the_table_has_own_models_of_many_kinds():
     assert len(OWN) >= 20
+
+
+def test_a_memory_that_was_used_is_no_obstacle(tmp_path):
+    """A recurrent layer that goes on from batch to batch, after a batch."""
+    inputs = keras.Input(batch_shape=(4, 6, 3))
+    x = layers.Dense(6, "relu")(inputs)
+    memory = layers.LSTM(5, stateful=True)
+    model = keras.Model(inputs, layers.Dense(3)(memory(x)))
+    x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
+    model(x)
+    small = kreg.compact(model)
+    small.save(tmp_path / "small.keras")
+    loaded = keras.saving.load_model(tmp_path / "small.keras")
+    memory.reset_states()
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(loaded(x)),
+        keras.ops.convert_to_numpy(model(x)),
+        atol=1e-6,
+    )
