@@ -3,8 +3,8 @@
 `nox -l` lists the targets, `nox -s lint types` runs two of them, and
 `nox -s fast -- tests/surgery -k bias` hands the rest to pytest.
 
-`fast`, `slow` and `docs` use the environment that nox itself is in, where
-kreg is installed with its extra `test`. The others make their own.
+`fast`, `slow`, `exhaustive` and `docs` use the environment that nox itself is
+in, where kreg is installed with its extra `test`. The others make their own.
 """
 
 import configparser
@@ -67,7 +67,13 @@ def fast(session: nox.Session) -> None:
 @nox.session(python=False)
 def slow(session: nox.Session) -> None:
     """The tests that take longer: whole trainings, and more cases."""
-    pytest(session, "-m", "slow or thorough")
+    pytest(session, "-m", "(slow or thorough) and not exhaustive")
+
+
+@nox.session(python=False)
+def exhaustive(session: nox.Session) -> None:
+    """The rest of the tables of large models; before a release."""
+    pytest(session, "-m", "exhaustive")
 
 
 @nox.session(python=False)

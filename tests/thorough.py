@@ -3,11 +3,9 @@
 import pytest
 
 
-def few_of(cases, *always):
-    """The cases as parameters; those not in `always` are marked `thorough`."""
+def few_of(cases, *always, rest=pytest.mark.thorough):
+    """The cases as parameters; those not in `always` are marked as the rest."""
     return [
-        case
-        if case in always
-        else pytest.param(case, marks=pytest.mark.thorough)
+        case if case in always else pytest.param(case, marks=rest)
         for case in cases
     ]

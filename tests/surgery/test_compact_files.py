@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from keras import layers
 from surgery.saved_models import HUB, MODELS, OWN
+from thorough import few_of
 
 import kreg
 
 LOADER = Path(__file__).with_name("load_saved_models.py")
 TOLERANCES = {"float64": 1e-10, "half": 2e-3}
+ALIKE = few_of([True, False], True, rest=pytest.mark.exhaustive)
 # In these nothing can go, or no config has the sizes that are left.
 WHOLE = {"fixed_net", "scaled", "operations", "bert_int8"}
 # These stay the class that they were.
@@ -106,7 +108,7 @@ def test_own_models_load_and_predict_where_kreg_is_not_installed(tmp_path):
 @pytest.mark.slow
 # KerasHub's layers warn of what they do not support.
 @pytest.mark.filterwarnings("ignore::UserWarning:keras")
-@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("alike", ALIKE)
 def test_every_model_loads_and_predicts_the_same(alike, tmp_path, capsys):
     records = {}
     for name in MODELS:
@@ -140,7 +142,7 @@ def test_every_model_loads_and_predicts_the_same(alike, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif("gpt2_lm" not in MODELS, reason="needs keras-hub")
-@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("alike", ALIKE)
 def test_a_smaller_causal_model_generates_the_same_tokens(alike):
     model, x = with_dead_units("gpt2_lm", alike=alike)
     small = kreg.compact(model)

@@ -23,6 +23,7 @@ LOADER = Path(__file__).with_name("load_saved_models.py")
 # Their own code cannot be followed, or KerasHub cannot load their layers.
 KEPT = {"deberta", "bert_int8"}
 NAMES = sorted(set(HUB) - KEPT - {"bert_lora"})
+LARGE = few_of(NAMES, "gpt2", "llama", rest=pytest.mark.exhaustive)
 
 
 def thinned(model):
@@ -49,7 +50,7 @@ def thinned(model):
 @pytest.mark.slow
 # KerasHub's layers warn of what they do not support.
 @pytest.mark.filterwarnings("ignore::UserWarning:keras")
-@pytest.mark.parametrize("name", few_of(NAMES, "bert", "gpt2", "llama", "vit"))
+@pytest.mark.parametrize("name", LARGE)
 def test_each_block_loses_its_own_units_and_heads(name, tmp_path, capsys):
     keras.backend.clear_session()
     model, x = HUB[name]()
