@@ -14,15 +14,22 @@ from kreg._keras_private import flatten_layers, own_trainable_variables
 def model_outputs(model: keras.Model, sample: Any) -> list[NDArray[Any]]:
     """The outputs of a model in inference, whose state does not change.
 
-    They are flat, in the order of `keras.tree.flatten`. Recurrent layers with a
-    memory start as in a model that is loaded, with zeros.
+    They are flat, in the order of `keras.tree.flatten`.
     """
+    with unchanged_state(model):
+        outputs = keras.tree.flatten(model(sample, training=False))
+        return [keras.ops.convert_to_numpy(output) for output in outputs]
+
+
+def outputs_without_memory(
+    model: keras.Model, sample: Any
+) -> list[NDArray[Any]]:
+    """The same, where recurrent layers with a memory start with zeros."""
     with unchanged_state(model):
         for layer in flatten_layers(model):
             for state in _memory(layer):
                 state.assign(np.zeros(state.shape))
-        outputs = keras.tree.flatten(model(sample, training=False))
-        return [keras.ops.convert_to_numpy(output) for output in outputs]
+        return model_outputs(model, sample)
 
 
 @contextmanager

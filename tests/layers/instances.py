@@ -180,6 +180,9 @@ LAYERS = {
         4 * 5 * 8 * 2 * 3 + 2 * 5 * 5 * (3 + 3),
         num_inputs=2,
     ),
+    "attention without weights": Instance(
+        lambda: layers.Attention(), (5, 8), num_inputs=2
+    ),
     "attention in groups": Instance(
         lambda: layers.GroupQueryAttention(3, 4, 2),
         (5, 8),

@@ -200,7 +200,7 @@ class Counted(Mixer):
     [
         (Penalized, "add_loss"),
         (Unread, "average"),
-        (Counted, "not supported between"),
+        (Counted, "depends on the size of its inputs"),
     ],
 )
 def test_what_no_graph_can_say_stays_with_its_reason(cls, reason):

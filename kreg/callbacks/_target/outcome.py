@@ -130,8 +130,8 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
         return f"training stopped after {percent}% of its epochs"
     if steering.is_waiting:
         return (
-            "too few updates were made for a strength to be chosen: train "
-            "longer; under loss scaling look for gradients that are not "
+            f"{updates} updates were too few for a strength to be chosen: "
+            "train longer; under loss scaling look for gradients that are not "
             "finite, whose updates are left out"
         )
     if updates < _FEW_UPDATES:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kreg._keras_private import flatten_layers, trusting
 from kreg.surgery.layouts import layouts_that_fit
-from kreg.surgery.outputs import largest_difference, model_outputs
+from kreg.surgery.outputs import largest_difference, outputs_without_memory
 from kreg.surgery.sample import examples, random_samples
 from kreg.surgery.stripped_copy import classes_of, places_of_kreg
 from kreg.surgery.stripping import set_aside, uncompiled
@@ -96,7 +96,7 @@ class Verification:
             reduced: as for `problem`.
         """
         if self._cases:
-            model_outputs(model, reduced(self._cases[0][0]))
+            outputs_without_memory(model, reduced(self._cases[0][0]))
         else:
             model.build_from_config(self._model.get_build_config())
 
@@ -122,7 +122,9 @@ class Verification:
         cases: list[tuple[Any, list[NDArray[Any]]]] = []
         for sample in given:
             try:
-                cases.append((sample, model_outputs(self._model, sample)))
+                cases.append(
+                    (sample, outputs_without_memory(self._model, sample))
+                )
             except Exception:  # the sizes may not be those it takes
                 continue
             if len(cases) == _SIZES:
@@ -157,7 +159,7 @@ class Verification:
         reduced: Callable[[Any], Any],
     ) -> str | None:
         try:
-            outputs = model_outputs(small, reduced(sample))
+            outputs = outputs_without_memory(small, reduced(sample))
         except Exception as error:  # whatever its layers raise
             return f"it does not run: {_brief(error)}"
         difference = largest_difference(expected, outputs)
@@ -172,11 +174,13 @@ class Verification:
 
         It is infinite where two runs differ, because the model is random.
         """
-        again = model_outputs(self._model, sample)
+        again = outputs_without_memory(self._model, sample)
         if largest_difference(expected, again) > 0.1 * self._tolerance:
             return float("inf")
         moved = keras.tree.map_structure(_rounded_up, sample)
-        return largest_difference(expected, model_outputs(self._model, moved))
+        return largest_difference(
+            expected, outputs_without_memory(self._model, moved)
+        )
 
     def _problem_of_file(
         self, small: keras.Model, reduced: Callable[[Any], Any]
