@@ -301,6 +301,7 @@ def test_monitor_counts_batches_where_no_optimizer_is_known(tmp_path):
     assert steps == [0, 3, 6, 6, 9, 12]
 
 
+@pytest.mark.thorough
 def test_model_that_is_compiled_anew_goes_on_by_its_optimizer(tmp_path):
     model = bound(loop_of(VAE))
     monitor = kreg.RegularizationMonitor(tmp_path, check=False)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from thorough import few_of
 
 import kreg
 from kreg import schedules
@@ -166,7 +167,7 @@ def losses(model, step):
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 @pytest.mark.filterwarnings("ignore:.*HDF5 file:UserWarning")
-@pytest.mark.parametrize("bound", [False, True])
+@pytest.mark.parametrize("bound", few_of([False, True], True))
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("build", MODELS)
 def test_round_trip(build, way, bound, tmp_path):

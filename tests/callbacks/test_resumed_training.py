@@ -216,6 +216,7 @@ def started_late():
 MAKERS = [layer_by_layer, dead_units, two_targets, set_by_hand, started_late]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", few_of(MAKERS, layer_by_layer))
 def test_steered_otherwise(make, tmp_path):
     model, steered = make()
@@ -242,6 +243,7 @@ def test_epochs_of_unknown_length(epochs, tmp_path):
     assert_same(model, expected)
 
 
+@pytest.mark.thorough
 def test_next_training_of_a_finished_model_starts_anew():
     """As one of a model that was never steered, from the same state."""
     states = []

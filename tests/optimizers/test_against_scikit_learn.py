@@ -157,6 +157,7 @@ def test_lasso_with_clipped_gradients(name, clipping):
     assert_same(kernel, theirs.coef_)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ONE)
 def test_lasso_with_intercept(name):
     x, y = data()
@@ -236,6 +237,7 @@ def tasks(x, y):
     return mixed.astype("float32")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ONE)
 def test_multi_task_lasso(name, xy):
     """Its groups are rows of the kernel: the outgoing weights of an input."""
@@ -270,6 +272,7 @@ def test_penalty_factors(name):
     assert_same(kernel, theirs.coef_ / factors)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 def test_entry_without_penalty(name):
     """The gradient is 0 at entries without penalty, and bounded elsewhere."""

@@ -118,6 +118,7 @@ def with_scaled_loss(optimizer):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("callbacks", few_of(CALLBACKS, "on epochs"))
 @pytest.mark.parametrize(
     "wrap", few_of([one_of_several, with_scaled_loss], one_of_several)
@@ -166,6 +167,7 @@ def test_average_is_that_of_the_iterates_since_their_last_zero(swap):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("callbacks", few_of(CALLBACKS, "on epochs"))
 def test_averages_have_the_zeros_of_a_frozen_support(callbacks):
     model = network(kreg.L1(0.3), OPTIMIZERS["adam"](**AVERAGES))
@@ -178,6 +180,7 @@ def test_averages_have_the_zeros_of_a_frozen_support(callbacks):
         np.testing.assert_array_equal(found, kernel == 0.0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("swap", few_of([False, True], True))
 def test_checkpoints_of_averages_hold_the_zeros(swap, tmp_path):
     path = tmp_path / "best.keras"

@@ -115,6 +115,7 @@ TRAININGS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", few_of(TRAININGS, "normalized mlp"))
 def test_dead_channels_are_removed_after_training(name):
     settings = TRAININGS[name]

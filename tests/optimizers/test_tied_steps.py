@@ -185,6 +185,7 @@ def test_constraint_holds_after_the_step():
     np.testing.assert_allclose(head_rows(values(model)), expected, atol=2e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("jit_compile", few_of([False, True], False))
 def test_heads_die_together(jit_compile):
     if jit_compile and keras.backend.backend() == "torch":

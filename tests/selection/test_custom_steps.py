@@ -68,6 +68,7 @@ class OwnFigures(CustomStep):
         return renamed(super().test_step(*arguments))
 
 
+@pytest.mark.thorough
 def test_path_of_steps_that_tell_no_loss():
     result = path(
         lambda: linear(OwnFigures),

@@ -176,6 +176,7 @@ LOST = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", LOST)
 def test_what_is_not_known_is_refused(case):
     make, x, y = LOST[case]

@@ -12,6 +12,7 @@ if keras.backend.backend() != "jax":  # which needs SciPy itself
     PACKAGES.append("scipy")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("package", few_of(PACKAGES, "sklearn"))
 def test_kreg_is_imported_where_a_package_is_absent(package):
     code = (

@@ -191,6 +191,7 @@ def test_validation_rows_are_in_no_gradient():
     assert_same_weights(first, second)
 
 
+@pytest.mark.thorough
 def test_figures_are_those_of_the_weights():
     result = run(metrics_network, validation=0.25, monitor="accuracy")
     held = training_data((X, Y), validation=0.25)
@@ -507,6 +508,7 @@ def with_base(base):
     return model
 
 
+@pytest.mark.thorough
 def test_weights_that_models_share_are_refused_unless_they_are_frozen():
     layers = [keras.layers.Dense(6), keras.layers.BatchNormalization()]
     base = keras.Sequential([keras.Input((5,)), *layers])

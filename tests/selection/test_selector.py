@@ -93,6 +93,7 @@ def test_num_features_takes_the_first_to_enter():
     assert selector.fit(X, Y).get_support(indices=True).tolist() == [1]
 
 
+@pytest.mark.thorough
 def test_validation_alone_keeps_the_planted_features():
     selector = FeatureSelector(linear, **FAST).fit(X, Y)
     assert {1, 4} <= set(selector.get_support(indices=True))

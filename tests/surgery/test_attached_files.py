@@ -239,6 +239,7 @@ def proximal():
 OPTIMIZERS = [proximal, lambda: keras.optimizers.SGD(0.01)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["proximal", "plain"])
 def test_training_of_a_checkpoint_goes_on(optimizer, tmp_path):
     unbroken = trainable_model(optimizer)

@@ -215,6 +215,7 @@ def test_model_that_is_not_compiled():
     np.testing.assert_array_equal(kernel(fresh) == 0.0, ZERO)
 
 
+@pytest.mark.thorough
 def test_averages_keep_named_zeros_without_a_penalty():
     inner = keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5)
     model = network(penalty=keras.regularizers.L2(0.0))

@@ -337,6 +337,7 @@ def test_compiles_again_after_attach_fit_and_strip():
     assert (model.get_weights()[0] != 0.0).all()
 
 
+@pytest.mark.thorough
 def test_attached_again_it_acts_again():
     model = trained()
     kreg.strip(model)
@@ -613,6 +614,7 @@ def test_copy_has_the_same_weights_and_nothing_of_kreg(build):
     assert policies == [layer.dtype_policy.name for layer in model.layers]
 
 
+@pytest.mark.thorough
 def test_copy_is_apart_from_the_model():
     model = trained()
     copy = stripped_copy(model)

@@ -144,6 +144,7 @@ def test_points_are_as_many_as_asked_for_and_the_last_is_kept(tmp_path):
     assert series["steps"][-1] == series["values"][-1] == 49
 
 
+@pytest.mark.thorough
 def test_many_lines_have_fewer_points(tmp_path):
     log = EventLog(tmp_path, RUN)
     for step in range(150):
