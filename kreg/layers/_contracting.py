@@ -176,7 +176,9 @@ def attention(call: Call, network: Network) -> Traced:
         ("btd", "bsd", "bts"),
         is_fixed=True,
     )
-    sums_to_one = not call.masks and not (call.training and layer.dropout)
+    # What a mask of the queries hides is zero afterwards.
+    has_mask = call.masks or any(map(carries_mask, tensors))
+    sums_to_one = not has_mask and not (call.training and layer.dropout)
     weights = signal_without_channels(3)
     if sums_to_one:
         weights = replace(weights, sums_to_one=2)

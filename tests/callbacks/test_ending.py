@@ -92,7 +92,12 @@ REASONS = [
     (missed(BELOW, is_bounded=True), 0.5, 80, "upper bound, 2"),
     (missed(ABOVE, is_bounded=True), 0.5, 80, "lower bound, 0.5"),
     (missed(BELOW, are_held=True), 1.0, 80, "learning rate is 0"),
-    (missed(BELOW, is_waiting=True), 1.0, 80, "too few updates were made"),
+    (
+        missed(BELOW, is_waiting=True),
+        1.0,
+        80,
+        "80 updates were too few for a strength",
+    ),
     (
         missed(BELOW, is_bounded=True, are_held=True),
         1.0,

@@ -173,7 +173,7 @@ def test_all_load_and_predict_where_kreg_is_not_installed(tmp_path):
     assert wrong_without_kreg(tmp_path) == ({}, set(names))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:What is attached:UserWarning")
 def test_the_whole_way_of_every_model(tmp_path):
     """Attach, fit, strip, compact, save, load without kreg, predict."""

@@ -54,7 +54,9 @@ class Net(keras.Model):
 class BranchesOnValues(Net):
     def call(self, x):
         h = self.first(x)
-        return self.last(2 * h if float(ops.mean(h)) > 5 else h)
+        return self.last(
+            2 * h if float(ops.stop_gradient(ops.mean(h))) > 5 else h
+        )
 
 
 @keras.saving.register_keras_serializable(package="frozen")

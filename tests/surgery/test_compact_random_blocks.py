@@ -222,7 +222,7 @@ def test_outputs_of_random_blocks_are_the_same(data):
     assert_outputs_stay(data)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @ignored
 @many_examples
 @given(st.data())

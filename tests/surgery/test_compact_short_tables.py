@@ -40,6 +40,8 @@ class EmptyPart(keras.Layer):
 def test_units_behind_them_go(kind, length):
     if length is None and kind is Positions:
         pytest.skip("its table has one length")
+    if length is None and keras.backend.backend() == "torch":
+        pytest.skip("Keras needs the length there")
     inputs = keras.Input((length, 6))
     x = kind(name="own")(inputs)
     x = layers.Dense(8, "relu", name="hidden")(x)
