@@ -268,7 +268,11 @@ def test_record_tells_what_was_taken_off():
 @pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, "scaled", "plain"))
 def test_optimizer_keeps_its_state(optimizer):
     model = trained(optimizer)
-    before = values(model.optimizer.variables)
+    before = values(
+        variable
+        for variable in model.optimizer.variables
+        if "average_rate" not in variable.name  # of kreg alone
+    )
     kreg.strip(model)
     after = values(model.optimizer.variables)
     if optimizer in ("scheduled", "plain"):
