@@ -66,8 +66,19 @@ def fast(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def slow(session: nox.Session) -> None:
-    """The tests that take longer: whole trainings, and more cases."""
-    pytest(session, "-m", "(slow or thorough) and not exhaustive")
+    """The tests that take longer: whole trainings, and more cases.
+
+    In four runs one after another, because TensorFlow keeps a few
+    megabytes of every model that was trained.
+    """
+    marked = "-m", "(slow or thorough) and not exhaustive"
+    if session.posargs:
+        pytest(session, *marked)
+        return
+    parts = "tests/surgery", "tests/optimizers", "tests/selection"
+    for part in (*parts, None):
+        tests = [f"--ignore={p}" for p in parts] if part is None else [part]
+        pytest(session, *marked, *tests)
 
 
 @nox.session(python=False)
