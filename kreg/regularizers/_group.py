@@ -111,8 +111,11 @@ class GroupLasso(GroupPenalty):
 
     Choose it to find out which units or which inputs of a layer are needed. It
     removes whole rows and columns, so that the layer itself can be made
-    smaller. It makes no zeros inside a group that stays; `SparseGroupLasso`
-    does.
+    smaller. At the minimum there are no zeros inside a group that stays;
+    `SparseGroupLasso` makes some. On the way there, under Adam and others that
+    divide by the size of past gradients, no step moves an entry by more than
+    two learning rates, so the smallest entries of a group that is about to go
+    are zero before the others.
 
     Formula: `multiplier * strength(step) * sqrt(group size) * sum(norms)`,
     with the Euclidean norm of every group.
