@@ -68,10 +68,11 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
     goes on attention layers, which a layer, a type or a pattern of layers
     selects; alone it goes on all of them. It ties what belongs to a head in the
     query, key, value and output kernels and in the biases of the first three:
-    at the minimum a head is zero in all of them or in none. A key head goes with all query
-    heads that share it. A frozen weight is left out of its heads. A tie is on
-    all of its weights or on none: another regularizer on one of them takes it
-    off the others. Known are `keras.layers.MultiHeadAttention`,
+    at the minimum a head is zero in all of them or in none. A key head goes
+    with all query heads that share it. A frozen weight is left out of its
+    heads. A tie is on all of its weights or on none: another regularizer on one
+    of them takes it off the others. Known are
+    `keras.layers.MultiHeadAttention`,
     `GroupQueryAttention`, the attention layers of KerasHub, and others whose
     projections are `EinsumDense` layers in attributes such as `query_dense`,
     with an attribute such as `num_heads`; a warning names the others.
