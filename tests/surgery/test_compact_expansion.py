@@ -139,6 +139,8 @@ def test_dropout_inside_still_drops_in_training():
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
 def test_weights_stay_in_their_precision(dtype):
+    if dtype == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no double precision by default")
     model = mixers([0, 1, 2], [5], dtype=dtype)
     small = kreg.compact(model)
     up = small.get_layer("first_up")
@@ -204,6 +206,8 @@ class Counted(Mixer):
     ],
 )
 def test_what_no_graph_can_say_stays_with_its_reason(cls, reason):
+    if cls is Counted and keras.backend.backend() == "jax":
+        pytest.skip("JAX needs the length there")
     model = mixers([0, 1], [5], cls=cls)
     small, record = kreg.compact(model, return_compaction=True)
     assert type(small.get_layer("first")) is cls
