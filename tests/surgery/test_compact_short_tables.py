@@ -42,6 +42,8 @@ def test_units_behind_them_go(kind, length):
         pytest.skip("its table has one length")
     if length is None and keras.backend.backend() == "torch":
         pytest.skip("Keras needs the length there")
+    if kind is FirstPositions and keras.backend.backend() == "jax":
+        pytest.skip("Keras takes no part of a variable there")
     inputs = keras.Input((length, 6))
     x = kind(name="own")(inputs)
     x = layers.Dense(8, "relu", name="hidden")(x)
