@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from full_batch import fit_steps
 from keras import optimizers
+from optimizers.two_members import of_two_members
 from sklearn.linear_model import Lasso
 from thorough import few_of
 
@@ -180,28 +181,12 @@ def test_accumulated_gradients_are_clipped_together(name, clipping):
 def test_clipped_member_of_several_optimizers(name, clipping):
     """The norm that a member clips is that of its own gradients."""
     x, y = data()
-    left, right = keras.Input((4,)), keras.Input((4,))
-
-    def part(name):
-        return keras.layers.Dense(
-            1,
-            use_bias=False,
-            name=name,
-            kernel_initializer="zeros",
-            kernel_regularizer=kreg.L1(STRENGTH),
-        )
-
-    total = keras.layers.Add()([part("clipped")(left), part("free")(right)])
-    model = keras.Model([left, right], total)
     members = optimizers.OptimizerMap(
         optimizers.SGD(0.05),
         {"clipped/.*": OPTIMIZERS[name](CLIPPING[clipping])},
     )
-    kreg.bind(model)
-    model.compile(
-        kreg.ProximalOptimizer(optimizers.MultiOptimizer(members)),
-        "mse",
-        steps_per_execution=AT_ONCE,
+    model = of_two_members(
+        ("clipped", "free"), members, STRENGTH, steps_per_execution=AT_ONCE
     )
     assert_is_lasso(train(model, (x[:, :4], x[:, 4:]), y))
 

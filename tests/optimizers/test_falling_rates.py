@@ -10,6 +10,7 @@ import pytest
 from full_batch import fit_steps
 from keras import optimizers
 from keras.optimizers import schedules
+from optimizers.two_members import of_two_members
 from sklearn.linear_model import Lasso
 from thorough import few_of
 
@@ -134,27 +135,11 @@ def test_under_loss_scaling():
 @pytest.mark.thorough
 def test_members_have_rates_of_their_own():
     x, y = data()
-    left, right = keras.Input((4,)), keras.Input((4,))
-
-    def part(name):
-        return keras.layers.Dense(
-            1,
-            use_bias=False,
-            name=name,
-            kernel_initializer="zeros",
-            kernel_regularizer=kreg.L1(STRENGTH),
-        )
-
-    total = keras.layers.Add()([part("falling")(left), part("other")(right)])
-    model = keras.Model([left, right], total)
     members = optimizers.OptimizerMap(
         optimizers.SGD(RATE, momentum=0.9),
         {"falling/.*": OPTIMIZERS["SGD"](RATES["cosine"]())},
     )
-    kreg.bind(model)
-    model.compile(
-        kreg.ProximalOptimizer(optimizers.MultiOptimizer(members)), "mse"
-    )
+    model = of_two_members(("falling", "other"), members, STRENGTH)
     fit_steps(model, (x[:, :4], x[:, 4:]), y, STEPS)
     assert_is_lasso(model)
 
