@@ -84,8 +84,9 @@ BODIES = {
         "kreg.selection.Training(epochs=2), verbose=0)"
     ),
 }
-# What TensorFlow tells when it starts differs from machine to machine.
-NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
+# What TensorFlow tells when it starts differs from machine to machine, and
+# process numbers are padded to one width.
+NUMBERS = re.compile(r" *(0x[0-9a-f]+|\d+)")
 
 
 def lines_of(code, interactive=False):

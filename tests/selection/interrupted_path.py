@@ -1,5 +1,6 @@
 """A path in a process of its own, which a test ends in the middle."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -54,6 +55,20 @@ def slow_down():
         return fit(self, *arguments, **named)
 
     keras.Model.fit = slow_fit
+
+
+def end(process, number):
+    """End a process by a signal, and return its status.
+
+    Python loses an interrupt that comes where errors are ignored, such as in a
+    finalizer, so it is sent again.
+    """
+    while True:
+        process.send_signal(number)
+        try:
+            return process.wait(1)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 if __name__ == "__main__":

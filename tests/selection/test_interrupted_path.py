@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from selection.interrupted_path import X, Y, run
+from selection.interrupted_path import X, Y, end, run
 
 import kreg
 from kreg.selection.paths.checkpoints import Checkpoints
@@ -53,8 +53,7 @@ def test_ended_process_loses_no_finished_point(how, tmp_path, unbroken):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(getattr(signal, how))
-    assert process.wait() != 0
+    assert end(process, getattr(signal, how)) != 0
     finished = sorted(tmp_path.glob("point_*.npz"))
     assert 2 <= len(finished) < 5
     before = finished[0].stat().st_mtime_ns

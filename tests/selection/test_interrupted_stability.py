@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from selection.interrupted_path import end
 from selection.interrupted_stability import Y, run
 
 import kreg
@@ -37,8 +38,7 @@ def test_ended_process_loses_no_finished_half(how, tmp_path, unbroken):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(getattr(signal, how))
-    assert process.wait() != 0
+    assert end(process, getattr(signal, how)) != 0
     finished = sorted(tmp_path.glob("half_*/result.json"))
     assert 1 <= len(finished) < 4
     before = first.stat().st_mtime_ns
