@@ -300,12 +300,17 @@ def absolute_null_gradient(x, y, spared):
         [
             (ROWS, "none", None, 1e-4),
             (ROWS - 1, "none", "far from zero", 1e-4),
-            (ROWS, "an entry", None, 0.02),
-            (ROWS - 1, "an entry", "far from zero", 0.02),
-            (ROWS, "two rows", None, 0.05),
+            (ROWS, "an entry", None, 1e-4),
+            (ROWS - 1, "an entry", None, 1e-4),
+            (ROWS, "an entry", "far from zero", 1e-4),
+            (ROWS - 1, "an entry", "far from zero", 1e-4),
+            (ROWS, "two rows", None, 1e-4),
+            (ROWS - 1, "two rows", None, 1e-4),
+            (ROWS, "two rows", "far from zero", 1e-4),
+            (ROWS - 1, "two rows", "far from zero", 1e-4),
         ],
         (ROWS - 1, "none", "far from zero", 1e-4),
-        (ROWS, "an entry", None, 0.02),
+        (ROWS, "an entry", None, 1e-4),
     ),
 )
 def test_a_loss_with_kinks(case):

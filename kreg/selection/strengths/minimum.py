@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kreg.selection.strengths.convex_combination import convex_combination
+
 Vector: TypeAlias = NDArray[Any]
 
 
@@ -20,23 +22,23 @@ class Slope:
         place: the variables that are minimised over.
         free: the derivatives by these variables.
         fixed: the derivatives by all others, which keep their values.
-        value: the value of the function; NaN if it is not known.
+        value: the value of the function.
     """
 
     place: Vector
     free: Vector
     fixed: Vector
-    value: float = math.nan
+    value: float
 
     @property
     def is_finite(self) -> bool:
-        """Whether the derivatives by the free variables are numbers."""
-        return bool(np.isfinite(self.free).all())
+        """Whether the value and the derivatives by the free are numbers."""
+        return math.isfinite(self.value) and bool(np.isfinite(self.free).all())
 
 
 SlopeAt: TypeAlias = Callable[[Vector], Slope]
 
-_ITERATIONS, _POLISHING, _TRIALS, _ENLARGED = 100, 10, 30, 10
+_ITERATIONS, _PLANES, _TRIALS, _ENLARGED = 100, 150, 30, 10
 # After so many steps to no smaller gradient, only rounding is left.
 _STALLED = 4
 # As many variables get a curvature of their own before the first step.
@@ -44,6 +46,8 @@ _MOST_PROBED = 64
 _PAIRS = 20
 # A relative difference of two values that is no rounding.
 _CLEARLY = 1e-6
+# As a fraction of the first one, a larger gradient at a minimum is a kink's.
+_KINK = 1e-3
 # Below this multiple of the largest one, a curvature is rounding.
 _FLAT = 1e-7
 # The largest derivative that counts as zero: as a fraction of those at the
@@ -61,7 +65,8 @@ def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
 
     A function may have kinks, such as the absolute error. At a kink, a convex
     combination of the gradients around it has the derivatives 0 of a minimum.
-    The result is that combination. It also takes rounding of the minimum away.
+    The result is that combination, which a proximal bundle method finds. Away
+    from kinks, such a combination takes rounding of the minimum away.
 
     Args:
         slope_at: returns the gradient at values of the free variables.
@@ -86,14 +91,10 @@ def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
         root = _root_of_inverse(search, first)
     best = _minimum(search, first, root)
     around = _around(search, best)
-    combined = _combined(search, root, around)
-    for _ in range(_POLISHING):
-        if _is_zero(combined, best, root):
-            break
-        direction = -_times_inverse(root, (), combined.free)
-        steepness = float(combined.free @ direction)
-        best = _step(search, best, direction, steepness)
-        combined = _combined(search, root, around)
+    if _size(best, root) > _KINK * _size(first, root):
+        combined = _at_kink(search, root, best, around)
+    else:
+        combined = _combined(search, root, best, around)
     rounding = [_largest(point.fixed - combined.fixed) for point in around]
     limit = max(
         _ZERO_OF_FIRST * _largest(first.fixed),
@@ -302,49 +303,97 @@ def _around(search: _Search, best: Slope) -> list[Slope]:
 
 
 _MOST_AROUND = 8
+# As a multiple of the smallest gradient, one that may be rounding, too.
+_SMALL = 10.0
 # Twice the distance of two numbers of single precision.
 _NEAREST = 2.0 * float(np.finfo("float32").eps)
 
 
 def _combined(
-    search: _Search, root: Vector | None, around: Sequence[Slope]
+    search: _Search, root: Vector | None, best: Slope, around: Sequence[Slope]
 ) -> Slope:
-    """The convex combination of the last gradients that is closest to 0."""
-    points = [*search.last, *(p for p in around if p.is_finite)]
-    shares = _shares([_scaled(root, point.free) for point in points])
+    """The convex combination of small gradients that is closest to 0."""
+    most = _SMALL * _size(best, root)
+    points = [
+        best,
+        *(p for p in search.last if _size(p, root) <= most),
+        *(p for p in around if p.is_finite),
+    ]
+    slopes = np.array([_scaled(root, point.free) for point in points])
+    shares = convex_combination(slopes @ slopes.T, np.zeros(len(points)))
+    return _mean(points, shares)
+
+
+def _mean(points: Sequence[Slope], shares: Vector) -> Slope:
     pairs = [(s, p) for s, p in zip(shares, points, strict=True) if s > 0.0]
     return Slope(
         points[-1].place,
         np.sum([share * point.free for share, point in pairs], axis=0),
         np.sum([share * point.fixed for share, point in pairs], axis=0),
+        float(np.sum([share * point.value for share, point in pairs])),
     )
 
 
-def _is_zero(combined: Slope, best: Slope, root: Vector | None) -> bool:
-    free = np.linalg.norm(_scaled(root, combined.free))
-    return bool(free <= 1e-3 * np.linalg.norm(_scaled(root, best.free)))
+def _at_kink(
+    search: _Search, root: Vector | None, best: Slope, around: Sequence[Slope]
+) -> Slope:
+    """The combination of gradients around a kink that has the derivatives 0.
 
-
-def _shares(slopes: Sequence[Vector]) -> Vector:
-    """Shares of vectors in their shortest convex combination."""
-    products = np.array([[a @ b for b in slopes] for a in slopes])
-    shares = np.zeros(len(slopes))
-    shares[np.diagonal(products).argmin()] = 1.0
-    for _ in range(_EXCHANGES):
-        pull = products @ shares
-        gain = int(pull.argmin())
-        loss = int(np.where(shares > 0.0, pull, -math.inf).argmax())
-        bend = (
-            products[gain, gain]
-            + products[loss, loss]
-            - 2.0 * products[gain, loss]
-        )
-        if bend <= 0.0 or pull[loss] <= pull[gain]:
+    Each gradient is that of a plane below the function. A step goes to the
+    minimum of the highest of the planes and a quadratic function around the
+    best point; where the function is not lower, there is a plane to add. In the
+    end the planes meet at the minimum, and the combination is of theirs alone.
+    """
+    bundle = [*search.last, *(p for p in around if p.is_finite)]
+    step = 1.0
+    for _ in range(_PLANES):
+        slopes = np.array([_in_basis(root, point.free) for point in bundle])
+        below = _below(best, bundle)
+        shares = convex_combination(step * slopes @ slopes.T, below)
+        slope = shares @ slopes
+        expected = float(step * slope @ slope + shares @ below)
+        if expected <= _PLANES_MEET * abs(best.value):
             break
-        moved = min(shares[loss], (pull[loss] - pull[gain]) / bend)
-        shares[gain] += moved
-        shares[loss] -= moved
-    return shares
+        direction = slope if root is None else root @ slope
+        point = search.at(best.place - step * direction)
+        if not point.is_finite:
+            step /= 8.0
+            continue
+        used = [p for p, share in zip(bundle, shares, strict=True) if share]
+        recent = bundle[-_MOST_PLANES:]
+        kept = [p for p in used if not any(p is q for q in recent)]
+        bundle = [*kept, *recent, point]
+        fall = best.value - point.value
+        if fall < 0.1 * expected:
+            if _below(best, [point])[0] > 0.5 * expected:
+                step /= 2.0
+            continue
+        best = point
+        if fall >= 0.5 * expected:
+            step *= 2.0
+    slopes = np.array([_in_basis(root, point.free) for point in bundle])
+    products = _LEVEL * step * slopes @ slopes.T
+    shares = convex_combination(products, _below(best, bundle))
+    return _mean(bundle, shares)
 
 
-_EXCHANGES = 1000
+# Planes meet where they are apart by rounding of the value.
+_PLANES_MEET = 2.0 * float(np.finfo("float32").eps)
+_MOST_PLANES = 60
+# The weight of a combination's derivatives against how far its planes are off.
+_LEVEL = 1e4
+
+
+def _in_basis(root: Vector | None, free: Vector) -> Vector:
+    """Derivatives along axes in which the function is about as round."""
+    return free if root is None else free @ root
+
+
+def _below(best: Slope, bundle: Sequence[Slope]) -> Vector:
+    """How far the planes of gradients are below the function, at a point."""
+    planes = [p.value + p.free @ (best.place - p.place) for p in bundle]
+    return np.maximum(best.value - np.array(planes), 0.0)
+
+
+def _size(slope: Slope, root: Vector | None) -> float:
+    return float(np.linalg.norm(_scaled(root, slope.free)))
