@@ -1,20 +1,20 @@
 """kreg: regularization in Keras that does what the textbook says."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from kreg import (
     _quiet_start,  # noqa: F401 (before Keras)
     binding,
     callbacks,
-    deployment,
     optimizers,
     regularizers,
     schedules,
-    selection,
     statistics,
     surgery,
 )
 from kreg.binding import bind
 from kreg.callbacks import RegularizationMonitor, TargetSparsity
-from kreg.deployment import export
 from kreg.optimizers import ProximalOptimizer
 from kreg.regularizers import (
     L1,
@@ -26,7 +26,6 @@ from kreg.regularizers import (
     Scheduled,
     SparseGroupLasso,
 )
-from kreg.selection import compare, path, strength_max
 from kreg.statistics import check, penalties, summary
 from kreg.surgery import (
     attach,
@@ -35,6 +34,11 @@ from kreg.surgery import (
     strip,
     unfreeze_support,
 )
+
+if TYPE_CHECKING:
+    from kreg import deployment, selection
+    from kreg.deployment import export
+    from kreg.selection import compare, path, strength_max
 
 __all__ = [
     "L1",
@@ -72,3 +76,26 @@ __all__ = [
     "unfreeze_support",
 ]
 __version__ = "0.1.0"
+
+# What no training step needs is imported when it is asked for: it takes as long
+# to import as a third of the rest.
+_FOLDERS = {
+    "compare": "selection",
+    "deployment": "deployment",
+    "export": "deployment",
+    "path": "selection",
+    "selection": "selection",
+    "strength_max": "selection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    folder = _FOLDERS.get(name)
+    if folder is None:
+        raise AttributeError(f"module 'kreg' has no attribute {name!r}")
+    module = import_module(f"kreg.{folder}")
+    return module if name == folder else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -53,6 +53,7 @@ ALLOWED = {
         "kreg.selection.moved_arguments",
         "kreg.tensorflow_messages",
         "kreg.selection.plots.axes",
+        "kreg.selection.strengths.convex_combination",
         "kreg.selection.strengths.grid",
         "kreg.surgery._compact.config_search",
         "kreg.surgery._compact.new_values",

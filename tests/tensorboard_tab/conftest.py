@@ -55,6 +55,18 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture
+def served(tmp_path):
+    """A TensorBoard with the logs of one test; named before `page`, it lasts.
+
+    The page asks for news until it is closed, which must not be refused.
+    """
+    from tensorboard_tab.servers import serve
+
+    with serve(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
 def tab(page, address):
     """The page of the tab, showing the run `strong/train`."""
     from tensorboard_tab.page_logs import PATHS

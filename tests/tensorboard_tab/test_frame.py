@@ -3,7 +3,7 @@
 import pytest
 from tensorboard_tab.event_logs import EventLog, weight
 from tensorboard_tab.page_reading import legend_value, lines
-from tensorboard_tab.servers import serve, wait_until
+from tensorboard_tab.servers import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
@@ -31,26 +31,27 @@ def test_dark_mode_by_itself_is_that_of_the_browser(tab):
     tab.wait_for_selector("html[data-theme=light]")
 
 
-def test_a_running_fit_is_followed_and_the_selection_kept(page, tmp_path):
+def test_a_running_fit_is_followed_and_the_selection_kept(
+    served, page, tmp_path
+):
     log = EventLog(tmp_path, "now/train")
     log.mark([weight("first/kernel"), weight("second/kernel")])
     log.scalars(0, {"kreg_sparsity/first/kernel": 0.25})
-    with serve(tmp_path) as url:
-        page.goto(f"{url}/data/plugin_entry.html?name=kreg")
-        assert lines(page, "sparsity") == ["first/kernel"]
-        page.click("[data-control=log]")
-        page.click("[data-legend] [data-key='first/kernel']")
-        log.scalars(
-            1,
-            {
-                "kreg_sparsity/first/kernel": 0.5,
-                "kreg_sparsity/second/kernel": 0.75,
-            },
-        )
-        wait_until(lambda: lines(page, "sparsity") == ["second/kernel"])
-        assert legend_value(page, "first/kernel") == 0.5
-        assert page.locator("[data-control=log][aria-pressed=true]").count()
-        assert page.get_attribute("[data-status]", "data-step") == "1"
+    page.goto(f"{served}/data/plugin_entry.html?name=kreg")
+    assert lines(page, "sparsity") == ["first/kernel"]
+    page.click("[data-control=log]")
+    page.click("[data-legend] [data-key='first/kernel']")
+    log.scalars(
+        1,
+        {
+            "kreg_sparsity/first/kernel": 0.5,
+            "kreg_sparsity/second/kernel": 0.75,
+        },
+    )
+    wait_until(lambda: lines(page, "sparsity") == ["second/kernel"])
+    assert legend_value(page, "first/kernel") == 0.5
+    assert page.locator("[data-control=log][aria-pressed=true]").count()
+    assert page.get_attribute("[data-status]", "data-step") == "1"
     log.close()
 
 
