@@ -24,6 +24,7 @@ from surgery.random_encoders import (
 from surgery.random_weights import outputs, some_inputs
 from surgery.test_compact_random_graphs import (
     ACTIVATIONS,
+    TOLERANCE,
     assert_same_outputs,
     examples,
     in_double_precision,
@@ -208,7 +209,12 @@ def assert_outputs_stay(data):
     small = kreg.compact(
         model, sample=x, round_to=data.draw(st.sampled_from([1, 1, 2]))
     )
-    assert_same_outputs(small, model, x)
+    # Rotary angles are of single precision whatever the model's precision is;
+    # eager and compiled calls of one such model differ by as much.
+    names = {type(layer).__name__ for layer in model._flatten_layers()}
+    is_single = any("Rotary" in name for name in names)
+    tolerance = max(TOLERANCE, 1e-6) if is_single else TOLERANCE
+    assert_same_outputs(small, model, x, tolerance)
 
 
 ignored = pytest.mark.filterwarnings("ignore::UserWarning:keras")

@@ -207,13 +207,13 @@ def randomized(model, draw):
     return model
 
 
-def assert_same_outputs(small, model, x):
+def assert_same_outputs(small, model, x, tolerance=TOLERANCE):
     for found, expected in zip(
         outputs(small, x), outputs(model, x), strict=True
     ):
         size = max(1.0, np.abs(expected).max())
         assert found.shape == expected.shape
-        assert np.abs(found - expected).max() <= TOLERANCE * size
+        assert np.abs(found - expected).max() <= tolerance * size
 
 
 @pytest.mark.thorough  # after the table of test_compact.py
