@@ -1,4 +1,4 @@
-"""The base class of penalties that are a sum over entries; their factors."""
+"""The base class of penalties that are sums over entries, with factors."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -105,9 +105,9 @@ class SeparablePenalty(Penalty):
     @property
     @abstractmethod
     def entries_weak_convexity(self) -> float:
-        """`weak_convexity` of one entry: minus its least second derivative.
+        """The `weak_convexity` of one entry: minus the least second derivative.
 
-        It holds for all strengths; 0.0 for a convex penalty.
+        It is the largest over all strengths; 0.0 for a convex penalty.
         """
 
     @property
