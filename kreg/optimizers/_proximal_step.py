@@ -347,7 +347,7 @@ def _shortened(
         0.5 * (1.0 - weight.momentum) * longest_step, w.dtype
     )
     is_long = t > longest
-    share = longest / ops.where(is_long, t, longest)
+    fraction = longest / ops.where(is_long, t, longest)
     before = summable(weight.before)
-    shorter = ops.where(is_long, before + share * (w - before), w)
+    shorter = ops.where(is_long, before + fraction * (w - before), w)
     return shorter, smaller(t, longest)
