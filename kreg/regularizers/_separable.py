@@ -25,11 +25,11 @@ def _penalty_factors(name: str, value: Any) -> NDArray[np.float64] | None:
         return None
     expected = "an array of numbers, one for each entry of the weight"
     try:
-        given = np.asarray(value)
+        array = np.asarray(value)
         factors = np.array(value, "float64")
     except (OverflowError, TypeError, ValueError):
         raise wrong_type(name, expected, value) from None
-    if given.dtype.kind not in "iuf" and given.dtype.name != "bfloat16":
+    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise wrong_type(name, expected, value)
     if not np.isfinite(factors).all() or (factors < 0).any():
         wrong = factors[~(np.isfinite(factors) & (factors >= 0))]

@@ -254,6 +254,6 @@ class TiedGroups:
 
 def _positions(numbers: Numbers, groups: Numbers) -> Numbers:
     """The positions of the slices of some groups, a row for each group."""
-    found = np.flatnonzero(np.isin(numbers, groups))
-    by_group = found[np.argsort(numbers[found], kind="stable")]
+    positions = np.flatnonzero(np.isin(numbers, groups))
+    by_group = positions[np.argsort(numbers[positions], kind="stable")]
     return by_group.reshape(len(groups), -1)

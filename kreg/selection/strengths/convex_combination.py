@@ -34,30 +34,30 @@ def convex_combination(products: Vector, linear: Vector) -> Vector:
     # small ridge makes the solution unique.
     ridge = max(1e-11 * float(np.median(squares)), 1e-300)
     products = products + ridge * np.eye(len(linear))
-    shares = np.zeros(len(linear))
-    shares[(0.5 * squares + linear).argmin()] = 1.0
+    weights = np.zeros(len(linear))
+    weights[(0.5 * squares + linear).argmin()] = 1.0
     for _ in range(_EXCHANGES * len(linear)):
-        pull = products @ shares + linear
-        level, gain = float(shares @ pull), int(pull.argmin())
-        if pull[gain] >= level - 1e-10 * abs(level) or shares[gain] > 0.0:
+        pull = products @ weights + linear
+        level, gain = float(weights @ pull), int(pull.argmin())
+        if pull[gain] >= level - 1e-10 * abs(level) or weights[gain] > 0.0:
             break
-        active = np.append(np.flatnonzero(shares), gain)
+        active = np.append(np.flatnonzero(weights), gain)
         while True:
             wanted = _stationary(
                 products[np.ix_(active, active)], linear[active]
             )
-            now = shares[active]
+            now = weights[active]
             leaving = wanted <= 0.0
             lost = np.maximum(now - wanted, 1e-300)[leaving]
             reach = now[leaving] / lost
             part = float(min(1.0, reach.min(initial=1.0)))
             moved = now + part * (wanted - now)
             moved[leaving] = np.where(reach <= part, 0.0, moved[leaving])
-            shares[active] = moved / moved.sum()
+            weights[active] = moved / moved.sum()
             active = active[moved > 0.0]
             if not leaving.any() or len(active) == 1:
                 break
-    return shares
+    return weights
 
 
 def _stationary(products: Vector, linear: Vector) -> Vector:
@@ -69,5 +69,5 @@ def _stationary(products: Vector, linear: Vector) -> Vector:
     system[size, :size] = system[:size, size] = unit
     right = np.append(-linear, unit)
     solution = np.linalg.lstsq(system, right, rcond=None)[0]
-    shares: Vector = solution[:size]
-    return shares
+    weights: Vector = solution[:size]
+    return weights
