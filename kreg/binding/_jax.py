@@ -155,7 +155,7 @@ class RunningStep:
         self._enter(state)
 
     def result(self, logs: Any) -> Any:
-        """What the step returns: these logs, and the state of the scope."""
+        """The step's return value: these logs, and the state of the scope."""
         # Keras accepts a step that returns only the first entries of its state.
         state = list(self._state)
         for index, variables in self._variables.items():

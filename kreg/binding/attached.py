@@ -378,7 +378,7 @@ class _Places:
         return None
 
     def _indices_by_path(self, path: str) -> list[tuple[int, int]]:
-        """Where the weights are whose path is `path`, or ends with it.
+        """The positions of the weights whose path is `path` or ends with it.
 
         The paths in a loaded model may lack the name of the model. An ending
         that several weights share is not used.
@@ -397,7 +397,7 @@ class _Places:
     def _position(
         self, layer: int, position: int, recorded: Sequence[str]
     ) -> int | None:
-        """Where a layer has the weight that was recorded at `position`."""
+        """The present position of a weight that was recorded at `position`."""
         _, names = self.structure[layer]
         if names == recorded or (
             # Keras also numbers weights that were given no name.

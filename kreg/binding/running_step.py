@@ -46,5 +46,5 @@ class RunningStep:
         self.logs = step(*self._args)
 
     def result(self, logs: Any) -> Any:
-        """What the step returns, with these logs."""
+        """The step's return value with these logs."""
         return logs

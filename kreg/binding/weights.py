@@ -47,7 +47,7 @@ def chosen_variables(
 
     Raises:
         TypeError: if an entry is neither a variable nor a layer, or `weights`
-            is no iterable.
+            is not an iterable.
         ValueError: if an entry is not in the model.
     """
     in_model = {id(variable) for variable in model.weights}

@@ -65,7 +65,7 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--json",
         action="store_true",
-        help="print the answer as JSON, with null for what is not finite",
+        help="print the result as JSON, with null for NaN and infinity",
     )
     command.add_argument(
         "--traceback",
@@ -203,7 +203,7 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
         "--directory",
         type=named_path,
         metavar="DIR",
-        help="keep what is finished, to go on from after an interruption",
+        help="save finished training here, to resume after an interruption",
     )
     command.add_argument(
         "--plot",

@@ -90,7 +90,7 @@ def add_report(commands: Commands) -> None:
     other.add_argument(
         "--compact",
         action="store_true",
-        help="compare BEFORE with its compacted model, as of `kreg compact`",
+        help="compare BEFORE with the model that `kreg compact` writes for it",
     )
     command.add_argument(
         "--batch-size",

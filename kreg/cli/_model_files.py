@@ -196,7 +196,7 @@ def _cause(error: Exception, config: Any) -> str:
     if has_python_code(config):
         return (
             "it holds Python code, as of a Lambda layer, which is never run "
-            "from a file; make it a layer class of your own and save again"
+            "from a file; write your own layer class instead and save again"
         )
     unknown = unknown_objects(config)
     if unknown:

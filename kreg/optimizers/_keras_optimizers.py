@@ -199,7 +199,7 @@ KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
         refusal=""
         if _ON_JAX
         else "Keras computes ScheduleFreeAdamW rightly on the JAX backend "
-        "alone: on the others its averages are off and weights hardly move. "
+        "alone: on the others its averages are wrong and weights hardly move. "
         "Use Adam with a `CosineDecay`, or the JAX backend.",
     ),
     keras.optimizers.Ftrl: OptimizerRow(

@@ -15,7 +15,7 @@ from kreg._types import Tensor
 
 @dataclass(frozen=True)
 class EffectiveStep:
-    """How far an optimizer moves a weight at its fixed point.
+    """The distance by which an optimizer moves a weight at its fixed point.
 
     Args:
         step: scalar or tensor of the weight's shape, the distance by which an

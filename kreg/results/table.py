@@ -164,7 +164,7 @@ class Table:
                 names = ", ".join(
                     c.heading.replace("\n", " ") for c in left_out
                 )
-                notes.insert(0, f"Left out for want of width: {names}.")
+                notes.insert(0, f"Left out for lack of width: {names}.")
         for note in notes:
             yield Text(_printable(note))
 

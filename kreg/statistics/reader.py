@@ -86,7 +86,7 @@ def _as_graph(function: Callable[[], None]) -> Callable[[], None]:
 
 
 Guard = Callable[[str, str], AbstractContextManager[None]]
-"""Makes a context for a block, from what the block does and to which weight."""
+"""Makes a context manager, given what the block does and to which weight."""
 
 
 def _unguarded(kind: str, of: str) -> AbstractContextManager[None]:

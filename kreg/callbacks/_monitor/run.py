@@ -146,7 +146,7 @@ class MonitoredRun:
             # A curve must not mix losses of batches with losses of epochs.
             last = self._add(model, None if self._every else data_loss)
         if self._first_epoch:
-            # Any penalty exceeds a data loss of 0; that is no mistake.
+            # Any penalty exceeds a data loss of 0; that is not a mistake.
             comparable = data_loss and math.isfinite(data_loss)
             with self._guard("check the model after an epoch"):
                 self._warn_once(
@@ -222,7 +222,7 @@ class MonitoredRun:
         self._warn_of_nan(reading)
 
     def _introduce(self, model: keras.Model, reading: Reading) -> None:
-        """Log what the model is, and warn of the findings of `kreg.check`."""
+        """Log a summary of the model, and warn of findings of `kreg.check`."""
         findings: Sequence[Finding] = ()
         with self._guard("check the model"):
             planned = None

@@ -309,7 +309,7 @@ class StrengthController:
         return pull * (_HASTE if excess > _HASTY else 1.0)
 
     def _gap_ahead(self, progress: float, horizon: float) -> float:
-        """The gap to the path at `progress`, if the trend goes on till then."""
+        """The gap at `progress`, if the trend of the sparsity continues."""
         ahead = self._sparsity + self._trend * horizon
         return self._gap_at(progress, min(max(ahead, 0.0), 1.0))
 

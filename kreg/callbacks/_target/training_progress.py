@@ -34,7 +34,7 @@ class TrainingProgress:
 
     @property
     def batches(self) -> int | None:
-        """The number of batches in all epochs; None if it is not known yet."""
+        """The number of batches in all epochs; None if not known yet."""
         return None if self._steps is None else self._epochs * self._steps
 
     @property

@@ -10,7 +10,7 @@ from kreg.selection.paths.result import PathResult
 
 @dataclass(frozen=True)
 class FeatureEntry:
-    """Where an input feature enters a path.
+    """The strength at which an input feature enters a path.
 
     Args:
         feature: the index of the feature.

@@ -182,7 +182,7 @@ class StabilityResult(ResultWithRows, SavedResult):
         return stability_bound(self.limit, self.num_features, self.threshold)
 
     def headline(self) -> dict[str, Any]:
-        """How many features are stable, of how many, and the bound."""
+        """The number of stable features, of all features, and the bound."""
         return {
             "selected": len(self.selected),
             "num_features": self.num_features,

@@ -95,7 +95,7 @@ def strength_at_zero(
     penalized: Sequence[PenalizedWeight],
     strength_of: StrengthOf,
 ) -> float:
-    """The strength that keeps a model at zero, from those of its weights.
+    """The strength that keeps a model at zero.
 
     For a linear model it is the largest strength of a weight. A network fails
     as soon as one weight that it needs is zero, so there it is the smallest
