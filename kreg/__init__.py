@@ -77,8 +77,8 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-# What no training step needs is imported when it is asked for: it takes as long
-# to import as a third of the rest.
+# Names that no training step needs are imported on first access: importing them
+# takes a third as long as importing everything else.
 _FOLDERS = {
     "compare": "selection",
     "deployment": "deployment",

@@ -1,4 +1,4 @@
-"""What `python -m kreg` runs: the `kreg` command."""
+"""Entry point of `python -m kreg`: runs the `kreg` command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Checks of what users pass: numbers, flags, paths, functions, models.
+"""Checks of arguments: numbers, flags, paths, functions, models.
 
 Each check takes the name of an argument and its value. It returns the value to
 keep, or raises a `TypeError` or a `ValueError` that names the argument.
@@ -22,7 +22,7 @@ _LARGEST_INTEGER = 2**63 - 1
 
 
 def wrong_type(name: str, expected: str, value: object) -> TypeError:
-    """The error for a value of another type than the `expected` one."""
+    """The error for a value of the wrong type."""
     return TypeError(
         f"`{name}` must be {expected}. Received: {name}={shown(value)} "
         f"(of type {type(value).__name__})"
@@ -30,7 +30,7 @@ def wrong_type(name: str, expected: str, value: object) -> TypeError:
 
 
 def wrong_value(name: str, expected: str, value: object) -> ValueError:
-    """The error for a value of the right type that is not as `expected`."""
+    """The error for a value of the right type that is out of range."""
     return ValueError(
         f"`{name}` must be {expected}. Received: {name}={shown(value)}"
     )
@@ -40,13 +40,13 @@ def shown(value: object) -> str:
     """The `repr` of anything, shortened."""
     try:
         text = repr(value)
-    except Exception:  # of a class that is not ours, or a very large integer
+    except Exception:  # a foreign class, or an integer too large to print
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 200 else f"{text[:140]} [...] {text[-50:]}"
 
 
 def optional(check: Check[T], name: str, value: Any) -> T | None:
-    """None as it is; any other value checked."""
+    """Return None as it is, and any other value checked by `check`."""
     return None if value is None else check(name, value)
 
 
@@ -126,7 +126,7 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def verbosity(name: str, value: Any) -> int:
-    """Return `value` if it is 0 or 1; False and True are taken for them."""
+    """Return `value` as 0 or 1; False and True are accepted, too."""
     if not isinstance(value, (bool, np.bool_, numbers.Integral)):
         raise wrong_type(name, "0 or 1", value)
     if value not in (0, 1):
@@ -172,7 +172,7 @@ def callable_object(name: str, value: Any, expected: str = "a function") -> Any:
 
 
 def list_of(name: str, value: Any, expected: str) -> list[Any]:
-    """The entries of an iterable as a list; a string is no iterable here."""
+    """Return the entries of an iterable as a list; strings are refused."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise wrong_type(name, expected, value)
     try:

@@ -1,7 +1,7 @@
-"""Imports Keras without messages where `python -m kreg` starts the command.
+"""Silences the messages of importing Keras when `python -m kreg` starts.
 
-Python imports the package before it runs `kreg/__main__.py`, and Keras with it.
-So this is what the package imports first.
+Python imports the package, and with it Keras, before it runs
+`kreg/__main__.py`. So the package imports this module first.
 """
 
 import sys
@@ -10,7 +10,7 @@ from kreg_command import import_quietly
 
 
 def _is_command() -> bool:
-    """Whether this process is `python -m kreg`, which is still importing."""
+    """Whether this process is `python -m kreg`, still importing the package."""
     if sys.argv[:1] != ["-m"]:
         return False
     words = sys.orig_argv

@@ -1,4 +1,4 @@
-"""Reading attributes of objects that are not kreg's and may raise anything."""
+"""Safe access to objects of other libraries, which may raise anything."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ def result_or_none(function: Callable[[], Any]) -> Any:
     """The result of `function()`; None if it raises."""
     try:
         return function()
-    except Exception:  # of a class that is not ours
+    except Exception:  # code of another library
         return None
 
 
@@ -48,7 +48,7 @@ def _configured(value: Any) -> str:
     name = type(value).__name__
     try:
         config = value.get_config()
-    except Exception:  # `get_config` may be anybody's
+    except Exception:  # `get_config` may be a user's own
         return name
     arguments = ", ".join(
         f"{key}={number:.6g}"

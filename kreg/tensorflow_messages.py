@@ -1,7 +1,6 @@
-"""TensorFlow's messages, kept back where they are not for the user.
+"""Silences TensorFlow's messages about work that kreg does on its own.
 
-A model that a user trains, calls or exports may print whatever Keras prints.
-These functions are for what kreg does on its own with TensorFlow.
+Where the user trains, calls or exports a model, messages are left alone.
 """
 
 import logging
@@ -20,11 +19,11 @@ _ALARM = "triggered tf.function retracing"
 
 @contextmanager
 def without_retracing_alarm() -> Iterator[None]:
-    """Keep back TensorFlow's warning of retracing.
+    """Suppress TensorFlow's warning about retracing.
 
-    TensorFlow counts traces by the line of code that makes a function. So it
-    takes the train steps, or the prediction steps, of many models for one step
-    that is traced many times.
+    TensorFlow counts traces by the line of code that creates a function. So the
+    training steps of many models look to it like one step that is traced many
+    times.
     """
     with _filtered(lambda record: _ALARM not in record.getMessage()):
         yield
@@ -32,10 +31,10 @@ def without_retracing_alarm() -> Iterator[None]:
 
 @contextmanager
 def without_messages() -> Iterator[None]:
-    """Keep back what TensorFlow tells, but for errors.
+    """Suppress TensorFlow's messages, except errors.
 
-    Its C++ code writes to descriptor 2, past `sys.stderr`. What others write
-    there meanwhile is shown at the end.
+    Its C++ code writes to file descriptor 2, past `sys.stderr`. Other output to
+    that descriptor is shown at the end.
     """
     with (
         _filtered(lambda record: record.levelno >= logging.ERROR),
@@ -47,17 +46,17 @@ def without_messages() -> Iterator[None]:
 
 @cache
 def start_xla() -> None:
-    """Start XLA on the CPU, without what it tells of it once in a process."""
+    """Start XLA on the CPU without the message it prints once per process."""
     import tensorflow as tf
 
     with tf.init_scope(), tf.device("CPU:0"), without_messages():
-        # An operation that XLA compiles by way of MLIR, which tells of itself.
+        # XLA compiles this operation with MLIR, which prints a message, too.
         tf.function(tf.abs, jit_compile=True)(tf.constant(0.0))
 
 
 @cache
 def start_generators() -> None:
-    """Start `tf.data` on a generator, without what that tells once."""
+    """Start `tf.data` on a generator without the message it prints once."""
     import tensorflow as tf
 
     with without_messages():
@@ -78,11 +77,12 @@ def _filtered(shows: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
         logger.removeFilter(shows)
 
 
-# Descriptors belong to the process, so one thread at a time replaces one.
+# File descriptors belong to the process: only one thread may replace them at a
+# time.
 _lock = threading.RLock()
 
-# The start of an information or a warning of TensorFlow's C++ code, in the
-# forms of its versions, and of LiteRT's.
+# How a line of level INFO or WARNING starts in the C++ logs of TensorFlow's
+# versions and of LiteRT.
 _NATIVE_MESSAGE = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:\d+\.\d+ "
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
@@ -95,10 +95,10 @@ _NATIVE_MESSAGE = re.compile(
 def _captured_descriptor(
     descriptor: int, unwanted: re.Pattern[bytes]
 ) -> Iterator[None]:
-    """Keep back the lines on a descriptor that begin with a pattern."""
+    """Drop the lines written to a file descriptor that start with a pattern."""
     try:
         shown = os.dup(descriptor)
-    except OSError:  # a process without it, such as one without a terminal
+    except OSError:  # the process has no such descriptor: it has no terminal
         yield
         return
     with tempfile.TemporaryFile() as captured, os.fdopen(shown, "wb") as stream:

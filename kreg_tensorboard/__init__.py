@@ -1,8 +1,8 @@
 """kreg's tab in TensorBoard: the entry point that loads it.
 
-TensorBoard imports this file whenever it starts, so an error here would keep
-TensorBoard from starting. This file therefore imports only what TensorBoard has
-imported already. An error in the other files only leaves out the tab.
+TensorBoard imports this file whenever it starts, so an error here would keep it
+from starting. This file therefore imports only modules that TensorBoard has
+imported already. An error in the other files only hides the tab.
 """
 
 import logging

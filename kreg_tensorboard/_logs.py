@@ -21,8 +21,8 @@ class Logs:
     A tag is `group/name`, as in `kreg_sparsity/dense/kernel`. The groups of
     kreg are `kreg`, for the whole model, and those that begin with `kreg_`.
 
-    An event file may hold anything. What cannot be read of a run is left out,
-    and the other runs are shown.
+    An event file may hold anything. Unreadable parts of a run are left out, and
+    the other runs are shown.
     """
 
     provider: DataProvider
@@ -86,11 +86,11 @@ class Logs:
         tags: Iterable[str],
         points: int | None,
     ) -> dict[str, dict[str, dict[str, list[Any]]]]:
-        """Steps and values of all given tags, and of all tags in given groups.
+        """Steps and values of some tags, and of all tags in some groups.
 
-        A tag that a run lacks is left out. `points` is the largest number of
-        points of a tag; None for as many as a screen can show, which are
-        fewer if there are many tags.
+        A tag that a run lacks is left out. `points` is the maximum number of
+        points of a tag; None for as many as a screen can show, which are fewer
+        if there are many tags.
         """
         runs = list(runs)
         tags_by_run = self._scalars(runs)
@@ -156,11 +156,11 @@ def _read_in_parts(
 ) -> dict[str, dict[str, Any]]:
     """Read some tags of some runs, without those that cannot be read.
 
-    TensorBoard reads all or nothing. So where it fails, each half is read on
-    its own, down to single tags.
+    TensorBoard reads all or nothing. So if it fails, each half is read on its
+    own, down to single tags.
 
     Args:
-        read: reads what its `run_tag_filter` names.
+        read: reads the tags that its `run_tag_filter` names.
         runs: the runs.
         tags: the tags.
     """
@@ -171,7 +171,7 @@ def _read_in_parts(
         return dict(read(run_tag_filter=named) or {})
     except errors.PublicError:  # an answer to this request, not a fault
         raise
-    except Exception:  # whatever somebody wrote into an event file
+    except Exception:  # an event file may hold anything
         if len(runs) == len(tags) == 1:
             return {}
     found: dict[str, dict[str, Any]] = {}
@@ -223,7 +223,7 @@ def _weights(marker: Any) -> list[dict[str, Any]]:
 
 
 def _weight(entry: Any) -> dict[str, Any]:
-    """What an entry of a marker tells of a weight in the right form."""
+    """The valid fields of a weight in an entry of a marker."""
     if not isinstance(entry, dict):
         return {}
     return {

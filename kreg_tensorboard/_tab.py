@@ -1,4 +1,4 @@
-"""The tab: its page, and the routes `/runs` and `/series` with its data."""
+"""`KregTab`: the page of the tab, and its data routes `/runs` and `/series`."""
 
 from functools import partial
 from pathlib import Path

@@ -30,7 +30,7 @@ class ModelClock(Clock, Protocol):
     optimizers: WeightOptimizers
 
     def multipliers_with(self, penalty: StrengthRegularizer) -> Any:
-        """The `Multipliers` that hold the one of `penalty`, or None."""
+        """The `Multipliers` object that `penalty` is in, or None."""
 
 
 class StateClock:
@@ -155,8 +155,8 @@ class RunningStep:
         self._enter(state)
 
     def result(self, logs: Any) -> Any:
-        """What the step returns: these logs, and the state of the scope."""
-        # Keras allows for a step that returns only the first of a list.
+        """The step's return value: these logs, and the state of the scope."""
+        # Keras accepts a step that returns only the first entries of its state.
         state = list(self._state)
         for index, variables in self._variables.items():
             returned = variables[: len(state[index])]
@@ -184,7 +184,7 @@ class RunningStep:
 def refuse_frozen_clock(
     penalty: StrengthRegularizer, path: str, w: Tensor
 ) -> None:
-    """Raise if a traced function would keep the step of its trace for ever."""
+    """Raise if a traced function would be stuck at the step of its trace."""
     if penalty.is_scheduled and isinstance(w, jax.core.Tracer):
         raise ValueError(
             f"The penalty {penalty!r} of `{path}` follows a schedule, but "

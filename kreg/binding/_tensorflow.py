@@ -25,7 +25,7 @@ def replicas() -> int:
 
 
 def is_eager() -> bool:
-    """Whether operations run at once, not in a function that is traced."""
+    """Whether operations run eagerly, not in a function that is traced."""
     return bool(tf.executing_eagerly())
 
 
@@ -38,7 +38,7 @@ def is_reachable(tensor: Any) -> bool:
     return tensor.graph is tf.compat.v1.get_default_graph()
 
 
-# The operations on the handle of a variable that leave its value alone.
+# The operations on a variable's handle that do not change its value.
 _READS = frozenset(
     {"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"}
 )
@@ -47,7 +47,8 @@ _READS = frozenset(
 def may_be_updated(variable: keras.Variable) -> bool:
     """Whether the function that is traced now may assign to `variable`.
 
-    Outside of a traced function, or on several devices, it is not known.
+    True where that cannot be known: outside of a traced function, or on several
+    devices.
     """
     if tf.executing_eagerly() or replicas() > 1:
         return True

@@ -1,4 +1,4 @@
-"""What only torch knows of a step: which weights it has updated."""
+"""Which weights a step has updated, by torch's count of changes."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,13 @@ import keras
 def update_watch(
     variables: list[keras.Variable],
 ) -> Callable[[keras.Variable], bool]:
-    """Return a function that tells whether a variable was updated since now.
+    """Return a function that tells if a variable was updated after this call.
 
-    torch counts the changes of each tensor. A tensor that is not counted, or
-    was replaced by another one, may have been updated.
+    torch counts the changes of each tensor. A tensor without a count, or one
+    that was replaced, is taken to be updated.
 
     Args:
-        variables: the variables that it is asked for.
+        variables: the variables to watch.
     """
     before = {id(v): (v.value, v.value._version) for v in variables}
 

@@ -1,9 +1,9 @@
-"""What `kreg.attach` put on weights whose layers cannot save it: the record.
+"""Record of attached regularizers that a layer's config cannot save.
 
-Keras saves regularizers in the configs of layers, and many layers have no room
-for one. The record is kept beside the configs, in the model's `.keras` file.
-Where kreg is imported, Keras's `load_model` puts the regularizers back; where
-it is not, the record is ignored.
+Keras saves regularizers in the configs of layers, but many layers have no
+argument for one. `kreg.attach` can put a regularizer on their weights, too. A
+record in the model's `.keras` file then holds it. If kreg is imported, Keras's
+`load_model` restores the regularizers; otherwise it ignores the record.
 """
 
 import json
@@ -33,19 +33,19 @@ RESTORE = (
     "Attach them again; if Keras does not know a class or a function, load the "
     "file in a `keras.saving.custom_object_scope` that names it"
 )
-"""What to do about regularizers that were not put back."""
+"""Advice for regularizers that could not be restored."""
 
 _VERSION = 1
 _ORIGIN = "_kreg_regularizer_of_layer"
 
 
 def note_attached(variable: keras.Variable, origin: Any) -> None:
-    """Let the record hold the regularizer of a weight from now on.
+    """Include the regularizer of a weight in the record from now on.
 
     Args:
         variable: a weight.
-        origin: the regularizer, or None, that the weight gets when its layer is
-            made anew.
+        origin: the regularizer that the weight gets when its layer is rebuilt
+            from its config, or None.
     """
     vars(variable).setdefault(_ORIGIN, origin)
 
@@ -56,8 +56,8 @@ def forget_attached(
     """Undo `note_attached`.
 
     Args:
-        variable: a weight, noted or not.
-        undo: closing it notes the weight again. Defaults to `None`.
+        variable: a weight, in the record or not.
+        undo: a stack; closing it restores the entry. Defaults to `None`.
     """
     if _ORIGIN in vars(variable):
         origin = vars(variable).pop(_ORIGIN)
@@ -66,14 +66,14 @@ def forget_attached(
 
 
 def is_recorded(variable: keras.Variable) -> bool:
-    """Whether the record holds the regularizer of a weight."""
+    """Whether the regularizer of a weight is in the record."""
     return _is_attached(variable) and is_serializable(own_regularizer(variable))
 
 
 def is_serializable(regularizer: Any) -> bool:
     """Whether Keras can save a regularizer."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of lambdas; saving warns of them
+        warnings.simplefilter("ignore")  # saving warns about lambdas later
         return result_or_none(lambda: _serialized(regularizer)) is not None
 
 
@@ -88,11 +88,11 @@ def _serialized(regularizer: Any) -> str:
 
 @dataclass(frozen=True)
 class Unrestored:
-    """A regularizer in the record of a file that was not put back.
+    """A regularizer in the record of a file that could not be restored.
 
     Args:
         path: the path of its weight.
-        reason: why it was not, as a clause.
+        reason: why it could not be restored, as a clause.
     """
 
     path: str
@@ -102,11 +102,11 @@ class Unrestored:
 class AttachedRecord(ModelRecord):
     """The record of a model.
 
-    It is a JSON object. Each regularizer is in it once, as Keras serializes it,
-    with what a callback remembers and the places of all the weights that it is
-    on; `shared` are those of them whose layers save it, and `ties` are groups
-    that it ties across several. Null stands for a regularizer that was taken
-    off.
+    It is a JSON object with one entry for each regularizer: the regularizer as
+    Keras serializes it, the memory of the callback that steers it, and the
+    places of its weights. The weights under `shared` are those whose layers
+    save the regularizer; `ties` holds groups that span several weights. Null
+    stands for a regularizer that was removed.
 
     Args:
         model: the model.
@@ -173,7 +173,7 @@ class AttachedRecord(ModelRecord):
 
 
 def _put_all_back(model: keras.Model, record: Any) -> Iterator[Unrestored]:
-    """Put the regularizers back, and yield those for which it fails."""
+    """Restore the regularizers; yield those that cannot be restored."""
     if record["version"] != _VERSION:
         raise ValueError(
             f"the record is of version {record['version']}, of another kreg"
@@ -184,34 +184,38 @@ def _put_all_back(model: keras.Model, record: Any) -> Iterator[Unrestored]:
         shared = [places.find(place, structure) for place in entry["shared"]]
         try:
             regularizer = _restored(entry, [v for _, v in filter(None, shared)])
-        except Exception as error:  # of a class that is not ours
-            # Keras goes on with the whole config.
+        except Exception as error:  # deserializing runs any class's code
+            # Keras appends the whole config to its message.
             reason = str(error).partition("Full object config")[0]
             for place in _all_places(entry):
-                found = places.find(place, structure)
-                path = place["path"] if found is None else found[1].path
+                layer_and_weight = places.find(place, structure)
+                path = (
+                    place["path"]
+                    if layer_and_weight is None
+                    else layer_and_weight[1].path
+                )
                 yield Unrestored(path, " ".join(reason.split()))
             continue
         for place in entry["weights"]:
-            found = places.find(place, structure)
-            if found is None:
+            layer_and_weight = places.find(place, structure)
+            if layer_and_weight is None:
                 yield Unrestored(
                     place["path"],
                     "the model has no such weight of shape "
                     f"{tuple(place['shape'])}",
                 )
             else:
-                _put_back(regularizer, *found)
+                _put_back(regularizer, *layer_and_weight)
         for tie in entry["ties"]:
-            all_found = [places.find(p, structure) for p in tie["weights"]]
-            if None in all_found:
+            tied = [places.find(p, structure) for p in tie["weights"]]
+            if None in tied:
                 for place in tie["weights"]:
                     yield Unrestored(
                         place["path"],
                         "the model lacks a weight to which it is tied",
                     )
             else:
-                _put_tie_back(regularizer, tie, all_found)
+                _put_tie_back(regularizer, tie, tied)
 
 
 def _all_places(entry: Mapping[str, Any]) -> list[Any]:
@@ -231,16 +235,19 @@ def _memory(regularizer: Any) -> list[float]:
 def _restored(
     entry: Mapping[str, Any], shared: Sequence[keras.Variable]
 ) -> Any:
-    """The regularizer of an entry, which may be on a weight already.
+    """The regularizer of an entry, reused where a weight has it already.
 
-    One object on several weights is one penalty, and its multiplier holds for
-    all of them.
+    Weights that share one object share its multiplier, so the object must not
+    be duplicated.
     """
     serialized = entry["regularizer"]
     for variable in shared:
-        known = own_regularizer(variable)
-        if known is not None and json.loads(_serialized(known)) == serialized:
-            return known
+        present = own_regularizer(variable)
+        if (
+            present is not None
+            and json.loads(_serialized(present)) == serialized
+        ):
+            return present
     regularizer = keras.saving.deserialize_keras_object(serialized)
     if regularizer is not None and not callable(regularizer):
         raise TypeError(f"it is a {type(regularizer).__name__}")
@@ -252,7 +259,7 @@ def _restored(
 def _put_back(
     regularizer: Any, layer: keras.layers.Layer, variable: keras.Variable
 ) -> None:
-    """Set the regularizer of a weight as `kreg.attach` has done."""
+    """Set the regularizer of a weight as `kreg.attach` does."""
     note_attached(variable, own_regularizer(variable))
     variable.regularizer = regularizer
     attribute = attribute_of(layer, variable.name)
@@ -261,9 +268,9 @@ def _put_back(
 
 
 def _put_tie_back(
-    penalty: Any, tie: Mapping[str, Any], found: Sequence[Any]
+    penalty: Any, tie: Mapping[str, Any], tied: Sequence[Any]
 ) -> None:
-    """Tie weights as `kreg.attach` has done."""
+    """Tie weights as `kreg.attach` does."""
     groups = [
         Slices(
             tuple(place["view"]),
@@ -272,7 +279,7 @@ def _put_tie_back(
         )
         for place in tie["weights"]
     ]
-    weights = [variable for _, variable in found]
+    weights = [variable for _, variable in tied]
     pairs = list(zip(weights, groups, strict=True))
     for part in Tie(tie["path"], penalty, pairs).parts:
         note_attached(part.variable, own_regularizer(part.variable))
@@ -280,11 +287,12 @@ def _put_tie_back(
 
 
 class _Places:
-    """The places of a model's weights, which hold in another process.
+    """The places of a model's weights, valid across processes.
 
-    The path of a weight may have names that Keras numbers in each process anew.
-    So the place of a weight is also that of its layer in the order of layers,
-    and its own in that layer. It counts where a model has the same layers.
+    Paths alone do not identify weights, because Keras numbers the default names
+    of layers anew in each process. So a place also holds the position of the
+    layer in the model and that of the weight in the layer. These positions are
+    used if the loaded model has the same layers.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -301,12 +309,12 @@ class _Places:
         return list(weights.values())
 
     def of(self, regularizer: Any, *, attached: bool) -> list[dict[str, Any]]:
-        """The places of the weights that have a regularizer to themselves.
+        """The places of the untied weights that have a regularizer.
 
         Args:
             regularizer: the regularizer, or None.
-            attached: whether they are weights whose layers do not save it, or
-                those whose layers do.
+            attached: True for the weights whose layers cannot save it, False
+                for those whose layers do.
         """
         places: dict[int, dict[str, Any]] = {}
         for layer, own in enumerate(self._own):
@@ -370,10 +378,10 @@ class _Places:
         return None
 
     def _indices_by_path(self, path: str) -> list[tuple[int, int]]:
-        """Where the weights are whose path, or the end of it, is `path`.
+        """The positions of the weights whose path is `path` or ends with it.
 
-        The path of a loaded model may lack the name of the model. An end that
-        several weights have tells nothing.
+        The paths in a loaded model may lack the name of the model. An ending
+        that several weights share is not used.
         """
         names = path.split("/")[-2:]
         indices = {
@@ -389,10 +397,10 @@ class _Places:
     def _position(
         self, layer: int, position: int, recorded: Sequence[str]
     ) -> int | None:
-        """Where a layer has the weight that was recorded at `position`."""
+        """The present position of a weight that was recorded at `position`."""
         _, names = self.structure[layer]
         if names == recorded or (
-            # Keras numbers weights without a name, too.
+            # Keras also numbers weights that were given no name.
             len(names) == len(recorded) and set(names) != set(recorded)
         ):
             return position
@@ -404,9 +412,9 @@ record_of = keep_with_models(AttachedRecord)
 
 
 def unrestored(model: keras.Model) -> list[Unrestored]:
-    """What the file of a loaded model holds that could not be put back.
+    """The regularizers that could not be restored when a model was loaded.
 
-    Weights to which something was attached since are left out.
+    Weights that were given a regularizer since are left out.
     """
     attached = {v.path for v in model.weights if _ORIGIN in vars(v)}
     return [

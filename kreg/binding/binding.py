@@ -74,7 +74,7 @@ class BoundRegularizer:
         penalty: the user's own object.
         variable: the weight it acts on.
         binding: the binding of the weight's model.
-        groups: the entries that the regularizer treats together, or None.
+        groups: the groups of entries that the penalty acts on, or None.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class BoundRegularizer:
         return self.penalty
 
     def clock(self) -> Clock:
-        """The clock of the running step if its model has the weight."""
+        """The clock of the running step, if its model has the weight."""
         clock = current_clock()
         if clock is not None and clock.has(self):
             return clock
         return self.binding
 
     def strengths(self) -> dict[str, Tensor | float]:
-        """The strengths at the step of the optimizer of the weight."""
+        """The strengths at the step of the weight's optimizer."""
         if self.suspended:
             return dict.fromkeys(self.penalty.strength_names(), 0.0)
         clock = self.clock()
@@ -138,7 +138,7 @@ class BoundRegularizer:
         return [(w, self.groups)]
 
     def passes_gradient(self, clock: Clock) -> bool:
-        """Whether its gradient passes: always, as it has no proximal step."""
+        """Whether its gradient acts: always, as it has no proximal step."""
         return True
 
     def _check_clock(self, clock: Clock, w: Tensor) -> None:
@@ -163,18 +163,18 @@ class BoundPenalty(BoundRegularizer):
         penalty: the user's own object.
         variable: the weight it acts on.
         binding: the binding of the weight's model.
-        groups: the entries that the penalty treats together, or None.
+        groups: the groups of entries that the penalty acts on, or None.
     """
 
     penalty: Penalty
 
     def passes_gradient(self, clock: Clock) -> bool:
-        """Whether its gradient passes: not if its optimizer steps for it."""
+        """Whether its gradient acts: not if a proximal step replaces it."""
         return penalty_applier(clock.optimizer_of(self)) is None
 
 
 class BoundTiePart(BoundPenalty):
-    """The part of a tie that one of its weights is, bound to its model.
+    """The regularizer of one weight of a tie, bound to the weight's model.
 
     Args:
         part: the part of the tie.
@@ -191,12 +191,12 @@ class BoundTiePart(BoundPenalty):
         return self.part
 
     def penalized(self, w: Tensor) -> Sequence[tuple[Tensor, Grouping]]:
-        """The entries of the tie, in the first of its weights."""
+        """The entries of the whole tie, on its first weight; else none."""
         return self.part.penalized(w)
 
 
 class ObservedRegularizer:
-    """A regularizer that is not kreg's; its value is recorded for the logs."""
+    """A foreign regularizer whose value is recorded for the logs."""
 
     def __init__(
         self, regularizer: Callable[[Tensor], Tensor], variable: keras.Variable
@@ -274,7 +274,7 @@ class Binding:
         return penalty.multiplier
 
     def take_off(self, variables: Sequence[keras.Variable]) -> None:
-        """Take the regularizers off factors of LoRA that they do not fit."""
+        """Suspend regularizers on LoRA factors whose shape they do not fit."""
         for variable in variables:
             self._taken_off.append((variable, own_regularizer(variable)))
             variable.regularizer = None
@@ -298,7 +298,7 @@ class Binding:
     def multipliers_with(
         self, penalty: StrengthRegularizer
     ) -> Multipliers | None:
-        """The `Multipliers` that hold the one of `penalty`, or None."""
+        """The `Multipliers` object that `penalty` is in, or None."""
         return next((m for m in self._multipliers if penalty in m), None)
 
     def hold_multipliers(
@@ -356,7 +356,7 @@ def _is_eager() -> bool:
 
 
 def renew_functions(model: keras.Model) -> None:
-    """Compile the model's training and test steps again, if there are any."""
+    """Discard the model's compiled training and test steps, if any."""
     if model.train_function is not None:
         model.make_train_function(force=True)
     if model.test_function is not None:
@@ -368,9 +368,9 @@ bindings: WeakKeyDictionary[keras.Model, Binding] = WeakKeyDictionary()
 
 
 def weight_optimizers(model: keras.Model) -> WeightOptimizers:
-    """The optimizers of the weights of a model, as far as is known now.
+    """The optimizers of a model's weights, as far as they are known now.
 
-    The weights of a model that is not bound may be bound by a model around it.
+    The weights of an unbound model may be bound through an outer model.
     """
     binding = bindings.get(model)
     if binding is not None:

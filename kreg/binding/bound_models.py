@@ -1,4 +1,4 @@
-"""`bind` and `unbind`: tying a model's penalties to its clock; `at_step`."""
+"""`bind`, `unbind` and `at_step`: which step a model's penalties follow."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,10 +46,10 @@ def bind(
     changed at any time, and `fit` logs the parts of the loss beside `loss`:
 
     - `data_loss`: the loss without penalties of any kind.
-    - `penalty`: the penalties on weights that act, by the gradient or by
-      proximal steps.
-    - `activity_penalty`, where there is one: what activity regularizers and
-      `add_loss` add to the loss, such as the divergence of a VAE's layer.
+    - `penalty`: the penalties on weights, whether they act by the gradient or
+      by proximal steps.
+    - `activity_penalty`, if there is one: the sum of activity regularizers and
+      of `add_loss` terms, such as the KL divergence of a VAE.
 
     They are means over the samples of an epoch; `evaluate` returns them with
     `return_dict=True`. A `train_step` or `test_step` of your own must return
@@ -57,21 +57,22 @@ def bind(
     logged. On JAX it must call `compute_loss` if there are penalties on
     activities.
 
-    The binding holds for every later `compile`, `fit` and `evaluate` of this
-    model object, also for weights that it gets later. A model that was saved
-    and loaded, cloned or copied is a new one and not bound. Every kreg callback
-    binds its model by itself.
+    The binding lasts for every later `compile`, `fit` and `evaluate` of this
+    model object, and includes weights that the model creates later. A model
+    that was loaded, cloned or copied is a new object and not bound. Every kreg
+    callback binds its model by itself.
 
-    What Keras saves stays as it is: `variable.regularizer` is replaced by an
-    object that knows the clock, `layer.kernel_regularizer` is not. Binding
-    twice does no harm. Penalties on activities and in `add_loss` follow the
-    schedule inside `fit` and `evaluate`, and stay terms of the loss.
+    Binding changes nothing that Keras saves: `variable.regularizer` is replaced
+    by an object that knows the clock, but `layer.kernel_regularizer` is not.
+    Binding twice does no harm. Penalties on activities and in `add_loss` follow
+    their schedule inside `fit` and `evaluate`, and stay terms of the loss.
 
     Each weight follows the optimizer that updates it. With Keras's own
     `train_step` that is `model.optimizer`. A `train_step` of your own, as in a
-    GAN, may use several: kreg finds those that the model or a layer holds as an
-    attribute, but knows which one updates a weight only once it has done so.
-    Under `ProximalOptimizer` that is too late, so say it before:
+    GAN, may use several optimizers. kreg finds those that are attributes of the
+    model or of a layer, but learns which one updates a weight only from the
+    first update. Under `ProximalOptimizer` that is too late, so name them
+    beforehand:
 
         kreg.bind(gan, {
             gan.generator: gan.g_optimizer,
@@ -82,23 +83,24 @@ def bind(
         model: a `keras.Model`, compiled or not. Weights that it creates later
             are bound in the first step of `fit`; for a custom loop it must be
             built.
-        optimizer: who updates the weights in a custom training loop, or in an
-            overridden `train_step` that does not use `model.optimizer`: a
-            `keras.optimizers.Optimizer` for all weights, or a mapping from
-            models and layers inside `model` to the optimizer of each; where
-            these overlap, the last one counts. If it is the optimizer that the
-            model is compiled with, later ones count as well. Defaults to
-            `None`: kreg finds out, and what an earlier call said counts no
-            longer. Nor does it in a `fit` with Keras's own `train_step`.
+        optimizer: the optimizer that updates the weights in a custom training
+            loop, or in an overridden `train_step` that does not use
+            `model.optimizer`: a `keras.optimizers.Optimizer` for all weights,
+            or a mapping from models and layers inside `model` to the optimizer
+            of each. Where parts overlap, the last one counts. The optimizer
+            that the model is compiled with also stands for one from a later
+            `compile`. `fit` with Keras's own `train_step` ignores the argument.
+            Defaults to `None`: kreg finds the optimizers, and the argument of
+            an earlier call is forgotten.
 
     Returns:
         The `Binding` of the model.
 
     Raises:
-        TypeError: if `model` is not a `keras.Model`, or `optimizer` neither an
-            optimizer nor a mapping of layers to optimizers.
+        TypeError: if `model` is not a `keras.Model`, or `optimizer` is neither
+            an optimizer nor a mapping of layers to optimizers.
         ValueError: if a layer is not in the model, or a penalty does not fit a
-            weight, such as groups along an axis that it does not have. The
+            weight, such as groups along an axis that the weight lacks. The
             message names the weight.
 
     Example:
@@ -120,7 +122,7 @@ def bind(
     is_new = binding is None
     if binding is None:
         binding = Binding(model)
-    changed = binding.optimizers.tell(parts)
+    changed = binding.optimizers.assign(parts)
     if is_new:
         bindings[model] = binding
         join_bound_models(binding.optimizers, True)
@@ -132,9 +134,9 @@ def bind(
 
 
 def ensure_bound(model: keras.Model) -> Binding:
-    """The binding of `model`, which is bound first unless it is.
+    """The binding of `model`, which is bound first if necessary.
 
-    What the user said to `bind` stays.
+    The optimizers that the user named in `bind` are kept.
     """
     keras_model(model)
     binding = bindings.get(model)
@@ -147,7 +149,7 @@ def ensure_bound(model: keras.Model) -> Binding:
 
 
 def renew_models_of(variables: Iterable[keras.Variable]) -> None:
-    """Trace anew the steps of every bound model with one of `variables`."""
+    """Retrace the steps of every bound model that has one of `variables`."""
     changed = {id(variable) for variable in variables}
     for model in list(bindings):
         if any(id(variable) in changed for variable in model.weights):
@@ -175,7 +177,7 @@ def _optimizers_of_parts(
         )
     if not optimizer:
         raise ValueError(
-            "`optimizer` must name a part of the model at least, or be None. "
+            "`optimizer` must name at least one part of the model, or be None. "
             "Received: optimizer={}"
         )
     inside = {id(layer) for layer in flatten_layers(model)}
@@ -190,7 +192,7 @@ def _optimizers_of_parts(
 
 
 def _bind_weights(model: keras.Model, binding: Binding) -> bool:
-    """Bind the weights that are not bound yet; return whether any was new."""
+    """Bind weights that are not bound yet; return whether there were any."""
     tie_again(model)
     layouts: dict[int, Layout] = {}
     bound: list[tuple[keras.Variable, Any]] = []
@@ -201,8 +203,8 @@ def _bind_weights(model: keras.Model, binding: Binding) -> bool:
             owner = regularizer.binding
             weight = id(variable)
             if owner is binding or (
-                owner.optimizers.is_told(weight)
-                and not binding.optimizers.is_told(weight)
+                owner.optimizers.is_assigned(weight)
+                and not binding.optimizers.is_assigned(weight)
             ):
                 continue
             suspended = regularizer.suspended
@@ -240,7 +242,7 @@ def _bound(
     binding: Binding,
     layout: Layout | None,
 ) -> BoundRegularizer:
-    """A regularizer of kreg as a runtime object on a weight."""
+    """The runtime object that evaluates a kreg regularizer on a weight."""
     if isinstance(regularizer, TiePart):
         return BoundTiePart(regularizer, binding)
     try:
@@ -276,12 +278,12 @@ def is_bound(model: keras.Model) -> bool:
 
 
 def unbind(model: keras.Model) -> bool:
-    """Undo `bind`: leave nothing of kreg but the user's own regularizers.
+    """Undo `bind`: remove everything but the user's own regularizers.
 
     The weights get back the regularizers that the user gave them, and the model
-    its own training step. A schedule then stands still at its first value, and
-    `fit` logs no `penalty`. Weights shared with another bound model stay bound
-    to that one.
+    its own training step. A schedule then stays at its first value, and `fit`
+    no longer logs `penalty`. Weights shared with another bound model stay bound
+    to that model.
 
     Args:
         model: a `keras.Model`, bound or not.
@@ -326,7 +328,7 @@ def unbind(model: keras.Model) -> bool:
 
 
 class FixedStep:
-    """A clock that always shows the same step."""
+    """A clock that stands still at one step."""
 
     def __init__(self, step: Tensor) -> None:
         self._step = step
@@ -356,9 +358,9 @@ class FixedStep:
 def at_step(step: Tensor) -> Iterator[None]:
     """Evaluate every penalty at the optimizer iteration `step`.
 
-    Use it to see the value of a penalty at some step of its schedule. It is
-    also needed where kreg cannot know the step: in a custom loop under
-    `jax.jit` that carries the optimizer's variables itself.
+    Use it to compute the value of a penalty at some step of its schedule. It is
+    required where kreg cannot know the step: in a custom loop under `jax.jit`
+    that passes the optimizer's variables itself.
 
     Args:
         step: int or scalar integer tensor, the number of optimizer updates.

@@ -61,16 +61,16 @@ def install_hooks(
 ) -> None:
     """Run the steps of `model` under its clock, and log the parts of the loss.
 
-    The methods are replaced on the instance and call the originals, so that a
-    subclass's own `train_step`, `test_step` and `compute_loss` go on working.
-    `remove_hooks` undoes it.
+    The methods are replaced on the instance and call the originals, so a
+    subclass's own `train_step`, `test_step` and `compute_loss` still work.
+    `remove_hooks` undoes this.
 
     Args:
         model: the model.
         binding: its binding.
         bind_weights: binds the weights that are not bound yet. It is called
-            again whenever `fit` or `evaluate` begins, and once the model is
-            built, which may be in its first step.
+            whenever `fit` or `evaluate` begins, and once the model is built,
+            which may be in its first step.
     """
     train_clock: StepClock
     test_clock: StepClock
@@ -86,7 +86,7 @@ def install_hooks(
     with strategy_scope(model):
         parts = LossParts(model, are_added_to_logs=is_own)
     if is_jax and type(model).metrics is not keras.Model.metrics:
-        # Keras passes a step the variables of the metrics that a model lists.
+        # Keras passes to a step only the variables of listed metrics.
         for variable in parts.variables:
             carry_state(model, variable)
 
@@ -112,8 +112,8 @@ def install_hooks(
         return is_new
 
     def look_at_step() -> None:
-        # A traced step reads the clock of each weight before its first update,
-        # which may show that another optimizer updates the weight.
+        # A step is traced before its first update, and only that update may
+        # show which optimizer updates a weight.
         if binding.optimizers.look_at_built() and has_schedules(model):
             refuse_several_steps(model)
             renew_functions(model)
@@ -156,7 +156,7 @@ def remove_hooks(model: keras.Model) -> None:
 
 
 def _is_own(step: Step) -> bool:
-    """Whether a step is one that the user has written."""
+    """Whether a step was written by the user."""
     function = getattr(step, "__func__", None)
     return function not in (keras.Model.train_step, keras.Model.test_step)
 
@@ -206,7 +206,7 @@ def _logging_step(
 
 
 def refuse_several_steps(model: keras.Model) -> None:
-    """Raise if steps would follow before the functions can be traced anew."""
+    """Raise if more steps would run before the functions can be retraced."""
     if model.steps_per_execution > 1 and not model.run_eagerly:
         raise ValueError(
             f"The `train_step` of `{model.name}` updates weights by optimizers "
@@ -225,15 +225,15 @@ def _before_making(
 ) -> None:
     """Look at weights and optimizers whenever Keras asks for a step function.
 
-    That is when `fit`, `evaluate` or `train_on_batch` begins. On JAX, `jax.jit`
-    looks up what it has traced by the function object, so the steps are wrapped
-    in new functions: otherwise a model that is compiled again would keep its
+    Keras does so when `fit`, `evaluate` or `train_on_batch` begins. The steps
+    are then wrapped in new functions, because `jax.jit` caches traces by the
+    function object: without that, a model that is compiled again would keep its
     former loss and optimizer.
 
     Args:
         model: the model.
         kind: `"train"` or `"test"`.
-        look_anew: looks, and returns whether the steps must be traced anew.
+        look_anew: looks, and returns whether the steps must be retraced.
         shadow_steps: wraps the steps of the model in new functions.
     """
     make = getattr(model, f"make_{kind}_function")
@@ -261,7 +261,7 @@ def _running_step(model: keras.Model, args: tuple[Any, ...]) -> Any:
 
 
 def _resetting(model: keras.Model, parts: LossParts) -> Callable[[], None]:
-    """Wrap `model.reset_metrics` to reset the parts, listed or not."""
+    """Wrap `model.reset_metrics` to reset the loss parts, too."""
     reset_metrics = model.reset_metrics
 
     @functools.wraps(reset_metrics)

@@ -1,4 +1,4 @@
-"""Idle penalties: those that never act in the training steps of a model."""
+"""Idle penalties: those that no training step of a model has applied."""
 
 import weakref
 from collections.abc import Callable
@@ -21,17 +21,17 @@ class Idleness(Enum):
 
 
 class TrainingSteps:
-    """What the training steps of one training function have done so far.
+    """Which penalties the steps of one training function have applied.
 
-    Another training function is another training.
+    A new training function, as after `compile`, starts a new record.
 
     Args:
         function: the training function.
 
     Attributes:
-        acting: the `id` of each weight on which a penalty has acted.
-        idle: why the penalty of each other weight did not act in the last step,
-            by the `id` of the weight.
+        acting: the `id` of each weight whose penalty has acted.
+        idle: for each other weight, by its `id`, why its penalty did not act
+            in the last step.
     """
 
     def __init__(self, function: Any) -> None:
@@ -99,9 +99,8 @@ def idle_weights(model: keras.Model) -> dict[int, Idleness]:
         model: any model.
 
     Returns:
-        Why the penalty of a weight does not act, by the `id` of the weight. It
-        is empty unless the model is bound, and a training step of it has run
-        since it was compiled.
+        Why each penalty does not act, by the `id` of its weight. Empty unless
+        the model is bound and has run a training step since it was compiled.
     """
     if not has_trained(model):
         return {}
@@ -116,11 +115,11 @@ def idle_weights(model: keras.Model) -> dict[int, Idleness]:
 
 
 def has_trained(model: keras.Model) -> bool:
-    """Whether a training step of `model` was noted since it was compiled."""
+    """Whether `model` has run a noted training step since it was compiled."""
     training = _trainings.get(model)
     return training is not None and training.is_of(model.train_function)
 
 
 def forget_training_steps(model: keras.Model) -> None:
-    """Forget what was noted of the training steps of `model`."""
+    """Discard the record of the training steps of `model`."""
     _trainings.pop(model, None)

@@ -22,14 +22,15 @@ class LossParts(LoggedMeans):
     does nothing, because custom training steps often call it with predictions
     for every metric of the model.
 
-    Keras takes the logs of an epoch from the metrics if they have the names
-    that the steps return, and from the last step otherwise. Where the user has
-    written a step, the metrics would not know its losses. There the parts are
-    no results of this metric, but are added to what the steps return.
+    Keras takes the logs of an epoch from the metrics if these have the names
+    that the steps return, and from the last step otherwise. The metrics do not
+    know the losses of a step that the user has written. There the parts are
+    not results of this metric, but are added to the logs that steps return.
 
     Args:
         model: the model.
-        are_added_to_logs: whether the parts are added to what steps return.
+        are_added_to_logs: whether the parts are added to the logs that steps
+            return.
     """
 
     def __init__(self, model: keras.Model, *, are_added_to_logs: bool) -> None:
@@ -50,8 +51,8 @@ class LossParts(LoggedMeans):
         """Add the parts of the loss of a batch to the means.
 
         Args:
-            values: a scalar tensor for each part that is known, by its name. A
-                penalty that is left out counts as 0.
+            values: a scalar tensor for each known part, by its name. A missing
+                penalty counts as 0.
             samples: the size of the batch.
         """
         self._known = self._known.union(values)
@@ -61,11 +62,11 @@ class LossParts(LoggedMeans):
                 mean.update_state(value, sample_weight=samples)
 
     def result(self) -> dict[str, Any]:
-        """The means that are known, unless they are added to the logs."""
+        """The known means; none if they are added to the logs instead."""
         return {} if self.are_added_to_logs else self.means()
 
     def means(self) -> dict[str, Tensor]:
-        """The means of the parts that are known, by their names."""
+        """The means of the known parts, by name."""
         return {
             mean.name: mean.result()
             for mean in self.metrics
@@ -90,7 +91,7 @@ def loss_parts(model: keras.Model) -> LossParts | None:
 
 
 def forget_loss_parts(model: keras.Model) -> None:
-    """Undo what `LossParts` has noted of `model`."""
+    """Discard the loss parts of `model`."""
     _parts.pop(model, None)
 
 

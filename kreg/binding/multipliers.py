@@ -1,4 +1,4 @@
-"""`Multipliers`: what callbacks steer, as variables of the model."""
+"""`Multipliers`: the multipliers that callbacks steer, as Keras variables."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,11 +18,11 @@ from kreg.schedules.scalar_schedule import value_dtype
 
 
 class Multipliers:
-    """The multipliers of several penalties, and the memories beside them.
+    """The multipliers of several penalties, and the memory of their callbacks.
 
     A compiled step reads the multipliers from one vector variable. A second
-    variable holds them exactly, for checkpoints that save variables. Each call
-    of `bind` makes one object for the penalties that are new.
+    variable holds their exact values, for checkpoints that save variables.
+    Each call of `bind` creates one object for the penalties that are new.
 
     Args:
         penalties: the penalties whose multipliers it holds, in order.
@@ -59,7 +59,7 @@ class Multipliers:
     def read(
         self, penalty: StrengthRegularizer, vector: Tensor | None = None
     ) -> Tensor:
-        """The multiplier of `penalty`, in the variable or in `vector`.
+        """The multiplier of `penalty`, from the variable or from `vector`.
 
         Args:
             penalty: one of the penalties.
@@ -84,7 +84,7 @@ class Multipliers:
         self.exact.assign(_bits(self._rows))
 
     def refresh(self) -> None:
-        """Give the penalties what a checkpoint has written to the variables."""
+        """Set the multipliers of the penalties from a restored checkpoint."""
         # On JAX the variables of a model are lost if one of its steps raises.
         bits = result_or_none(partial(ops.convert_to_numpy, self.exact))
         if bits is None or np.array_equal(bits, _bits(self._rows)):
@@ -108,11 +108,11 @@ class Multipliers:
 
 
 def _bits(numbers: np.ndarray) -> np.ndarray:
-    """Numbers of double precision as integers, which every backend has."""
+    """The bits of float64 numbers as integers, which every backend has."""
     return numbers.view(np.int32).reshape(*numbers.shape, 2)
 
 
 def _numbers(bits: np.ndarray) -> np.ndarray:
-    """The numbers of which `bits` are the bits."""
+    """The float64 numbers with these bits."""
     numbers: np.ndarray = np.array(bits, np.int32).view(np.float64)[..., 0]
     return numbers

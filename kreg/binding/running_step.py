@@ -1,4 +1,4 @@
-"""A step that runs: its logs, and the values of variables around it."""
+"""One run of a step: its logs, and the variables before and after it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +28,7 @@ class RunningStep:
         return self._args[-1]
 
     def scope(self) -> AbstractContextManager[Any]:
-        """The scope in which variables have the values before or after it."""
+        """The scope in which variables have their values around the step."""
         return nullcontext()
 
     def update_watch(self) -> Callable[[keras.Variable], bool]:
@@ -46,5 +46,5 @@ class RunningStep:
         self.logs = step(*self._args)
 
     def result(self, logs: Any) -> Any:
-        """What the step returns, with these logs."""
+        """The step's return value with these logs."""
         return logs

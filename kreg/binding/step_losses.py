@@ -1,4 +1,4 @@
-"""The parts of the loss in one step that a user has written."""
+"""The parts of the loss in a training or test step written by the user."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -31,11 +31,11 @@ def proximal_penalties(
 
     Args:
         model: a bound model.
-        record: what the step has read so far.
+        record: the record of the step so far.
 
     Returns:
-        The weights, by the `id` of the runtime object on each. Those that the
-        training steps so far left alone are not among them.
+        The weights, by the `id` of the runtime object on each, without those
+        that no training step has updated so far.
     """
     unread = {
         id(bound): variable
@@ -49,13 +49,13 @@ def proximal_penalties(
 
 
 def penalty_value(variable: keras.Variable) -> Tensor:
-    """The penalty of a weight now, which does not count as read."""
+    """The present penalty of a weight, evaluated without recording it."""
     with not_recording():
         return ops.stop_gradient(variable.regularizer(variable))
 
 
 def with_parts(logs: Any, parts: LossParts) -> Any:
-    """What a step has returned, with the parts of its loss added."""
+    """The logs that a step has returned, with the parts of its loss added."""
     if not isinstance(logs, Mapping) or not parts.are_added_to_logs:
         return logs
     others = {name: log for name, log in logs.items() if name != parts.name}
@@ -63,14 +63,14 @@ def with_parts(logs: Any, parts: LossParts) -> Any:
 
 
 class OwnStep:
-    """The parts of the loss in one step that a user has written.
+    """The parts of the loss in one step written by the user.
 
-    Its loss is known where the step returns it, as `loss` among its logs. It
-    may be the loss of the batch, or a mean that a metric of the model keeps:
-    then the parts are means with the same weights, and add up to it.
+    The loss is known if the step returns it as `loss` in its logs. It may be
+    the loss of the batch, or a mean that a metric of the model keeps. In that
+    case the parts are means with the same weights, and add up to it.
 
-    The object is made before the step, with the penalties of the weights as
-    they are then.
+    The object is created before the step, and holds the penalties at the
+    weights' values at that time.
 
     Args:
         model: the model.
@@ -100,7 +100,7 @@ class OwnStep:
         """Add the parts of the loss to the means, once the step has ended.
 
         Args:
-            logs: what the step has returned.
+            logs: the logs that the step has returned.
             record: the record of the step.
             samples: the size of the batch.
             training: whether it is a training step.
@@ -109,7 +109,7 @@ class OwnStep:
         activity = self._activity_penalty(record)
         loss = logs.get("loss") if isinstance(logs, Mapping) else None
         if record.data_losses and replicas() > 1:
-            loss = None  # it may be the share of one device
+            loss = None  # it may be the part of one device only
         values: dict[str, Tensor] = {}
         if loss is not None and activity is not None:
             loss, samples = self._loss(loss, samples)
@@ -134,24 +134,24 @@ class OwnStep:
         self._parts.add(values, samples)
 
     def _values(self, record: StepRecord, keys: Iterable[int]) -> list[Tensor]:
-        """The penalties with the `id`s in `keys`, as before the step.
+        """The penalties with the `id`s in `keys`, before the step.
 
-        The penalty of a weight that the step has created is the value that the
-        step has read.
+        For a weight that the step has created, it is the value that the step
+        has read.
         """
-        found = {
+        value_by_id = {
             key: read.value
             for key, read in record.reads.items()
             if _is_reachable(read.value)
         }
-        found.update(self._penalties)
-        return [found[key] for key in keys if key in found]
+        value_by_id.update(self._penalties)
+        return [value_by_id[key] for key in keys if key in value_by_id]
 
     def _activity_penalty(self, record: StepRecord) -> Tensor | None:
-        """The terms of `add_loss` in the loss; None if they are out of reach.
+        """The terms of `add_loss` in the loss; None if they are not accessible.
 
-        On JAX they are inside the function that is differentiated. There they
-        are known only if `compute_loss` has counted them.
+        On JAX they exist only inside the function that is differentiated, so
+        they are known only if `compute_loss` has counted them.
         """
         if record.is_counted:
             return self._means[-1].change() / self._means[-1].weight()
@@ -182,7 +182,7 @@ class OwnStep:
 
 
 class _MeanBefore:
-    """A mean, and its state before a step."""
+    """A `Mean` metric, and its state before a step."""
 
     def __init__(self, metric: keras.metrics.Mean) -> None:
         self.metric = metric
@@ -190,11 +190,11 @@ class _MeanBefore:
         self._count = ops.convert_to_tensor(metric.count) + 0
 
     def change(self) -> Tensor:
-        """What the step has added to the weighted sum."""
+        """The amount that the step has added to the weighted sum."""
         return self.metric.total - self._total
 
     def weight(self) -> Tensor:
-        """What the step has added to the sum of the weights."""
+        """The amount that the step has added to the sum of the weights."""
         return self.metric.count - self._count
 
     def restore(self) -> None:
@@ -213,7 +213,7 @@ def replicas() -> int:
 
 
 def _is_reachable(tensor: Any) -> bool:
-    """Whether the function that runs the step can use a tensor of the step."""
+    """Whether the function around the step can use a tensor of the step."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from kreg.binding import _tensorflow

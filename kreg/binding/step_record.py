@@ -14,12 +14,12 @@ from kreg._types import Tensor
 
 @dataclass(frozen=True)
 class PenaltyRead:
-    """A penalty on a weight that a step has evaluated.
+    """The penalty of a weight, as a step has evaluated it.
 
     Args:
         regularizer: the runtime object on the weight.
-        value: its value, a scalar tensor.
-        passes_gradient: whether the gradient of the loss contains its own.
+        value: the penalty, a scalar tensor.
+        passes_gradient: whether the penalty is part of the loss's gradient.
     """
 
     regularizer: object
@@ -29,17 +29,21 @@ class PenaltyRead:
 
 @dataclass
 class StepRecord:
-    """What a step of a bound model has done so far; in a trace, what it does.
+    """The penalties that a step of a bound model has evaluated and applied.
+
+    In a traced step, the values are symbolic.
 
     Args:
-        reads: the penalties on weights that it evaluated, by the `id` of the
-            runtime object on the weight. A later value replaces an earlier one.
-        applied: the runtime objects whose proximal step it took, by `id`.
-        added_losses: the terms of `add_loss` that it read, by `id`. Those of
-            activity regularizers are among them.
-        is_own: whether the step is one that the user has written.
-        data_losses: what `compute_loss` returned in a step of the user's own,
-            without the penalties that it read, each with the number of samples.
+        reads: the penalties on weights that the step evaluated, by the `id` of
+            the runtime object on the weight. A later value replaces an earlier
+            one.
+        applied: the runtime objects whose proximal step was taken, by `id`.
+        added_losses: the terms of `add_loss` that the step read, by `id`,
+            including those of activity regularizers.
+        is_own: whether the step was written by the user.
+        data_losses: the results of `compute_loss` in a step written by the
+            user, without the penalties that it read, each with the number of
+            samples.
         is_counted: whether `compute_loss` has added the parts of its loss to
             the means that `fit` logs.
     """
@@ -52,12 +56,12 @@ class StepRecord:
     is_counted: bool = False
 
     def add_reads(self, other: "StepRecord") -> None:
-        """Add what another record of this step has read."""
+        """Add the penalties read in another record of this step."""
         self.reads.update(other.reads)
         self.added_losses.update(other.added_losses)
 
     def forget_reads(self) -> None:
-        """Forget the values that were read, as the loss leaves them out."""
+        """Discard the values that were read but are not in the loss."""
         self.reads.clear()
         self.added_losses.clear()
 
@@ -86,16 +90,16 @@ _current: ContextVar[StepRecord | None] = ContextVar(
 
 
 def current_record() -> StepRecord | None:
-    """The record of the step of a bound model that is running, if any."""
+    """The record of the running step of a bound model, if there is one."""
     return _current.get()
 
 
 @contextmanager
 def recording(*, is_own: bool = False) -> Iterator[StepRecord]:
-    """Record what is evaluated and applied inside the block.
+    """Record the penalties evaluated and applied inside the block.
 
     Args:
-        is_own: whether the step is one that the user has written.
+        is_own: whether the step was written by the user.
     """
     record = StepRecord(is_own=is_own)
     token = _current.set(record)

@@ -15,16 +15,16 @@ from kreg.regularizers.norms import summable, summable_dtype
 from kreg.regularizers.tied_groups import Slices, TiedGroups
 
 Weights: TypeAlias = Sequence[tuple[keras.Variable, Slices]]
-"""Several weights, each with its part of the groups."""
+"""Several weights, each with how it is cut into the groups."""
 
 
 class Tie:
     """A penalty on groups that are tied across several weights.
 
     Each of the weights has a `TiePart` as its regularizer, bound or not. The
-    penalty is on the groups of those weights that are trained and not under
-    `kreg.freeze_support`: a frozen weight is left out of its groups, and of
-    their size.
+    groups span only the weights that are trained and not under
+    `kreg.freeze_support`. A frozen weight counts neither for the norm of a
+    group nor for its size.
 
     Args:
         path: the name of the tie, unique in its model.
@@ -49,7 +49,7 @@ class Tie:
         return self.groups(self.parts).count
 
     def groups(self, parts: Sequence["TiePart"]) -> TiedGroups:
-        """The groups as they lie in some of the weights."""
+        """The groups, restricted to the weights of some parts."""
         key = tuple(map(id, parts))
         if key not in self._groups:
             slices = [part.slices for part in parts]
@@ -57,7 +57,7 @@ class Tie:
         return self._groups[key]
 
     def acting_parts(self) -> list["TiePart"]:
-        """The parts that the penalty acts on now."""
+        """The parts of the weights that the penalty acts on now."""
         return [part for part in self.parts if part.is_acting]
 
     def joined(
@@ -66,22 +66,23 @@ class Tie:
         """The entries that the penalty acts on, and their groups.
 
         Args:
-            first: the value of the first of these weights. Defaults to `None`:
-                its present value.
+            first: the value of the first weight that the penalty acts on.
+                Defaults to `None`: its present value.
 
         Returns:
-            Matrices with a row for each group; none if it acts on nothing.
+            Matrices with a row for each group; none if the penalty acts on no
+            weight.
         """
-        acting = self.acting_parts()
-        if not acting:
+        parts = self.acting_parts()
+        if not parts:
             return []
-        values = [part.variable for part in acting]
+        values = [part.variable for part in parts]
         if first is not None:
             values[0] = first
-        return self.groups(acting).joined([summable(v) for v in values])
+        return self.groups(parts).joined([summable(v) for v in values])
 
     def penalty_at(self, step: Tensor) -> Tensor:
-        """What the tie adds to the loss at an optimizer iteration."""
+        """The penalty of the tie at an optimizer iteration."""
         value = ops.zeros(())
         for matrix, groups in self.joined():
             value += self.penalty.evaluate(
@@ -93,13 +94,14 @@ class Tie:
 class TiePart:
     """The regularizer of one of the weights of a tie.
 
-    Keras adds up the regularizers of all weights. So the one of the first
-    weight that is trained has the value of the whole tie, and the others are 0.
+    Keras adds up the regularizers of all weights. So the part of the first
+    trained weight returns the penalty of the whole tie, and the others return
+    0.
 
     Args:
         tie: the tie.
         variable: the weight.
-        slices: how the weight falls into the groups of the tie.
+        slices: how the weight is cut into the groups of the tie.
     """
 
     def __init__(
@@ -125,7 +127,7 @@ class TiePart:
 
     @property
     def is_first(self) -> bool:
-        """Whether the weight stands for the tie: the first that it acts on."""
+        """Whether this is the first acting part, which stands for the tie."""
         return any(part is self for part in self.tie.acting_parts()[:1])
 
     def penalized(self, w: Tensor) -> list[tuple[Tensor, Grouping]]:
@@ -135,7 +137,7 @@ class TiePart:
             w: the value of this weight.
 
         Returns:
-            Matrices; none where another weight stands for the tie.
+            Matrices; none if another part is the first.
         """
         return self.tie.joined(w) if self.is_first else []
 
@@ -147,7 +149,7 @@ class TiePart:
 
 
 def tie_part(variable: keras.Variable) -> TiePart | None:
-    """The part of a tie that a weight is, bound or not; None if it is none."""
+    """The part of a weight in a tie, bound or not; None if it is not tied."""
     regularizer: Any = variable.regularizer
     part = regularizer
     if not isinstance(part, TiePart):
@@ -163,7 +165,7 @@ def ties_of(model: keras.Model) -> list[Tie]:
 
 
 def tie_of(layer: keras.layers.Layer, penalty: Penalty, heads: Weights) -> Tie:
-    """A tie of the heads of a layer.
+    """Create the tie of the heads of a layer.
 
     Args:
         layer: an attention layer.
@@ -175,10 +177,10 @@ def tie_of(layer: keras.layers.Layer, penalty: Penalty, heads: Weights) -> Tie:
 
 
 def tie_again(model: keras.Model) -> None:
-    """Tie weights on each of which lies a penalty that ties heads.
+    """Tie the heads of attention layers whose weights share such a penalty.
 
-    It is so where each weight has got its regularizer by itself, as from a
-    file. The weights of a layer's heads are tied if all have the same object.
+    After loading a file, each weight of a layer has the penalty by itself. The
+    weights of a layer's heads are tied if all have the same object.
     """
     if not any(_ties_heads_unbound(variable) for variable in model.weights):
         return

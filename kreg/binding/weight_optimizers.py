@@ -1,4 +1,4 @@
-"""Which optimizer updates each weight of a model, as far as it is known."""
+"""Which optimizer updates each weight of a model, as far as is known."""
 
 import inspect
 import weakref
@@ -21,11 +21,12 @@ Optimizer: TypeAlias = keras.optimizers.Optimizer
 class WeightOptimizers:
     """The optimizer of each weight of a model.
 
-    What the user said in `bind` counts first. Keras's own `train_step` updates
-    all weights by `model.optimizer`. A `train_step` of the user's may use other
-    optimizers, which the model or a layer holds as an attribute: such an
-    optimizer is known to update a weight once it is built for it. A weight that
-    the model does not train may be updated by a model around it.
+    Optimizers that the user named in `bind` come first. Keras's own
+    `train_step` updates all weights with `model.optimizer`. A `train_step`
+    written by the user may use other optimizers, held as attributes of the
+    model or of a layer. Such an optimizer is taken to update a weight once it
+    is built for that weight. A weight that the model does not train may be
+    updated by an outer model.
 
     Args:
         model: the model; it is held weakly.
@@ -37,9 +38,10 @@ class WeightOptimizers:
         self._around: WeightOptimizers | None = None
         self._near: list[Optimizer] = []
         self._sizes: dict[int, int] = {}
-        # In these, None stands for the optimizer that the model has by then.
+        # In the following, None stands for the optimizer that the model is
+        # compiled with at the time.
         self._parts: list[tuple[weakref.ref[Any], Optimizer | None]] = []
-        self._told: dict[int, Optimizer | None] = {}
+        self._assigned: dict[int, Optimizer | None] = {}
         self._updating: dict[int, Optimizer | None] = {}
         self._leading: list[Optimizer | None] = [None]
         self._unknown: set[int] = set()
@@ -50,7 +52,7 @@ class WeightOptimizers:
         return getattr(self._model(), "optimizer", None)
 
     def __contains__(self, weight: int) -> bool:
-        """Whether the variable with this `id` was a weight at the last look."""
+        """Whether the variable with this `id` was a weight in the last look."""
         return weight in self._updating or weight in self._unknown
 
     def of(self, weight: int) -> Optimizer | None:
@@ -70,9 +72,9 @@ class WeightOptimizers:
         optimizer = self.of(weight)
         return self.step() if optimizer is None else optimizer.iterations
 
-    def is_told(self, weight: int) -> bool:
+    def is_assigned(self, weight: int) -> bool:
         """Whether the user said in `bind` which optimizer updates a weight."""
-        return weight in self._told
+        return weight in self._assigned
 
     @property
     def are_known(self) -> bool:
@@ -83,7 +85,7 @@ class WeightOptimizers:
     def leading(self) -> list[Optimizer]:
         """The optimizers whose largest number of updates is the model's step.
 
-        It is `model.optimizer` alone, unless this updates none of the weights
+        This is `model.optimizer` alone, unless it updates none of the weights
         and others do.
         """
         optimizers = (optimizer or self.own for optimizer in self._leading)
@@ -96,8 +98,8 @@ class WeightOptimizers:
             return ops.max(ops.stack([ops.cast(s, "int32") for s in steps]))
         return steps[0] if steps else 0
 
-    def tell(self, parts: Mapping[keras.layers.Layer, Optimizer]) -> bool:
-        """Replace what the user said.
+    def assign(self, parts: Mapping[keras.layers.Layer, Optimizer]) -> bool:
+        """Replace the optimizers that the user has named.
 
         Args:
             parts: the optimizer of each part of the model; where parts overlap,
@@ -106,15 +108,16 @@ class WeightOptimizers:
         Returns:
             Whether this changes anything.
         """
-        before = self._told
+        before = self._assigned
         self._parts = [(weakref.ref(part), o) for part, o in parts.items()]
         self.look()
-        return self._told != before
+        return self._assigned != before
 
     def begin_training(self) -> None:
-        """Look anew before `fit`; Keras's own `train_step` decides by itself.
+        """Look anew before `fit`.
 
-        What was said for a custom loop then counts no longer.
+        With Keras's own `train_step`, optimizers named for a custom loop are
+        forgotten.
         """
         model = self._model()
         if model is not None and is_trained_by_keras(model):
@@ -126,21 +129,21 @@ class WeightOptimizers:
         """Look anew at the weights and at the optimizers of the model.
 
         Args:
-            around: what is known of a model that trains the weights of this
-                one. Defaults to `None`: there is none.
+            around: the optimizers of an outer model that trains the weights of
+                this one. Defaults to `None`: there is none.
         """
         self._around = around
         model = self._model()
         if model is not None:
             self._near = optimizers_of(model)
             self._sizes = {}
-            # One that the model is compiled with now stands for those with
-            # which it will be compiled later.
+            # The optimizer that the model is compiled with now also stands for
+            # those of later calls of `compile`.
             self._parts = [
                 (part, None if innermost(o) is innermost(self.own) else o)
                 for part, o in self._parts
             ]
-            self._told = {
+            self._assigned = {
                 id(variable): optimizer
                 for part, optimizer in self._parts
                 for variable in getattr(part(), "weights", ())
@@ -148,10 +151,10 @@ class WeightOptimizers:
             self._resolve(model)
 
     def look_at_built(self) -> bool:
-        """Look at optimizers that were built since, which is cheap if none was.
+        """Look at optimizers built since the last look; cheap if none was.
 
         Returns:
-            Whether weights have another optimizer, or the model another step.
+            Whether the optimizer of a weight, or the model's step, has changed.
         """
         model = self._model()
         if model is None or _sizes(self._near) == self._sizes:
@@ -195,8 +198,8 @@ class WeightOptimizers:
             for weight in trained
             if weight in self._updating
         }
-        told = [optimizer for _, optimizer in self._parts]
-        self._leading = list(leading.values()) or told or [None]
+        assigned = [optimizer for _, optimizer in self._parts]
+        self._leading = list(leading.values()) or assigned or [None]
         if None in self._leading:
             self._leading = [None]
 
@@ -212,18 +215,18 @@ class WeightOptimizers:
 
         Args:
             variable: the weight.
-            near: which of the optimizers that the model's own `train_step` may
-                use were built for which weights.
-            far: the same of optimizers of inner models, and of other models.
-            others: what is known of other models.
+            near: for which weights the optimizers were built that the model's
+                own `train_step` may use.
+            far: the same for optimizers of inner models and of other models.
+            others: the optimizers of other models.
             by_keras: whether `train_step` is Keras's own.
         """
         weight, own = id(variable), self.own
         if self._around is not None and weight in self._around:
             return self._around.of(weight)
-        if weight in self._told:
-            return self._told[weight] or own
-        told = next((o for o in others if weight in o._told), None)
+        if weight in self._assigned:
+            return self._assigned[weight] or own
+        other = next((o for o in others if weight in o._assigned), None)
         will_build = own is not None and not own.built
         if by_keras and own is not None and near.holds(own, weight):
             return own
@@ -231,11 +234,11 @@ class WeightOptimizers:
             by_keras
             and will_build
             and variable.trainable
-            and (told is None or self._fitted is own)
+            and (other is None or self._fitted is own)
         ):
             return own
-        if told is not None:
-            return told._told[weight] or told.own
+        if other is not None:
+            return other._assigned[weight] or other.own
         holder = near.last(weight)
         if holder is not None:
             return holder
@@ -248,7 +251,7 @@ _of_bound_models: WeakSet[WeightOptimizers] = WeakSet()
 
 
 def join_bound_models(optimizers: WeightOptimizers, joins: bool) -> None:
-    """Let other models see what is known of a bound model, or no longer."""
+    """Make a bound model's optimizers visible to other models, or hide them."""
     (_of_bound_models.add if joins else _of_bound_models.discard)(optimizers)
 
 
@@ -256,9 +259,9 @@ class _Holders:
     """Optimizers by the weights that they were built for.
 
     Args:
-        optimizers: the optimizers. Of several that hold a weight, the first
-            counts if it has made updates, and else the one with the most.
-        new: the `id` of each that was built just now, and so counts first.
+        optimizers: the optimizers. If several hold a weight, the first counts
+            if it has made updates, and otherwise the one with most updates.
+        new: the `id`s of the optimizers that were just built; they come first.
     """
 
     def __init__(
@@ -278,7 +281,7 @@ class _Holders:
         return any(o is optimizer for o in self._holders.get(weight, ()))
 
     def last(self, weight: int) -> Optimizer | None:
-        """The optimizer that was the last to update a weight, or None."""
+        """The optimizer that updated a weight last, or None."""
         holders = self._holders.get(weight, [])
         if len(holders) < 2:
             return holders[0] if holders else None
@@ -296,7 +299,7 @@ class _Holders:
 
 
 def _sizes(optimizers: Iterable[Optimizer]) -> dict[int, int]:
-    """For how many weights each optimizer was built; -1 if it was not."""
+    """The number of weights each optimizer was built for; -1 if unbuilt."""
     return {
         id(o): len(built_variables(o)) if o.built else -1 for o in optimizers
     }
@@ -311,23 +314,23 @@ def is_trained_by_keras(model: keras.Model) -> bool:
 def optimizers_of(model: keras.Model) -> list[Optimizer]:
     """The optimizers that a `train_step` of `model` may use, its own first.
 
-    These are the attributes of the model and of its layers, also in lists and
-    dicts, but not the optimizers that inner models are compiled with. Of an
-    optimizer and a wrapper around it, it is the wrapper.
+    These are attributes of the model and of its layers, also inside lists and
+    dicts, but not the optimizers that inner models are compiled with. An
+    optimizer inside a wrapper is listed as the wrapper.
     """
-    found: dict[int, Optimizer] = {}
+    by_id: dict[int, Optimizer] = {}
     own: object = getattr(model, "optimizer", None)
     if isinstance(own, keras.optimizers.Optimizer):
-        found[id(own)] = own
+        by_id[id(own)] = own
     for layer in flatten_layers(model):
         for name, value in list(vars(layer).items()):
             if name == "optimizer" and isinstance(layer, keras.Model):
                 continue
             for item in _items(value):
                 if isinstance(item, keras.optimizers.Optimizer):
-                    found.setdefault(id(item), item)
-    inside = {id(i) for o in found.values() for i in _optimizers_inside(o)}
-    return [o for o in found.values() if id(o) not in inside]
+                    by_id.setdefault(id(item), item)
+    inside = {id(i) for o in by_id.values() for i in _optimizers_inside(o)}
+    return [o for o in by_id.values() if id(o) not in inside]
 
 
 def inner_optimizers_of(model: keras.Model) -> list[Optimizer]:

@@ -1,4 +1,4 @@
-"""The penalties of a model by weight, and the weights that users name."""
+"""Looking up the penalties of a model, and the weights that a user names."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ Weights: TypeAlias = Iterable[keras.Variable | keras.layers.Layer]
 def named_weights(
     name: str, value: Any
 ) -> list[keras.Variable | keras.layers.Layer]:
-    """The variables and layers that a user names; one alone is taken, too."""
+    """The variables and layers that a user names, in an iterable or alone."""
     expected = "an iterable of variables and layers of the model"
     kinds = (keras.Variable, keras.layers.Layer)
     entries = (
@@ -47,7 +47,7 @@ def chosen_variables(
 
     Raises:
         TypeError: if an entry is neither a variable nor a layer, or `weights`
-            is no iterable.
+            is not an iterable.
         ValueError: if an entry is not in the model.
     """
     in_model = {id(variable) for variable in model.weights}
@@ -70,13 +70,13 @@ def chosen_variables(
 def acting_regularizer(variable: keras.Variable, layout: Layout | None) -> Any:
     """The regularizer that the user gave to a weight, bound or not, or None.
 
-    It is None for a factor of LoRA that it does not fit. Keras puts the
-    regularizer of a kernel on both factors, but these have other shapes and
-    feed no units, so that groups, or factors for each entry, may not fit them.
+    It is None for a LoRA factor that the regularizer does not fit. Keras puts
+    the regularizer of a kernel on both factors. But these have other shapes and
+    feed no units, so groups or a penalty factor for each entry may not fit.
 
     Args:
         variable: the weight.
-        layout: the meaning of its axes in its layer, or None if not known.
+        layout: the meaning of its axes in its layer, or None if unknown.
     """
     regularizer = own_regularizer(variable)
     if variable.name.startswith("lora_") and isinstance(
@@ -94,8 +94,8 @@ def weight_penalties(
 ) -> dict[StrengthRegularizer, list[keras.Variable]]:
     """The regularizers of kreg on weights, each with the variables it acts on.
 
-    Those of a layer that is not built yet are read from its attributes, and
-    have no variables.
+    The regularizers of an unbuilt layer are read from its attributes; they have
+    no variables.
     """
     owners: dict[StrengthRegularizer, list[keras.Variable]] = {}
     for variable in model.weights:
@@ -153,8 +153,8 @@ def chosen_penalties(
             others = [v.path for v in variables if id(v) not in chosen]
             if others:
                 raise ValueError(
-                    "`weights` must hold all weights that share a penalty, or "
-                    "each must be given one of its own. Received: weights "
+                    "`weights` must hold all weights that share a penalty. "
+                    "Name all, or give each its own penalty. Received: weights "
                     f"with {penalty!r}, which also regularizes {others}"
                 )
     if not owners:

@@ -1,4 +1,4 @@
-"""Callbacks that steer strengths during `fit`, and that log what happens."""
+"""Callbacks that steer strengths or log regularization during `fit`."""
 
 from kreg.callbacks._regularization_monitor import RegularizationMonitor
 from kreg.callbacks._strength_scheduler import StrengthScheduler

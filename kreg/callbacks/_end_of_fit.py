@@ -1,4 +1,4 @@
-"""The end of `fit`, when all callbacks have ended."""
+"""Running a function at the very end of `fit`, after all callbacks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +20,8 @@ def after_all_callbacks(
         function: what to call.
 
     Returns:
-        Whether it will be called: not where the model has no `History` of this
-        `fit`.
+        Whether it will be called. It is not if the model has no `History` of
+        this `fit`.
     """
     history: Any = getattr(callback.model, "history", None)
     if getattr(history, "params", None) is not callback.params:

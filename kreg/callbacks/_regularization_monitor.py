@@ -32,7 +32,7 @@ from kreg.statistics.rows import rows_of
 def checked_hparams(
     hparams: Any,
 ) -> dict[str, float | bool | str] | None:
-    """Return `hparams` as a dict, checked to be what TensorBoard can show."""
+    """Return `hparams` as a dict of values that TensorBoard can show."""
     if hparams is None:
         return None
     if not isinstance(hparams, Mapping):
@@ -59,7 +59,7 @@ def checked_hparams(
 
 
 def is_chief(model: keras.Model) -> bool:
-    """Whether this process writes logs, among the workers of a training.
+    """Whether this process is the worker of a training that writes logs.
 
     Args:
         model: the model that is being trained.
@@ -85,54 +85,53 @@ _monitors: WeakSet["RegularizationMonitor"] = WeakSet()
 class RegularizationMonitor(keras.callbacks.Callback):
     """Logs what regularization does to every weight, for TensorBoard.
 
-    It logs norms, sparsity, dead units, strength and penalty, their totals,
-    the data loss and the generalization gap. It does so at the end of every
-    epoch, and every few steps if you ask for it; the step of the log is the
-    optimizer's iteration. Where a `train_step` of your own uses other
-    optimizers than `model.optimizer`, it is the largest iteration of these, or
-    the number of batches, and the monitor says so once. The strength and the
-    penalty of each weight are those of the optimizer that updates it. The
-    weights may have any regularizers: kreg's, Keras's, plain callables or none.
-    The monitor only reads. Whatever it cannot compute, read or write during
-    training, it warns of once and leaves out, and
-    training goes on.
+    It logs norms, sparsity, dead units, strength and penalty of each weight,
+    their totals, the data loss and the generalization gap. It does so at the
+    end of every epoch, and every few batches if you ask for it. The weights may
+    have any regularizers: kreg's, Keras's, plain callables or none. The monitor
+    only reads. If it cannot compute, read or write something during training,
+    it warns once, leaves that out, and training goes on.
+
+    The step of the log is the optimizer's iteration. Where a `train_step` of
+    your own uses other optimizers than `model.optimizer`, it is the largest of
+    their iterations, or the number of batches, and the monitor warns of that
+    once. The strength and the penalty of each weight are those at the iteration
+    of the optimizer that updates it.
 
     In TensorBoard see the tab kreg, or Custom Scalars for all weights in one
     chart, or Time Series. The tags are `kreg/<figure>` for the whole model,
     `kreg_<figure>/<weight>` for a weight, and `kreg_layer_<figure>/<layer>`
     for the weights of a layer together. A weight is named by its path without
-    the model's name. The data loss is the loss without penalties, be they on
-    weights, on activities or from `add_loss`. At a step it is the mean since
-    the last reading; at the end of an epoch it is the mean over the epoch. The
+    the model's name. The data loss is the loss without penalties on weights or
+    activities and without `add_loss` terms. At a step it is the mean since the
+    last reading; at the end of an epoch it is the mean over the epoch. The
     generalization gap is the validation data loss minus the training data loss
     of the epoch.
 
     The first reading is taken when the first epoch begins, after callbacks such
-    as `BackupAndRestore` have restored weights.
-    The last reading is of the weights that `fit` leaves. It is taken after all
-    other callbacks have ended, whatever their order, because one such as
+    as `BackupAndRestore` have restored weights. The last reading is taken after
+    all other callbacks have ended, whatever their order, because one such as
     `EarlyStopping` with `restore_best_weights` may change weights at the end.
 
     Args:
         log_dir: path of a local directory, such as `"logs/run1"`. The events
             go to its folder `train`, where `keras.callbacks.TensorBoard`
             writes too, so both can have the same `log_dir`.
-        update_freq: `"epoch"`, or an int N >= 1 to read every N batches, too.
-            Each reading takes about as long as two or three reads of the
-            weights' memory, and one more for the update ratio. Defaults to
-            `"epoch"`.
-        histogram_freq: int >= 0, every how many epochs to write histograms of
-            all weights. Defaults to `0`: never.
-        image_freq: int >= 0, every how many epochs to write kernels as
-            pictures, black where they are zero. Defaults to `0`: never.
+        update_freq: `"epoch"`, or an int N >= 1 to read also every N batches.
+            A reading passes two or three times over the weights in memory, and
+            once more for the update ratio. Defaults to `"epoch"`.
+        histogram_freq: int >= 0, the number of epochs between histograms of all
+            weights. Defaults to `0`: none.
+        image_freq: int >= 0, the number of epochs between pictures of kernels,
+            which are black where a kernel is zero. Defaults to `0`: none.
         add_to_logs: bool, whether to add the figures of the whole model to the
             logs of each epoch, by their names, such as `sparsity`. The history
             and the callbacks after this one then see them. Defaults to
             `False`.
-        hparams: dict of numbers, bools and strings by name, which tell this
-            run from others on TensorBoard's HParams page. Defaults to `None`.
-        threshold: float >= 0, the largest size of an entry that counts as near
-            zero. Defaults to `1e-3`.
+        hparams: dict of numbers, bools and strings by name, the hyperparameters
+            of the run for TensorBoard's HParams page. Defaults to `None`.
+        threshold: float >= 0, the largest absolute value of an entry that
+            counts as near zero. Defaults to `1e-3`.
         check: bool, whether to warn of the findings of `kreg.check` at the
             start. They are in the log's text in any case. Defaults to `True`.
 
@@ -172,7 +171,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         check: bool = True,
     ) -> None:
         super().__init__()
-        # Absolute, because a program may change its directory in `fit`.
+        # Absolute, because the working directory may change during `fit`.
         self.log_dir = local_path("log_dir", log_dir).absolute()
         if not (isinstance(update_freq, str) and update_freq == "epoch"):
             update_freq = positive_integer("update_freq", update_freq)
@@ -184,7 +183,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self.add_to_logs = boolean("add_to_logs", add_to_logs)
         self.hparams = checked_hparams(hparams)
         self._guard = Guard()
-        # Kept between calls of `fit`, so that its pass is compiled once.
+        # Kept between calls of `fit`, so that its pass is compiled only once.
         self._reader = Reader(nonnegative_number("threshold", threshold))
         self.check = boolean("check", check)
         self._run: MonitoredRun | None = None
@@ -210,7 +209,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
             self._guard,
         )
         # All workers read, because reading a metric or a variable that is
-        # spread over workers waits for all of them. One writes and warns.
+        # distributed over workers waits for all of them. Only one writes and
+        # warns.
         self._run = MonitoredRun(
             log,
             None if self.update_freq == "epoch" else self.update_freq,
@@ -225,7 +225,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self._ends_later = after_all_callbacks(self, self._end)
 
     def _begin(self, run: MonitoredRun) -> None:
-        """Take the first reading, once nothing restores weights any more.
+        """Take the first reading, after other callbacks have restored weights.
 
         `on_train_begin` is too early: a callback that comes later in the list,
         such as `BackupAndRestore`, restores weights there.
@@ -245,13 +245,13 @@ class RegularizationMonitor(keras.callbacks.Callback):
                 and other.log_dir.resolve() == self.log_dir.resolve()
             ):
                 raise ValueError(
-                    "`log_dir` must be another one for each monitor of a "
-                    "`fit`: give one of them another directory. "
+                    "`log_dir` must be a different directory for each monitor "
+                    "of a `fit`: give one of them another directory. "
                     f"Received: log_dir={str(self.log_dir)!r} twice"
                 )
 
     def _warn_of_earlier_logs(self, own: Sequence[Path]) -> None:
-        """Warn of logs that would mix with this one, or that are damaged."""
+        """Warn of earlier logs that would mix with this one or are damaged."""
         if not own:
             return
         step = self._step()
@@ -273,8 +273,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
             if end is not None:
                 warnings.warn(
                     f"{path} is damaged from byte {end} on, as after a kill "
-                    "or on a full disk. TensorBoard shows nothing that it "
-                    "holds after that; this run has a file of its own.",
+                    "or on a full disk. TensorBoard shows nothing of it after "
+                    "that byte; this run has a file of its own.",
                     stacklevel=2,
                 )
 
@@ -289,8 +289,8 @@ class RegularizationMonitor(keras.callbacks.Callback):
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        # On JAX, access to `self.model` copies the state of the step into the
-        # model, so it is accessed only when weights are to be read.
+        # On JAX, accessing `self.model` copies the state of the step into the
+        # model, so do it only when weights are to be read.
         if self._run is not None:
             with self._guard("begin a batch"):
                 batches_at_once = self._model.steps_per_execution or 1

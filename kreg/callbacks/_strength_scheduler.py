@@ -15,11 +15,10 @@ class StrengthScheduler(keras.callbacks.Callback):
     """Sets the multiplier of strengths at the start of every epoch.
 
     It does for strengths what `keras.callbacks.LearningRateScheduler` does for
-    the learning rate. The train step is not traced again. Keras saves the
-    multiplier with the model and with its weights. So a loaded model continues
-    with it, and so does a training that `keras.callbacks.BackupAndRestore`
-    resumes. Where the strength should change every step, choose a schedule of
-    `kreg.schedules` instead.
+    the learning rate, without retracing the train step. Keras saves the
+    multiplier with the model and with its weights, so it survives loading a
+    model and resuming with `keras.callbacks.BackupAndRestore`. To change the
+    strength every step, use a schedule of `kreg.schedules` instead.
 
     Formula: `strength = base(step) * function(epoch, multiplier)`.
 
@@ -27,15 +26,15 @@ class StrengthScheduler(keras.callbacks.Callback):
         function: callable that takes the epoch (int, from 0) and, if it has a
             second parameter, the multiplier so far (float), and returns the
             new multiplier (float >= 0).
-        weights: the weights to steer: an iterable of variables and layers of
-            the model. Defaults to `None`: all with a kreg penalty. Where
-            several weights share a penalty, name all of them or none.
-        verbose: 0 or 1: whether to print each new multiplier. Defaults to 0.
+        weights: the weights to steer, an iterable of variables and layers of
+            the model. If several weights share a penalty, name all of them or
+            none. Defaults to `None`: all weights with a kreg penalty.
+        verbose: 0 or 1, whether to print each new multiplier. Defaults to 0.
 
     Raises:
         TypeError: if `function` is not callable, or returns no number.
         ValueError: before training, if `weights` has no kreg penalty, or
-            shares one with weights that are not in it; during training, if
+            shares one with weights that it does not name; during training, if
             `function` returns a negative or non-finite number.
 
     Example:

@@ -1,4 +1,4 @@
-"""`TargetSparsity`: the callback that steers strengths to a sparsity."""
+"""`TargetSparsity`: the callback that steers strengths to a given sparsity."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ P = ParamSpec("P")
 
 
 def refuses_backup_path(init: Callable[P, None]) -> Callable[P, None]:
-    """Make `init` name what replaces the keyword `backup_path` it once had."""
+    """Make `init` explain that its former keyword `backup_path` is obsolete."""
 
     @wraps(init)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -92,7 +92,7 @@ def interval(name: str, value: Any) -> tuple[float, float]:
 
 
 def check_model(model: keras.Model, binding: Binding) -> None:
-    """Raise if `model` has no weights, or its training makes no exact zeros."""
+    """Raise if `model` has no weights, or takes no proximal steps."""
     if not model.weights:
         raise ValueError(
             "`model` must be built before `fit`, so that its weights are "
@@ -109,17 +109,17 @@ def check_model(model: keras.Model, binding: Binding) -> None:
         )
 
 
-# Zeros are counted at every 200th part of a training. The first counts are
-# closer together: the next comes after a twentieth of the batches so far.
+# Zeros are counted 200 times in a training. The first counts are closer
+# together: the next one comes after a twentieth of the batches so far.
 _MAX_COUNTS, _SPACING_DIVISOR = 200, 20
-# The number of batches that is assumed while that of an epoch is not known.
+# The number of batches assumed while the length of an epoch is unknown.
 _ASSUMED_BATCHES = 2000
 
 
 class TargetSparsity(keras.callbacks.Callback):
     """Steers strengths during `fit` so that it ends with a given sparsity.
 
-    Choose it where you know how many weights you can afford, but not which
+    Choose it if you know how many weights you can afford, but not which
     strength gets you there. It finds the strength, even from a base that is
     wrong by orders of magnitude. Only proximal steps make zeros, so the model
     must be compiled with `kreg.ProximalOptimizer`.
@@ -127,46 +127,49 @@ class TargetSparsity(keras.callbacks.Callback):
     The desired sparsity rises from its first value to the target during two
     thirds of the training, fast at first, and then stays there. The strength
     follows it. Over the last tenth of the training the strength moves by less
-    than 5 %, apart from what a scheduled base moves between two counts of
-    zeros. The callback moves the multiplier of the penalties. So nothing is
-    traced again, a saved and loaded model continues with the multiplier, and
-    the multiplier makes up for a base that follows a schedule. `fit` logs
-    `steered_sparsity`, `target_sparsity` (the one desired at that time) and,
-    where all penalties have the same, `strength_multiplier`.
+    than 5 %, apart from the changes of a scheduled base between two counts of
+    zeros.
 
-    A training that was broken off goes on as if it had not been: with
+    The callback moves the multiplier of the penalties, so nothing is retraced,
+    and a model that is saved and loaded keeps the multiplier. If a base follows
+    a schedule, the multiplier compensates for it. `fit` logs
+    `steered_sparsity`, `target_sparsity` (the sparsity desired at that time)
+    and, if it is the same for all penalties, `strength_multiplier`.
+
+    An interrupted training can be resumed as if it had never stopped: with
     `keras.callbacks.BackupAndRestore`, or from a checkpoint of the model and
-    its optimizer, where `fit` is given the `initial_epoch`.
+    its optimizer if you pass `initial_epoch` to `fit`.
 
-    Give it at least some hundred updates. Even at a constant strength the
-    noise of training moves the sparsity of a small network by half a point or
-    more from step to step. So within the last 2 % of the training, and within
-    the last epoch, the callback ends the training at a step at which the
+    Give it at least a few hundred updates. Even at a constant strength the
+    noise of training moves the sparsity of a small network by half a percentage
+    point or more from step to step. So within the last 2 % of the training, and
+    within the last epoch, the callback ends the training at a step at which the
     sparsity is close to the target: within 0.05 points at first, and up to 0.4
     points at the end.
 
-    Formula: `strength = base(step) * multiplier`; `log(multiplier)` moves with
-    the gap between the log-odds `log(s / (1 - s))` of the desired sparsity and
-    of the present one, with its change, and with the drift so far.
+    Formula: `strength = base(step) * multiplier`. The logarithm of the
+    multiplier moves in proportion to the gap between the log-odds
+    `log(s / (1 - s))` of the desired and the present sparsity, to the change of
+    the gap, and to its integral.
 
     Args:
         target: float in [0, 1), the fraction of exact zeros to end with.
-        weights: what to steer: an iterable of variables and layers of the
-            model. Defaults to `None`: all weights with a kreg penalty that
-            makes zeros. Where several weights share a penalty, name all of
-            them or none.
+        weights: the weights to steer, an iterable of variables and layers of
+            the model. If several weights share a penalty, name all of them or
+            none. Defaults to `None`: all weights with a kreg penalty that makes
+            zeros.
         units: bool, whether the target is the fraction of dead units (output
             channels whose incoming weights are all zero) instead of that of
             zeros. Defaults to `False`.
-        per_layer: bool, whether each penalty object is steered on its own, so
-            that the weights of each end at the target. Defaults to `False`:
-            all strengths move by one factor, and all weights together end
-            there.
+        per_layer: bool, whether to steer each penalty object on its own, so
+            that the weights of each reach the target. Defaults to `False`: all
+            strengths move by one factor, and all weights together reach the
+            target.
         bounds: two floats > 0, the lowest and the highest multiplier. Defaults
             to `(1e-9, 1e9)`.
         stop_at_target: bool, whether it may end the training up to 2 % early,
             when the target is met. Defaults to `True`.
-        verbose: 0 or 1: whether to print the figures of each epoch. Defaults
+        verbose: 0 or 1, whether to print the figures of each epoch. Defaults
             to 0.
 
     Raises:
@@ -176,8 +179,8 @@ class TargetSparsity(keras.callbacks.Callback):
             or no chosen weight has a penalty that makes zeros.
 
     Warns:
-        UserWarning: if the target is not reached, with the sparsity reached
-            and the reason; during training as soon as this is clear.
+        UserWarning: if the target is missed, with the sparsity and the reason;
+            during training as soon as this is clear.
 
     Example:
 
@@ -307,7 +310,7 @@ class TargetSparsity(keras.callbacks.Callback):
             self._end()
 
     def _end(self) -> None:
-        """Warn of the targets that the weights which `fit` leaves miss."""
+        """Warn of the targets that the final weights miss."""
         updates = self._progress.batches or self._batches
         updates //= self.model.optimizer.gradient_accumulation_steps or 1
         trained = [
@@ -328,9 +331,9 @@ class TargetSparsity(keras.callbacks.Callback):
         )
 
     def _leave_out_others(self) -> None:
-        """Leave out the weights that the first update shows to be left alone.
+        """Leave out the weights that the first update does not change.
 
-        Such are the weights of a teacher, or averages of other weights.
+        Examples are the weights of a teacher, or averages of other weights.
         """
         self._binding.optimizers.look()
         steered = [updated_weights(w, self._variables) for w in self._steered]
@@ -379,7 +382,7 @@ class TargetSparsity(keras.callbacks.Callback):
     def _resume_counting(
         self, first_epoch: int, steps: int, next_count: int
     ) -> None:
-        """Count zeros at the batches at which an earlier `fit` would have."""
+        """Count zeros at the same batches as the interrupted `fit` would."""
         self._progress.resume(steps)
         self._first_epoch = first_epoch
         past = self._progress.epoch - first_epoch
@@ -393,8 +396,8 @@ class TargetSparsity(keras.callbacks.Callback):
             steering.remember(counting)
 
     def _warn_if_impossible(self) -> None:
-        """Warn if penalties can make too few weights zero for the target."""
-        # False stands for 0.0 here, and the counter counts it as a zero.
+        """Warn if penalties act on too few weights to reach the target."""
+        # The counter counts False as a zero.
         values = [ops.logical_not(would_be_zero(v)) for v in self._variables]
         counts = ops.convert_to_numpy(self._count_zeros(values))
         for steering, zeros in zip(self._steerings, counts, strict=True):
@@ -422,17 +425,17 @@ class TargetSparsity(keras.callbacks.Callback):
         self._next_count = self._batches + max(1, spacing)
 
     def _zeros_with(self, index: int, values: Sequence[Tensor]) -> int:
-        """How many zeros `self._steered[index]` would have with `values`."""
+        """The number of zeros in `self._steered[index]` at some `values`."""
         return int(ops.convert_to_numpy(self._count_zeros(values)[index]))
 
     def _update_sparsity(self) -> None:
-        # On JAX, access to `self.model` makes its weights current.
+        # On JAX, accessing `self.model` updates its weights.
         counts = self._count_current() if self.model is not None else ()
         for steering, zeros in zip(self._steerings, counts, strict=True):
             steering.read(int(zeros))
 
     def _step(self) -> int:
-        # On JAX, access to `self.model` makes the iterations current.
+        # On JAX, accessing `self.model` updates the iterations.
         step = 0 if self.model is None else self._binding.step()
         return int(ops.convert_to_numpy(step))
 

@@ -1,4 +1,4 @@
-"""The `kreg` command."""
+"""The `kreg` command line."""
 
 from kreg.cli._main import main
 

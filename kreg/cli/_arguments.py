@@ -36,7 +36,7 @@ def add_output(
 
     Args:
         command: the parser of the command.
-        path_type: makes a path of the argument, or raises.
+        path_type: converts the argument to a path, or raises.
         help_text: the help of the argument.
     """
     command.add_argument(
@@ -65,7 +65,7 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--json",
         action="store_true",
-        help="print the answer as JSON, with null for what is not finite",
+        help="print the result as JSON, with null for NaN and infinity",
     )
     command.add_argument(
         "--traceback",
@@ -82,7 +82,7 @@ def keras_file(text: str) -> Path:
 
 
 def named_path(text: str) -> Path:
-    """A path; an empty text is none."""
+    """A path; empty text is refused."""
     try:
         return checked_path("PATH", text)
     except ValueError as error:
@@ -123,8 +123,8 @@ PENALTIES: dict[str, Callable[[float], kreg.regularizers.Penalty] | None] = {
 }
 
 
-# Arguments that are left out have the defaults of the library, which has none
-# for the epochs.
+# Defaults are those of the library, except for the epochs, which have none
+# there.
 _EPOCHS = 20
 _TRAINING = Training(_EPOCHS)
 _GRID = StrengthGrid()
@@ -203,7 +203,7 @@ def add_training(command: ArgumentParser, data_help: str) -> None:
         "--directory",
         type=named_path,
         metavar="DIR",
-        help="keep what is finished, to go on from after an interruption",
+        help="save finished training here, to resume after an interruption",
     )
     command.add_argument(
         "--plot",
@@ -236,7 +236,7 @@ def batch_size(text: str) -> int | None:
 
 
 def strengths(text: str) -> list[float] | None:
-    """Different numbers of at least 0, with commas between; None for `auto`."""
+    """Distinct numbers >= 0, separated by commas; None for `auto`."""
     if text == "auto":
         return None
     try:

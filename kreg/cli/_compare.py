@@ -1,4 +1,4 @@
-"""`kreg compare`: a penalty and its strength by cross-validation."""
+"""`kreg compare`: chooses a penalty and its strength by cross-validation."""
 
 import argparse
 import inspect
@@ -37,7 +37,7 @@ def add_compare(commands: Commands) -> None:
         help="choose a penalty and its strength by cross-validation",
         description=(
             "Train a model under several penalties and strengths, fold by "
-            "fold, and tell which to take, as `kreg.compare` does. BUILD_MODEL "
+            "fold, and say which to take, as `kreg.compare` does. BUILD_MODEL "
             "is Python code, and is run."
         ),
     )
@@ -120,7 +120,7 @@ def compare(options: Namespace) -> CommandOutput:
 
 
 def penalties(text: str) -> dict[str, Any]:
-    """Names of penalties with commas between."""
+    """Names of penalties, separated by commas."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in PENALTIES:
@@ -141,7 +141,7 @@ def fold_number(text: str) -> int:
 
 
 def select_rule(text: str) -> str | float:
-    """The name of a rule that chooses a strength, or a sparsity."""
+    """The name of a rule for choosing a strength, or a sparsity."""
     if text in ("one_standard_error", "best"):
         return text
     try:

@@ -1,4 +1,4 @@
-"""`kreg demo`: one classifier under several penalties."""
+"""`kreg demo`: trains one classifier under several penalties."""
 
 import sys
 from argparse import Namespace

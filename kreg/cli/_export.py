@@ -1,4 +1,4 @@
-"""`kreg export`: a model for another runtime, checked there."""
+"""`kreg export`: writes a model for another runtime, and checks it there."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -33,8 +33,8 @@ def add_export(commands: Commands) -> None:
         "export",
         help="write a model for another runtime, and check it there",
         description=(
-            "Write a model to run without kreg, run it there on random "
-            "inputs, and keep it if it gives the same, as `kreg.export` does. "
+            "Write a model that runs without kreg, run it on random inputs, "
+            "and keep it if its outputs agree, as `kreg.export` does. "
             "LiteRT and ONNX need `pip install 'kreg[export]'`."
         ),
     )
@@ -57,15 +57,15 @@ def add_export(commands: Commands) -> None:
         "--batch-size",
         type=at_least_one,
         metavar="N",
-        help="the one batch size that it takes (default: any)",
+        help="fix the batch size of the written model (default: any size)",
     )
     command.add_argument(
         "--tolerance",
         type=above_zero,
         metavar="FRACTION",
         help=(
-            "the largest difference of outputs to accept, as a fraction of "
-            "the largest (default: 1e-4, more for half precision)"
+            "accept outputs that differ by up to this fraction of the largest "
+            "output (default: 1e-4, more for half precision)"
         ),
     )
     add_common(command)
@@ -73,7 +73,7 @@ def add_export(commands: Commands) -> None:
 
 
 def export(options: Namespace) -> CommandOutput:
-    """Write a model to run without kreg, and check that it gives the same."""
+    """Write a model that runs without kreg, and check its outputs."""
     source, output = options.model, options.output
     kind = options.format or _format_of(output)
     suffix = FORMATS[kind].suffix
@@ -119,7 +119,7 @@ def export(options: Namespace) -> CommandOutput:
 
 
 def _format_of(output: Path) -> str:
-    """The format whose suffix the file has; a SavedModel if none has it."""
+    """The format with the suffix of the file; a SavedModel if there is none."""
     for kind, row in FORMATS.items():
         if row.suffix and output.suffix == row.suffix:
             return kind

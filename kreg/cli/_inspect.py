@@ -1,4 +1,4 @@
-"""`kreg inspect` and `kreg report`: a model's regularization and cost."""
+"""`kreg inspect` and `kreg report`: show a model's regularization and cost."""
 
 import sys
 from argparse import Namespace
@@ -24,7 +24,7 @@ def add_inspect(commands: Commands) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "inspect",
-        help="tell strengths, norms, zeros and mistakes of a model",
+        help="show strengths, norms, zeros and mistakes of a model",
         description=(
             "Print strength, penalty, norms, exact zeros and dead units of "
             "each weight, as `kreg.summary` does, and what `kreg.check` finds "
@@ -37,7 +37,7 @@ def add_inspect(commands: Commands) -> None:
 
 
 def inspect(options: Namespace) -> CommandOutput:
-    """Show the regularization of a model, and what is wrong with it."""
+    """Show the regularization of a model, and the mistakes in it."""
     model = open_model(options.model, with_optimizer=True)
     with busy("reading the weights"):
         findings = kreg.check(model)
@@ -90,7 +90,7 @@ def add_report(commands: Commands) -> None:
     other.add_argument(
         "--compact",
         action="store_true",
-        help="compare with what `kreg compact` makes of BEFORE",
+        help="compare BEFORE with the model that `kreg compact` writes for it",
     )
     command.add_argument(
         "--batch-size",
@@ -104,7 +104,7 @@ def add_report(commands: Commands) -> None:
         type=at_least_one,
         default=50,
         metavar="N",
-        help="how often it is timed (default: %(default)s)",
+        help="the number of timed runs (default: %(default)s)",
     )
     command.add_argument(
         "--markdown", action="store_true", help="print a table in Markdown"

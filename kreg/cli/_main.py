@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `kreg` command.
 
     Args:
-        arguments: the words after `kreg`. Defaults to `None`: those of the
-            process.
+        arguments: the words after `kreg`. Defaults to `None`: the arguments of
+            the process.
 
     Returns:
         The exit status: 0; 1 if the work failed; 2 if arguments are wrong; 130

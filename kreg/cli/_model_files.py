@@ -1,4 +1,4 @@
-"""Loading a `.keras` file that is not trusted, and saying why it fails."""
+"""Loads untrusted `.keras` files, and explains why one cannot be loaded."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ import keras
 from kreg.cli._process import CommandError, busy, in_one_line, note
 
 CONFIG = "config.json"
-_LARGEST = 1 << 26  # bytes of a config that are read; the file is not trusted
+_LARGEST = 1 << 26  # bytes of a config to read at most: files are untrusted
 _FUNCTIONS = (
     keras.activations,
     keras.constraints,
@@ -36,7 +36,7 @@ def model_config(path: Path) -> dict[str, Any]:
 
 
 def has_python_code(config: Any) -> bool:
-    """Whether a config holds Python code, as of `Lambda` layers."""
+    """Whether a config holds Python code, such as that of a `Lambda` layer."""
     return any(
         part.get("class_name") == "__lambda__" for part in _nested_dicts(config)
     )
@@ -46,7 +46,8 @@ def unknown_objects(config: Any) -> dict[str, str | None]:
     """Classes and functions that are neither Keras's nor registered.
 
     Returns:
-        The module of each by its name; None if the config names no module.
+        The module of each object, by the object's name; None if the config
+        names no module.
     """
     modules: dict[str, str | None] = {}
     for part in _nested_dicts(config):
@@ -87,7 +88,7 @@ def _is_known_function(name: str) -> bool:
 def import_modules(names: Iterable[str]) -> None:
     """Import modules, which register the classes that a model needs.
 
-    A module in the current directory is imported if no other has its name.
+    Modules in the current directory are found last.
 
     Raises:
         CommandError: if one cannot be imported.
@@ -112,8 +113,8 @@ def open_model(path: Path, *, with_optimizer: bool = False) -> keras.Model:
             If they cannot be loaded, a note says so.
 
     Raises:
-        CommandError: if there is no such file, or it holds no model of Keras
-            that can be loaded; the message says why.
+        CommandError: if there is no such file, or it holds no Keras model that
+            can be loaded; the message says why.
     """
     _refuse_other_files(path)
     with busy(f"loading {path}"):
@@ -131,7 +132,7 @@ def open_model(path: Path, *, with_optimizer: bool = False) -> keras.Model:
                 )
     if not isinstance(model, keras.Model):
         raise CommandError(
-            f"{path}: holds an object of type {type(model).__name__}, no model"
+            f"{path}: holds a {type(model).__name__}, which is not a model"
         )
     if not model.built:
         raise CommandError(
@@ -195,7 +196,7 @@ def _cause(error: Exception, config: Any) -> str:
     if has_python_code(config):
         return (
             "it holds Python code, as of a Lambda layer, which is never run "
-            "from a file; make it a layer class of your own and save again"
+            "from a file; write your own layer class instead and save again"
         )
     unknown = unknown_objects(config)
     if unknown:

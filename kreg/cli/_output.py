@@ -1,4 +1,4 @@
-"""The output of a command, and the files that it writes."""
+"""The printed output of a command, and the files it writes."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ class CommandOutput:
 
     Args:
         record: returns the record that `--json` prints.
-        show: prints the same for people.
+        show: prints the output in readable form.
     """
 
     record: Callable[[], Mapping[str, Any]]
@@ -48,7 +48,7 @@ def print_line(console: Console, text: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value with None for NaN and infinity, which JSON lacks."""
+    """The value with NaN and infinity, which JSON lacks, replaced by None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -64,14 +64,13 @@ def checked_target(
     """Check that `path` can be written; return the path with links followed.
 
     Args:
-        path: the path that the user has named. If it is a link, it stays one.
-        source: the file that is read; it may be the same file.
+        path: the path that the user has named. A link is followed and kept.
+        source: the file that the command reads; it may be the same file.
         force: whether an existing file may be replaced.
-        folder: whether a folder is to be written, a SavedModel.
+        folder: whether to write a folder, a SavedModel.
 
     Raises:
-        CommandError: if something at `path` may not be replaced, or nothing
-            can be written there.
+        CommandError: if `path` must not be replaced or cannot be written.
     """
     if os.path.lexists(path) and not force:
         raise CommandError(f"{path}: {_EXISTS}")
@@ -95,10 +94,10 @@ def checked_target(
 
 @contextmanager
 def refuse_unwritable(path: Path) -> Iterator[None]:
-    """Turn errors of writing `path` in the block into one line.
+    """Turn errors of writing `path` in the block into one-line messages.
 
     Raises:
-        CommandError: for an `OSError`.
+        CommandError: in place of an `OSError`.
     """
     try:
         yield
@@ -117,7 +116,7 @@ def save(model: keras.Model, path: Path, source: Path, *, force: bool) -> int:
         path, source, force: as for `checked_target`.
 
     Raises:
-        CommandError: as `checked_target`, and if the disk does not take it.
+        CommandError: as `checked_target`, and if writing fails.
     """
     real = checked_target(path, source, force=force, folder=False)
     with (
@@ -177,7 +176,7 @@ def save_plot(
         path, source, force: as for `checked_target`.
 
     Raises:
-        CommandError: as `checked_target`, and if the disk does not take it.
+        CommandError: as `checked_target`, and if writing fails.
     """
     from matplotlib.figure import Figure
 

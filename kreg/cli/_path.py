@@ -1,4 +1,4 @@
-"""`kreg path`: a model at one strength after the other."""
+"""`kreg path`: trains a model along a path of strengths."""
 
 import argparse
 from argparse import Namespace
@@ -77,7 +77,7 @@ def add_path(commands: Commands) -> None:
 
 
 def path(options: Namespace) -> CommandOutput:
-    """Train a model at one strength after the other."""
+    """Train a model along a path of strengths."""
     if options.plot is not None:
         require_matplotlib()
     for file in _output_files(options):

@@ -1,4 +1,4 @@
-"""Errors in one line, notes, signals, and standard output."""
+"""One-line errors, notes, signals and standard output of the command."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from rich.console import Console
 
 
 class CommandError(Exception):
-    """The work failed; the message is one line for people."""
+    """The work failed; the message is one readable line."""
 
 
 class UsageError(CommandError):
@@ -26,7 +26,7 @@ def in_one_line(error: BaseException) -> str:
 
     Args:
         error: any error. The name of its class comes first, unless the message
-            is known to be enough.
+            alone is clear.
     """
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
@@ -45,7 +45,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _informative_line(text: str) -> str:
-    """The line that says what failed; Keras puts whole configs before it."""
+    """The line that says what failed; Keras may put a config before it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:
         if line.startswith(_KERAS_PREFIX):
@@ -75,7 +75,7 @@ def busy(text: str) -> Iterator[None]:
 
 @contextmanager
 def only_notices() -> Iterator[None]:
-    """Keep standard output free, and make warnings notes of one line."""
+    """Keep standard output clean, and print warnings as one-line notes."""
     tensorflow = logging.getLogger("tensorflow")
     level = tensorflow.level
     tensorflow.setLevel(logging.ERROR)
@@ -98,9 +98,9 @@ CLOSED_PIPE = 128 + 13
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise, so that `finally` blocks clean up.
+    """Make SIGTERM and SIGHUP raise `SystemExit`, unless they are ignored.
 
-    They raise `SystemExit`, unless they are ignored.
+    `finally` blocks then clean up.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -120,7 +120,7 @@ def _exit_by_signal(number: int, frame: Any) -> None:
 
 
 def print_out(text: str) -> None:
-    """Write on standard output; after an error, nothing more goes there.
+    """Write to standard output; after an error, drop all further output.
 
     Raises:
         BrokenPipeError: if the reader has closed standard output.
@@ -138,7 +138,7 @@ def print_out(text: str) -> None:
 
 
 def _drop_standard_output() -> None:
-    """Point standard output at nothing, or Python fails to flush it at exit."""
+    """Discard standard output, so that Python can flush it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

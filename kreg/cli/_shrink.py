@@ -1,4 +1,4 @@
-"""`kreg strip` and `kreg compact`: models without kreg or dead units."""
+"""`kreg strip` and `kreg compact`: remove kreg or dead units from a model."""
 
 from argparse import Namespace
 from typing import Any
@@ -25,11 +25,11 @@ def add_strip(commands: Commands) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "strip",
-        help="take everything of kreg off a model",
+        help="remove kreg from a model",
         description=(
             "Write the same model without kreg's regularizers and optimizer, "
             "so that it loads where kreg is not installed, as `kreg.strip` "
-            "does. The optimizer inside stays, with its state."
+            "does. The inner optimizer is kept, with its state."
         ),
     )
     add_model(command)
@@ -39,7 +39,7 @@ def add_strip(commands: Commands) -> None:
 
 
 def strip(options: Namespace) -> CommandOutput:
-    """Take everything of kreg off a model."""
+    """Remove kreg from a model."""
     source, output = options.model, options.output
     checked_target(output, source, force=options.force, folder=False)
     before = source.stat().st_size if source.exists() else 0
@@ -69,8 +69,8 @@ def add_compact(commands: Commands) -> None:
         "compact",
         help="remove dead units: a smaller model with the same outputs",
         description=(
-            "Write a smaller model with the same outputs, without kreg and "
-            "not compiled, as `kreg.compact` makes it."
+            "Write the model that `kreg.compact` returns: smaller, with the "
+            "same outputs, without kreg, and not compiled."
         ),
     )
     add_model(command)
@@ -80,9 +80,9 @@ def add_compact(commands: Commands) -> None:
         type=named_path,
         metavar="FILE",
         help=(
-            "a few inputs to compare the two models on: an .npy file, or an "
-            ".npz file with an array for each input, by its name; needed for "
-            "a subclassed model (default: random inputs)"
+            "a few inputs on which to compare the two models: an .npy file, or "
+            "an .npz file with an array for each input, by its name; required "
+            "for a subclassed model (default: random inputs)"
         ),
     )
     command.add_argument(
@@ -95,7 +95,7 @@ def add_compact(commands: Commands) -> None:
     command.add_argument(
         "--drop-inputs",
         action="store_true",
-        help="remove features of the inputs that nothing reads, too",
+        help="also remove input features that no layer reads",
     )
     add_common(command)
     command.set_defaults(make_output=compact)

@@ -1,4 +1,4 @@
-"""Reading arrays from files, and the function that builds a model."""
+"""Reads arrays from files, and finds the function that builds a model."""
 
 import importlib
 import importlib.util
@@ -18,7 +18,7 @@ _NAMES = ("x", "y", "sample_weight", "x_test", "y_test")
 
 
 def read_data(path: Path) -> tuple[Any, Any]:
-    """The data and the test data in an `.npz` file; None for no test data.
+    """The data and the test data in an `.npz` file; without test data, None.
 
     Raises:
         CommandError: if there is no such file, or it does not hold the right
@@ -50,8 +50,9 @@ def read_sample(path: Path) -> Any:
     """The inputs of a model in an `.npy` or `.npz` file.
 
     Returns:
-        The array, if there is one; a list of those that `numpy.savez` names
-        `arr_0`, `arr_1` and so on; otherwise a dict of them by their names.
+        The array, if there is only one; a list, if the arrays have
+        `numpy.savez`'s default names `arr_0`, `arr_1` and so on; otherwise a
+        dict of the arrays by name.
 
     Raises:
         CommandError: if there is no such file, or it holds no arrays.
@@ -78,11 +79,11 @@ def _read_arrays(path: Path, form: str) -> Any:
     """The array in an `.npy` file, or those in an `.npz` file by name.
 
     Raises:
-        CommandError: if there is no such file, or it is neither; the message
-            says that it must have the form.
+        CommandError: if there is no such file, or it is of neither kind; the
+            message then contains `form`.
     """
     try:
-        # Of a pickle, which an `.npy` file may hold, code would be run.
+        # An `.npy` file may hold a pickle, which can run code.
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             return loaded
@@ -120,7 +121,7 @@ def build_function(text: str) -> Callable[[], Any]:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file as a module, which can import others from its folder."""
+    """Import a file as a module that can import others from its folder."""
     if not path.is_file():
         raise CommandError(f"{path}: no such file")
     name = path.stem

@@ -1,4 +1,4 @@
-"""Shipping a model: `export`, and the report of what a smaller one saves."""
+"""Deploying a model: `export`, and `deploy_report` for its costs."""
 
 from kreg.deployment._costs import Latency
 from kreg.deployment._deploy_report import deploy_report

@@ -31,11 +31,11 @@ class Sizes:
     """The size of a model in several forms, in bytes.
 
     Args:
-        raw: the weights in memory.
-        compressed: the same bytes after gzip at level 6.
-        keras: a `.keras` file without an optimizer; None if the model cannot
-            be saved like this.
-        litert: a `.tflite` file; None if it cannot be written.
+        raw: the size of the weights in memory.
+        compressed: the size of the same bytes after gzip at level 6.
+        keras: the size of a `.keras` file without an optimizer; None if it
+            cannot be written.
+        litert: the size of a `.tflite` file; None if it cannot be written.
     """
 
     raw: int
@@ -48,7 +48,7 @@ def sizes(model: keras.Model, sample: Structure) -> Sizes:
     """Measure the size of a model in several forms.
 
     Args:
-        model: the model, which was called. Files are written without kreg.
+        model: the model, called before. Files are written without kreg.
         sample: inputs of the model.
     """
     raw = b"".join(array.tobytes() for array in model.get_weights())
@@ -110,8 +110,8 @@ def latencies(
 
     Each model first runs five times without being timed. Then each is timed
     once in every round. The order of the models is reversed after each round,
-    so that other work of the machine slows them all alike. If it takes more
-    than two seconds, a bar shows the progress on a terminal.
+    so that other load on the machine slows all models alike. If this takes more
+    than two seconds, a progress bar is shown on a terminal.
     """
     for model in models:
         for _ in range(_WARM_UPS):
@@ -153,9 +153,9 @@ class MultiplyAdds:
     """The multiply-adds of a model for one example.
 
     Args:
-        by_layer: from the path of each layer to its number, if it is not 0.
-        uncounted: the paths of layers whose number is not known: they hold
-            matrices and are not in the table of layers.
+        by_layer: the number for each layer, by its path, if it is not 0.
+        uncounted: the paths of layers whose number is unknown: they have
+            matrices but are not in the table of layers.
     """
 
     by_layer: dict[str, int] = field(default_factory=dict)
@@ -170,7 +170,7 @@ class MultiplyAdds:
 def multiply_adds(model: keras.Model, sample: Structure) -> MultiplyAdds:
     """Count the multiply-adds of products with weights, for one example.
 
-    Counted are the products of Dense, EinsumDense, convolutions and recurrent
+    These are the products in Dense, EinsumDense, convolutions and recurrent
     layers, at every position and in every time step, and both products of
     attention layers that have weights. Biases, activations, normalization,
     pooling and lookups are not counted. Zeros in a kernel count like any other
@@ -193,7 +193,7 @@ def multiply_adds(model: keras.Model, sample: Structure) -> MultiplyAdds:
 
 @dataclass
 class _RecurrentDepth:
-    """How many recurrent layers are running; their cells are not counted."""
+    """The number of running recurrent layers; their cells are not counted."""
 
     depth: int = 0
 
@@ -205,13 +205,13 @@ def _calls_counted(
     counts: MultiplyAdds,
     recurrent: _RecurrentDepth,
 ) -> Iterator[None]:
-    """Count the calls of a method, by an attribute that replaces it.
+    """Count the calls of a method by replacing it on the layer object.
 
     Args:
         layer: the layer.
-        method: `"call"`, or `"quantized_call"` by which Keras runs the layer
-            once it is quantized.
-        counts: what to add to.
+        method: `"call"`, or `"quantized_call"`, which Keras calls once the
+            layer is quantized.
+        counts: the counts to add to.
         recurrent: the recurrent layers that are running.
     """
     call = getattr(layer, method)

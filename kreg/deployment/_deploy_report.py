@@ -1,4 +1,4 @@
-"""`kreg.deployment.deploy_report`: measure a model, or compare two."""
+"""`kreg.deployment.deploy_report`: measures one model, or compares two."""
 
 from typing import Any
 
@@ -37,9 +37,9 @@ def deploy_report(
 ) -> DeployReport:
     """Measure what a model costs, or two models side by side.
 
-    The report has the parameters, those that are not zero, operations, bytes in
-    several forms, latency, the largest difference of the outputs and, with
-    `data`, the metrics that `before` is compiled with. Choose it to see what
+    The report has the number of parameters and of nonzero ones, operations,
+    bytes in several forms, latency, the largest difference of the outputs and,
+    with `data`, the metrics that `before` is compiled with. Use it to see what
     `kreg.compact` has saved, on the machine that will run the model.
 
     Operations are twice the multiply-adds of products with weights, for one
@@ -48,36 +48,37 @@ def deploy_report(
     normalization and pooling are not counted. Zeros count in full, because a
     dense kernel multiplies by them, too.
 
-    Latency is the time of `predict_on_batch`, in the backend's compiled form,
-    with its own threads and the copies from and to NumPy. The models take
-    turns, after five runs that are not timed. The metrics are those of
-    `before`, updated with the predictions of each model in turn; their state is
-    reset.
+    Latency is the time of `predict_on_batch` as the backend compiles it, with
+    the backend's own threads, including the copies from and to NumPy. The
+    models take turns, after five runs that are not timed. The metrics are those
+    of `before`, updated with the predictions of each model in turn; their state
+    is reset.
 
     Args:
         before: a built `keras.Model`, compiled with metrics if there is
             `data`.
         after: a model with the same inputs and outputs, such as
             `kreg.compact(before)`. Defaults to `None`: one model is measured.
-        data: `(x, y)` or `(x, y, sample_weight)` of arrays, or batches of
-            such: a `tf.data.Dataset`, a `keras.utils.PyDataset` or another
+        data: arrays `(x, y)` or `(x, y, sample_weight)`, or an iterable of such
+            batches: a `tf.data.Dataset`, a `keras.utils.PyDataset` or another
             finite iterable. Defaults to `None`: no metrics.
-        sample: examples for latency, operations and, without data, the
+        sample: examples for latency, operations and, without `data`, the
             difference of outputs. Defaults to `None`: the first batch of
-            `data`, or else random examples, as `kreg.export` draws them.
+            `data`, or random examples as in `kreg.export`.
         batch_size: int >= 1, the number of examples for the latency. Defaults
             to `1`.
-        runs: int >= 1, how often each model is timed. Defaults to `50`.
+        runs: int >= 1, the number of timed runs of each model. Defaults to
+            `50`.
 
     Returns:
         A frozen `DeployReport`.
 
     Raises:
         TypeError: if a model is not a `keras.Model`, or `batch_size` or `runs`
-            not an integer.
-        ValueError: if a model is not built, `before` is not compiled with
-            metrics though there is `data`, the sample does not fit, or the
-            models do not have the same outputs.
+            is not an integer.
+        ValueError: if a model is not built, there is `data` but `before` is not
+            compiled with metrics, the sample does not fit, or the outputs of
+            the models differ in shape.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""`kreg.export`: write a model that runs without kreg, and check it."""
+"""`kreg.export`: writes a model that runs without kreg, and checks it."""
 
 import os
 import time
@@ -36,16 +36,16 @@ from kreg.surgery.sample import (
 
 @dataclass(frozen=True, repr=False)
 class ExportRecord(SavedResult):
-    """What `kreg.export` wrote, and how much its outputs differ.
+    """The artefact that `kreg.export` wrote, and how much its outputs differ.
 
     Args:
-        path: the artefact, a file or the folder of a SavedModel.
-        format: its format, one that `kreg.export` takes.
+        path: the path of the artefact, a file or the folder of a SavedModel.
+        format: the format, as passed to `kreg.export`.
         bytes: the size of the file, or of all files in the folder.
         largest_difference: the largest difference between an output of the
-            artefact and the model's, as a fraction of the largest size of an
-            entry in that output.
-        seconds: the time of stripping, conversion and check together.
+            artefact and the model's, as a fraction of the largest absolute
+            value in that output.
+        seconds: the total time of stripping, conversion and check.
     """
 
     path: Path
@@ -76,7 +76,7 @@ def bytes_at(path: Path) -> int:
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
 
 
-# The default tolerances for layers that compute in these types.
+# The default tolerances for layers that compute in these dtypes.
 _TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
 
 
@@ -94,11 +94,11 @@ def export(
 ) -> ExportRecord:
     """Write a model that runs without kreg, and check its outputs.
 
-    Keras writes the model, by `model.export` or `model.save`, while kreg's
-    objects are off it; they are put back in any case. With `compact=True` it
-    writes a copy without dead units. The artefact is then run in its own
-    runtime and compared with the model. It appears at `path` only after that.
-    A `.keras` file holds a model that is not compiled.
+    Keras writes the model with `model.export` or `model.save` while kreg's
+    objects are removed from it; they are restored in any case. With
+    `compact=True` it writes a copy without dead units. The artefact is then run
+    in its own runtime and compared with the model, and moved to `path` only
+    after that. A `.keras` file holds a model that is not compiled.
 
     Choose the format by what will run it: `"tf_saved_model"` for TensorFlow
     and TensorFlow Serving; `"litert"` for phones and small devices; `"onnx"`
@@ -118,17 +118,17 @@ def export(
         compact: bool, whether dead units are removed, see `kreg.compact`.
             Defaults to `False`.
         sample: inputs of the model, on which outputs are compared. Subclassed
-            models need it. Defaults to `None`: two random examples. Floats are
-            normally distributed; integers are valid for every Embedding, or 0
-            and 1 without one.
-        batch_size: int >= 1, the one batch size that the artefact takes, which
-            LiteRT needs for recurrent layers. Defaults to `None`: any, but 1
-            for LiteRT on torch.
-        tolerance: float > 0, the largest difference that is accepted, as a
-            fraction of the largest size of an entry of the output. Defaults to
-            `None`: 1e-4, or 1e-2 and 5e-2 for a model in which a layer
-            computes in float16 and bfloat16.
-        overwrite: bool, whether what is at `path` is replaced. Defaults to
+            models require it. Defaults to `None`: two random examples. Floats
+            are normally distributed; integers are valid for every Embedding,
+            or 0 and 1 without one.
+        batch_size: int >= 1, the fixed batch size of the artefact, which LiteRT
+            needs for recurrent layers. Defaults to `None`: any size, but 1 for
+            LiteRT on torch.
+        tolerance: float > 0, the largest accepted difference, as a fraction of
+            the largest absolute value in the output. Defaults to `None`: 1e-4;
+            1e-2 if a layer computes in float16, 5e-2 if one computes in
+            bfloat16.
+        overwrite: bool, whether to replace an artefact at `path`. Defaults to
             `False`.
         **options: further arguments of `model.export`, or of `model.save` for
             `"keras"`, such as `opset_version` for ONNX.
@@ -138,7 +138,7 @@ def export(
 
     Raises:
         TypeError: if `model` is not a `keras.Model`, or `batch_size` or
-            `tolerance` not a number.
+            `tolerance` is not a number.
         ValueError: if the model is not built or cannot be compacted or
             converted, with the cause; if there is no such format on this
             backend; if `sample` does not fit; if the artefact does not run or
@@ -174,13 +174,13 @@ def export(
     tolerance = positive_number("tolerance", tolerance)
     sample = _sample(model, sample, batch_size)
     if format == "litert" and keras.backend.backend() == "torch":
-        batch_size = batch_size or 1  # as Keras fixes it there
+        batch_size = batch_size or 1  # Keras fixes the batch size there
         sample = examples(sample, batch_size)
     expected = _expected(model, sample)
     with staged(path, overwrite) as written:
         with shippable(model, format, compact) as shipped:
             if shipped is not model:
-                model_outputs(shipped, sample)  # Keras exports called models
+                model_outputs(shipped, sample)  # Keras exports only called ones
             write(shipped, written, format, sample, batch_size, options)
             names = _input_names(shipped)
         try:
@@ -195,8 +195,8 @@ def export(
             raise ValueError(
                 f"`model` was written as {format!r} but its outputs differ by "
                 f"{difference:.3g} of the largest, more than the tolerance "
-                f"{tolerance:.3g}; nothing is kept. If the model computes so "
-                "that this is rounding, pass a larger `tolerance`. Received: "
+                f"{tolerance:.3g}; nothing is kept. If rounding explains the "
+                "difference, pass a larger `tolerance`. Received: "
                 f"outputs of shapes {[a.shape for a in actual]} where the "
                 f"model gives {[a.shape for a in expected]}"
             )
@@ -214,7 +214,7 @@ def _sample(
     count = len(flat(sample)[0])
     if batch_size is not None and count != batch_size:
         raise ValueError(
-            "`sample` must hold `batch_size` examples where that is given. "
+            "`sample` must hold `batch_size` examples, if you pass both. "
             f"Received: a sample of {count}, batch_size={batch_size}"
         )
     return sample
@@ -225,8 +225,8 @@ def _expected(model: keras.Model, sample: Structure) -> list[Any]:
         return model_outputs(model, sample)
     except Exception as error:
         raise ValueError(
-            "`sample` must be inputs that the model can be called on; it has "
-            "to be given where random ones do not do. The model says: "
+            "`sample` must be inputs that the model can be called on; pass it "
+            "if random ones do not fit. The model says: "
             f"{cause_of(error)}"
         ) from error
 

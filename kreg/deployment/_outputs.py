@@ -1,4 +1,4 @@
-"""Outputs of artefacts, each in its own runtime."""
+"""Runs an exported artefact in its own runtime and returns its outputs."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from kreg.surgery.sample import Structure, flat
 from kreg.tensorflow_messages import without_messages
 
 Arrays: TypeAlias = list[NDArray[Any]]
-"""Outputs, flat, in the order of `keras.tree.flatten`."""
+"""Flat outputs, in the order of `keras.tree.flatten`."""
 
 
 def artefact_outputs(
@@ -27,7 +27,7 @@ def artefact_outputs(
         path: the artefact.
         kind: a name in `FORMATS`.
         sample: inputs, in the structure that the model takes.
-        names: the names of the model's inputs, flat; empty if not known.
+        names: the flat names of the model's inputs; empty if unknown.
     """
     return _RUNNERS[kind](path, sample, names)
 
@@ -84,8 +84,8 @@ def _by_name(
 ) -> dict[str, NDArray[Any]]:
     """The arrays of a sample by the names of the artefact's inputs.
 
-    TensorFlow replaces characters that it does not allow by `_`. If an artefact
-    has other names, they are in the order of the model's inputs.
+    TensorFlow replaces characters that it does not allow by `_`. If the names
+    of an artefact differ from the model's, its inputs are matched by order.
     """
     artefact_names = list(artefact_names)
     arrays = flat(sample)

@@ -16,11 +16,11 @@ class ModelFigures(SavedResult):
     Args:
         name: the model's name.
         parameters: the number of entries of its weights, trained or not.
-        nonzeros: how many of them are not exactly 0.0.
+        nonzeros: the number of entries that are not exactly 0.0.
         flops: operations for one example: twice the multiply-adds of products
             with weights, and of the two products in attention.
-        uncounted: the paths of layers that have matrices, but are not counted
-            in `flops`.
+        uncounted: the paths of layers that have matrices but are missing from
+            `flops`.
         raw_bytes: the size of the weights in memory.
         gzip_bytes: the size of the same bytes after gzip at level 6.
         keras_bytes: the size of a `.keras` file without kreg and optimizer;
@@ -28,7 +28,7 @@ class ModelFigures(SavedResult):
         litert_bytes: the size of a `.tflite` file; None if it cannot be
             written.
         latency: the `Latency` of one batch.
-        metrics: from the name of each compiled metric to its value on the data;
+        metrics: the value of each compiled metric on the data, by its name;
             empty without data.
     """
 
@@ -69,7 +69,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms"
 
 
-# The rows of a report: its name, the figure of a model, and its format.
+# The rows of a report: the name, the figure of a model, and its format.
 _FIGURES: Sequence[
     tuple[str, Callable[[ModelFigures], Any], Callable[[Any], str]]
 ] = (
@@ -102,13 +102,13 @@ class DeployReport(ResultWithRows, SavedResult):
     Markdown.
 
     Args:
-        before: the `ModelFigures` of one model.
-        after: those of the other; None if there is one model alone.
+        before: the `ModelFigures` of the first model.
+        after: the `ModelFigures` of the second; None if there is only one.
         largest_difference: the largest difference of their outputs, as a
             fraction of the largest absolute output of the first; None for one
             model.
         batch_size: the number of examples for the latency.
-        runs: how often each model was timed.
+        runs: the number of timed runs of each model.
     """
 
     before: ModelFigures

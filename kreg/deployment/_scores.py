@@ -1,4 +1,4 @@
-"""Predictions of models on data, and the metrics of the predictions."""
+"""Predictions of models on data, and metrics of those predictions."""
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
@@ -115,7 +115,7 @@ def compiled_metrics(compiled_model: keras.Model) -> Any:
     metrics = [m for m in compiled_model.metrics if m.name == "compile_metrics"]
     if not metrics:
         raise ValueError(
-            "`before` must be compiled with the metrics to tell of `data`, as "
+            "`before` must be compiled with metrics to report for `data`, as "
             "in `before.compile(..., metrics=['accuracy'])`. "
             f"Received: before={compiled_model!r}"
         )

@@ -1,4 +1,4 @@
-"""The model that Keras writes: the user's own without kreg, or a copy."""
+"""The model to write without kreg: the user's own, or a copy of it."""
 
 import warnings
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ def shippable(
 ) -> Iterator[keras.Model]:
     """A model without kreg, for Keras to write while the block runs.
 
-    It is the given model with kreg's objects set aside, so that whatever Keras
-    can write is written. Afterwards they are back. A copy takes its place only
-    where units are removed, or where the config of the model shows an object
-    of kreg that cannot be set aside.
+    It is the given model with kreg's objects removed for the time, so that
+    Keras can write any model that it could write otherwise. A copy is used only
+    if units are removed, or if the model's config still contains an object of
+    kreg.
 
     Args:
-        model: a built model that was called.
+        model: a built model, called before.
         kind: a name in `FORMATS`.
-        compact: whether dead units are removed.
+        compact: whether to remove dead units.
 
     Raises:
         ValueError: if a copy is needed and cannot be made.

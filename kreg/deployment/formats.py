@@ -21,9 +21,9 @@ class Format:
     """A format of artefacts.
 
     Args:
-        suffix: how its path must end.
-        writers: for each backend on which Keras can write it, the modules that
-            writing needs beside Keras and the backend.
+        suffix: the required ending of the path.
+        writers: for each backend on which Keras can write the format, the
+            modules required beside Keras and the backend.
         runner: the module of its runtime; None if Keras runs it.
     """
 
@@ -66,15 +66,15 @@ def require_format(name: str, path: Path) -> None:
     Raises:
         ValueError: if there is no such format, if Keras cannot write it on this
             backend, or if the path has another suffix.
-        ImportError: if a package is not installed, with the command to do it.
+        ImportError: if a package is missing, with the command to install it.
     """
     one_of("format", name, FORMATS)
     chosen_format, backend = FORMATS[name], keras.backend.backend()
     if backend not in chosen_format.writers:
         possible = [n for n, f in FORMATS.items() if backend in f.writers]
         raise ValueError(
-            f"`format` must be one of {possible} on the {backend} backend, "
-            f"where Keras writes no other. Received: format={name!r}"
+            f"`format` must be one of {possible} on the {backend} backend; "
+            f"Keras cannot write others there. Received: format={name!r}"
         )
     if chosen_format.suffix and path.suffix != chosen_format.suffix:
         raise ValueError(
@@ -95,13 +95,13 @@ def require_format(name: str, path: Path) -> None:
 
 
 def _refuse_file_name(path: Path) -> None:
-    """Raise if the folder of a SavedModel is called like the file of a model.
+    """Raise if the folder of a SavedModel is named like a file.
 
-    It would hide a wrong `format`, or a slip in the name of a file.
+    Such a name is likely a mistake, such as a forgotten `format`.
     """
     ending = path.suffix.lower()
     near = [ending] if ending in _FILE_NAMES else []
-    if ending[1:].isalpha():  # as opposed to that of `net-1.5`
+    if ending[1:].isalpha():  # unlike the ending of `net-1.5`
         near = difflib.get_close_matches(ending, _FILE_NAMES, 1, 0.7)
     if near:
         files = [
@@ -116,7 +116,7 @@ def _refuse_file_name(path: Path) -> None:
 
 
 def can_write(name: str) -> bool:
-    """Whether a format can be written here; it may not run here."""
+    """Whether a format can be written here, even if it cannot be run here."""
     modules = FORMATS[name].writers.get(keras.backend.backend())
     return modules is not None and all(map(_installed, modules))
 
@@ -148,15 +148,15 @@ def write(
 
     Args:
         model: the model.
-        path: where to write; must not exist.
+        path: the path to write to; must not exist.
         kind: a name in `FORMATS`.
         sample: inputs of the model, as arrays.
-        batch_size: the one batch size that the artefact takes, or None for
-            any.
+        batch_size: the fixed batch size of the artefact; None for any size.
         options: further arguments of `model.export` or `model.save`.
 
     Raises:
-        ValueError: if Keras or its converter fails, with the cause in a line.
+        ValueError: if Keras or its converter fails, with the cause in one
+            line.
     """
     try:
         if kind == "keras":
@@ -168,8 +168,8 @@ def write(
                 **options,
             }
         with without_messages(), warnings.catch_warnings():
-            # Converters warn of their own code. What they write is checked
-            # by running it.
+            # Converters warn about their own code. The artefact is checked by
+            # running it.
             warnings.filterwarnings("ignore", module=r"(keras\.src|torch|onnx)")
             model.export(path, format=kind, verbose=False, **options)
     except Exception as error:
@@ -196,7 +196,7 @@ def cause_of(error: BaseException) -> str:
             f"it has operations that ONNX lacks ({', '.join(unsupported)}); "
             "replace their layer or activation, or choose another format"
         )
-    # Keras puts a whole config, or the arguments of a layer, before the cause.
+    # Keras may put a whole config or a layer's arguments before the cause.
     text = text.rpartition("Exception encountered:")[2]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # Keras and TensorFlow name the place of the error before its cause.
@@ -207,7 +207,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The start and the end of a text, whose end names the cause."""
+    """The start and the end of a long text; the end names the cause."""
     return text if len(text) <= 300 else f"{text[:140]} [...] {text[-150:]}"
 
 

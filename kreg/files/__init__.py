@@ -1,3 +1,3 @@
-"""Writing files: atomically, and for TensorBoard."""
+"""Writing files: atomic writes, and TensorBoard event files."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Writing a file or a folder so that it is there whole or not at all."""
+"""Atomic writes: a file or folder appears as a whole or not at all."""
 
 import errno
 import os
@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 
 def refuse_path(path: Path, overwrite: bool) -> None:
-    """Raise if nothing may or can be written at `path`.
+    """Raise if `path` must not be replaced or cannot be written.
 
     Raises:
-        FileExistsError: if something is there and `overwrite` is False; or if
-            it is a folder but no SavedModel, whose content would be lost.
+        FileExistsError: if `path` exists and `overwrite` is False, or if it is
+            a folder other than a SavedModel, whose content would be lost.
         FileNotFoundError: if the parent folder does not exist.
     """
     if os.path.lexists(path) and not overwrite:
@@ -36,10 +36,11 @@ def refuse_path(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _moved_into_place(path: Path) -> Iterator[Path]:
-    """Yield a path to write at, whose content is moved to `path` at the end.
+    """Yield a temporary path to write to, which is moved to `path` at the end.
 
-    The new path has the same name and lies in a temporary folder beside `path`,
-    which is removed in any case. If the block raises, `path` is unchanged.
+    The temporary path has the same name and lies in a temporary folder beside
+    `path`, which is removed in any case. If the block raises, `path` is
+    unchanged.
     """
     with tempfile.TemporaryDirectory(
         dir=path.parent, prefix=f".{path.name}."
@@ -47,8 +48,8 @@ def _moved_into_place(path: Path) -> Iterator[Path]:
         temporary = Path(folder, "new", path.name)
         temporary.parent.mkdir()
         yield temporary
-        # `os.replace` puts a file in the place of a file in one step. It does
-        # not replace a folder, so an old one is moved away first.
+        # `os.replace` replaces a file in one step, but not a folder, so an old
+        # folder is moved away first.
         if os.path.lexists(path) and (path.is_dir() or temporary.is_dir()):
             os.rename(path, Path(folder, "old"))
         os.replace(temporary, path)
@@ -56,7 +57,7 @@ def _moved_into_place(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield a path to write a file or folder at, moved to `path` at the end.
+    """Yield a temporary path for a file or folder, moved to `path` at the end.
 
     Args:
         path: the destination.
@@ -64,7 +65,7 @@ def staged(path: Path, overwrite: bool) -> Iterator[Path]:
 
     Yields:
         A path of the same name in a temporary folder beside `path`. If the
-        block raises, nothing at `path` has changed.
+        block raises, `path` is unchanged.
 
     Raises:
         OSError: as `refuse_path` does, before the block and again after it.
@@ -82,10 +83,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Args:
         path: the destination.
-        write: function of an open binary file that writes the content to it.
+        write: writes the content to an open binary file.
 
     Raises:
-        OSError: if it cannot be written, or `path` is a folder.
+        OSError: if the file cannot be written, or `path` is a folder.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))

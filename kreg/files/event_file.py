@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: their entries, and writing them."""
+"""`EventFile`: writes event files for TensorBoard, and builds their entries."""
 
 import io
 import itertools
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 def utf8(text: str) -> str:
-    """`text` with the characters that UTF-8 lacks written out, as `\\ud800`."""
+    """`text` with characters that UTF-8 cannot encode escaped, as `\\ud800`."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -42,7 +42,8 @@ def text(tag: str, markdown: str) -> Any:
 def histogram(tag: str, entries: NDArray[Any], buckets: int = 30) -> Any:
     """A histogram of the entries of a weight, without NaN and infinity.
 
-    Without any finite entry it is all zeros, as TensorBoard's own.
+    Without any finite entry all counts are zero, as in TensorBoard's own
+    histograms.
     """
     from tensorboard.plugins.histogram import metadata
 
@@ -52,8 +53,8 @@ def histogram(tag: str, entries: NDArray[Any], buckets: int = 30) -> Any:
         lowest, highest = finite.min(), finite.max()
         if lowest == highest:
             lowest, highest = lowest - 0.5, highest + 0.5
-        # NumPy refuses a number of bins that it cannot tell apart, as around
-        # one large value, but not the edges themselves.
+        # Pass edges: given a number of bins, NumPy raises if rounding makes
+        # edges equal, as around one large value.
         edges = np.linspace(lowest, highest, buckets + 1)
         counts, _ = np.histogram(finite, bins=edges)
         table = np.stack([edges[:-1], edges[1:], counts], axis=1)
@@ -65,7 +66,7 @@ def histogram(tag: str, entries: NDArray[Any], buckets: int = 30) -> Any:
 
 
 def image(tag: str, pixels: NDArray[np.uint8]) -> Any:
-    """A grey picture of pixels of shape `(height, width)`."""
+    """A grayscale image from pixels of shape `(height, width)`."""
     from PIL import Image
     from tensorboard.plugins.image import metadata
 
@@ -85,7 +86,7 @@ def layout(title: str, charts: Mapping[str, Sequence[str]]) -> Any:
 
     Args:
         title: the title of the page.
-        charts: from the title of each chart to its tags, regular expressions.
+        charts: for each chart, by its title, regular expressions for tags.
     """
     from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
@@ -114,7 +115,7 @@ def trial_start(hparams: Mapping[str, Any], group: str) -> Any:
     """The start of a trial on TensorBoard's HParams page.
 
     Args:
-        hparams: numbers, truth values and strings by name.
+        hparams: numbers, bools and strings by name.
         group: the name of the trial.
     """
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
@@ -147,7 +148,7 @@ def trial_end() -> Any:
 
 
 def marker(tag: str, content: Mapping[str, Any]) -> Any:
-    """An entry, as JSON, by which kreg's TensorBoard tab knows kreg's runs."""
+    """A JSON entry by which kreg's TensorBoard tab recognizes kreg's runs."""
     from tensorboard.compat.proto import summary_pb2
 
     metadata = summary_pb2.SummaryMetadata(
@@ -184,10 +185,10 @@ _file_numbers = itertools.count()
 
 
 class EventFile:
-    """An event file of one run; if it cannot be written, training goes on.
+    """An event file of one run; if writing fails, training goes on.
 
-    TensorBoard's own record writer writes it, without TensorFlow. What `write`
-    was passed is on disk when it returns.
+    TensorBoard's own record writer writes it, without TensorFlow. Events are on
+    disk when `write` returns.
 
     Args:
         folder: the folder of a TensorBoard run; created if it is missing.
@@ -208,8 +209,8 @@ class EventFile:
         except OSError as error:
             raise OSError(
                 error.errno,
-                "`log_dir` must be a directory that can be written, and is "
-                f"not ({error.strerror}): give another one. Received: log_dir "
+                "`log_dir` must be a directory that can be written "
+                f"({error.strerror}): pass another one. Received: log_dir "
                 "with the folder",
                 str(folder),
             ) from error
@@ -245,16 +246,16 @@ class EventFile:
         self._append(self._new_event(file_version="brain.Event:2"), "xb")
 
     def _leave_if_cut(self, step: int) -> None:
-        """Go on in a new file if another program has cut this one.
+        """Continue in a new file if another program has truncated this one.
 
-        TensorBoard reads a file up to its first damaged event, and then the
-        next file.
+        TensorBoard reads a file up to its first damaged event, and then goes on
+        with the next file.
         """
         if self.path.stat().st_size < self._size:
             cut = self.path
             self._create()
             warnings.warn(
-                f"{cut} was cut by another program, and what it lost is lost. "
+                f"{cut} was cut by another program, which loses events. "
                 f"The log goes on from step {step} in {self.path.name}.",
                 stacklevel=2,
             )
@@ -268,20 +269,20 @@ class EventFile:
 
 
 def earlier_files(folder: Path) -> list[Path]:
-    """The event files that kreg wrote to a folder before."""
+    """The event files that kreg has written to a folder so far."""
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
 def damaged_at(path: Path) -> int | None:
-    """Where an event file breaks off inside an event; None if it does not.
+    """Where an event file is damaged; None if it is intact.
 
-    TensorBoard shows nothing of the file from there on.
+    TensorBoard shows nothing of the file after that position.
 
     Args:
         path: the file.
 
     Returns:
-        The number of bytes of its whole events.
+        The number of bytes before the first damaged event.
     """
     from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
@@ -299,7 +300,8 @@ def damaged_at(path: Path) -> int | None:
     return None
 
 
-# An event is its length, the checksum of that, its bytes, and their checksum.
+# An event is stored as its length, the checksum of the length, its bytes, and
+# their checksum.
 _HEADER, _CHECKSUM_SIZE = struct.Struct("<QI"), 4
 
 

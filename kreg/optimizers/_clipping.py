@@ -1,4 +1,4 @@
-"""What gradient clipping leaves of the gradient of each weight."""
+"""The fraction of each weight's gradient that clipping leaves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,25 +23,25 @@ def clipped_fractions(
     grads: Sequence[Tensor | None],
     variables: Sequence[keras.Variable],
 ) -> dict[int, Tensor]:
-    """The fraction of its gradient by which each weight is updated.
+    """The fraction of each weight's gradient that clipping leaves.
 
     One unit of gradient moves a weight by that fraction of the effective step,
-    so the proximal step takes the same fraction. Where all batches are clipped
-    alike, a weight at rest is then a minimum of the loss without clipping.
-    Where batch b is clipped to the fraction `c_b`, a weight at rest solves
+    so the proximal step takes the same fraction. If all batches are clipped
+    alike, a weight at rest is then a minimum of the loss without clipping. If
+    batch b is clipped to the fraction `c_b`, a weight at rest solves
     `sum over b of c_b * (gradient of batch b + gradient of the penalty) = 0`:
-    clipping makes batches count by their fractions, and the penalty with them.
+    clipping weights the batches by their fractions, and the penalty with them.
 
     Args:
         inner_optimizer: the optimizer, or a `MultiOptimizer`.
-        grads: the gradients that it is given; None for a weight without one.
+        grads: the gradients passed to it; None for a weight without one.
         variables: the weights, one for each gradient.
 
     Returns:
-        From the `id` of a variable to a scalar tensor (`clipnorm`,
-        `global_clipnorm`) or a tensor of its shape (`clipvalue`). Weights that
-        an optimizer without clipping updates are not in it. Devices that share
-        a batch clip their parts of it; the fraction is the mean of theirs.
+        The fraction for each weight, by the variable's `id`: a scalar tensor
+        (`clipnorm`, `global_clipnorm`) or a tensor of its shape (`clipvalue`).
+        Weights whose optimizer does not clip are left out. Devices that share a
+        batch each clip their part of it; the fraction is their mean.
     """
     if not any(map(_is_clipped, member_optimizers(inner_optimizer))):
         return {}
@@ -74,18 +74,18 @@ def fraction_averages(
 ) -> list[keras.Variable | None]:
     """Variables for the averages of clipped fractions over past updates.
 
-    Momentum makes an update an average over past gradients, each with the
-    fraction of its own batch. The proximal step balances it only if it takes
-    the same average of fractions; with that of the last batch alone it would
-    free weights whenever this batch was clipped more than those before.
+    With momentum an update averages past gradients, each clipped by the
+    fraction of its own batch. The proximal step balances the update only if it
+    uses the same average of fractions. With the last fraction alone, it would
+    free zero weights whenever the last batch is clipped more than those before.
 
     Args:
         wrapper: the optimizer that owns the new variables.
         inner_optimizer: the optimizer that clips, or a `MultiOptimizer`.
 
     Returns:
-        One for each weight that it is built for; None where its optimizer does
-        not clip gradients or has no momentum.
+        A variable for each weight of the optimizer; None where the weight's
+        optimizer does not clip gradients or has no momentum.
     """
     averages: list[keras.Variable | None] = []
     for variable in built_variables(inner_optimizer):
@@ -107,10 +107,10 @@ def fraction_averages(
 def updated_average(
     average: keras.Variable, fraction: Tensor, momentum: float
 ) -> Tensor:
-    """The average of clipped fractions with that of one more update.
+    """The average of clipped fractions, updated with one more.
 
     Args:
-        average: the average before; 0 before the first update.
+        average: the previous average; 0 before the first update.
         fraction: the fraction of the update.
         momentum: the decay of the optimizer's own average.
     """
@@ -150,8 +150,8 @@ def _fraction(optimizer: Any, before: Tensor, after: Tensor) -> Tensor:
     """`after / before`; 1 where there is no gradient to clip."""
     before, after = ops.convert_to_tensor(before), ops.convert_to_tensor(after)
     if _clips_norms(optimizer):
-        # One factor for the whole weight, told by its entry with the largest
-        # gradient.
+        # The whole weight has one factor; the entry with the largest gradient
+        # shows it most precisely.
         before, after = ops.max(ops.abs(before)), ops.max(ops.abs(after))
     is_zero = ops.equal(before, 0)
     return ops.where(

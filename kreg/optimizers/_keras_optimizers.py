@@ -1,9 +1,9 @@
 """The rows of Keras's optimizers: effective steps and gradient memories.
 
 An effective step is the mean distance by which an update with a constant
-gradient of 1 moves a weight in the long run, given the second moments that the
-optimizer holds now. With this step, a weight that updates and proximal steps
-leave at rest is at a minimum of the data loss plus the penalty.
+gradient of 1 moves a weight in the long run, given the optimizer's present
+second moments. With this step, a weight at rest under updates and proximal
+steps is at a minimum of the data loss plus the penalty.
 """
 
 import math
@@ -32,17 +32,17 @@ def _slot_tensor(optimizer: Any, name: str, variable: Any) -> Tensor:
 
 
 def _gradient_sizes(optimizer: Any, name: str, variable: Any) -> Tensor:
-    """The size of past gradients that an optimizer remembers, above 0.
+    """The size of past gradients that an optimizer keeps, made positive.
 
-    An entry without a gradient so far gets the mean size over the weight, or 1
-    if no entry had a gradient. With a size of 0 its effective step would be
-    huge, and the proximal step would zero entries that no batch has reached
-    yet, such as the rows of rare words.
+    An entry without any gradient so far gets the mean size over the weight, or
+    1 if no entry had a gradient. With a size of 0 its effective step would be
+    huge. The proximal step would then zero entries that no batch has reached
+    yet, such as the embeddings of rare words.
     """
     size = _slot_tensor(optimizer, name, variable)
-    # The mean of a sample: the mean of all entries would cost another pass. The
-    # stride has no factor in common with the number of columns, so that the
-    # sample visits every column.
+    # Take the mean of a sample, because that of all entries would cost another
+    # pass. The stride is coprime to the number of columns, so that the sample
+    # visits every column.
     stride = max(1, math.prod(size.shape) // _SAMPLE_SIZE)
     columns = math.prod(size.shape[-1:])  # 1 for a scalar
     while math.gcd(stride, columns) > 1:
@@ -117,11 +117,11 @@ def _adadelta(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
 def _schedule_free_adamw(
     optimizer: Any, variable: Any, rate: Tensor
 ) -> EffectiveStep:
-    """The step of the iterate `z`, of which the weight holds an average.
+    """The step of the iterate `z`, from which the weight is averaged.
 
     The weight is `(1 - beta_1) * z + beta_1 * x`, where x is an average of z
-    in which the last z counts `1 / k` after k updates. Where z is zero, the
-    weight becomes zero too, and the average starts anew.
+    in which the last z has the weight `1 / k` after k updates. Where z is zero,
+    the weight is set to zero, too, and the average starts anew.
     """
     v = _gradient_sizes(optimizer, "_velocities", variable)
     k = ops.cast(optimizer.iterations, v.dtype)
@@ -175,7 +175,7 @@ _FIRST_MOMENT = GradientMemory("_momentums", _first_moment_scale)
 _ON_JAX = keras.backend.backend() == "jax"
 
 KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
-    # The row of Adam holds for AdamW too, a subclass with its `update_step`.
+    # AdamW shares the row of Adam, as it inherits its `update_step`.
     keras.optimizers.SGD: OptimizerRow(
         _sgd, _VELOCITY, _momentum, momentum_holds_rate=True
     ),
@@ -189,17 +189,17 @@ KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
     ),
     keras.optimizers.Adagrad: OptimizerRow(_adagrad, momentum=_no_momentum),
     keras.optimizers.Adadelta: OptimizerRow(_adadelta, momentum=_no_momentum),
-    # Its momentum is not stated: gradients are taken at an average of iterates,
-    # which follows an iterate so slowly that no step is short enough for a
-    # penalty that is not convex.
-    # On TensorFlow and torch Keras 3.15 reads the old iterate after it has
-    # changed, so that the weights are not those of the paper.
+    # No momentum is stated, so that penalties that are not convex are refused:
+    # gradients are taken at an average of iterates that moves too slowly for
+    # any step to be short enough.
+    # On TensorFlow and torch, Keras 3.15 reads the old iterate after it has
+    # changed, so the weights are not those of the paper.
     keras.optimizers.ScheduleFreeAdamW: OptimizerRow(
         _schedule_free_adamw if _ON_JAX else None,
         refusal=""
         if _ON_JAX
         else "Keras computes ScheduleFreeAdamW rightly on the JAX backend "
-        "alone: on the others its averages are off and weights hardly move. "
+        "alone: on the others its averages are wrong and weights hardly move. "
         "Use Adam with a `CosineDecay`, or the JAX backend.",
     ),
     keras.optimizers.Ftrl: OptimizerRow(

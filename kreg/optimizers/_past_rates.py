@@ -1,10 +1,10 @@
-"""The learning rates of past updates that momentum holds.
+"""The average of the learning rates of past updates in momentum.
 
-SGD and RMSprop multiply each gradient by the learning rate of its time before
-they add it to their momentum. So while the rate falls, updates are longer than
-the present rate tells. A proximal step balances them only if it takes the same
+SGD and RMSprop multiply each gradient by the current learning rate before they
+add it to their momentum. So while the rate falls, updates are longer than the
+present rate suggests. A proximal step balances them only if it uses the same
 average of rates; with the present rate, weights at the end of a cosine decay
-would have been shrunk too little.
+would be shrunk too little.
 """
 
 import keras
@@ -26,8 +26,8 @@ def rate_averages(
         inner_optimizer: the optimizer, or a `MultiOptimizer`.
 
     Returns:
-        One for each optimizer whose momentum holds learning rates, by the
-        optimizer's `id`.
+        A variable for each optimizer whose momentum includes learning rates, by
+        the optimizer's `id`.
     """
     return {
         id(optimizer): wrapper.add_variable(
@@ -43,12 +43,12 @@ def rate_averages(
 def updated_rate(
     average: keras.Variable, rate: Tensor, momentum: float
 ) -> Tensor:
-    """The average of learning rates with that of one more update.
+    """The average of learning rates, updated with one more.
 
-    It begins with the first rate, so it equals a rate that is constant.
+    It starts at the first rate, so it equals a constant rate.
 
     Args:
-        average: the average before; 0 before the first update.
+        average: the previous average; 0 before the first update.
         rate: the learning rate of the update.
         momentum: the decay of the optimizer's momentum.
     """

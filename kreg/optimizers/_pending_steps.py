@@ -1,4 +1,4 @@
-"""The proximal steps that are pending while an optimizer updates weights."""
+"""Pending proximal steps: prepared before an update, and taken after it."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,15 +27,15 @@ class PendingWeight:
         variable: the weight.
         optimizer: the optimizer that updates it.
         rule: the rule of its effective step.
-        momentum: the part of an update that is left of the one before.
+        momentum: the decay of the optimizer's momentum.
         rate: the learning rate of the update.
-        rate_average: the average of the rates that the optimizer's momentum
-            holds; None if it holds none.
+        rate_average: the average of the learning rates in the optimizer's
+            momentum; None if that includes none.
         updates: the number of updates before this one.
         before: the weight before the update, if its penalty is not convex or
             its gradient is sparse; else None.
-        fraction: what clipping leaves of the gradient, a scalar or a tensor of
-            the weight's shape; None without clipping.
+        fraction: the fraction of the gradient that clipping leaves, a scalar or
+            a tensor of the weight's shape; None without clipping.
         average: the average of that fraction over past updates; None without
             clipping or momentum.
         constraint: projects the weight after the step; None without one.
@@ -80,15 +80,16 @@ def pending_steps(
     Args:
         terms: the penalties and their weights.
         inner_optimizer: the optimizer that updates them.
-        fractions: what clipping leaves of gradients, by `id` of the variable.
+        fractions: the fractions of gradients that clipping leaves, by `id` of
+            the variable.
         averages: the averages of fractions, by `id` of the variable.
         rate_averages: the averages of learning rates, by `id` of the optimizer.
         sparse: the `id` of each variable whose gradient is sparse.
 
     Raises:
-        ValueError: if the effective step of an optimizer is not known, or its
-            momentum and a penalty is not convex; or if the weights of a tie
-            are not all updated in the same steps.
+        ValueError: if the effective step of an optimizer is unknown; if its
+            momentum is unknown and a penalty is not convex; or if the weights
+            of a tie are not all updated in the same steps.
     """
 
     def pending(term: Term, variable: keras.Variable) -> PendingWeight:
@@ -128,7 +129,7 @@ def pending_steps(
 def _refuse_unequal_accumulation(
     term: Term, weights: Sequence[PendingWeight]
 ) -> None:
-    """Raise if some weights of a tie wait while others are updated."""
+    """Raise if the weights of a tie accumulate gradients over unequal steps."""
     counts = {w.optimizer.gradient_accumulation_steps or 1 for w in weights}
     if len(counts) > 1:
         paths = ", ".join(f"`{w.variable.path}`" for w in weights)
@@ -141,7 +142,7 @@ def _refuse_unequal_accumulation(
 
 
 def _value(variable: keras.Variable) -> Tensor:
-    """The present value, which stays as it is when the variable changes."""
+    """A copy of the present value, unaffected by later updates."""
     return ops.convert_to_tensor(variable) + 0.0
 
 
@@ -159,7 +160,7 @@ def _unknown_momentum(
     cls = type(optimizer).__name__
     return ValueError(
         f"The penalty {term.penalty!r} of `{variable.path}` is not "
-        "convex, so the step must be the shorter the larger the optimizer's "
+        "convex, so the length of its step depends on the optimizer's "
         f"momentum, and that of {cls} is not known. Use SGD, Adam or a convex "
         "penalty such as `kreg.L1`; for an optimizer of your own pass "
         f"`momentum` to `kreg.optimizers.register_optimizer({cls})`. "

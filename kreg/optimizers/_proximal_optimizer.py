@@ -1,4 +1,4 @@
-"""`ProximalOptimizer`, which follows each update with proximal steps."""
+"""`ProximalOptimizer`: takes proximal steps after an optimizer's updates."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ from kreg.regularizers.norms import is_complex
 
 
 def _forwarded(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method of the same name of the inner optimizer."""
+    """Forward a method to the inner optimizer's method of the same name."""
 
     @wraps(method)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -55,35 +55,35 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     Formula, for each weight with a kreg penalty: `w <- inner update of w`, then
     `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
     is the effective step of that weight under the inner optimizer, such as
-    `learning_rate / (1 - momentum)` for SGD. The rate is averaged as its
-    momentum averages rates. If the penalty is not convex, such as `MCP`, update
-    and proximal step are shortened together where momentum would make weights
-    swing for ever.
+    `learning_rate / (1 - momentum)` for SGD. A changing learning rate is
+    averaged over past updates in the same way as in the momentum. If the
+    penalty is not convex, such as `MCP`, both update and proximal step are
+    shortened where momentum would make weights oscillate forever.
 
     If the inner optimizer clips gradients, `t` is multiplied by the fraction of
     the gradient that is left, averaged as its momentum averages gradients.
-    Batches then count by what clipping leaves of each, and the penalty with
-    them; so do the parts of a batch that several devices clip on their own.
-    The end is the minimum for the rows as they are only where all are clipped
-    alike, as in batches of all rows.
+    Clipping then weights the batches by these fractions, and the penalty with
+    them; likewise the parts of a batch that several devices clip on their own.
+    So training ends at the minimum of the unclipped loss only if all batches
+    are clipped alike, as with a single batch of all rows.
 
     A `constraint` of the weight is applied after the proximal step. Training
-    then ends at a minimum under the constraint where it is `NonNeg`, bounds
-    on entries under a penalty of entries, or a norm over the entries of whole
-    groups; elsewhere near it, the nearer the lower the learning rate. Under an
-    adaptive optimizer a constraint on norms holds, but the end is no minimum,
-    as under Keras alone.
+    ends at a minimum under the constraint if this is `NonNeg`, a bound on
+    entries under a penalty on entries, or a norm over the entries of whole
+    groups. Under other constraints it ends near a minimum, the nearer the lower
+    the learning rate. Under an adaptive optimizer a constraint on norms holds,
+    but the end is not a minimum; this is the same in Keras alone.
 
     Weights without a kreg penalty are updated by the inner optimizer alone;
     Keras's own regularizers stay in the gradient. Every kreg penalty on a
     weight that it updates must be bound: by `kreg.bind(model)` or a kreg
     callback, in a custom loop by `kreg.bind(model, optimizer)`. If one is not
     bound, the first step raises an error before a weight changes. A model that
-    was loaded or cloned is a new one and not bound.
+    was loaded or cloned is a new object and not bound.
 
-    All settings are the inner optimizer's, and may be read and set on either:
-    `learning_rate`, `clipnorm`, `weight_decay`, `momentum` and so on. Those of
-    a `MultiOptimizer` are set on its members, `optimizer.optimizers`.
+    All settings belong to the inner optimizer, and can be read and set on
+    either: `learning_rate`, `clipnorm`, `weight_decay`, `momentum` and so on.
+    Those of a `MultiOptimizer` are set on its members, `optimizer.optimizers`.
 
     Args:
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
@@ -94,7 +94,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
 
     Raises:
         TypeError: if `inner_optimizer` is not an optimizer.
-        ValueError: if its effective step is not known, or if it overwrites
+        ValueError: if its effective step is unknown, or if it overwrites
             weights by their moving averages during training.
 
     Example:
@@ -129,7 +129,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         inner = _checked_optimizer(inner_optimizer)
         name = nonempty_text("name", name)
         super().__init__(learning_rate=0.0, name=name)
-        # Otherwise they would hide those of the inner optimizer.
+        # Otherwise this state would hide that of the inner optimizer.
         drop_state(self)
         self.inner_optimizer = inner
 
@@ -195,9 +195,10 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[Tensor, keras.Variable]]
     ) -> Tensor:
-        """The same, by the method of this name of the inner optimizer.
+        """Update the variables, then take the proximal steps.
 
-        Keras's own only calls `apply`; that of a subclass may do more.
+        It calls the inner optimizer's `apply_gradients`. Keras's own only calls
+        `apply`, but that of a subclass may do more.
 
         Args:
             grads_and_vars: pairs of a gradient and its variable.
@@ -217,7 +218,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         grads: Sequence[Tensor],
         trainable_variables: Sequence[keras.Variable] | None,
     ) -> Iterator[None]:
-        """Follow the update that is made inside by the proximal steps."""
+        """Take the proximal steps after the update made in the block."""
         if trainable_variables is None:
             variables = built_variables(self)
         else:
@@ -247,10 +248,9 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     ) -> None:
         """Let the inner optimizer set final values, and keep the zeros.
 
-        With `use_ema` the final values are moving averages. Those of a weight
-        with a kreg penalty are zero where the weight was zero after the last
-        update, and also where it is zero now. Constraints are applied to the
-        averages too.
+        With `use_ema` the final values are moving averages. For a weight with a
+        kreg penalty, they are zero where the weight was zero after the last
+        update or is zero now. Constraints are applied to the averages, too.
 
         Args:
             var_list: the variables.
@@ -273,10 +273,10 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variables of the inner optimizer, then those added to this.
+        """The variables of the inner optimizer, then those that this one adds.
 
-        With momentum, averages are added of what it holds: the fractions that
-        clipping leaves of gradients, and learning rates.
+        If there is momentum, these are averages over past updates: of the
+        fractions that clipping leaves of gradients, and of learning rates.
         """
         return [*self.inner_optimizer.variables, *added_variables(self)]
 
@@ -326,10 +326,10 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     scale_loss = _forwarded(Optimizer.scale_loss)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set the variables, given in the order of `variables`.
+        """Set the variables, in the order of `variables`.
 
-        The state of the inner optimizer alone will do: the averages that this
-        one adds then begin anew.
+        The state of the inner optimizer is enough: the averages that this one
+        adds then start anew.
         """
         weights, inner = list(weights), len(self.inner_optimizer.variables)
         if self._lacks_averages(len(weights)):
@@ -347,13 +347,13 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             super().load_own_variables(store)
 
     def _lacks_averages(self, count: int) -> bool:
-        """Whether so many variables are all but the averages."""
+        """Whether `count` is the number of variables without the averages."""
         averages = len(self._averages) if self.built else 0
         return averages > 0 and count == len(self.variables) - averages
 
     @property
     def _averages(self) -> list[keras.Variable]:
-        """The averages that this optimizer has added to the inner one's."""
+        """The averages that this optimizer adds to the inner variables."""
         return [
             *(v for v in self._fraction_averages if v is not None),
             *self._rate_averages.values(),
@@ -368,7 +368,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         cls, config: Mapping[str, Any], custom_objects: Any = None
     ) -> Self:
         refuse_unknown_keys(cls, config)
-        # A copy, because Keras's optimizers change the config they load from.
+        # A copy, because Keras's optimizers modify the config they load from.
         inner = keras.saving.deserialize_keras_object(
             deepcopy(config["inner_optimizer"]), custom_objects=custom_objects
         )
@@ -390,7 +390,7 @@ def _checked_optimizer(identifier: Any) -> Optimizer:
             f"(of type {type(identifier).__name__})"
         )
     # A member of a `MultiOptimizer` needs an effective step only if it updates
-    # a weight with a penalty. So it is refused in the first step, not here.
+    # a weight with a penalty. So it is checked in the first step, not here.
     for part in member_optimizers(identifier):
         _refuse_overwriting(part.ema_overwrite_frequency)
         if isinstance(part, PenaltyApplier):
@@ -407,7 +407,7 @@ def _checked_optimizer(identifier: Any) -> Optimizer:
 def _sparse_gradients(
     grads: Sequence[Any], variables: Sequence[keras.Variable]
 ) -> set[int]:
-    """The `id` of each variable whose gradient is sparse, as of embeddings."""
+    """The `id` of each variable with a sparse gradient, as of embeddings."""
     if keras.backend.backend() != "tensorflow":
         return set()
     from kreg.optimizers import _tensorflow
@@ -432,14 +432,14 @@ def _refuse_overwriting(frequency: int | None) -> None:
         raise ValueError(
             "`inner_optimizer` must not overwrite weights by their moving "
             "averages during training, which undoes zeros: leave "
-            "`ema_overwrite_frequency` out. The averages are taken over when "
-            "training ends. Received: "
+            "`ema_overwrite_frequency` out. Keras assigns the averages to the "
+            "weights when training ends. Received: "
             f"inner_optimizer.ema_overwrite_frequency={frequency}"
         )
 
 
 def _refuse_of_several(inner: Optimizer, name: str, value: Any) -> None:
-    """Raise for what has no effect on a `MultiOptimizer` as a whole."""
+    """Raise if setting `name` has no effect on a `MultiOptimizer`."""
     if isinstance(inner, keras.optimizers.MultiOptimizer):
         raise AttributeError(
             f"`{name}` has no effect on a MultiOptimizer. Set it on its "

@@ -24,8 +24,8 @@ from kreg.regularizers.tied_groups import TiedGroups
 def constraints_put_off(steps: Sequence[PendingStep]) -> Iterator[None]:
     """Keep the inner optimizer from projecting weights before their step.
 
-    A projection after the proximal step makes a weight at rest a minimum under
-    the constraint; one before it as well would make it another point.
+    With a projection after the proximal step alone, a weight at rest is a
+    minimum under the constraint. A second one before the step would shift it.
     """
     weights = _weights_of(steps)
     for weight in weights:
@@ -76,7 +76,7 @@ def _averaged_rate(weight: PendingWeight) -> Tensor:
     average = _if_updated(weight, weight.rate_average, average)
     weight.rate_average.assign(average)
     if getattr(weight.optimizer, "nesterov", False):
-        # Its update is the present gradient and the momentum in proportion.
+        # The update combines the present gradient and the momentum.
         rate = ops.cast(weight.rate, average.dtype)
         return rate + weight.momentum * (average - rate)
     return average
@@ -87,7 +87,7 @@ def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:
     if weight.fraction is None or weight.average is None:
         return weight
     if len(weight.average.shape) < len(weight.fraction.shape):
-        # `clipvalue` has taken the place of `clipnorm` since the build.
+        # `clipnorm` was replaced by `clipvalue` after the build.
         return weight
     fraction = updated_average(weight.average, weight.fraction, weight.momentum)
     fraction = _if_updated(weight, weight.average, fraction)
@@ -100,9 +100,9 @@ def _take_step(step: PendingStep, variables: Sequence[Any], fused: Any) -> None:
 
     Args:
         step: the step.
-        variables: its variables, or their copies on one device.
+        variables: the variables of the step, or their copies on one device.
         fused: `fused(function, variables)` returns `function()`, compiled if
-            that is faster; the function reads the variables alone and returns
+            that is faster; the function reads no other variables and returns
             tensors.
     """
     iterates: list[keras.Variable | None] = []
@@ -123,8 +123,8 @@ def _take_step(step: PendingStep, variables: Sequence[Any], fused: Any) -> None:
             variables, effective, moved, after, strict=True
         ):
             if e.iterate is not None:
-                # The weight moves with its iterate, and is zero if its iterate
-                # is.
+                # The weight moves with its iterate, and is zero where the
+                # iterate is zero.
                 w = ops.convert_to_tensor(variable)
                 change = e.iterate_coefficient * (y - x)
                 new.append(ops.where(y == 0, ops.zeros_like(w), w + change))
@@ -145,7 +145,7 @@ def _take_step(step: PendingStep, variables: Sequence[Any], fused: Any) -> None:
 
 
 def _assign(weight: PendingWeight, variable: Any, new: Tensor) -> None:
-    """Give a weight its value after the proximal step, projected."""
+    """Assign to a weight its value after the proximal step, projected."""
     if weight.constraint is not None:
         new = ops.cast(weight.constraint(new), variable.dtype)
     new = _if_updated(weight, variable, new)
@@ -155,7 +155,7 @@ def _assign(weight: PendingWeight, variable: Any, new: Tensor) -> None:
 
 
 def _if_updated(weight: PendingWeight, target: Any, new: Tensor) -> Tensor:
-    """`new`, or what `target` is where gradients are only accumulated."""
+    """`new`; the value of `target` if gradients are only accumulated."""
     if not weight.optimizer.gradient_accumulation_steps:
         return new
     updated = weight.optimizer.iterations > weight.updates
@@ -163,7 +163,7 @@ def _if_updated(weight: PendingWeight, target: Any, new: Tensor) -> Tensor:
 
 
 def _effective_step(weight: PendingWeight, variable: Any) -> EffectiveStep:
-    """The effective step of a weight, by what clipping leaves of it."""
+    """The effective step of a weight, reduced by clipping."""
     rate = ops.cast(weight.rate, variable.dtype)
     effective = weight.rule(weight.optimizer, variable, rate)
     if weight.fraction is None:
@@ -175,9 +175,9 @@ def _effective_step(weight: PendingWeight, variable: Any) -> EffectiveStep:
 def _correct_average(weight: PendingWeight, variable: Any, new: Tensor) -> None:
     """Correct the moving average for the change by the proximal step.
 
-    The inner optimizer has put the weight before the proximal step into it.
-    Where the weight is zero now, its average is made zero: it starts anew. So
-    the average has the zeros of the weight, whoever puts it in its place.
+    The inner optimizer has averaged the weight before the proximal step. Where
+    the weight is zero now, its average is set to zero and starts anew. So the
+    average has the zeros of the weight, no matter who assigns it to the weight.
     """
     average = _average_of(weight.optimizer, variable)
     momentum = ops.where(
@@ -196,15 +196,15 @@ def project_averages(
     steps: Sequence[PendingStep],
     inner_optimizer: keras.optimizers.Optimizer,
 ) -> None:
-    """Apply the constraints of weights without a step to their averages.
+    """Apply constraints to the averages of weights without a proximal step.
 
-    Keras averages these weights before it applies the constraint, so that a
-    zero that a constraint keeps would not be one in the average.
+    Keras averages these weights before it applies the constraint. So without
+    this, zeros that a constraint keeps would not be zeros in the average.
 
     Args:
         variables: the variables that were updated.
-        steps: the proximal steps, which see to the averages of their weights.
-        inner_optimizer: the optimizer that has updated them.
+        steps: the proximal steps; the averages of their weights are skipped.
+        inner_optimizer: the optimizer that has updated the variables.
     """
     stepped = {id(weight.variable) for weight in _weights_of(steps)}
     constraints, averages = [], []
@@ -242,7 +242,8 @@ def _after_step(
 ) -> list[Tensor]:
     """Tensors after their proximal step, each moved by at most its limit.
 
-    Where the update before is known, twice its length is allowed too.
+    If the weight before the update is known, the limit is at least twice the
+    length of the update.
     """
     longest = step.term.penalty.longest_step
     w, t, updates = [], [], []
@@ -257,9 +258,9 @@ def _after_step(
         if update is not None and longest < math.inf:
             entries, length = _shortened(weight, entries, length, longest)
         if _is_non_negative(weight.constraint):
-            # A penalty depends on the sizes of entries and grows with each. So
-            # the nearest non-negative weight has 0 in the place of negative
-            # entries, which must not count in the norm of their group either.
+            # A penalty grows with the absolute value of each entry. So the
+            # minimum over non-negative weights has 0 in place of negative
+            # entries, and these must not count in the norm of their group.
             entries = ops.relu(entries)
         w.append(entries)
         t.append(length)
@@ -271,10 +272,10 @@ def _after_step(
         if of_weight.limit is not None:
             limit = ops.cast(of_weight.limit, old.dtype)
             if update is not None:
-                # Second moments of a sparse gradient are sums of squares over
-                # the times that a batch repeats a row, not squares of their
-                # sum. So an update may be longer than a learning rate by the
-                # root of these times, and the step must be able to undo it.
+                # If a batch repeats a row of a sparse gradient n times, the
+                # second moment is a sum of n squares, not the square of the
+                # sum. So an update may be sqrt(n) times longer than a learning
+                # rate, and the step must be able to undo it.
                 limit = larger(limit, 2.0 * ops.abs(update))
             new = larger(smaller(new, old + limit), old - limit)
         after.append(ops.cast(new, x.dtype))
@@ -289,7 +290,7 @@ def _stepped(
     Args:
         step: the pending step.
         w: the entries of each weight.
-        t: for each weight, its effective step, a scalar or one for each entry.
+        t: the effective step of each weight, a scalar or one for each entry.
     """
     penalty, groups = step.term.penalty, step.term.groups
     if isinstance(groups, TiedGroups):
@@ -323,15 +324,15 @@ def _shortened(
 ) -> tuple[Tensor, Tensor]:
     """The update and the step of a penalty that is not convex, shortened.
 
-    A proximal step of length t spreads weights where the penalty is concave, by
-    up to `1 / (1 - t * r)` with `r = penalty.weak_convexity`. Momentum m brings
-    a spread back, and the two swing ever wider unless `m < 1 - t * r`: the
-    linear recursion of weight and velocity about a strict minimum has the
-    characteristic equation `q * z**2 - (q * m + 1 - e) * z + m = 0`, with q
-    between `1 - t * r` and 1 and e the curvature of the data loss in units of
-    the learning rate, and the product of its roots is `m / q`. Half of that
-    bound, `t = (1 - m) / (2 * r)`, leaves room. The update is shortened in the
-    same proportion, so that the weights at rest stay the same.
+    Where the penalty is concave, a proximal step of length t spreads weights by
+    a factor of up to `1 / (1 - t * r)` with `r = penalty.weak_convexity`. With
+    momentum m this oscillates ever wider unless `m < 1 - t * r`. To see this,
+    linearize the recursion of weight and velocity about a strict minimum. Its
+    characteristic equation is `q * z**2 - (q * m + 1 - e) * z + m = 0`, with q
+    between `1 - t * r` and 1, and e the curvature of the data loss in units of
+    the learning rate. The product of its roots is `m / q`. Half of the bound,
+    `t = (1 - m) / (2 * r)`, leaves a margin. The update is shortened in the
+    same proportion, so that weights at rest stay the same.
 
     Args:
         weight: the pending weight.
@@ -346,7 +347,7 @@ def _shortened(
         0.5 * (1.0 - weight.momentum) * longest_step, w.dtype
     )
     is_long = t > longest
-    share = longest / ops.where(is_long, t, longest)
+    fraction = longest / ops.where(is_long, t, longest)
     before = summable(weight.before)
-    shorter = ops.where(is_long, before + share * (w - before), w)
+    shorter = ops.where(is_long, before + fraction * (w - before), w)
     return shorter, smaller(t, longest)

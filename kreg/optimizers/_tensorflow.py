@@ -1,4 +1,4 @@
-"""Updating variables on TensorFlow: on every device, and in one pass."""
+"""Updates variables on TensorFlow: on every device, and in one fused pass."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,8 +17,8 @@ def update_each(
     """Call `update(i, copies)` on each device that has copies of variables.
 
     Args:
-        together: several variables to update together, for each i.
-        update: function of i and of the `tf.Variable`s to assign to.
+        together: for each i, the variables to update together.
+        update: function of i and the `tf.Variable`s to assign to.
     """
 
     def update_all(strategy: tf.distribute.Strategy) -> None:
@@ -36,7 +36,7 @@ def update_each(
 
 
 def is_sparse(gradient: object) -> bool:
-    """Whether a gradient has the rows of a batch only, some of them twice."""
+    """Whether a gradient is sparse: the rows of a batch, perhaps repeated."""
     return isinstance(gradient, tf.IndexedSlices)
 
 
@@ -61,12 +61,12 @@ def fused(
     (`benchmarks/proximal_step.py`). Compiling takes a tenth to a third of a
     second in the first step.
 
-    It is compiled on the first CPU alone, where XLA is always available. It is
-    not compiled while operations run eagerly, because then every step would
-    compile it again.
+    It is compiled only on the first CPU, where XLA is always available, and not
+    while operations run eagerly, because every step would then compile it
+    again.
 
     Args:
-        function: what to call.
+        function: the function to call.
         variables: the variables that it may read; they determine the device.
     """
     if (
@@ -77,7 +77,7 @@ def fused(
         return function()
     start_xla()
     compiled = tf.function(function, autograph=False, jit_compile=True)
-    with tf.device("CPU:0"):  # also if the step around it runs elsewhere
+    with tf.device("CPU:0"):  # even if the step around it runs elsewhere
         return compiled()
 
 

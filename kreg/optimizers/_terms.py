@@ -1,4 +1,4 @@
-"""Terms: the penalties that an optimizer applies, and their weights."""
+"""`Term`: a penalty that an optimizer applies, and its weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Term:
         strengths: its strengths.
         variables: the weights that it acts on together: several for a tie, one
             for any other penalty.
-        groups: the entries of one weight that it treats together, or None; for
-            a tie, the groups that lie in all of its weights.
+        groups: the groups of entries that the penalty acts on, or None; for a
+            tie, groups that span its weights.
     """
 
     penalty: Penalty
@@ -142,7 +142,7 @@ def _check_applier(bound: BoundPenalty, applier: PenaltyApplier) -> None:
 
 
 def state_after_error() -> str:
-    """What has become of the weights where a step raises."""
+    """A sentence on the state of the weights after a step has raised."""
     if keras.backend.backend() == "jax":
         return (
             "No weight was changed, but on JAX Keras's `fit` drops the weights "

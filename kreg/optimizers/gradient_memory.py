@@ -1,4 +1,4 @@
-"""Reading the average of a weight's past gradients from its optimizer."""
+"""Reads the average of a weight's past gradients from its optimizer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class RememberedGradient:
     Args:
         slot: the variable that holds the average.
         optimizer: the optimizer that updates the weight.
-        scale: `scale(optimizer)` is the factor that the slot must be multiplied
-            by now, or None before the first update.
-        of_data: whether the gradients are those of the data loss alone. If not,
-            they include the penalties' gradients.
+        scale: `scale(optimizer)` is the present factor by which to multiply the
+            slot, or None before the first update.
+        of_data: whether the gradients are those of the data loss alone, without
+            the gradients of penalties.
     """
 
     slot: keras.Variable
@@ -43,8 +43,8 @@ def gradient_memory(
         variable: a weight.
 
     Returns:
-        None where the optimizer keeps no average of gradients, or does not
-        update the weight.
+        None if the optimizer keeps no average of gradients, or does not update
+        the weight.
     """
     inner = innermost_optimizer(optimizer)
     if inner is None or not inner.built:

@@ -1,4 +1,7 @@
-"""A row of the table of optimizers: effective step and gradient memory."""
+"""`OptimizerRow`: effective step, gradient memory and momentum of an optimizer.
+
+These are the facts that `ProximalOptimizer` and the statistics need.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +15,16 @@ from kreg._types import Tensor
 
 @dataclass(frozen=True)
 class EffectiveStep:
-    """How far an optimizer moves a weight at its fixed point.
+    """The distance by which an optimizer moves a weight at its fixed point.
 
     Args:
         step: scalar or tensor of the weight's shape, the distance by which an
             update with a constant gradient of 1 moves each entry.
-        limit: scalar, the farthest that a proximal step may move an entry in
-            one update; None for no limit. An optimizer that divides by the
-            size of past gradients moves a weight by at most about its learning
-            rate, however small the gradients were. A longer proximal step
-            would zero weights that had hardly any gradient. Defaults to
+        limit: scalar, the largest distance by which a proximal step may move an
+            entry in one update; None for no limit. An optimizer that divides by
+            the size of past gradients moves a weight by at most about its
+            learning rate, however small the gradients are. A longer proximal
+            step would zero weights that have hardly any gradient. Defaults to
             `None`.
         iterate: the variable that takes the proximal step in the weight's
             place, if the optimizer moves a variable of its own and derives
@@ -63,9 +66,9 @@ class GradientMemory:
         slots: str, the attribute of the optimizer that holds the averages, a
             list with one variable for each weight. An empty list means that the
             optimizer keeps none.
-        scale: function of the optimizer that returns the number by which a
-            slot must be multiplied to be an average of the past gradients, or
-            None as long as there is no average, as before the first update.
+        scale: function of the optimizer that returns the number by which to
+            multiply a slot to get an average of the past gradients, or None if
+            there is no average yet, as before the first update.
 
     Example: Adam's first moment is too small in its first updates.
 
@@ -107,12 +110,12 @@ class OptimizerRow:
             proximal step; None if the optimizer has no effective step.
         gradient_memory: the average of past gradients that it keeps; None if it
             keeps none.
-        momentum: the part of an update that is left of the one before, at
-            least 0 and below 1; None if it is not known.
-        momentum_holds_rate: whether past gradients are in the momentum with the
-            learning rates of their time.
-        refusal: why `ProximalOptimizer` does not take it, and what to use
-            instead; empty if it does.
+        momentum: the decay of its average of past gradients, at least 0 and
+            below 1; None if unknown.
+        momentum_holds_rate: whether each past gradient enters the momentum
+            multiplied by the learning rate of its time.
+        refusal: why `ProximalOptimizer` refuses the optimizer, and what to use
+            instead; empty if it does not.
     """
 
     effective_step: EffectiveStepRule | None = None

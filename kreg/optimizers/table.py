@@ -35,44 +35,43 @@ def register_optimizer(
     """Register how an optimizer moves weights.
 
     `ProximalOptimizer` then accepts the optimizer. With a `gradient_memory`
-    kreg also knows the `optimality` of its weights, by which `kreg.path` stops.
-    With a `momentum` it also takes penalties that are not convex.
+    kreg can also compute the `optimality` of its weights, by which `kreg.path`
+    stops. With a `momentum` it also accepts penalties that are not convex.
 
     Args:
         optimizer_class: a subclass of `keras.optimizers.Optimizer`. Its own
-            subclasses are served too unless they override `update_step`,
+            subclasses are covered, too, unless they override `update_step`,
             `apply` or `apply_gradients`.
-        gradient_memory: the average of past gradients that it keeps. It is a
+        gradient_memory: the average of past gradients that it keeps: a
             `GradientMemory`; or the class of an optimizer that kreg knows, if
             both keep the same averages under the same names; or None if it
-            keeps none, so that `optimality` is not known. Defaults to
-            `"inherited"`: the memory of the class it derives from. Pass
-            another one if it fills that class's slots in another way, such as
-            with momentum that is not multiplied by the learning rate.
-        momentum: the part of an update that is left of the one before, as
-            SGD's `momentum` and Adam's `beta_1`: a number of at least 0 and
-            below 1, a function of the optimizer that returns one, or None if
-            it is not known. kreg then refuses `MCP`, `SCAD` and other
-            penalties that are not convex, whose steps must be the shorter the
-            larger the momentum. Defaults to `"inherited"`: that of the class
-            it derives from.
-        momentum_holds_rate: bool, whether each past gradient is in the momentum
-            with the learning rate of its time, as in SGD and RMSprop. The
-            decorated function is then called with the average of these rates.
-            Without it, weights are shrunk too little while the rate falls.
-            Defaults to `False`: the rate multiplies the whole update, as in
-            Adam.
+            keeps none, so that `optimality` is unknown. Defaults to
+            `"inherited"`: the memory of its base class. Pass another one if it
+            fills the slots of that class differently, such as with momentum
+            that is not multiplied by the learning rate.
+        momentum: the decay of its average of past gradients, such as SGD's
+            `momentum` and Adam's `beta_1`: a number of at least 0 and below 1,
+            a function of the optimizer that returns one, or None if unknown.
+            With None kreg refuses `MCP`, `SCAD` and other penalties that are
+            not convex, because a larger momentum requires shorter steps of
+            them. Defaults to `"inherited"`: that of its base class.
+        momentum_holds_rate: bool, whether each past gradient enters the
+            momentum multiplied by the learning rate of its time, as in SGD and
+            RMSprop. The decorated function is then called with the average of
+            these rates. Without that, weights would be shrunk too little while
+            the rate falls. Defaults to `False`: the rate multiplies the whole
+            update, as in Adam.
 
     Returns:
         A decorator of a function
         `(optimizer, variable, learning_rate) -> EffectiveStep`. kreg calls the
-        function after each update, which `optimizer.iterations` then counts,
-        with the learning rate of that update, a scalar tensor of the variable's
-        dtype. On TensorFlow XLA must be able to compile it.
+        function after each update, when `optimizer.iterations` includes it. The
+        learning rate is that of the update, a scalar tensor of the variable's
+        dtype. On TensorFlow, XLA must be able to compile the function.
 
     Raises:
         TypeError: if `optimizer_class` is not a class of optimizers, or
-            another argument is of another type.
+            another argument is of the wrong type.
         ValueError: if kreg knows no gradient memory of the class that
             `gradient_memory` names, or `momentum` is out of range.
 
@@ -167,7 +166,7 @@ def effective_step_rule(
 
 
 def refuse_changed_gradients(optimizer: keras.optimizers.Optimizer) -> None:
-    """Refuse a class that may change gradients unseen, before its update.
+    """Refuse a class that may change gradients before its update.
 
     Raises:
         ValueError: if the class is not registered and overrides a method that
@@ -207,7 +206,7 @@ def _is_optimizer_class(value: object) -> TypeGuard[type]:
 def _checked_rule(
     optimizer_class: type, rule: EffectiveStepRule
 ) -> EffectiveStepRule:
-    """The rule of a user, which raises if it returns something else."""
+    """A user's rule that raises if it does not return an `EffectiveStep`."""
 
     def checked(
         optimizer: Any, variable: Any, learning_rate: Tensor

@@ -20,12 +20,13 @@ from kreg.schedules.scalar_schedule import Schedule
 class MCP(SeparablePenalty):
     """Minimax concave penalty: zeros as from L1, large weights not shrunk.
 
-    Choose it over `L1` where the weights that are kept should be as large as
-    the data wants them: the pull fades with a weight's size and is gone at
+    Choose it over `L1` if the nonzero weights should not be biased towards
+    zero: the pull fades with a weight's size and vanishes at
     `gamma * strength`. It is not convex, so start it from trained weights or
-    ramp it up. The smaller `gamma`, the closer to a hard threshold that counts
-    weights; as it grows, the closer to `L1`. Under an adaptive optimizer a
-    proximal step leaves weights beyond `gamma * strength` alone.
+    ramp it up. A small `gamma` comes close to a hard threshold, which counts
+    nonzero weights; a large one comes close to `L1`. Under an adaptive
+    optimizer a proximal step does not change weights beyond
+    `gamma * strength`.
 
     Formula: with `s = multiplier * strength(step)`, the sum over entries of
     `s * abs(w) - w ** 2 / (2 * gamma)` where `abs(w) <= gamma * s`, and of
@@ -35,11 +36,11 @@ class MCP(SeparablePenalty):
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `0.01`.
-        gamma: float > 0; a weight beyond this multiple of the strength is left
-            alone. With `strength=1e-4`, `gamma=500.0` spares weights beyond
-            0.05. Defaults to `3.0`, usual for standardized linear regression;
-            networks, whose strengths are far smaller than their weights, want
-            it far larger.
+        gamma: float > 0; weights beyond this multiple of the strength are not
+            shrunk. With `strength=1e-4`, `gamma=500.0` spares weights beyond
+            0.05. Defaults to `3.0`, usual for standardized linear regression.
+            Networks need far larger values, because their strengths are far
+            smaller than their weights.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
             which multiplies the penalty of each entry. Defaults to `None`: 1
             for all. Saved with the model's config.
@@ -70,7 +71,7 @@ class MCP(SeparablePenalty):
 
     strength = Strength()
     gamma = Argument(positive_number)
-    """A weight beyond this multiple of the strength is left alone."""
+    """Weights beyond this multiple of the strength are not shrunk."""
 
     def __init__(
         self,
@@ -114,14 +115,14 @@ def _above_two(name: str, value: Any) -> float:
 
 @keras.saving.register_keras_serializable(package="kreg")
 class SCAD(SeparablePenalty):
-    """Smoothly clipped absolute deviation: L1 for small weights alone.
+    """Smoothly clipped absolute deviation: L1 only for small weights.
 
-    Choose it over `L1`, like `MCP`, where the weights that are kept should be
-    as large as the data wants them. Up to the strength it pulls as hard as
-    `L1`; then the pull fades, and is gone at `a * strength`. It is not convex,
-    so start it from trained weights or ramp it up. The smaller `a`, the closer
-    to a hard threshold; as it grows, the closer to `L1`. Under an adaptive
-    optimizer a proximal step leaves weights beyond `a * strength` alone.
+    Choose it over `L1`, like `MCP`, if the nonzero weights should not be biased
+    towards zero. Weights up to the strength are pulled as hard as by `L1`; then
+    the pull fades, and vanishes at `a * strength`. It is not convex, so start
+    it from trained weights or ramp it up. A small `a` comes close to a hard
+    threshold, a large one to `L1`. Under an adaptive optimizer a proximal step
+    does not change weights beyond `a * strength`.
 
     Formula: with `s = multiplier * strength(step)` and `x = abs(w)`, the sum
     over entries of `s * x` where `x <= s`, of
@@ -132,11 +133,11 @@ class SCAD(SeparablePenalty):
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `0.01`.
-        a: float > 2; a weight beyond this multiple of the strength is left
-            alone. With `strength=1e-4`, `a=500.0` spares weights beyond 0.05.
-            Defaults to `3.7`, as in the paper, for linear regression;
-            networks, whose strengths are far smaller than their weights, want
-            it far larger.
+        a: float > 2; weights beyond this multiple of the strength are not
+            shrunk. With `strength=1e-4`, `a=500.0` spares weights beyond 0.05.
+            Defaults to `3.7`, as in the paper, for linear regression. Networks
+            need far larger values, because their strengths are far smaller
+            than their weights.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
             which multiplies the penalty of each entry. Defaults to `None`: 1
             for all. Saved with the model's config.
@@ -148,8 +149,8 @@ class SCAD(SeparablePenalty):
         float32.
 
     Raises:
-        TypeError: if `strength` is neither a number nor a schedule, or `a` no
-            number.
+        TypeError: if `strength` is neither a number nor a schedule, or `a` is
+            not a number.
         ValueError: if `strength`, or the first value of a schedule, is negative
             or not finite, or `a` is not above 2.
 
@@ -169,7 +170,7 @@ class SCAD(SeparablePenalty):
 
     strength = Strength()
     a = Argument(_above_two)
-    """A weight beyond this multiple of the strength is left alone."""
+    """Weights beyond this multiple of the strength are not shrunk."""
 
     def __init__(
         self,

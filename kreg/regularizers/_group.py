@@ -53,7 +53,7 @@ class GroupPenalty(Penalty):
     """
 
     groups = Argument(_checked_groups)
-    """What a group is: a name, or a tuple of axes."""
+    """How entries are grouped: a name, or a tuple of axes."""
 
     def __init__(self, groups: Any, *, multiplier: float = 1.0) -> None:
         super().__init__(multiplier=multiplier)
@@ -69,7 +69,7 @@ class GroupPenalty(Penalty):
         if self.ties is not None:
             raise ValueError(
                 f"`groups={self.groups!r}` ties several weights, so the "
-                "penalty must be put on all of them together: leave it out "
+                "penalty must be set on all of them together: leave it out "
                 "of the layer, and call `kreg.attach(model, penalty)` on the "
                 f"built model. Received: {self!r} on one weight of shape "
                 f"{tuple(shape)}"
@@ -107,39 +107,39 @@ def _along_axes(shape: Sequence[int], groups: tuple[int, ...]) -> Grouping:
 
 @keras.saving.register_keras_serializable(package="kreg")
 class GroupLasso(GroupPenalty):
-    """Group lasso: a group of weights is zero as a whole, or not at all.
+    """Group lasso: each group of weights is zero as a whole, or not at all.
 
-    Choose it to find out which units or which inputs of a layer are needed. It
-    removes whole rows and columns, so that the layer itself can be made
-    smaller. At the minimum there are no zeros inside a group that stays;
-    `SparseGroupLasso` makes some. On the way there, under Adam and others that
+    Choose it to find out which units or inputs of a layer are needed. It zeroes
+    whole rows or columns, so that the layer itself can be made smaller. At the
+    minimum a nonzero group has no zeros inside; for these see
+    `SparseGroupLasso`. During training under Adam, and other optimizers that
     divide by the size of past gradients, no step moves an entry by more than
-    two learning rates, so the smallest entries of a group that is about to go
-    are zero before the others.
+    two learning rates. So the smallest entries of a vanishing group become zero
+    before the others.
 
     Formula: `multiplier * strength(step) * sqrt(group size) * sum(norms)`,
     with the Euclidean norm of every group.
 
     Each norm is multiplied by the square root of the group's size, as in the
-    paper: a group of n weights of size a costs `strength * n * a`, as under
-    `L1` of the same strength. So one strength suits layers of any width.
-    scikit-learn's `MultiTaskLasso` has no such factor: it is the case
-    `alpha = strength * sqrt(size)`, up to its own scaling of the loss.
+    paper. So a group of n weights of absolute value a costs
+    `strength * n * a`, the same as under `L1`, and one strength suits layers of
+    any width. scikit-learn's `MultiTaskLasso` has no such factor: its
+    `alpha` is `strength * sqrt(size)`, up to its own scaling of the loss.
 
     Args:
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
             optimizer's iteration. Defaults to `0.01`.
-        groups: what a group is. `"units"`, the default: the incoming weights
-            of one output channel. `"inputs"`: the outgoing weights of one
-            input channel. Both follow the layer (a transposed convolution, the
-            gates of an LSTM, the equation of an EinsumDense), so the model
-            must be bound. `"heads"`: all that belongs to a head of an attention
-            layer, in its query, key, value and output kernels and in the biases
-            of the first three. `"channels"`: all that goes when `kreg.compact`
-            removes a channel; see `kreg.attach`. Put these two on by
-            `kreg.attach(model, penalty)`. Or a tuple of ints, the axes inside a
-            group: `(0,)` for the columns of a matrix.
+        groups: how entries are grouped. `"units"`, the default: the incoming
+            weights of one output channel. `"inputs"`: the outgoing weights of
+            one input channel. Both depend on the layer (a transposed
+            convolution, the gates of an LSTM, the equation of an EinsumDense),
+            so the model must be bound. `"heads"`: the entries of one head of an
+            attention layer, in the query, key, value and output kernels and in
+            the biases of the first three. `"channels"`: the entries that
+            `kreg.compact` removes with one channel; see `kreg.attach`. The last
+            two must be set with `kreg.attach(model, penalty)`. Or a tuple of
+            ints, the axes inside a group: `(0,)` for the columns of a matrix.
         multiplier: float >= 0, which multiplies the strength; callbacks steer
             it. Defaults to `1.0`.
 
@@ -149,7 +149,7 @@ class GroupLasso(GroupPenalty):
     Raises:
         TypeError: if `strength` is neither a number nor a schedule.
         ValueError: if `strength`, or the first value of a schedule, is negative
-            or not finite; if `groups` has another form, or does not fit the
+            or not finite; if `groups` is none of these, or does not fit the
             weight; if it is `"units"` or `"inputs"` and the weight is not bound
             to a model.
 
@@ -210,8 +210,8 @@ class GroupLasso(GroupPenalty):
 class SparseGroupLasso(GroupPenalty):
     """Sparse group lasso: zero groups, and zero entries in the other groups.
 
-    Choose it where units or inputs should go as a whole, and those that stay
-    need few of their weights.
+    Choose it to zero units or inputs as a whole, and also single weights of
+    those that stay.
 
     Formula: `multiplier * (l1(step) * sum(abs(w)) + group(step) *
     sqrt(group size) * sum(norms))`, with the Euclidean norm of every group.
@@ -221,10 +221,10 @@ class SparseGroupLasso(GroupPenalty):
         l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
             of the optimizer's iteration, the strength for single weights.
             Defaults to `0.01`.
-        group: the same for groups. Defaults to `0.01`.
-        groups: what a group is: `"units"`, the default, `"inputs"`, `"heads"`,
-            `"channels"`, or a tuple of ints, the axes inside a group; see
-            `GroupLasso`.
+        group: the strength for groups, of the same types. Defaults to `0.01`.
+        groups: how entries are grouped: `"units"`, the default, `"inputs"`,
+            `"heads"`, `"channels"`, or a tuple of ints, the axes inside a
+            group; see `GroupLasso`.
         multiplier: float >= 0, which multiplies both strengths; callbacks steer
             it. Defaults to `1.0`.
 
@@ -234,7 +234,7 @@ class SparseGroupLasso(GroupPenalty):
     Raises:
         TypeError: if a strength is neither a number nor a schedule.
         ValueError: if a strength, or the first value of a schedule, is negative
-            or not finite; if `groups` has another form, or does not fit the
+            or not finite; if `groups` is none of these, or does not fit the
             weight; if it is `"units"` or `"inputs"` and the weight is not bound
             to a model.
 
@@ -292,10 +292,10 @@ class SparseGroupLasso(GroupPenalty):
         groups: Grouping | None = None,
     ) -> Tensor:
         groups = groups or self.grouping(w.shape)
-        # The soft threshold first, then the group step, is the proximal step
-        # of the sum. This also holds if every entry has an effective step of
-        # its own: the group step scales entries by positive numbers, which
-        # keeps their signs.
+        # The proximal step of the sum is the soft threshold, followed by the
+        # group step. This also holds if every entry has its own effective
+        # step, because the group step scales entries by positive numbers and
+        # so keeps their signs.
         sparse = soft_threshold(w, effective_step * strengths["l1"])
         strength = strengths["group"] * math.sqrt(groups.size)
         return group_soft_threshold(sparse, effective_step, strength, groups)

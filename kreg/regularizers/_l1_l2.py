@@ -17,17 +17,16 @@ from kreg.schedules.scalar_schedule import Schedule
 class L1(SeparablePenalty):
     """Lasso: pulls every weight towards zero with the same force.
 
-    Choose it to find out which weights are needed: the solution it defines has
-    exact zeros. Takes the place of `keras.regularizers.L1`, with the same
-    values.
+    Choose it to find out which weights are needed: its minimum has exact zeros.
+    It replaces `keras.regularizers.L1`, with the same values.
 
     Formula: `penalty(w) = multiplier * l1(step) * sum(abs(w))`.
 
     Args:
         l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
             of the optimizer's iteration, the strength. Defaults to `0.01`,
-            which also stands for `None`. Where a schedule gives a negative
-            value it counts as 0; a NaN makes the loss NaN.
+            which also stands for `None`. Negative values of a schedule count
+            as 0; a NaN makes the loss NaN.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
             which multiplies the penalty of each entry: 0 leaves an entry
             unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
@@ -84,17 +83,17 @@ class L1(SeparablePenalty):
 class L2(SeparablePenalty):
     """Ridge: pulls every weight towards zero in proportion to its size.
 
-    Choose it to keep weights small and to share the load among correlated
-    inputs; it makes no zeros. Takes the place of `keras.regularizers.L2`, with
-    the same values.
+    Choose it to keep weights small and to spread them over correlated inputs;
+    it makes no zeros. It replaces `keras.regularizers.L2`, with the same
+    values.
 
     Formula: `penalty(w) = multiplier * l2(step) * sum(w ** 2)`, with no half.
 
     Args:
         l2: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
             of the optimizer's iteration, the strength. Defaults to `0.01`,
-            which also stands for `None`. Where a schedule gives a negative
-            value it counts as 0; a NaN makes the loss NaN.
+            which also stands for `None`. Negative values of a schedule count
+            as 0; a NaN makes the loss NaN.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
             which multiplies the penalty of each entry: 0 leaves an entry
             unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.
@@ -151,8 +150,8 @@ class L2(SeparablePenalty):
 class L1L2(SeparablePenalty):
     """Elastic net: zeros as from L1, correlated inputs kept as by L2.
 
-    Choose it over `L1` where inputs are correlated: the L2 part keeps groups
-    of them together. Takes the place of `keras.regularizers.L1L2`, with the
+    Choose it over `L1` if inputs are correlated: the L2 part keeps groups of
+    correlated inputs together. It replaces `keras.regularizers.L1L2`, with the
     same values.
 
     Formula:
@@ -161,9 +160,9 @@ class L1L2(SeparablePenalty):
     Args:
         l1: float >= 0 or a `keras.optimizers.schedules.LearningRateSchedule`
             of the optimizer's iteration, the strength of the L1 part.
-            Defaults to `0.0`, which also stands for `None`. Where a schedule
-            gives a negative value it counts as 0; a NaN makes the loss NaN.
-        l2: the same for the L2 part. Defaults to `0.0`.
+            Defaults to `0.0`, which also stands for `None`. Negative values of
+            a schedule count as 0; a NaN makes the loss NaN.
+        l2: the strength of the L2 part, of the same types. Defaults to `0.0`.
         factors: array that broadcasts to the weight's shape, finite and >= 0,
             which multiplies the penalty of each entry: 0 leaves an entry
             unpenalized, `1 / abs(w)` of a first fit makes the adaptive lasso.

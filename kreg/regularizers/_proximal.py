@@ -29,7 +29,7 @@ def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:
     Returns:
         A tensor of w's shape.
     """
-    # On torch `clip` makes a number single precision.
+    # On torch `clip` would convert a Python number to single precision.
     threshold = ops.convert_to_tensor(threshold, w.dtype)
     # A zero is computed as `w - w`, which is +0.0 for either sign of w.
     return w - ops.clip(w, -threshold, threshold)
@@ -51,7 +51,7 @@ def ridge_shrink(w: Tensor, amount: Tensor | float) -> Tensor:
 
 
 def _positive_zeros(w: Tensor) -> Tensor:
-    """`w` with +0.0 for -0.0, which a product or a quotient may be."""
+    """`w` with -0.0, as from a product or quotient, replaced by +0.0."""
     return ops.where(w == 0, ops.zeros_like(w), w)
 
 
@@ -67,10 +67,10 @@ def firm_threshold(
     is `strength * abs(u) - u ** 2 / (2 * gamma)` up to `gamma * strength` and
     constant beyond.
 
-    For `t < gamma` the result is 0 up to `t * strength`, w beyond
-    `gamma * strength`, and between the two
+    For `t < gamma` the result is 0 if `abs(w) <= t * strength`, w if
+    `abs(w) >= gamma * strength`, and in between
     `sign(w) * (abs(w) - t * strength) / (1 - t / gamma)`. For larger steps it
-    is 0 up to `strength * sqrt(gamma * t)`, and w beyond.
+    is 0 if `abs(w) <= strength * sqrt(gamma * t)`, and otherwise w.
 
     Args:
         w: float tensor of any shape.
@@ -111,8 +111,8 @@ def clipped_threshold(
     `(1 + t) * strength`, w beyond `a * strength`, and between the two
     `sign(w) * (abs(w) - t * a * strength / (a - 1)) / (1 - t / (a - 1))`.
 
-    For larger steps it is the soft threshold up to a cut, and w beyond; at the
-    cut both have the same objective. With s the strength, the cut is at
+    For larger steps it is the soft threshold up to a cut, and w beyond the cut,
+    where both have the same objective. With s the strength, the cut is at
     `s * (a + 1 + t) / 2` for `t <= a + 1`. For still larger steps it is at
     `s * sqrt((a + 1) * t)`, and the soft threshold below it is 0.
 
@@ -164,7 +164,7 @@ def group_soft_threshold(
         w: float tensor of any shape.
         effective_step: t, scalar or tensor of w's shape, >= 0.
         strength: scalar >= 0.
-        groups: which entries belong together.
+        groups: the groups of entries.
 
     Returns:
         A tensor of w's shape, whose zeros are +0.0.
@@ -179,8 +179,8 @@ def group_soft_threshold(
     else:
         shift = groups.grouped(shift)
         zero = groups.total(_squared_ratios(view, shift)) <= 1
-        # The result of a zero group is not used. These numbers in its place
-        # keep infinities out of the gradient.
+        # The result of a zero group is not used. These numbers replace its
+        # entries to keep infinities out of the gradient.
         moved = ops.where(zero, 1.0, view)
         shift = ops.where(zero, 0.0, shift)
         nu = _solution_norms(moved, shift, groups)
@@ -190,7 +190,7 @@ def group_soft_threshold(
 
 
 def _squared_ratios(w: Tensor, shift: Tensor) -> Tensor:
-    """`(w / shift) ** 2`, where `0 / 0` is 0 and more than 4 counts as 4."""
+    """`min((w / shift) ** 2, 4)`, with 0 for `0 / 0`."""
     moving = shift > 0
     ratios = ops.abs(w) / ops.where(moving, shift, 1.0)
     two = ops.full_like(w, 2.0)
@@ -205,14 +205,14 @@ def _solution_norms(w: Tensor, shift: Tensor, groups: Grouping) -> Tensor:
     """The norm `nu` of each group after the step, for groups that are not zero.
 
     It solves `phi(nu) == 1` with `phi(nu) = sum((w / (nu + shift)) ** 2)`.
-    Newton's method on `phi ** -0.5 - 1`, which is concave, finds it from below.
-    It takes three or four iterations, and more if the shifts in a group span
-    many decades.
+    Newton's method on `phi ** -0.5 - 1`, which is concave, converges from
+    below. It takes three or four iterations, and more if the shifts in a group
+    span many orders of magnitude.
 
     Args:
         w: the weight, in the view of the groups.
         shift: `strength * t` in the same view.
-        groups: the groups, in none of which `phi(0) <= 1`.
+        groups: the groups; all must have `phi(0) > 1`.
     """
     precision = np.finfo(summable_dtype(w))
     tiny = ops.full_like(w, precision.tiny)
@@ -234,15 +234,16 @@ def _solution_norms(w: Tensor, shift: Tensor, groups: Grouping) -> Tensor:
         (start, ops.ones_like(start)),
         maximum_iterations=_MOST_ITERATIONS,
     )
-    # The derivative of an iteration at the solution is that of the solution.
+    # One more iteration outside the loop makes the gradient right: at the
+    # solution, its derivative is that of the solution.
     return newton_iteration(nu, w, shift)[0]
 
 
 def _lower_bounds(w: Tensor, shift: Tensor, groups: Grouping) -> Tensor:
-    """Numbers below the norms after the step, at which `phi` is finite.
+    """Lower bounds of the norms after the step, at which `phi` is finite.
 
-    No term of `phi` is above 1 at the solution, and `phi` is not below what it
-    would be if all shifts were as large as the largest.
+    They follow from two facts: at the solution no term of `phi` exceeds 1, and
+    `phi` only decreases if all shifts are replaced by the largest.
     """
     size = ops.abs(w)
     largest = groups.largest(size)

@@ -1,4 +1,4 @@
-"""`Scheduled`: any regularizer, times a strength that kreg schedules."""
+"""`Scheduled`: any regularizer times a strength that may follow a schedule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from kreg.schedules.scalar_schedule import Schedule
 
 
 def _foreign_regularizer(name: str, value: Any) -> Callable[[Tensor], Tensor]:
-    """Return a regularizer from an object, name or config; refuse kreg's."""
+    """Return a regularizer from an object, name or config; kreg's raise."""
     if isinstance(value, (str, Mapping, type)):
         try:
             value = keras.regularizers.get(value)
-        except Exception as error:  # of a class that is not ours
+        except Exception as error:  # a config may name any class
             raise wrong_value(
                 name, "a regularizer, or a name or config of one", value
             ) from error
@@ -45,18 +45,18 @@ class Scheduled(StrengthRegularizer):
 
     Choose it for a regularizer that kreg does not have: one of Keras's such as
     `keras.regularizers.OrthogonalRegularizer`, or a function of your own. Once
-    it is bound to a model, its strength advances with the optimizer, callbacks
-    steer it, and it is logged. It is a term of the loss under every optimizer.
-    A `ProximalOptimizer` takes no proximal step for it, so it makes no exact
-    zeros.
+    it is bound to a model, its strength follows the optimizer's iterations,
+    callbacks can steer it, and it is logged. It is a term of the loss under
+    every optimizer. A `ProximalOptimizer` takes no proximal step for it, so it
+    makes no exact zeros.
 
     Formula: `multiplier * strength(step) * regularizer(w)`.
 
     Args:
         regularizer: a `keras.regularizers.Regularizer` that is not kreg's, or
-            a function of a weight that returns a scalar. It is saved with a
-            model as Keras saves it: one that is neither Keras's nor registered
-            with `keras.saving.register_keras_serializable` must be among the
+            a function of a weight that returns a scalar. Keras saves it with
+            the model. Unless it is Keras's or registered with
+            `keras.saving.register_keras_serializable`, it must be among the
             `custom_objects` when the model is loaded.
         strength: float >= 0 or a
             `keras.optimizers.schedules.LearningRateSchedule` of the
@@ -134,4 +134,4 @@ class Scheduled(StrengthRegularizer):
     def grouping(
         self, shape: Sequence[int], layout: Layout | None = None
     ) -> None:
-        """Return None: no entries become zero together."""
+        """Return None: entries do not become zero in groups."""

@@ -1,4 +1,4 @@
-"""The base class of penalties that are a sum over entries; their factors."""
+"""The base class of penalties that are sums over entries, with factors."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ def _penalty_factors(name: str, value: Any) -> NDArray[np.float64] | None:
         return None
     expected = "an array of numbers, one for each entry of the weight"
     try:
-        given = np.asarray(value)
+        array = np.asarray(value)
         factors = np.array(value, "float64")
     except (OverflowError, TypeError, ValueError):
         raise wrong_type(name, expected, value) from None
-    if given.dtype.kind not in "iuf" and given.dtype.name != "bfloat16":
+    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise wrong_type(name, expected, value)
     if not np.isfinite(factors).all() or (factors < 0).any():
         wrong = factors[~(np.isfinite(factors) & (factors >= 0))]
@@ -105,9 +105,9 @@ class SeparablePenalty(Penalty):
     @property
     @abstractmethod
     def entries_weak_convexity(self) -> float:
-        """`weak_convexity` of one entry: minus its least second derivative.
+        """The `weak_convexity` of one entry: minus the least second derivative.
 
-        It holds for all strengths; 0.0 for a convex penalty.
+        It is the largest over all strengths; 0.0 for a convex penalty.
         """
 
     @property

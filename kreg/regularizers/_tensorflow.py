@@ -8,8 +8,8 @@ from kreg._types import Tensor
 def squared_l2_norm(w: Tensor) -> Tensor:
     """`sum(w ** 2)` in one kernel, with no array of squares in memory.
 
-    Its gradient takes one multiplication, that of `sum(square(w))` two. The
-    penalty adds about two thirds of the step time that `sum(square(w))` would
-    add (`benchmarks/penalties.py`).
+    Its gradient takes one multiplication; that of `sum(square(w))` takes two.
+    The penalty adds about two thirds of the step time of `sum(square(w))`
+    (`benchmarks/penalties.py`).
     """
     return 2.0 * tf.nn.l2_loss(w)

@@ -11,8 +11,8 @@ class Argument:
     """An argument of a constructor: checked when set, then read-only.
 
     Args:
-        check: function of the argument's name and the value that is set; it
-            returns the value to keep, or raises.
+        check: function of the argument's name and its value that returns the
+            value to keep, or raises.
 
     Example:
 
@@ -68,7 +68,7 @@ def serialized_argument(name: str, value: Any) -> Any:
         return value
     try:
         return keras.saving.serialize_keras_object(value)
-    except Exception as error:  # of a class that is not ours
+    except Exception as error:  # `get_config` may be a user's own
         raise ValueError(
             f"`{name}` must be an object with a `get_config`, or a function, "
             f"to be saved. Received: {name}={value!r}"

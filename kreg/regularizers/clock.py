@@ -9,7 +9,7 @@ from kreg._types import Tensor
 
 
 class Clock(Protocol):
-    """The step that is running, as a regularizer sees it."""
+    """The step and the multipliers of a training or test step."""
 
     def step(self) -> Tensor:
         """The number of optimizer updates so far."""
@@ -28,17 +28,17 @@ class Clock(Protocol):
         """The number of updates so far of the optimizer of a weight."""
 
     def optimizer_of(self, bound: Any) -> Any:
-        """The optimizer that updates a weight; None if it is not known."""
+        """The optimizer that updates a weight; None if unknown."""
 
     def is_constant(self, bound: Any) -> bool:
-        """Whether a function that JAX traces keeps the step of its trace."""
+        """Whether a function traced by JAX would be stuck at its first step."""
 
 
 _current: ContextVar[Clock | None] = ContextVar("kreg_clock", default=None)
 
 
 def current_clock() -> Clock | None:
-    """The clock of the training or test step that is running, if any."""
+    """The clock of the running training or test step, if there is one."""
     return _current.get()
 
 

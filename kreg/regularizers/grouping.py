@@ -1,4 +1,4 @@
-"""Groups of a weight's entries, and its units and inputs in a layer."""
+"""`Grouping`: groups of a weight's entries, such as its units and inputs."""
 
 import math
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ class Grouping:
         view: the shape to which the weight is reshaped. It differs from the
             weight's own shape if a layer packs several parts into one axis, as
             an LSTM does with its gates.
-        axes: the axes of that view along which the entries of a group lie;
-            empty if every entry is a group of its own.
+        axes: the axes of the view that lie inside a group; empty if every entry
+            is a group of its own.
     """
 
     view: tuple[int, ...]
@@ -63,13 +63,13 @@ class Grouping:
 
     @property
     def _order(self) -> list[int]:
-        """The axes of the view, those inside a group last."""
+        """The axes of the view, with those inside a group last."""
         between = [a for a in range(len(self.view)) if a not in self.axes]
         return [*between, *self.axes]
 
 
 def along(shape: Sequence[int], axes: Sequence[int]) -> Grouping:
-    """Groups along `axes` of a weight of `shape`; negative axes count back."""
+    """Groups along `axes`, which may be negative, of a weight of `shape`."""
     rank = len(shape)
     return Grouping(
         tuple(int(n) for n in shape),
@@ -84,17 +84,17 @@ def all_but(shape: Sequence[int], axis: int) -> Grouping:
 
 
 UnitsAndInputs: TypeAlias = tuple[Grouping, Grouping | None]
-"""The groups of a weight by unit, and by input or None."""
+"""The grouping of a weight by unit, and that by input or None."""
 
 
 def each_alone(shape: Sequence[int]) -> UnitsAndInputs:
-    """The units and inputs of a bias: every entry is a unit, without inputs."""
+    """The units and inputs of a bias: each entry is a unit; no inputs."""
     return along(shape, ()), None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a weight falls into units and into inputs.
+    """The groupings of a weight by units and by inputs.
 
     Args:
         owner: the class of the layer that owns the weight, for messages.

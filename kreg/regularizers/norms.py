@@ -13,9 +13,9 @@ from kreg.regularizers.grouping import Grouping
 def summable(w: Tensor) -> Tensor:
     """Return `w` as a tensor whose dtype can hold a sum over its entries.
 
-    Integers and half precision become float32: the sum of squares of float16
-    numbers overflows at 65504. Complex numbers become their moduli, of which
-    norms and penalties are functions.
+    Integers and half precision become float32, because sums of squares in
+    float16 overflow at 65504. Complex numbers become their moduli, on which
+    norms and penalties depend.
     """
     if not keras.backend.is_keras_tensor(w):
         w = ops.convert_to_tensor(w)
@@ -53,7 +53,7 @@ def smaller(x: Tensor, y: Tensor) -> Tensor:
 
 
 def capped(x: Tensor, limit: Tensor | float) -> Tensor:
-    """`min(x, limit)`, also where `limit` is a number that counts in double."""
+    """`min(x, limit)` in the dtype of `x`, even if `limit` is a number."""
     return x - ops.relu(x - limit)
 
 
@@ -77,10 +77,10 @@ def squared_l2_norm(w: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Entries(ABC):
-    """A number for each entry of a weight; their sum can be weighted.
+    """A function of each entry of a weight, with a weighted sum.
 
     Args:
-        w: the weight, of which a subclass takes a function.
+        w: the weight.
     """
 
     w: Tensor
@@ -102,14 +102,14 @@ class Values(Entries):
 
 
 class Sizes(Entries):
-    """`abs(w)`, whose sum is one pass over the weight."""
+    """`abs(w)`, summed in one pass over the weight."""
 
     def total(self, factors: Tensor | None) -> Tensor:
         return l1_norm(self.w if factors is None else self.w * factors)
 
 
 class Squares(Entries):
-    """`w ** 2`, whose sum is one pass over the weight."""
+    """`w ** 2`, summed in one pass over the weight."""
 
     def total(self, factors: Tensor | None) -> Tensor:
         return squared_l2_norm(

@@ -1,4 +1,4 @@
-"""`Penalty`, the contract of a penalty: a loss term with a proximal step."""
+"""`Penalty`: the base class of penalties, loss terms with a proximal step."""
 
 import math
 from abc import abstractmethod
@@ -12,8 +12,8 @@ from kreg.regularizers.strength_regularizer import StrengthRegularizer
 class Penalty(StrengthRegularizer):
     """Base of kreg's penalties, which a `ProximalOptimizer` can apply.
 
-    Its abstract members are all that a new penalty defines: `value`,
-    `grouping`, `proximal_step` and `weak_convexity`.
+    A new penalty defines only the abstract members: `value`, `grouping`,
+    `proximal_step` and `weak_convexity`.
     """
 
     @property
@@ -21,18 +21,19 @@ class Penalty(StrengthRegularizer):
     def weak_convexity(self) -> float:
         """The least `r >= 0` that makes `value(u) + r * sum(u**2) / 2` convex.
 
-        It holds for all strengths; 0.0 for a convex penalty. The literature
-        calls it the modulus of weak convexity.
+        It is the largest over all strengths; 0.0 for a convex penalty. The
+        literature calls it the modulus of weak convexity.
         """
 
     @property
     def longest_step(self) -> float:
         """The effective step up to which a proximal step has one solution.
 
-        Up to `1 / weak_convexity` its objective is convex. A longer step makes
-        weights jump to zero, also those that hardly had a gradient, for which
-        an adaptive optimizer's step is long. A `ProximalOptimizer` takes at
-        most half of it, and less under momentum. Infinite for a convex penalty.
+        It is `1 / weak_convexity`, up to which the objective is convex, or
+        infinite for a convex penalty. A longer step makes weights jump to zero,
+        even those with small gradients, for which the step of an adaptive
+        optimizer is long. A `ProximalOptimizer` takes at most half of it, and
+        less under momentum.
         """
         return 1.0 / self.weak_convexity if self.weak_convexity else math.inf
 
@@ -51,8 +52,8 @@ class Penalty(StrengthRegularizer):
             effective_step: t, a scalar or a tensor of w's shape, >= 0.
             strengths: the strengths by name, as `penalty.strengths()` returns
                 them.
-            groups: what `grouping` returns for the weight. Defaults to `None`:
-                what it returns for a weight of no layer.
+            groups: the result of `grouping` for the weight. Defaults to `None`:
+                the result for a weight without a layer.
 
         Returns:
             A tensor of w's shape, whose zeros are exactly +0.0.

@@ -34,8 +34,8 @@ def strength_at(
 ) -> Tensor | float:
     """`base(step) * multiplier`: a float if both are, else a scalar tensor.
 
-    A negative value of a schedule counts as 0, so that rounding at its end does
-    no harm. NaN stays NaN and shows in the loss.
+    Negative values of a schedule count as 0, so that rounding at its end does
+    no harm. NaN stays NaN, to show in the loss.
     """
     if isinstance(base, LearningRateSchedule):
         value = evaluate(base, step)
@@ -48,7 +48,7 @@ def strength_at(
 def cast_strengths(
     strengths: Strengths, dtype: Any
 ) -> dict[str, Tensor | float]:
-    """The strengths in a weight's dtype; numbers stay numbers."""
+    """The strengths, with tensors cast to a weight's dtype."""
     return {
         name: value if isinstance(value, float) else ops.cast(value, dtype)
         for name, value in strengths.items()
@@ -56,7 +56,7 @@ def cast_strengths(
 
 
 def times(strength: Tensor | float, norm: Callable[[], Tensor]) -> Tensor:
-    """`strength * norm()`; for a constant 0 `norm` is not called."""
+    """`strength * norm()`, without calling `norm` if `strength` is 0."""
     if isinstance(strength, float) and strength == 0.0:
         return 0.0
     return strength * norm()

@@ -30,7 +30,7 @@ from kreg.regularizers.strength import (
 )
 
 MEMORY_SIZE = 24
-"""How many numbers a callback can remember with a penalty that it steers."""
+"""The number of values that a callback can store in a penalty it steers."""
 
 
 class SteeringObserver(Protocol):
@@ -42,10 +42,10 @@ class SteeringObserver(Protocol):
         multiplier: float,
         memory: Sequence[float],
     ) -> None:
-        """React to the new `penalty.steering`, which is passed on."""
+        """React to a new multiplier and memory of `penalty`."""
 
     def refresh_steering(self) -> None:
-        """Pass on what was written to it from outside, by `penalty.steer`."""
+        """Pass values restored by a checkpoint to the penalties, by `steer`."""
 
 
 class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
@@ -53,8 +53,8 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
 
     A subclass declares each argument of its constructor in its class body,
     under the argument's name: a strength as a `Strength`, any other argument as
-    an `Argument` or a property. The config, copies and the `repr` are made from
-    these declarations. A class that lacks one cannot be defined.
+    an `Argument` or a property. The config, copies and the `repr` follow from
+    these declarations. If one is missing, defining the class raises an error.
 
     Args:
         multiplier: float >= 0, which multiplies every strength; callbacks steer
@@ -65,7 +65,7 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
     """Whether `grouping` needs the layout of the weight in its layer."""
 
     ties: str | None = None
-    """What it ties across weights, such as `"heads"`; None if nothing."""
+    """The kind of its ties across weights, such as `"heads"`, or None."""
 
     def __init__(self, *, multiplier: float = 1.0) -> None:
         self._observers: WeakSet[SteeringObserver] = WeakSet()
@@ -100,8 +100,8 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         Args:
             w: float tensor of any shape.
             strengths: the strengths by name.
-            groups: what `grouping` returns for the weight. Defaults to `None`:
-                what it returns for a weight of no layer.
+            groups: the result of `grouping` for the weight. Defaults to `None`:
+                the result for a weight without a layer.
 
         Returns:
             A scalar tensor with finite gradients everywhere.
@@ -111,7 +111,7 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
     def grouping(
         self, shape: Sequence[int], layout: Layout | None = None
     ) -> Grouping | None:
-        """Which entries of a weight become zero together.
+        """The groups of entries of a weight that become zero together.
 
         Args:
             shape: the shape of the weight.
@@ -139,9 +139,9 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
     def multiplier(self) -> float:
         """The number that multiplies every strength.
 
-        It is saved with the config, and with the weights. Once the regularizer
-        is bound to a model, it may be set at any time: the compiled train step
-        reads the new value.
+        It is saved with the config and with the weights. Once the regularizer
+        is bound to a model, it can be set at any time, and the compiled train
+        step uses the new value.
         """
         return self.steering[0]
 
@@ -151,16 +151,16 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
 
     @property
     def steering(self) -> tuple[float, tuple[float, ...]]:
-        """The multiplier, and what the callback that steers it remembers."""
+        """The multiplier, and the memory of the callback that steers it."""
         for observer in list(self._observers):
             observer.refresh_steering()
         return self._multiplier, self._memory
 
     def steer(self, multiplier: float, memory: Sequence[float]) -> None:
-        """Set the multiplier, and what the callback remembers with it.
+        """Set the multiplier and the memory of the callback that steers it.
 
-        Both are saved with the weights, so that a training that is resumed
-        goes on like one that was not broken off.
+        Both are saved with the weights, so that a resumed training goes on as
+        if it had not been interrupted.
 
         Args:
             multiplier: float >= 0.
@@ -192,10 +192,10 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         self._observers.add(observer)
 
     def save_own_variables(self, store: Any) -> None:
-        """Save the multiplier; Keras calls this where it saves weights.
+        """Save the multiplier; Keras calls this when it saves weights.
 
         Args:
-            store: what Keras writes to, by key.
+            store: the mapping that Keras saves.
         """
         multiplier, memory = self.steering
         store[self._multiplier_key()] = np.float64(multiplier)
@@ -203,13 +203,12 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
             store["memory"] = np.asarray(memory, "float64")
 
     def load_own_variables(self, store: Any) -> None:
-        """Restore the multiplier; Keras calls this where it loads weights.
+        """Restore the multiplier; Keras calls this when it loads weights.
 
-        That of another class of penalties is left alone, and so is everything
-        if the file has no multipliers.
+        Nothing changes if the file has no multiplier for this class.
 
         Args:
-            store: what Keras reads from, by key.
+            store: the mapping that Keras has loaded.
         """
         keys = store.keys()
         if self._multiplier_key() in keys:
@@ -256,12 +255,12 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         return ops.zeros((), w.dtype) + value
 
     def __call__(self, x: Tensor, groups: Grouping | None = None) -> Tensor:
-        """The loss term of a tensor, at the step of the model that is running.
+        """The loss term of a tensor, at the running step of its model.
 
         Args:
             x: tensor, array or variable of any shape.
-            groups: which entries become zero together. Defaults to `None`: what
-                `grouping` returns for a weight of no layer.
+            groups: the groups of entries. Defaults to `None`: the result of
+                `grouping` for a weight without a layer.
 
         Returns:
             A scalar tensor of at least float32; NaN if `x` holds NaN.
@@ -277,7 +276,7 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         return self.evaluate(x, 0, self.multiplier, groups)
 
     def warn_unbound(self, reason: str) -> None:
-        """Warn, once, that the schedule stands still; `reason` says why."""
+        """Warn once that the schedule does not advance; `reason` says why."""
         if self._has_warned_unbound or in_symbolic_scope():
             return
         self._has_warned_unbound = True
@@ -302,7 +301,7 @@ class StrengthRegularizer(SavedState, keras.regularizers.Regularizer, ABC):
         return cls(**config)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Copies have the same arguments, of which some cannot be saved.
+        # Copy by arguments, not by config: some arguments cannot be saved.
         return partial(type(self), **self._arguments()), ()
 
     def __repr__(self) -> str:

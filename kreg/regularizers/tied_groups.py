@@ -1,4 +1,4 @@
-"""Groups of entries that lie in several weights."""
+"""`TiedGroups`: groups whose entries lie in several weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """The part of a weight in groups that lie in several weights.
+    """The part of one weight in groups that span several weights.
 
-    A group has whole slices of the weight along one axis.
+    A group contains whole slices of the weight along one axis.
 
     Args:
         view: the shape to which the weight is reshaped.
-        axis: the axis of that view along which the slices lie.
-        numbers: for each slice the number of its group, or -1 for a slice that
-            is in none.
+        axis: the axis of the view that numbers the slices.
+        numbers: for each slice the number of its group, or -1 for a slice in no
+            group.
     """
 
     view: tuple[int, ...]
@@ -38,7 +38,8 @@ class Slices:
 
         Args:
             w: the weight, or a tensor of its shape.
-            positions: shape (groups, slices of each), where the slices lie.
+            positions: the positions of the slices along the axis, of shape
+                (groups, slices per group).
 
         Returns:
             A tensor with a row for each group.
@@ -52,12 +53,12 @@ class Slices:
     def with_rows(
         self, w: Tensor, rows: Sequence[tuple[Tensor, Numbers]]
     ) -> Tensor:
-        """`w` with other slices; the inverse of `as_rows`.
+        """`w` with some slices replaced; the inverse of `as_rows`.
 
         Args:
             w: the weight, or a tensor of its shape.
             rows: matrices as `as_rows` returns them, with the positions of
-                their slices. Positions of which there is none keep their slice.
+                their slices. Other slices are kept.
         """
         length, shape = self.view[self.axis], tuple(w.shape)
         slices = ops.concatenate(
@@ -89,24 +90,24 @@ class Slices:
 
     @property
     def _order(self) -> list[int]:
-        """The axes of the view, that of the slices first."""
+        """The axes of the view, with that of the slices first."""
         others = [a for a in range(len(self.view)) if a != self.axis]
         return [self.axis, *others]
 
 
 def _is_range(positions: Numbers, length: int) -> bool:
-    """Whether positions are all those of an axis, in order."""
+    """Whether the positions are `range(length)`."""
     return np.array_equal(positions.ravel(), np.arange(length))
 
 
 class TiedGroups:
-    """Groups of entries that lie in several weights.
+    """Groups whose entries lie in several weights.
 
-    Groups may differ in size. A penalty sees those of one kind at a time, with
-    equal numbers of slices of each weight.
+    Groups may differ in size. A penalty gets the groups of one kind at a time,
+    those that have equal numbers of slices in each weight.
 
     Args:
-        parts: how each of the weights falls into groups. Group i consists of
+        parts: how each of the weights is cut into groups. Group i consists of
             the slices with number i of all parts.
     """
 
@@ -166,7 +167,7 @@ class TiedGroups:
 
         Args:
             matrices: a matrix for each kind of groups.
-            like: a tensor for each weight, of which entries in no group stay.
+            like: a tensor for each weight, with the entries of no group.
         """
         rows: list[list[tuple[Tensor, Numbers]]] = [[] for _ in self.parts]
         for matrix, kind in zip(matrices, self._kinds, strict=True):
@@ -186,7 +187,7 @@ class TiedGroups:
         ]
 
     def dead(self, tensors: Sequence[Tensor]) -> Tensor:
-        """How many groups hold only zeros, a scalar int32 tensor."""
+        """The number of groups that hold only zeros, a scalar int32 tensor."""
         alive = [ops.cast(ops.not_equal(x, 0), "int32") for x in tensors]
         counts = [
             ops.sum(ops.cast(ops.max(matrix, axis=1) == 0, "int32"))
@@ -222,7 +223,7 @@ class TiedGroups:
         Args:
             penalty: the penalty.
             w: float tensors, the entries of each weight.
-            effective_step: a scalar for all entries; or for each weight a
+            effective_step: a scalar for all entries, or for each weight a
                 scalar or a tensor of its shape.
             strengths: the strengths by name.
 
@@ -252,7 +253,7 @@ class TiedGroups:
 
 
 def _positions(numbers: Numbers, groups: Numbers) -> Numbers:
-    """Where the slices of some groups lie, a row for each group."""
-    found = np.flatnonzero(np.isin(numbers, groups))
-    by_group = found[np.argsort(numbers[found], kind="stable")]
+    """The positions of the slices of some groups, a row for each group."""
+    positions = np.flatnonzero(np.isin(numbers, groups))
+    by_group = positions[np.argsort(numbers[positions], kind="stable")]
     return by_group.reshape(len(groups), -1)

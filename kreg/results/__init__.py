@@ -1,3 +1,3 @@
-"""How results are shown and saved: the classes that all results share."""
+"""The base classes of results: how they are shown and saved."""
 
 __all__: list[str] = []

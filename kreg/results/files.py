@@ -33,7 +33,7 @@ def save_result(
     record: Mapping[str, Any],
     weights: Sequence[Weights] | None,
 ) -> None:
-    """Write a result and the weights that belong to it.
+    """Write a result and its weights.
 
     Args:
         path: the JSON file, replaced if it exists.
@@ -57,7 +57,7 @@ def save_result(
 def load_result(
     path: str | Path,
 ) -> tuple[dict[str, Any], tuple[Weights, ...] | None]:
-    """Read what `save_result` wrote: the values, and the weights or None."""
+    """Read the values, and the weights or None, from `save_result`."""
     record = read_record(path)
     weights_path = Path(path).with_suffix(".npz")
     if not weights_path.exists():

@@ -11,15 +11,15 @@ import numpy as np
 from kreg.results.files import data_frame, read_record, write_record
 from kreg.results.table import Column, Table, terminal_width
 
-_MAX_TEXT = 40  # the most characters of a text in a `repr`
+_MAX_TEXT = 40  # the maximum length of a text in a `repr`
 
 
 class Result(ABC):
-    """The base class of what kreg returns to a user, who may print it.
+    """The base class of the results that kreg returns to a user.
 
     Subclasses are frozen dataclasses, declared with `repr=False`. `repr` is
     one short line. `str` is a table in plain text, no wider than the terminal.
-    A notebook shows the table in HTML, a `rich` console in its own width.
+    A notebook shows the table as HTML, a `rich` console in its own width.
     """
 
     @abstractmethod
@@ -27,7 +27,7 @@ class Result(ABC):
         """The few figures that matter most, by name; `repr` shows them."""
 
     def table(self) -> Table:
-        """The table that `str` shows; unless overridden, a row a field."""
+        """The table that `str` shows; by default, a row for each field."""
         rows = [
             (name.replace("_", " "), text)
             for field, value in self.to_dict().items()
@@ -37,7 +37,7 @@ class Result(ABC):
         return Table(columns, rows, title=type(self).__name__)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, texts and numbers, ready for JSON; no weights."""
+        """The result as plain values, ready for JSON, without weights."""
         fields: tuple[dataclasses.Field[Any], ...]
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return {
@@ -68,7 +68,7 @@ class ResultWithRows(Result):
 
     @abstractmethod
     def records(self) -> Sequence[Mapping[str, Any]]:
-        """A dict for each row, from column names to plain values."""
+        """A dict for each row, with plain values by column name."""
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with the rows of the table.
@@ -97,12 +97,12 @@ class SavedResult(Result):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote."""
+        """Read a result that `save` has written."""
         return cls.from_dict(read_record(path))
 
 
 def plain(value: Any) -> Any:
-    """`value` as what JSON can hold: dicts, lists, texts and numbers."""
+    """`value` as dicts, lists, texts and numbers, which JSON can hold."""
     if isinstance(value, Result):
         return value.to_dict()
     if isinstance(value, Mapping):

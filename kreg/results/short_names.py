@@ -12,14 +12,14 @@ READABLE = 16
 def shortened(names: Sequence[str], width: int) -> list[str]:
     """Shorten names or paths to a width, as in `encoder/…/kernel`.
 
-    Paths that are too wide lose the parts between their first and last ones.
-    All keep the same numbers of parts, chosen so that as many names as
-    possible stay different and keep their first part. Letters are cut only
-    where the last part alone is too wide.
+    Paths that are too wide lose parts in their middle. All keep the same
+    numbers of first and last parts, chosen so that as many names as possible
+    stay different and keep their first part. A part itself is cut only if the
+    last part alone is too wide.
 
     Args:
         names: the names.
-        width: the most characters of each shortened name.
+        width: the maximum length of each shortened name.
     """
     if max(map(cell_len, names), default=0) <= width:
         return list(names)
@@ -37,7 +37,7 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
 
 
 def shortened_lines(cells: Sequence[str], width: int) -> list[str]:
-    """Shorten the names in table cells, each of which has one a line."""
+    """Shorten the names in table cells, which hold one name per line."""
     lines = shortened([n for cell in cells for n in cell.split("\n")], width)
     counts = [cell.count("\n") + 1 for cell in cells]
     ends = accumulate(counts)
@@ -59,7 +59,7 @@ def narrowest_distinct_width(cells: Sequence[str]) -> int:
 
 
 def _part_counts(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs: how many parts of paths to keep at the start and at the end."""
+    """Possible numbers of path parts to keep, at the start and at the end."""
     slashes = max(1, *(name.count("/") for name in names))
     return [
         (first, last)
@@ -69,7 +69,7 @@ def _part_counts(names: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _fitted(name: str, first: int, last: int, width: int) -> str:
-    """One name within a width: parts go first, then letters of the last."""
+    """One name shortened to a width: middle parts first, then the last part."""
     if cell_len(name) <= width:
         return name
     last_part = name.rpartition("/")[2]
@@ -86,7 +86,7 @@ def _fitted(name: str, first: int, last: int, width: int) -> str:
 
 
 def _without_middle(name: str, first: int, last: int) -> str:
-    """A path with `…` in place of all but its first and last parts."""
+    """A path with its middle parts replaced by `…`."""
     parts = name.split("/")
     if len(parts) <= first + last:
         return name

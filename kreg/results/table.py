@@ -1,4 +1,4 @@
-"""A table that is written as text, as Markdown or as HTML."""
+"""`Table`: a table of results as plain text, Markdown, HTML or for `rich`."""
 
 import html
 import io
@@ -22,7 +22,7 @@ from kreg.results.short_names import (
     shortened_lines,
 )
 
-# The least width of a column of names or text, however narrow the table is.
+# The minimum width of a column of names or text, however narrow the table.
 _NARROWEST = 8
 _UNLIMITED = 100_000  # a console width that no table reaches
 
@@ -32,13 +32,13 @@ class Column:
     """A column of a table.
 
     Args:
-        heading: the text above it; a newline starts a second line.
-        kind: `"number"` is right-aligned. In a table that is too wide a
-            `"name"`, such as a path, is shortened in the middle, and a
-            `"text"` is wrapped between words. Defaults to `"number"`.
-        rank: a table that is too wide leaves out the columns of the highest
-            rank first, and those of rank 0 never. Defaults to `0`.
-        total: the text below its rows. Defaults to nothing.
+        heading: the text above the column; a newline starts a second line.
+        kind: `"number"` is right-aligned. If the table is too wide, a `"name"`,
+            such as a path, is shortened in the middle, and a `"text"` is
+            wrapped between words. Defaults to `"number"`.
+        rank: if the table is too wide, columns of the highest rank are dropped
+            first, and those of rank 0 never. Defaults to `0`.
+        total: the text below the rows. Defaults to nothing.
     """
 
     heading: str
@@ -49,9 +49,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text below headings. Without rows only its notes are shown.
+    """Rows of text below headings; without rows, only the notes are shown.
 
-    `console.print(table)` fits it into the width of a `rich` console.
+    `console.print(table)` fits the table to the width of a `rich` console.
 
     Args:
         columns: the columns.
@@ -71,7 +71,7 @@ class Table:
         """The table as plain text, without escape codes.
 
         Args:
-            width: the most characters in a line. Defaults to `None`: no limit.
+            width: the maximum width of a line. Defaults to `None`: no limit.
         """
         console = Console(
             file=io.StringIO(),
@@ -164,7 +164,7 @@ class Table:
                 names = ", ".join(
                     c.heading.replace("\n", " ") for c in left_out
                 )
-                notes.insert(0, f"Left out for want of width: {names}.")
+                notes.insert(0, f"Left out for lack of width: {names}.")
         for note in notes:
             yield Text(_printable(note))
 
@@ -199,9 +199,9 @@ class Table:
     def _column_widths(self, width: int) -> tuple[dict[int, int], int]:
         """The widths of the columns that fit into `width`, and their gap.
 
-        A table that is too wide first gets a narrower gap. Then its names are
-        shortened and its texts wrapped. Then columns of high rank are dropped.
-        At last names and texts are cut further than is readable.
+        If the table is too wide, the gap is narrowed first. Then names are
+        shortened and texts wrapped. Then columns of high rank are dropped.
+        Finally names and texts are cut beyond what is readable.
         """
         cells = self._cells()
         full_widths = [
@@ -249,20 +249,20 @@ class Table:
 def output_console() -> Console:
     """A console on standard output.
 
-    It is as wide as the terminal, or without a limit where output is piped.
+    It is as wide as the terminal, or unlimited if the output is piped.
     """
     return Console(width=terminal_width() or _UNLIMITED)
 
 
 def chosen_console(console: Console | None) -> Console:
-    """The console of a user, or a new one for None."""
+    """The user's console; a new one for None."""
     if console is None:
         return output_console()
     return instance_of("console", console, Console, "a `rich.console.Console`")
 
 
 def terminal_width() -> int | None:
-    """The width of the terminal; None if standard output is no terminal."""
+    """The width of the terminal; None if standard output is not a terminal."""
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size().columns
@@ -273,14 +273,14 @@ _MARKUP = re.compile(r"[\\`*{}\[\]<>|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def escaped(text: str) -> str:
-    """`text` with a backslash before what Markdown would take for markup."""
+    """`text` with a backslash before characters that are Markdown markup."""
     return _MARKUP.sub(r"\\\g<0>", _printable(text.replace("\n", "; ")))
 
 
 def _grow(
     full_widths: dict[int, int], widths: dict[int, int], width: int, gap: int
 ) -> None:
-    """Widen columns up to their full widths, always the narrowest one."""
+    """Widen columns up to their full widths, the narrowest one each time."""
     for _ in range(width - _total_width(widths, gap)):
         growing = [i for i in full_widths if widths[i] < full_widths[i]]
         if growing:
@@ -294,7 +294,7 @@ def _shrink(
     width: int,
     gap: int,
 ) -> None:
-    """Narrow columns until the table fits, always the widest one.
+    """Narrow columns until the table fits, the widest one each time.
 
     No column becomes narrower than `least`.
     """
@@ -318,7 +318,7 @@ def _padded(cell: str, width: int, column: Column) -> str:
 
 
 def _printable(text: str) -> str:
-    """`text` without control characters, which a layer's name may hold."""
+    """`text` without control characters, which a layer's name may contain."""
     return "".join(
         c if c.isprintable() or c == "\n" else "\ufffd" for c in text
     )

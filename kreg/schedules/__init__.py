@@ -1,8 +1,7 @@
-"""Schedules of a strength: what Keras's own schedules lack.
+"""Schedules of a strength that Keras lacks: ramps, delays, joins and cycles.
 
 A schedule maps the optimizer's iteration to a value. Every
-`keras.optimizers.schedules.LearningRateSchedule` is one; these add ramps, a
-delayed start, a join and a cycle.
+`keras.optimizers.schedules.LearningRateSchedule` is a schedule, too.
 """
 
 from kreg.schedules._combinators import Cycle, Delay, Join

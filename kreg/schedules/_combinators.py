@@ -36,7 +36,7 @@ class Delay(ScalarSchedule):
 
     Raises:
         TypeError: if `schedule` is neither a number nor a schedule, or `steps`
-            not an int.
+            is not an int.
         ValueError: if a number is negative or not finite, or `steps < 1`.
 
     Example:
@@ -71,7 +71,7 @@ class Delay(ScalarSchedule):
 
 @keras.saving.register_keras_serializable(package="kreg")
 class Join(ScalarSchedule):
-    """Runs schedules one after the other, each from its own step 0.
+    """Runs schedules in sequence, each from its own step 0.
 
     Formula: `schedules[i](step - boundaries[i - 1])`, where `i` is the number
     of boundaries that are at or below `step`.
@@ -79,18 +79,19 @@ class Join(ScalarSchedule):
     Args:
         schedules: a sequence of at least one
             `keras.optimizers.schedules.LearningRateSchedule` or float >= 0.
-        boundaries: a sequence of ints >= 1 in rising order, one fewer than
-            `schedules`: the optimizer iteration at which the next one starts.
+        boundaries: a sequence of ints >= 1 in increasing order, one fewer than
+            `schedules`: the optimizer iterations at which the second and later
+            schedules start.
 
     Returns:
         When called with a step (int or scalar tensor), a scalar tensor; at a
         boundary it is the later schedule's value at 0.
 
     Raises:
-        TypeError: if a schedule is neither a number nor a schedule, or a
-            boundary not an int.
+        TypeError: if an entry of `schedules` is neither a number nor a
+            schedule, or a boundary is not an int.
         ValueError: if there are not `len(boundaries) + 1` schedules, or the
-            boundaries do not rise.
+            boundaries do not increase.
 
     Example:
 
@@ -150,7 +151,7 @@ class Join(ScalarSchedule):
 
 @keras.saving.register_keras_serializable(package="kreg")
 class Cycle(ScalarSchedule):
-    """Repeats the first `period` steps of `schedule` for ever.
+    """Repeats the first `period` steps of `schedule` forever.
 
     Formula: `schedule(step % period)`.
 
@@ -164,7 +165,7 @@ class Cycle(ScalarSchedule):
 
     Raises:
         TypeError: if `schedule` is neither a number nor a schedule, or
-            `period` not an int.
+            `period` is not an int.
         ValueError: if a number is negative or not finite, or `period < 1`.
 
     Example:

@@ -17,7 +17,7 @@ from kreg.schedules.scalar_schedule import ScalarSchedule, value_dtype
 
 
 class Ramp(ScalarSchedule):
-    """Base of the ramps: it checks the arguments and makes the ends exact."""
+    """Base of the ramps: checks arguments and makes the end values exact."""
 
     def __init__(self, start: float, end: float, steps: int) -> None:
         self.start = nonnegative_number("start", start)
@@ -26,9 +26,9 @@ class Ramp(ScalarSchedule):
 
     @abstractmethod
     def inside(self, fraction: Tensor) -> Tensor:
-        """The value after `fraction` of the ramp, between 0 and 1.
+        """The value after a fraction of the ramp, in [0, 1].
 
-        It may be off by rounding at 0 and 1, where `__call__` does not use it.
+        It need not be exact at 0 and 1, where `__call__` does not use it.
         """
 
     def __call__(self, step: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Ramp(ScalarSchedule):
 class LinearRamp(Ramp):
     """Goes from `start` to `end` in a straight line, then stays at `end`.
 
-    The plain choice for warming a penalty up from 0, so that a network first
+    The usual choice for warming up a penalty from 0, so that a network first
     fits the data and is then regularized.
 
     Formula: `start + (end - start) * min(step / steps, 1)`.
@@ -80,8 +80,8 @@ class LinearRamp(Ramp):
 class CosineRamp(Ramp):
     """Goes from `start` to `end` along half a cosine, then stays at `end`.
 
-    Flat at both ends: the strength changes slowly where training has just
-    begun and where the last zeros are found.
+    It is flat at both ends: the strength changes slowly when training begins
+    and when the last zeros appear.
 
     Formula: `start + (end - start) * (1 - cos(pi * f)) / 2` with
     `f = min(step / steps, 1)`.
@@ -119,10 +119,10 @@ class CosineRamp(Ramp):
 
 @keras.saving.register_keras_serializable(package="kreg")
 class GeometricRamp(Ramp):
-    """Multiplies by the same factor every step, from `start` to `end`.
+    """Goes from `start` to `end` by a constant factor, then stays at `end`.
 
-    Strengths are compared by their logarithm, so this ramp visits every order
-    of magnitude for the same number of steps.
+    Choose it if `start` and `end` differ by orders of magnitude: the ramp
+    spends the same number of steps in each of them.
 
     Formula: `start * (end / start) ** min(step / steps, 1)`.
 

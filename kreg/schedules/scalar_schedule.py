@@ -1,4 +1,4 @@
-"""The base class of kreg's schedules; checks and values of a schedule."""
+"""The base class of kreg's schedules; checks and evaluates schedules."""
 
 from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
@@ -25,7 +25,7 @@ def value_dtype() -> str:
 
 
 def number_or_schedule(name: str, value: Any) -> Schedule:
-    """Return a schedule as it is, a number as a non-negative float."""
+    """Return a schedule as it is, or a number as a non-negative float."""
     if isinstance(value, LearningRateSchedule):
         return value
     if callable(value):
@@ -41,11 +41,11 @@ def number_or_schedule(name: str, value: Any) -> Schedule:
 
 
 def _loaded_schedule(name: str, config: Mapping[str, Any]) -> Schedule:
-    """The schedule of which `serialized` made `config`."""
+    """The inverse of `serialized`."""
     expected = "a number, a schedule, or the config of a schedule"
     try:
         value = keras.saving.deserialize_keras_object(config)
-    except Exception as error:  # of a class that is not ours
+    except Exception as error:  # a config may name any class
         raise wrong_value(name, expected, config) from error
     if not isinstance(value, LearningRateSchedule):
         raise wrong_type(name, expected, config)

@@ -4,10 +4,10 @@ The folders import only from those above them in this list:
 
     data/        rows, folds and batches, checked once
     execution/   where paths run, in which folder, with what progress
-    training/    a model at one strength: training, metrics, gradients
-    strengths/   which strengths to try; penalties whose strength moves
-    paths/       a model at one strength after the other, resumable
-    comparison/  penalties by cross-validation, and the verdict
+    training/    training a model at one strength, and its metrics
+    strengths/   which strengths to try; penalties with a variable strength
+    paths/       training a model along a path of strengths, resumable
+    comparison/  comparing penalties by cross-validation, and the verdict
     features/    which input features a model needs
     plots/       plots of the results
 """
@@ -48,7 +48,7 @@ from kreg.selection.training.inputs import input_lasso
 from kreg.selection.training.point import PathPoint
 from kreg.selection.training.training import Training
 
-if TYPE_CHECKING:  # at run time they are imported when asked for
+if TYPE_CHECKING:  # at run time they are imported on first access
     from kreg.selection.features.selectors import (
         FeatureSelector,
         StabilitySelector,

@@ -1,4 +1,4 @@
-"""Errors where scikit-learn or SciPy, of the extra `selection`, is absent."""
+"""Errors if scikit-learn or SciPy, from the extra `selection`, is missing."""
 
 from importlib import import_module
 from typing import Any
@@ -15,7 +15,7 @@ def require_extra(name: str, *modules: str) -> None:
 
     Args:
         name: the public name.
-        *modules: the packages, by the names that Python imports.
+        *modules: the import names of the packages.
 
     Raises:
         ImportError: if one cannot be imported; the message names the extra.
@@ -31,10 +31,10 @@ def require_extra(name: str, *modules: str) -> None:
 
 
 def selector_class(name: str) -> Any:
-    """The selector class of that name, imported with scikit-learn.
+    """The selector class of that name; it imports scikit-learn.
 
-    Without scikit-learn it is a class that cannot be called, so that
-    `from kreg.selection import *` does without it.
+    Without scikit-learn this returns a class that raises when called, so that
+    `from kreg.selection import *` still works.
 
     Raises:
         AttributeError: if there is no such class.

@@ -1,4 +1,4 @@
-"""Keywords of earlier versions: the error that tells their new place."""
+"""Errors for keywords of earlier versions, which name the new place."""
 
 import reprlib
 from collections.abc import Callable, Mapping
@@ -65,11 +65,11 @@ MOVED: Mapping[str, Mapping[str, str]] = {
         "`execution`",
     },
 }
-"""For each function or class, where its arguments of earlier versions are."""
+"""For each function or class, the new places of its former arguments."""
 
 
 def names_moved_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function name the new place of a keyword of earlier versions.
+    """Make a function raise for former keywords, naming their new places.
 
     Args:
         function: a function named in `MOVED`, or the `__init__` of a class

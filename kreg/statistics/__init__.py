@@ -1,4 +1,4 @@
-"""Reading the weights of a model: figures, penalties, `summary` and `check`."""
+"""Statistics of a model's weights: `read`, `summary`, `penalties`, `check`."""
 
 from kreg.statistics._linter.check import Finding, Findings, check
 from kreg.statistics._penalties import Penalties, penalties

@@ -1,4 +1,4 @@
-"""One pass over weights of one shape and kind that measures all figures."""
+"""Measures all figures of weights of one shape and kind in one pass."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ from kreg.statistics.measures import (
 )
 
 BLOCK = 2048
-"""The number of entries in a block, which fits into the fastest cache."""
+"""The number of entries in a block; it fits into the fastest cache."""
 
 FLOATS = tuple(f.name for f in MEASURED if f.dtype is float)
 """The columns of the array of floats that `measure` returns."""
@@ -46,16 +46,18 @@ def measure(
 
     Args:
         kind: their kind.
-        arrays: the weights, as `(number of weights, *shape)`; the weights
+        arrays: tensors `(number of weights, *shape)`: the weights; the weights
             before the last update, if the kind has them; the optimizer's
             averages of their gradients, if the kind has a gradient.
-        scales: for each weight, a factor that makes its average a gradient.
+        scales: for each weight, the factor that turns its average into a
+            gradient.
         strengths: for each weight, the strengths of its penalty.
         blocked: see `entry_sums`.
 
     Returns:
-        Three arrays with a row for each weight: with the columns `FLOATS`, with
-        the columns `COUNTS`, and the mask of dead units (None without units).
+        Three arrays with a row for each weight: one with the columns `FLOATS`,
+        one with the columns `COUNTS`, and the mask of dead units (None without
+        units).
     """
     weights, *others = arrays
     before = others[0] if kind.has_before else None
@@ -99,10 +101,10 @@ def entry_sums(
             or None.
         memory: tensor of the same shape, the optimizer's averages of their
             gradients, or None.
-        threshold: the largest size that counts as near zero.
-        blocked: whether to add up the entries a block at a time, with a sum
-            for each place in the block. It pays only in a function that XLA
-            compiles for a CPU, because XLA vectorizes this loop, and reads the
+        threshold: the largest absolute value that counts as near zero.
+        blocked: whether to add up the entries block by block, with a sum for
+            each position in the block. This pays only in a function that XLA
+            compiles for a CPU, because XLA vectorizes this loop and reads the
             weight once for all sums. Elsewhere it is slow.
 
     Returns:
@@ -131,7 +133,7 @@ def entry_sums(
 def _part(
     arrays: Sequence[Tensor | None], start: Tensor, length: int
 ) -> list[Tensor | None]:
-    """The `length` entries of each weight from `start` on."""
+    """The entries `start` to `start + length` of each weight."""
     return [
         None
         if array is None
@@ -158,7 +160,7 @@ def _contributions(arrays: Sequence[Tensor | None], threshold: float) -> Sums:
 def _over_blocks(
     arrays: Sequence[Tensor | None], rounds: int, threshold: float
 ) -> Sums:
-    """The contributions of all blocks together, at each place of a block."""
+    """The contributions summed over blocks, for each position in a block."""
 
     def contributions(i: Tensor) -> Sums:
         return _contributions(_part(arrays, i * BLOCK, BLOCK), threshold)

@@ -16,7 +16,7 @@ def compiled(
 
 
 def blocked(function: Callable[..., Any], w: Any) -> Callable[..., Any]:
-    """`function`, which takes the entries in blocks on a CPU."""
+    """`function`, taking the entries in blocks on a CPU."""
     if jax.default_backend() != "cpu":
         return function
     return lambda *arguments: function(*arguments, blocked=True)

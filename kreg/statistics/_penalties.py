@@ -24,7 +24,7 @@ from kreg.statistics.rows import distinct_paths
 
 
 class Penalties(ResultWithRows, dict[str, float]):
-    """What `kreg.penalties` returns: a dict that prints as a table.
+    """The result of `kreg.penalties`: a dict that prints as a table.
 
     Example:
 
@@ -64,19 +64,19 @@ def penalties(model: keras.Model) -> Penalties:
     """The penalty that each weight, and each tie, adds to the loss now.
 
     The schedule of each weight is read at the iteration of the optimizer that
-    updates it; at 0 for a model without an optimizer.
-    The model need not be bound. Regularizers that are not kreg's count, too.
-    Frozen weights are left out, because they have no penalty. Penalties on
-    activities are left out, because they depend on a batch. A penalty that
-    ties weights, such as `kreg.GroupLasso(1e-4, "heads")`, has one entry for
-    each tie, under the path of its layer and the name of its groups.
+    updates it, or at 0 without an optimizer. The model need not be bound.
+    Regularizers other than kreg's are included. Frozen weights are left out,
+    because they have no penalty, and so are penalties on activities, because
+    they depend on a batch. A penalty that ties weights, such as
+    `kreg.GroupLasso(1e-4, "heads")`, has one entry for each tie, under the path
+    of its layer and the name of its groups.
 
     Args:
         model: a `keras.Model` with weights.
 
     Returns:
         `Penalties`, a dict from `variable.path` to a float, in the order of
-        `model.trainable_weights`, that prints as a table. Where two weights
+        `model.trainable_weights`, that prints as a table. If several weights
         have the same path, the later ones are called `path#2`, `path#3` and
         so on.
 
@@ -128,11 +128,11 @@ def weight_penalty(
 ) -> Tensor:
     """The penalty of one weight, whether its regularizer is bound or not.
 
-    The first of the weights of a tie stands for all of them.
+    The penalty of a tie is attributed to its first weight.
 
     Args:
         variable: a weight with a regularizer.
-        layout: the meaning of its axes in its layer, or None if not known.
+        layout: the meaning of its axes in its layer, or None if unknown.
         step: the iteration of the optimizer that updates it.
     """
     regularizer = own_regularizer(variable)

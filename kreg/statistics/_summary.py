@@ -1,4 +1,4 @@
-"""`kreg.summary`: print a reading of a model as a table."""
+"""`kreg.summary`: prints the figures of a model's weights as a table."""
 
 from dataclasses import replace
 
@@ -17,8 +17,8 @@ def summary(model: keras.Model, *, console: Console | None = None) -> None:
     Args:
         model: a `keras.Model` with weights, whatever regularizers it has.
         console: the `rich.console.Console` to print on. Defaults to `None`:
-            a new one on standard output, as wide as the terminal, or without a
-            limit where output is piped.
+            a new one on standard output, as wide as the terminal, or unlimited
+            if the output is piped.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.

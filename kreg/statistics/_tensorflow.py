@@ -30,8 +30,9 @@ def as_graph(
 ) -> Callable[..., Any]:
     """`function` as one graph, with settings of `tf.function`.
 
-    TensorFlow counts the traces of functions by their code, and warns of
-    retracing where many models have a graph each. A `partial` has no code.
+    TensorFlow counts traces by the code of a function, and would warn of
+    retracing if many models have a graph each. A `partial` has no code, which
+    avoids the warning.
     """
     graph: Callable[..., Any] = tf.function(
         partial(function), autograph=False, **settings
@@ -40,11 +41,11 @@ def as_graph(
 
 
 def blocked(function: Callable[..., Any], w: Tensor) -> Callable[..., Any]:
-    """`function` for weights like `w`: in blocks where that is faster.
+    """`function` for weights like `w`, in blocks if that is faster.
 
     A graph makes a pass over the weight for each operation. XLA makes one pass
-    for all of them, if it takes the entries in blocks. That is faster for large
-    weights on a CPU; a GPU is fast without it.
+    for all operations if it takes the entries in blocks. That is faster for
+    large weights on a CPU; a GPU is fast without it.
     """
     size = w.shape.num_elements()
     if tf.config.list_logical_devices("GPU") or size < _SMALLEST_BLOCKED:

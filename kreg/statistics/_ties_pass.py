@@ -1,4 +1,4 @@
-"""One pass that measures the ties of a model: penalties and zero groups."""
+"""Measures the penalties and the zero groups of a model's ties in one pass."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,16 +20,16 @@ from kreg.statistics.rows import Row
 
 @dataclass(frozen=True)
 class MeasuredTie:
-    """What a pass has measured of a tie.
+    """The measurements of a tie.
 
     Args:
         tie: the tie.
         members: the indices of its weights in the list of rows.
-        acting: those that the penalty acts on.
-        penalty: what it adds to the loss.
+        acting: the indices of the weights that the penalty acts on.
+        penalty: the value of the penalty.
         dead: the number of its groups that are zero in all of its weights.
         residuals: the squared optimality residual of each acting weight; empty
-            if the gradients of some are not known.
+            if a gradient is unknown.
     """
 
     tie: Tie
@@ -42,7 +42,7 @@ class MeasuredTie:
     def spread(
         self, measured: Sequence[dict[str, Any]], penalties: list[float]
     ) -> None:
-        """Give each weight its part of the penalty, and its residual.
+        """Assign to each weight its part of the penalty, and its residual.
 
         Args:
             measured: the measured numbers of each weight.
@@ -58,7 +58,7 @@ class MeasuredTie:
 
 
 class TiesPass:
-    """Measures the ties among some weights, as often as it is called.
+    """Measures the ties among some weights each time it is called.
 
     Args:
         rows: the weights.
@@ -94,11 +94,11 @@ class TiesPass:
         *,
         repeated: bool,
     ) -> list[MeasuredTie]:
-        """Measure the ties as they are now.
+        """Measure the ties at the present weights.
 
         Args:
             strengths: for each weight, the strengths of its penalty.
-            scales: for each weight, the factor that makes its memory a
+            scales: for each weight, the factor that turns its memory into a
                 gradient, or None.
             repeated: whether it will be called again, so that compiling pays.
         """
@@ -154,7 +154,7 @@ class TiesPass:
     def _compute(
         self, values: Sequence[Tensor], strengths: Tensor, scales: Tensor
     ) -> Tensor:
-        """A vector of the numbers of all ties, in the order of `__call__`."""
+        """The numbers of all ties as a vector, in the order of `__call__`."""
         rest, numbers = iter(values), []
         for i, members in enumerate(self._members):
             weights, gradients = {}, {}
@@ -173,7 +173,7 @@ class TiesPass:
         gradients: Mapping[int, Tensor],
         strengths: Tensor,
     ) -> list[Tensor]:
-        """The penalty, the count of dead groups, the residuals of a tie."""
+        """The penalty, the number of dead groups and the residuals of a tie."""
         penalty, acting = self._ties[i].penalty, self._acting[i]
         names = penalty.strength_names()
         named = {name: strengths[j] for j, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""One compiled pass that measures all weights of a model."""
+"""Measures all weights of a model in one compiled pass."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,8 +38,8 @@ class StrengthInputs:
 class StrengthTable:
     """The strengths of the kreg penalty of each weight.
 
-    Strengths that are numbers are read before the pass. Schedules are computed
-    inside the compiled pass, where they cost no Python.
+    Constant strengths are read before the pass. Schedules are evaluated inside
+    the compiled pass, which is faster than in Python.
 
     Args:
         rows: the weights.
@@ -127,9 +127,9 @@ class Measurements:
     Args:
         measured: the measured numbers, by the names of figures.
         strengths: the strengths of the kreg penalty, by name.
-        gradients: whose gradient is known; see `WeightKind`.
-        dead_units: from the number of each layer with units to how many of
-            them are dead in all of its kernels.
+        gradients: which gradient is known; see `WeightKind`.
+        dead_units: for each layer with units, by its number, how many of them
+            are dead in all of its kernels.
         ties: the ties among the weights.
     """
 
@@ -141,14 +141,14 @@ class Measurements:
 
 
 class WeightsPass:
-    """Measures some weights, as often as it is called.
+    """Measures some weights each time it is called.
 
     Args:
-        rows: the weights, one at least.
+        rows: the weights, at least one.
         optimizers: for each weight, the optimizer that updates it, or None.
-        threshold: the largest size that counts as near zero.
+        threshold: the largest absolute value that counts as near zero.
         before: for each weight, a variable with its value before the last
-            update. Defaults to `()`: not known.
+            update. Defaults to `()`: unknown.
     """
 
     def __init__(
@@ -188,14 +188,14 @@ class WeightsPass:
             ],
         )
         self._batches = _batches(rows, self._kinds)
-        # A recurrent cell has two kernels for the same units; depthwise and
-        # pointwise kernels feed different ones.
+        # A recurrent cell has two kernels that feed the same units; depthwise
+        # and pointwise kernels feed different units.
         kernels = Counter(_kernel_key(row) for row in rows if row.units)
         self._shared_units = [k for k, number in kernels.items() if number > 1]
         self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, steps: Sequence[int], *, repeated: bool) -> Measurements:
-        """Measure the weights as they are now.
+        """Measure the weights at their present values.
 
         Args:
             steps: for each weight, the iteration of its optimizer.
@@ -288,7 +288,7 @@ class WeightsPass:
             ops.concatenate([ops.cast(f, dtype) for f in floats]),
             ops.concatenate(counts),
             ops.concatenate(strengths),
-            # The leading 0 is there because XLA fails on an empty array.
+            # Start with a 0, because XLA fails on an empty array.
             ops.stack(
                 [ops.zeros((), "int32")]
                 + [_count_dead_in_all(masks) for masks in dead.values()]
@@ -356,9 +356,10 @@ def _weight_kind(
 def _batches(
     rows: Sequence[Row], kinds: Sequence[WeightKind]
 ) -> list[list[int]]:
-    """The indices of the weights that are measured together.
+    """The indices of weights to measure together.
 
-    These are small weights of one kind and shape; a large weight is alone.
+    Small weights of one kind and shape form a batch; a large weight forms its
+    own.
     """
     batches: dict[Any, list[int]] = {}
     for i, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
@@ -369,7 +370,7 @@ def _batches(
 
 
 def _kernel_key(row: Row) -> tuple[int, int] | None:
-    """A key that is equal for kernels which may feed the same units."""
+    """A key that is equal for kernels that may feed the same units."""
     return None if row.units is None else (row.layer, row.units.count)
 
 
@@ -383,7 +384,7 @@ def _count_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
 def _scales(
     memories: Sequence[RememberedGradient | None],
 ) -> list[float | None]:
-    """The factor that makes each memory a gradient, or None.
+    """The factor that turns each memory into a gradient, or None.
 
     It is computed once for each optimizer.
     """

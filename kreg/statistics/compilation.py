@@ -10,7 +10,7 @@ from keras import ops
 
 
 def compiler() -> ModuleType | None:
-    """The kreg module that compiles on the present backend; None on torch."""
+    """The module that compiles functions on this backend; None on torch."""
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         return None
@@ -23,7 +23,7 @@ def compiled(
     """Compile `function(values of variables, *numbers)`.
 
     Returns:
-        A function of the numbers, which reads the variables at each call.
+        A function of the numbers that reads the variables at each call.
     """
     module = compiler()
     return (module.compiled if module else evaluated)(function, variables)

@@ -1,4 +1,4 @@
-"""The table of figures that a reading has of a weight, a layer and a model.
+"""The table of figures: what a reading measures of weights, layers and models.
 
 A row says how a figure is measured, how the figures of several weights are
 combined, what the figure is called and where it is logged. A new row is a new
@@ -43,7 +43,7 @@ def added_if_all_known(values: Sequence[Any]) -> Any:
 
 
 def root_of_squares(values: Sequence[float]) -> float:
-    """`sqrt(sum(values ** 2))`: the L2 norm of parts is that of the whole."""
+    """`sqrt(sum(values ** 2))`: the L2 norm of a whole from those of parts."""
     return math.sqrt(math.fsum(value**2 for value in values))
 
 
@@ -64,18 +64,18 @@ def largest(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredWeight:
-    """What is known of one weight after the pass; its figures follow from it.
+    """The measurements of one weight, from which its figures are computed.
 
     Args:
         row: the weight.
         measured: the numbers from the pass, by the names of figures.
-        penalty: what its regularizer, of any kind, adds to the loss.
-        loss: the data loss plus all penalties; None if it is not known.
+        penalty: the penalty of its regularizer, of any kind.
+        loss: the data loss plus all penalties; None if unknown.
         has_before: whether the weight before its last update was known.
-        gradient: whose gradient is known: `"data"`, `"total"` or None; see
+        gradient: which gradient is known: `"data"`, `"total"` or None; see
             `WeightKind`.
-        has_residual: whether its optimality residual is known where its
-            gradient is. That of a tie needs the gradients of all its weights.
+        has_residual: whether its optimality residual can be computed if its
+            gradient is known. In a tie this needs the gradients of all weights.
     """
 
     row: Row
@@ -89,32 +89,33 @@ class MeasuredWeight:
 
 @dataclass(eq=False, kw_only=True)
 class Figure(Generic[T]):
-    """A row of the table, and the attribute of readings that it makes.
+    """A row of the table, which is also the attribute of readings.
 
-    There are two kinds. A figure with a `formula` follows from other figures,
-    in the same way for a weight, a layer and a model. Any other figure is a
-    number for each weight, and `together` combines several weights.
+    There are two kinds. A figure with a `formula` is computed from other
+    figures, in the same way for a weight, a layer and a model. Any other figure
+    is measured for each weight, and `together` combines several weights.
 
     Args:
-        title: its name in TensorBoard.
-        meaning: its documentation, one line.
+        title: the name in TensorBoard.
+        meaning: the documentation, one line.
         unit: `"norm"`, `"count"`, `"fraction"` or `"loss"`.
-        formula: computes it from the other figures of a reading.
-        measure: measures it in the pass over the weights.
+        formula: computes the figure from other figures of a reading.
+        measure: measures the figure in the pass over the weights.
         of_weight: computes the figure of one weight. Defaults to `None`: the
             figure is the measured number.
         together: computes the figure of a layer or model from the figures of
             its weights. Defaults to their sum.
         trained_only: whether `together` leaves out frozen weights.
-        by_layer: whether a layer's figure is measured, too, and not computed
-            from those of its weights. A model's figure is then computed from
+        by_layer: whether the figure of a layer is measured, not computed from
+            those of its weights. The figure of a model is then computed from
             those of its layers.
         dtype: `float` or `int`, the type of the measured number.
-        logged: where a monitor logs it. Defaults to nowhere.
+        logged: where a monitor logs the figure. Defaults to nowhere.
         logged_for: `"regularizer"` or `"units"`: a monitor logs the figure only
-            for weights that have it, and for layers with such a weight.
+            for weights that have one, and for layers with such a weight.
             Defaults to `None`: for all.
-        has_chart: whether Custom Scalars shows it for all weights in one chart.
+        has_chart: whether Custom Scalars shows the figure of all weights in one
+            chart.
     """
 
     title: str
@@ -193,7 +194,7 @@ class Figures(ABC):
     )
     near_zeros = Figure[int](
         title="Near zeros",
-        meaning="How many are at most the threshold in size; zeros too.",
+        meaning="How many entries have `abs(w) <= threshold`, with zeros.",
         unit="count",
         measure=EntryMeasure(
             lambda e: ops.cast(ops.less_equal(e.size, e.threshold), "int32")
@@ -210,7 +211,7 @@ class Figures(ABC):
     )
     penalty = Figure[float](
         title="Penalty",
-        meaning="What the regularizer adds to the loss; 0 for frozen weights.",
+        meaning="The value of the regularizer; 0 for frozen weights.",
         unit="loss",
         measure=WeightMeasure(penalty_values),
         of_weight=lambda weight: weight.penalty,
@@ -266,8 +267,8 @@ class Figures(ABC):
     )
     dead_units = Figure[int | None](
         title="Dead units",
-        meaning="How many output channels have no incoming weight but zeros; "
-        "a recurrent cell has a second kernel that may feed them.",
+        meaning="How many output channels have only zeros as incoming weights; "
+        "the second kernel of a recurrent cell may still feed them.",
         unit="count",
         measure=WeightMeasure(dead_units),
         of_weight=lambda weight: (
@@ -281,7 +282,7 @@ class Figures(ABC):
     )
     dead_inputs = Figure[int | None](
         title="Dead inputs",
-        meaning="How many input channels have no outgoing weight but zeros.",
+        meaning="How many input channels have only zeros as outgoing weights.",
         unit="count",
         measure=WeightMeasure(dead_inputs),
         of_weight=lambda weight: (
@@ -292,7 +293,7 @@ class Figures(ABC):
     )
     near_zero = Figure[float](
         title="Near zero",
-        meaning="The fraction of entries that are at most the threshold.",
+        meaning="The fraction of entries with `abs(w) <= threshold`.",
         unit="fraction",
         formula=lambda r: r.near_zeros / r.size if r.size else 0.0,
         logged=EVERYWHERE,

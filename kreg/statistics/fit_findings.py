@@ -1,4 +1,4 @@
-"""What `kreg.check` finds in a model while `fit` trains it."""
+"""The findings of `kreg.check` in a model during `fit`."""
 
 import keras
 
@@ -12,9 +12,10 @@ def findings_in_fit(
     steps: int | None = None,
     data_loss: float | None = None,
 ) -> Findings:
-    """The findings of `kreg.check`, without what a callback may be changing.
+    """The findings of `kreg.check`, except those that a callback may resolve.
 
-    A multiplier of 0 is none, because a callback may be about to raise it.
+    A multiplier of 0 is not reported, because a callback may be about to raise
+    it.
 
     Args:
         model: a model with weights.

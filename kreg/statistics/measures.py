@@ -15,20 +15,20 @@ from kreg.regularizers.norms import is_complex, summable
 
 @dataclass(frozen=True, kw_only=True)
 class WeightKind:
-    """The traits of a weight that decide how it is measured.
+    """The properties of a weight that determine how it is measured.
 
     Weights of equal kind and shape are measured by the same function.
 
     Args:
         penalty: the kreg `Penalty` that acts on the weight now, or None.
-        groups: the entries that the penalty treats together.
+        groups: the groups of entries that the penalty acts on, or None.
         units: the incoming weights of each output channel; None without any.
         inputs: the outgoing weights of each input channel; None without any.
-        threshold: the largest size that counts as near zero.
+        threshold: the largest absolute value that counts as near zero.
         has_before: whether there is a copy from before the last update.
-        gradient: whose gradients the optimizer averages: `"data"` for the data
-            loss alone, `"total"` for the data loss and the penalties, None if
-            it keeps no average.
+        gradient: which gradients the optimizer averages: `"data"` for those of
+            the data loss, `"total"` for those of the data loss plus penalties,
+            None if it keeps no average.
     """
 
     penalty: Any
@@ -41,7 +41,7 @@ class WeightKind:
 
     @property
     def key(self) -> Any:
-        """Equal for kinds that differ in nothing but strengths of penalties."""
+        """A key that is equal for kinds that differ only in strengths."""
         config: dict[str, Any] = {}
         if self.penalty is not None:
             config = self.penalty.get_config()
@@ -66,10 +66,10 @@ class Entries:
         stored: the entries in the dtype of the weights.
         before: the entries before the last update, or None.
         memory: the optimizer's average of their gradients, or None.
-        threshold: the largest size that counts as near zero.
+        threshold: the largest absolute value that counts as near zero.
 
     Attributes:
-        w: the entries in single precision at least; moduli if complex.
+        w: the entries in at least single precision; moduli if complex.
         size: `abs(w)`.
         moved: `w` minus the entries before the last update, or None.
     """
@@ -104,7 +104,8 @@ class Batch:
         weights: tensor `(number of weights, *shape)`.
         memory: tensor of the same shape, the optimizer's averages of their
             gradients, or None.
-        scales: for each weight, a factor that makes its memory a gradient.
+        scales: for each weight, the factor that turns its memory into a
+            gradient.
         strengths: for each weight, the strengths of its penalty.
         sums: the results of all `EntryMeasure`s, a vector for each figure.
     """
@@ -134,8 +135,8 @@ class Batch:
         def masks_of_false() -> list[Tensor]:
             return [ops.zeros((number, g.count), "bool") for g in groupings]
 
-        # With fewer zeros than the smallest group has entries no group is dead.
-        # Then the pass over the weight is spared.
+        # If there are fewer zeros than entries in the smallest group, no group
+        # is dead, and the pass over the weight can be skipped.
         smallest = min(groups.size for groups in groupings)
         may_be_dead = ops.any(self.sums["zeros"] >= smallest)
         masks = list(ops.cond(may_be_dead, masks_of_groups, masks_of_false))
@@ -154,8 +155,8 @@ class EntryMeasure:
     """A sum over the entries of a weight; one pass computes all sums.
 
     Args:
-        of_entries: returns the contribution of each entry. It returns None
-            where contributions are not known, and the sum is then 0.
+        of_entries: returns the contribution of each entry, or None if
+            contributions are unknown; the sum is then 0.
         is_maximum: whether to take the largest contribution, not the sum.
         factor: returns a factor for the sum of each weight. Defaults to `None`:
             no factor.
@@ -171,13 +172,13 @@ class EntryMeasure:
         return reduce(contributions, axis=1)
 
     def joined(self, left: Tensor, right: Tensor) -> Tensor:
-        """The sum, or the maximum, of the results for two parts of entries."""
+        """The sum, or the maximum, of the results for two sets of entries."""
         return ops.maximum(left, right) if self.is_maximum else left + right
 
 
 @dataclass(frozen=True)
 class WeightMeasure:
-    """A measure of whole weights that is no sum over entries.
+    """A measure of whole weights that is not a sum over entries.
 
     Args:
         of_batch: returns a number for each weight of a batch.
@@ -187,7 +188,7 @@ class WeightMeasure:
 
 
 def squared_scales(batch: Batch) -> Tensor:
-    """Factors that make squares of the memory squares of gradients."""
+    """Factors that turn squares of memories into squares of gradients."""
     return ops.square(batch.scales)
 
 
@@ -207,10 +208,10 @@ def penalty_values(batch: Batch) -> Tensor:
 def squared_residuals(batch: Batch) -> Tensor:
     """`sum(((w - p) / t) ** 2)`, p the proximal step of `w - t * gradient`.
 
-    It is zero where the weight is a minimum of the data loss plus the penalty.
-    The step t is 1, or shorter where the penalty is not convex. Without a kreg
-    penalty, and where the gradient includes that of the penalty, it is the
-    square of the gradient.
+    It is zero if the weight is at a minimum of the data loss plus the penalty.
+    The step t is 1, or shorter if the penalty is not convex. Without a kreg
+    penalty, or if the gradient includes that of the penalty, it is the square
+    of the gradient.
     """
     kind = batch.kind
     if kind.penalty is None or kind.gradient != "data":
@@ -285,7 +286,7 @@ def dead_groups(weights: Tensor, groups: Grouping) -> Tensor:
 def dead_in_all(
     weights: Sequence[Tensor], groupings: Sequence[Grouping]
 ) -> Tensor:
-    """How many groups hold only zeros in each of several weights."""
+    """The number of groups that hold only zeros in all of several weights."""
     masks = [
         dead_groups(ops.expand_dims(w, 0), groups)[0]
         for w, groups in zip(weights, groupings, strict=True)

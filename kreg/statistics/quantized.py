@@ -1,4 +1,4 @@
-"""The weights that Keras has quantized, as the numbers they stand for."""
+"""Dequantizes the weights that Keras has quantized."""
 
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,12 +24,12 @@ def dequantized_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
     """Copies of the quantized weights of `layer`, in single precision.
 
     Keras stores such a weight as integers, with scales in other variables, and
-    packs two integers of four bits into one of eight. The integers alone tell
-    neither its norms nor, packed, its zeros.
+    packs two integers of four bits into one of eight. So norms cannot be
+    computed from the integers alone, nor zeros counted if they are packed.
 
     Returns:
-        A variable for each quantized weight, with its name and path, and with
-        the values that it has now. It is the same variable in every call.
+        A variable for each quantized weight, with its name, path and present
+        values. Every call returns the same variables.
     """
     copies: dict[int, keras.Variable] = {}
     for variable in own_variables(layer):
@@ -53,8 +53,8 @@ def dequantized_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
 def unpacked_weights(model: keras.Model) -> list[NDArray[Any]]:
     """All weights of `model` as arrays, with one number for each parameter.
 
-    They are those of `model.get_weights()`, but for weights that Keras has
-    quantized: these are the numbers they stand for.
+    They are those of `model.get_weights()`, except that quantized weights are
+    dequantized.
     """
     values = {
         id(variable): dequantized(layer, variable)

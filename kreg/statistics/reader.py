@@ -1,4 +1,4 @@
-"""`kreg.statistics.read`, and the reader that keeps its compiled pass."""
+"""`kreg.statistics.read`, and `Reader`, which keeps the compiled pass."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -27,15 +27,15 @@ from kreg.statistics.tie_reading import TieReading
 
 
 class WeightsBefore:
-    """Copies of weights before an update, from which the update is measured.
+    """Copies of weights before an update, to measure the update.
 
     Args:
         weights: the weights.
 
     Attributes:
         copies: a variable for each weight.
-        is_fresh: whether the copies are from just before the last update. A
-            reading that uses the copies sets it to False.
+        is_fresh: whether the copies were taken just before the last update. A
+            reading that uses them sets this to False.
     """
 
     def __init__(self, weights: Sequence[keras.Variable]) -> None:
@@ -60,7 +60,7 @@ class WeightsBefore:
         )
 
     def take(self) -> None:
-        """Copy the weights as they are now."""
+        """Copy the present weights."""
         self._copy()
         self.is_fresh = True
 
@@ -86,7 +86,7 @@ def _as_graph(function: Callable[[], None]) -> Callable[[], None]:
 
 
 Guard = Callable[[str, str], AbstractContextManager[None]]
-"""Makes a block from what is done in it, and to which weight."""
+"""Makes a context manager, given what the block does and to which weight."""
 
 
 def _unguarded(kind: str, of: str) -> AbstractContextManager[None]:
@@ -99,7 +99,7 @@ class Reader:
     The pass is compiled anew when weights, regularizers or optimizers change.
 
     Args:
-        threshold: the largest size that counts as near zero.
+        threshold: the largest absolute value that counts as near zero.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -130,9 +130,8 @@ class Reader:
             model: a model with weights.
             compiled: whether to compile the pass over the weights.
             data_loss: the loss without penalties, or None.
-            guard: makes the block in which a regularizer that is not kreg's is
-                called. Where it leaves the block after an error, the penalty
-                is NaN.
+            guard: makes the context in which a regularizer other than kreg's
+                is called. If it suppresses an error, the penalty is NaN.
         """
         rows = list(rows_of(model))
         before = self._before
@@ -327,8 +326,8 @@ def _penalty(
 ) -> float:
     """The penalty of a weight.
 
-    It follows from what the pass measured for kreg's penalties and Keras's
-    norms; other regularizers are called.
+    For kreg's penalties and Keras's norms it follows from the measurements of
+    the pass; other regularizers are called.
     """
     if not row.is_penalized or row.part is not None:
         return 0.0
@@ -354,7 +353,7 @@ def _config_strengths(regularizer: Any) -> dict[str, float]:
         return {}
     try:
         config = regularizer.get_config()
-    except Exception:  # `get_config` may be anybody's
+    except Exception:  # `get_config` may be a user's own
         return {}
     return {
         name: value for name, value in config.items() if type(value) is float
@@ -389,18 +388,18 @@ def read(
     Some optimizers keep an average of gradients (SGD with momentum, Adam,
     AdamW, Nadam, Adamax). With these, the reading has the norm of the gradient
     and the optimality residual, which is 0 at a minimum of the data loss plus
-    the penalties. Training has converged if the residual is small beside the
-    gradient's norm in early training; otherwise it stopped early. The residual
-    leaves out decoupled weight decay.
+    the penalties. Training has converged if the residual is small compared to
+    the gradient's norm in early training; otherwise it has stopped too early.
+    The residual does not include decoupled weight decay.
 
     Args:
         model: a `keras.Model` with weights, compiled or not, bound or not. The
-            strengths of each weight are those of the iteration of the
-            optimizer that updates it.
+            strengths of each weight are read at the iteration of the optimizer
+            that updates it.
         data_loss: float, the loss without penalties, for the `penalty_share`
             of each weight. Defaults to `None`: `penalty_share` is None.
-        threshold: float >= 0, the largest size of an entry that counts as near
-            zero. Defaults to `1e-3`.
+        threshold: float >= 0, the largest absolute value of an entry that
+            counts as near zero. Defaults to `1e-3`.
 
     Returns:
         A frozen `Reading`, with one `LayerReading` for each layer and one
@@ -408,8 +407,8 @@ def read(
 
     Raises:
         TypeError: if `model` is not a `keras.Model`, or `data_loss` or
-            `threshold` not a number.
-        ValueError: if it has no weights yet, or `threshold` is negative.
+            `threshold` is not a number.
+        ValueError: if the model has no weights yet, or `threshold` is negative.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The classes of readings: of a weight, of a layer, of a model."""
+"""The results of `read`: figures of a weight, of a layer and of a model."""
 
 import math
 from collections.abc import Mapping
@@ -16,25 +16,25 @@ from kreg.statistics.tie_reading import TieReading
 class WeightReading(Figures, SavedResult):
     """The figures of one weight at one moment.
 
-    A figure that does not apply to the weight, or is not known, is None.
+    A figure that does not apply to the weight, or is unknown, is None.
 
     Args:
         path: the weight's path, such as `"dense/kernel"`.
         layer: the path of its layer.
-        weight: its own name, the last part of its path.
-        shape: its shape.
-        trainable: whether it can be trained.
-        regularizer: the class name of its regularizer; None without one.
-        strengths: the present strengths of its regularizer, by name; empty if
+        weight: the name of the weight, the last part of its path.
+        shape: the shape of the weight.
+        trainable: whether the weight can be trained.
+        regularizer: the class name of the regularizer; None without one.
+        strengths: the present strengths of the regularizer, by name; empty if
             none are known.
-        units: the number of output channels; None where there are none.
-        inputs: the number of input channels; None where there are none.
-        step: the iteration of the optimizer that updates it, at which its
-            schedule is read.
+        units: the number of output channels; None if there are none.
+        inputs: the number of input channels; None if there are none.
+        step: the iteration of the optimizer that updates the weight, at which
+            its schedule is read.
         values: the figures without a formula, by name.
-        tie: the path of the tie whose penalty it has; None if its penalty is on
-            this weight alone. The penalty of a tie is spread over its weights
-            in proportion to their squared L2 norms.
+        tie: the path of the tie that the weight is in; None if its penalty is
+            on this weight alone. The penalty of a tie is spread over its
+            weights in proportion to their squared L2 norms.
     """
 
     path: str
@@ -84,8 +84,8 @@ class WeightReading(Figures, SavedResult):
     def from_dict(cls, values: Mapping[str, Any]) -> "WeightReading":
         """The inverse of `to_dict`.
 
-        Earlier versions wrote no `step` and `tie`. A figure that they did not
-        know is NaN.
+        Files of earlier versions lack `step` and `tie`. Figures that they lack
+        are NaN.
         """
         values = {"step": 0, "tie": None, **values}
         named = {
@@ -194,12 +194,12 @@ class Totals(Figures, ResultWithRows):
 @with_figures
 @dataclass(frozen=True, repr=False)
 class LayerReading(Totals):
-    """The figures of all weights that one layer made, together.
+    """The figures of all weights of one layer together.
 
     Args:
         path: the path of the layer.
         weights: one reading for each of its weights.
-        values: the figures that are measured of the layer as a whole, by name:
+        values: the figures measured for the layer as a whole, by name:
             `dead_units`, the number of output channels whose incoming weights
             are zero in all of the layer's kernels.
     """

@@ -1,4 +1,4 @@
-"""The weights of a model, a row for each, with its layer and regularizer."""
+"""`Row`: one weight of a model with its layer, layout and regularizer."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ from kreg.statistics.quantized import dequantized_weights
 
 
 def distinct_paths(named: Iterable[keras.Variable | Tie]) -> list[str]:
-    """The path of each variable, made distinct: the second is `path#2`, ...
+    """The path of each variable, with `#2`, `#3`, ... added to repeated ones.
 
     Args:
         named: the variables, or ties, in order.
@@ -66,8 +66,8 @@ class Row:
         layout: the meaning of its axes in that layer.
         regularizer: the object that the user set, bound or not, or None.
         suspended: whether `kreg.freeze_support` has switched its penalty off.
-        part: the part of a tie that the weight is; None if its regularizer is
-            on this weight alone.
+        part: the weight's part of a tie; None if its regularizer is on this
+            weight alone.
     """
 
     variable: keras.Variable
@@ -87,7 +87,7 @@ class Row:
     def units(self) -> Grouping | None:
         """The incoming weights of each output channel of a kernel.
 
-        None for other weights: a bias belongs to units, but is no incoming
+        None for other weights: a bias belongs to units, but is not an incoming
         weight.
         """
         return self.layout.units if self.layout.inputs else None
@@ -127,9 +127,9 @@ class Row:
 def rows_of(model: keras.Model) -> Iterator[Row]:
     """A row for every weight of `model` that can be trained, by layer.
 
-    A weight that several layers share has one row. A weight that Keras has
-    quantized has one too, with the numbers it stands for. The scales of float8
-    training are no weights, though Keras lists them as trainable.
+    A weight that several layers share has one row. A quantized weight has a row
+    with its dequantized values. The scales of float8 training are left out,
+    though Keras lists them as trainable.
     """
     seen: set[int] = set()
     for layer in flatten_layers(model):

@@ -18,14 +18,14 @@ class TieReading(SavedResult):
         regularizer: the class name of its penalty.
         strengths: the present strengths of the penalty, by name.
         units: the number of its groups.
-        dead_units: how many groups are zero in all of its weights.
+        dead_units: the number of groups that are zero in all of its weights.
         size: the number of entries of its weights.
-        zeros: how many are exactly 0.0.
+        zeros: the number of entries that are exactly 0.0.
         l1_norm: `sum(abs(w))` over its weights.
         l2_norm: `sqrt(sum(w ** 2))` over its weights.
-        penalty: what it adds to the loss, which is counted once, as the sum of
-            the penalties of its weights.
-        step: the iteration of the optimizer that updates it.
+        penalty: the penalty of the tie. It is the sum of the penalties of its
+            weights, so it must not be added to them.
+        step: the iteration of the optimizer that updates its weights.
     """
 
     path: str

@@ -130,7 +130,9 @@ def test_monitor_does_not_touch_weights(tmp_path):
 def test_two_monitors_of_one_directory_are_refused(tmp_path):
     model = compiled()
     two = [monitor_of(tmp_path) for _ in range(2)]
-    with pytest.raises(ValueError, match="`log_dir` must be another one"):
+    with pytest.raises(
+        ValueError, match="`log_dir` must be a different directory"
+    ):
         fit(model, *two)
     assert int(model.optimizer.iterations) == 0
 

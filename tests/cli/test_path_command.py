@@ -68,7 +68,7 @@ def test_a_folder_of_another_path_is_refused(files, capsys):
     (files / "kept" / "path.json").write_text('{"strengths": [0.5]}')
     status, _, err = path(capsys, *QUICK, "--directory", "kept")
     assert status == 1
-    assert "`directory` must be empty, or hold this very path" in err
+    assert "`directory` must be empty, or hold this same path" in err
     assert len(err.splitlines()) == 1
 
 

@@ -68,9 +68,9 @@ def test_less_important_columns_go_first_and_are_named():
     texts = {width: printed(table(), width) for width in (48, 60, 80, 200)}
     assert "units" in texts[200]
     assert "Left out" not in texts[200]
-    assert "Left out for want of width: dead units." in texts[60]
+    assert "Left out for lack of width: dead units." in texts[60]
     assert "norm" in texts[60]
-    assert "Left out for want of width: L1 norm, dead units" in texts[48]
+    assert "Left out for lack of width: L1 norm, dead units" in texts[48]
     for text in texts.values():
         assert "sparsity" in text
         assert any(line.startswith("total") for line in text.splitlines())

@@ -58,7 +58,7 @@ def test_one_class_to_train_on():
     halves = [(range(24), range(24, 48)), (range(24, 48), range(24))]
     refused(
         ValueError,
-        r"training \(fold 1\) part must have rows of two classes",
+        r"training \(fold 1\) part must have rows of at least two classes",
         rows=(X, labels),
         folds=halves,
     )
@@ -81,7 +81,7 @@ def test_strengths_of_an_unknown_penalty():
 
 
 def test_no_penalties():
-    refused(ValueError, "one penalty at least", penalties=[])
+    refused(ValueError, "at least one penalty", penalties=[])
 
 
 def test_two_penalties_of_one_name():
@@ -156,7 +156,7 @@ def test_a_fraction_that_is_none(test):
 
 @pytest.mark.parametrize("seeds", [[], [1, 1], [-1]])
 def test_seeds_that_are_none(seeds):
-    refused(ValueError, "`seeds` must hold different integers", seeds=seeds)
+    refused(ValueError, "`seeds` must hold at least one integer", seeds=seeds)
 
 
 @pytest.mark.parametrize("seeds", [3, "12", [0.5], [True]])

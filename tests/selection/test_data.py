@@ -95,7 +95,9 @@ def test_targets_that_are_all_alike_are_refused():
 
 
 def test_one_class_in_a_part_is_refused():
-    with pytest.raises(ValueError, match="training part must have rows of two"):
+    with pytest.raises(
+        ValueError, match="training part must have rows of at least two"
+    ):
         training_data((X, np.eye(20)[0]), validation=0.9)
     with pytest.raises(ValueError, match="validation part must have rows"):
         training_data((X, LABELS), (X[:4], LABELS[:4]))

@@ -104,7 +104,7 @@ def test_a_pool_that_is_gone_leaves_the_rest_to_this_process():
     tasks = [partial(killed_elsewhere, os.getpid())] * 2
     with (
         ProcessPoolExecutor(1, get_context("spawn")) as executor,
-        pytest.warns(UserWarning, match="runs in this process"),
+        pytest.warns(UserWarning, match="run in this process"),
     ):
         found = results_of(tasks, executor)
     assert found == [(0, "here"), (1, "here")]

@@ -426,9 +426,13 @@ def test_bad_arguments_are_refused(arguments, error, message):
         ({"num": 0}, ValueError, "`num` must be a positive integer"),
         ({"ratio": 1.0}, ValueError, "`ratio` must be below 1"),
         ({"direction": "left"}, ValueError, "`direction` must be"),
-        ({"values": []}, ValueError, "`values` must hold different"),
+        ({"values": []}, ValueError, "`values` must hold at least one"),
         ({"values": "auto"}, TypeError, "`values` must be an iterable"),
-        ({"values": [0.1], "num": 2}, ValueError, "`values` must stand"),
+        (
+            {"values": [0.1], "num": 2},
+            ValueError,
+            "`values` cannot be combined",
+        ),
     ],
 )
 def test_bad_grids_are_refused(arguments, error, message):
@@ -453,7 +457,7 @@ def test_an_unknown_monitor_is_refused_without_validation_data():
 
 @pytest.mark.parametrize("strengths", [[], [0.1, 0.1], [-1.0]])
 def test_bad_strengths_are_refused(strengths):
-    with pytest.raises(ValueError, match="`strengths` must hold different"):
+    with pytest.raises(ValueError, match="`strengths` must hold at least one"):
         run(network, (X, Y), kreg.L1, strengths)
 
 
@@ -463,7 +467,7 @@ def test_bad_strengths_are_refused(strengths):
         (kreg.L1(0.1), TypeError, "must be a function of a strength"),
         (keras.regularizers.L1, TypeError, "must return a kreg penalty"),
         (lambda s: kreg.L1(s**2), ValueError, "proportional to the strength"),
-        (lambda s: kreg.L1(0.1), ValueError, "depends on its strength"),
+        (lambda s: kreg.L1(0.1), ValueError, "depends on the strength"),
         (
             lambda s: kreg.L1(kreg.schedules.LinearRamp(0.0, s, steps=2)),
             ValueError,
@@ -486,14 +490,14 @@ def test_bad_models_are_refused():
     with pytest.raises(ValueError, match="a model that is built"):
         run(lambda: keras.Sequential([keras.layers.Dense(1)]))
     plain = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
-    with pytest.raises(ValueError, match="a model that is compiled"):
+    with pytest.raises(ValueError, match="a compiled model"):
         run(lambda: plain)
 
 
 def test_an_optimizer_that_models_share_is_refused():
     optimizer = keras.optimizers.Adam()
     run(lambda: network(optimizer))
-    with pytest.raises(ValueError, match="must make a new optimizer"):
+    with pytest.raises(ValueError, match="must create a new optimizer"):
         run(lambda: network(optimizer))
 
 
@@ -513,7 +517,7 @@ def test_weights_that_models_share_are_refused_unless_they_are_frozen():
     layers = [keras.layers.Dense(6), keras.layers.BatchNormalization()]
     base = keras.Sequential([keras.Input((5,)), *layers])
     run(lambda: with_base(base))
-    with pytest.raises(ValueError, match=r"weights of its own.*dense.*kernel"):
+    with pytest.raises(ValueError, match=r"its own weights.*dense.*kernel"):
         run(lambda: with_base(base))
     base.trainable = False
     before = base.get_weights()

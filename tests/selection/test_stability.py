@@ -87,7 +87,7 @@ def test_halves_are_complementary(size):
 def test_a_half_of_one_class_is_refused_before_training():
     y = np.zeros(160, "int64")
     y[0] = 1
-    with pytest.raises(ValueError, match="two classes at least"):
+    with pytest.raises(ValueError, match="at least two classes"):
         stability_selection(partial(linear, 16), (X, y), **FAST)
 
 

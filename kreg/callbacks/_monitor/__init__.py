@@ -1,3 +1,3 @@
-"""The parts of `RegularizationMonitor`: when it reads, what it logs."""
+"""The parts of `RegularizationMonitor`: when it reads and what it logs."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Parts of a monitor's work that may fail: they warn, and training goes on."""
+"""`Guard`: a failure of the monitor becomes a warning, and training goes on."""
 
 import warnings
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from contextlib import contextmanager
 
 
 class Guard:
-    """Keeps what fails in a monitor from ending the training.
+    """Keeps a failure of the monitor from ending the training.
 
     Everything that a monitor computes, reads or writes during `fit` runs in a
-    block of its guard. The first failure of each kind is a warning.
+    block of its guard. Only the first failure of each kind is warned of.
     """
 
     def __init__(self) -> None:
         self._kinds: set[str] = set()
 
     def begin(self) -> None:
-        """Begin a training, in which each kind of failure is told anew."""
+        """Begin a training, in which each kind of failure warns once again."""
         self._kinds.clear()
 
     @contextmanager
@@ -25,12 +25,12 @@ class Guard:
 
         Args:
             kind: what the block does, such as `"read the weights"`.
-            of: what it does this to, where the block is one of many. Only the
+            of: the object it does this to, if it is one of many. Only the
                 first that fails is named.
         """
         try:
             yield
-        except Warning:  # the user's filters make warnings errors
+        except Warning:  # the user's filters turn warnings into errors
             raise
         except Exception as error:
             if kind not in self._kinds:

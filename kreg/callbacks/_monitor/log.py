@@ -1,4 +1,4 @@
-"""The log of one training run: its curves, texts and pictures, and tags."""
+"""`RunLog`: writes the curves, texts and pictures of one training run."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ CHARTS = {
     for figure in FIGURES
     if figure.has_chart
 }
-"""The charts of the Custom Scalars page, from titles to patterns of tags."""
+"""The charts of the Custom Scalars page: patterns of tags by title."""
 
 
 def curves(reading: Reading, name: str) -> Iterator[tuple[str, float]]:
@@ -35,8 +35,8 @@ def curves(reading: Reading, name: str) -> Iterator[tuple[str, float]]:
 
     Args:
         reading: the reading.
-        name: the name of its model. Tags leave it out, so that a loaded model,
-            or the next one that the same code makes, has the same tags.
+        name: the name of the model. Tags leave it out, so that a loaded model,
+            or the next one that the same code creates, has the same tags.
     """
     for figure, value in model_figures(reading).items():
         yield f"kreg/{figure}", value
@@ -69,7 +69,7 @@ def _strengths(
 
 
 def model_figures(reading: Reading) -> dict[str, float]:
-    """The figures of the whole model that are logged, by name."""
+    """The logged figures of the whole model, by name."""
     return {
         figure.name: value
         for figure in logged_figures("model")
@@ -80,7 +80,8 @@ def model_figures(reading: Reading) -> dict[str, float]:
 def path_in_model(path: str, name: str) -> str:
     """The path of a weight or layer without the name of its model.
 
-    Characters that UTF-8 lacks are written out, because event files hold UTF-8.
+    Characters that UTF-8 cannot encode are escaped, because event files hold
+    UTF-8.
     """
     return event_file.utf8(path.removeprefix(f"{name}/"))
 
@@ -109,7 +110,7 @@ def picture(w: NDArray[np.floating]) -> NDArray[np.uint8]:
     parts, each shown by its largest entry, so that a black part is all zero.
 
     Args:
-        w: array of two or more axes, with an entry at least.
+        w: array with two or more axes and at least one entry.
 
     Returns:
         Array `(height, width)` of shades from 0 to 255.
@@ -129,12 +130,12 @@ def picture(w: NDArray[np.floating]) -> NDArray[np.uint8]:
 def summary_text(
     name: str, reading: Reading, findings: Sequence[object]
 ) -> str:
-    """Every weight with its regularizer, as Markdown.
+    """A summary of the model as Markdown: every weight with its regularizer.
 
     Args:
         name: the name of the model.
-        reading: a reading of it.
-        findings: the findings of `kreg.check`, a line each.
+        reading: a reading of the model.
+        findings: the findings of `kreg.check`.
     """
     lines = [
         f"### {escaped(name)} at step {reading.step:,}",
@@ -198,10 +199,10 @@ class RunLog:
 
     Args:
         log_dir: the directory of the run. Curves go to its folder `train`.
-            None: nothing is written, because another worker does it.
+            None to write nothing, where another worker does so.
         name: the name of the model.
         hparams: the hyperparameters of the run, by name, or None.
-        guard: keeps what fails from ending the training.
+        guard: turns failures into warnings.
 
     Raises:
         OSError: if `log_dir` cannot be written.
@@ -236,7 +237,7 @@ class RunLog:
 
         Args:
             reading: the first reading.
-            findings: the findings of `kreg.check`, a line each.
+            findings: the findings of `kreg.check`.
         """
         weights = [
             {
@@ -300,7 +301,7 @@ class RunLog:
 
 
 def _as_float32(variable: keras.Variable) -> NDArray[np.float32]:
-    """The entries of a weight; of a complex one, their sizes."""
+    """The entries of a weight; of a complex one, their absolute values."""
     value = ops.convert_to_tensor(variable)
     if "complex" in keras.backend.standardize_dtype(value.dtype):
         value = ops.abs(value)

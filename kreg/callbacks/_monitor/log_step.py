@@ -1,4 +1,4 @@
-"""The step that a log is written by: updates of an optimizer, or batches."""
+"""The step of a log: updates of an optimizer, or batches."""
 
 import warnings
 
@@ -11,9 +11,9 @@ from kreg.binding.binding import innermost_optimizer, weight_optimizers
 class LogStep:
     """Counts the steps of a log, over several calls of `fit`.
 
-    They are the updates of `model.optimizer`. If this updates none of the
-    weights, they are those of the optimizers that do, and if no optimizer is
-    known to, they are batches.
+    The step is the number of updates of `model.optimizer`. If this updates none
+    of the weights, it is the largest number of updates of the optimizers that
+    do. If no such optimizer is known, it is the number of batches.
     """
 
     def __init__(self) -> None:
@@ -27,15 +27,15 @@ class LogStep:
         self._batches = 0
 
     def count(self, batches: int) -> None:
-        """Set how many batches the running `fit` has trained on."""
+        """Set the number of batches that the running `fit` has trained on."""
         self._batches = batches
 
     def end_epoch(self) -> None:
-        """Note that an epoch has ended, by which an optimizer has moved."""
+        """Note the end of an epoch: by now an optimizer has made updates."""
         self._has_ended_epoch = True
 
     def now(self, model: keras.Model) -> int:
-        """The step at which the weights of `model` are now."""
+        """The present step of `model`."""
         optimizers = weight_optimizers(model)
         step = int(ops.convert_to_numpy(optimizers.step()))
         batches = self._batches_before + self._batches

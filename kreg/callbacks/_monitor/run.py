@@ -1,4 +1,4 @@
-"""One `fit` under a monitor: when weights are read, logged and warned of."""
+"""`MonitoredRun`: when to read, log and warn during one `fit`."""
 
 import math
 import warnings
@@ -29,7 +29,7 @@ class IntervalLosses:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Start anew, as the metrics of the model do at this time."""
+        """Start anew, as the metrics of the model do."""
         self._total, self._count = 0.0, 0.0
 
     def data_loss(self, model: keras.Model) -> float | None:
@@ -44,17 +44,17 @@ class IntervalLosses:
 
 
 class MonitoredRun:
-    """Reads the weights when a reading is due, logs them, warns of mistakes.
+    """Reads the weights when a reading is due, logs it, and warns of mistakes.
 
     Args:
-        log: where to write.
-        every: the number of batches from reading to reading; None to read only
-            at the ends of epochs.
+        log: the log to write to.
+        every: the number of batches between readings; None to read only at the
+            ends of epochs.
         params: the `params` of a Keras callback: the number of `epochs`, and
             the number of `steps` in an epoch or None.
         reader: reads the weights.
         check: whether to warn of the findings of `kreg.check`.
-        guard: keeps what fails from ending the training.
+        guard: turns failures into warnings.
         step: counts the steps of the log.
     """
 
@@ -137,17 +137,16 @@ class MonitoredRun:
         """Log the weights and the losses of an epoch.
 
         Returns:
-            The figures of the whole model, by their names; none of those that
-            could not be computed.
+            The figures of the whole model that could be computed, by name.
         """
         data_loss = self._number_in(logs, "data_loss")
         self._step.end_epoch()
         last = self._last
         if last is None or last.step != self._step.now(model):
-            # A curve holds losses of batches or of epochs, not both.
+            # A curve must not mix losses of batches with losses of epochs.
             last = self._add(model, None if self._every else data_loss)
         if self._first_epoch:
-            # Penalties exceed a data loss of 0, but that is no mistake.
+            # Any penalty exceeds a data loss of 0; that is not a mistake.
             comparable = data_loss and math.isfinite(data_loss)
             with self._guard("check the model after an epoch"):
                 self._warn_once(
@@ -169,7 +168,7 @@ class MonitoredRun:
         return figures
 
     def end(self, model: keras.Model) -> None:
-        """Log the weights that training leaves, if they were not logged yet."""
+        """Log the final weights, unless they have been logged."""
         last = self._last
         reading = self._read(model, None)
         if reading is not None and (
@@ -185,7 +184,7 @@ class MonitoredRun:
         return after // self._every > self._batches // self._every
 
     def _number_in(self, logs: Mapping[str, Any], name: str) -> float | None:
-        """A loss of the logs, which other callbacks may have changed."""
+        """A loss from the logs, which other callbacks may have changed."""
         with self._guard(f"use `{name}` of the logs"):
             if logs.get(name) is not None:
                 return float(logs[name])
@@ -223,11 +222,11 @@ class MonitoredRun:
         self._warn_of_nan(reading)
 
     def _introduce(self, model: keras.Model, reading: Reading) -> None:
-        """Log what the model is, and warn of the findings of `kreg.check`."""
+        """Log a summary of the model, and warn of findings of `kreg.check`."""
         findings: Sequence[Finding] = ()
         with self._guard("check the model"):
             planned = None
-            # A `train_step` of the user's may take several updates for a batch.
+            # A user's own `train_step` may make several updates per batch.
             if self._steps and self._epochs and is_trained_by_keras(model):
                 batches = self._steps * self._epochs
                 optimizer = model.optimizer
@@ -252,7 +251,7 @@ class MonitoredRun:
         return findings_in_fit(model, steps=steps, data_loss=data_loss)
 
     def _warn_once(self, findings: Sequence[Finding]) -> None:
-        """Warn of the findings of rules that were not warned of before."""
+        """Warn of the findings of rules that have not been warned of before."""
         new = [f for f in findings if f.rule not in self._warned]
         self._warned.update(finding.rule for finding in new)
         for finding in new if self._check else ():
@@ -277,7 +276,7 @@ def _has_weights(model: keras.Model) -> bool:
 
 
 def _reading_key(reading: Reading) -> Any:
-    """A key that equal readings share; NaN equals NaN, as texts."""
+    """A key that equal readings share; as text, because NaN != NaN."""
     return reading.step, [
         (w.path, w.zeros, str(w.l1_norm), str(w.l2_norm), str(w.max_norm))
         for w in reading.weights

@@ -1,4 +1,4 @@
-"""The controller: how far a strength moves, given the sparsity so far."""
+"""The controller: computes how to move a strength from the sparsity so far."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -29,18 +29,19 @@ def first_log_factor(
     sparsity: Callable[[Sequence[Tensor]], float],
     target: float,
 ) -> float:
-    """A first guess of the factor for strengths that reaches a sparsity.
+    """A first guess of the factor of the strengths that reaches a sparsity.
 
     With this factor, one proximal step as long as all updates together reaches
-    the sparsity. The guess leaves out the gradients, which resist. So it is of
-    the right size for few updates, and too low for many. It is a power of 2.
+    the sparsity. The guess ignores the gradients, which resist the penalty. So
+    it is of the right size for few updates, and too low for many. It is a power
+    of 2.
 
     Args:
         variables: the weights, bound to their model.
         strengths: the strengths of each.
         optimizers: the optimizer of each, after at least one update.
         updates: the number of updates.
-        sparsity: takes values of the weights, and returns their sparsity.
+        sparsity: computes the sparsity of the weights from their values.
         target: the sparsity to reach.
 
     Returns:
@@ -83,7 +84,7 @@ def _after_steps(
     starts: Sequence[tuple[Tensor, Tensor]],
     strengths: dict[str, Tensor | float],
 ) -> list[Tensor]:
-    """What a proximal step makes of a weight, or of the weights of a tie.
+    """The values of a weight, or of the weights of a tie, after proximal steps.
 
     Args:
         variables: the weight or weights.
@@ -125,23 +126,25 @@ RAMP_END = 0.65
 REST_START = 0.88
 """The progress from which on the strength is nearly at rest.
 
-It is 0.88, so that a training that ends 2 % early still rests for a tenth.
+It is 0.88 so that the strength rests for a tenth of the training even if this
+ends 2 % early.
 """
 
 VISIBLE_SPARSITY = 0.02
-"""Below this sparsity, the strength has not shown an effect yet."""
+"""Below this sparsity, the strength has not had a visible effect yet."""
 
-# The logarithm of a strength at rest stays within a band of this width, a
+# At rest, the logarithm of the strength stays within a band of this width, a
 # little less than 5 %.
 _REST_BAND = math.log(1.045)
 # Time constants, in parts of the whole training.
 _RESPONSE, _DRIFT_RESPONSE = 0.02, 0.08
-# The sparsity is led by this part of the strength's drift, in log-odds.
+# The target is led by this fraction of the strength's drift, in log-odds, up to
+# a limit.
 _DRIFT_SHARE, _LARGEST_LEAD = 0.15, 0.06
 _SMOOTHING, _TREND, _LOOK, _ARRIVAL = 0.008, 0.03, 0.05, 0.45
 _PROPORTIONAL = 0.5
-# The fastest rise of the logarithm of the strength per whole training. A faster
-# rise would not wait for its own effect on the sparsity.
+# The fastest rise of the strength's logarithm, per whole training. A faster
+# rise would outrun its own effect on the sparsity.
 _FASTEST_RISE = 25.0
 _LARGEST_GAP = 0.3
 _LARGEST_FALL = 2.0
@@ -153,22 +156,21 @@ class StrengthController:
 
     The path is a cubic. It rises from the sparsity at the start, fast at
     first, and stays at the target from 65 % of the training on. The gap between
-    path and sparsity is the difference of their log-odds, so that it means the
-    same at 2 % and at 98 %. The logarithm of the strength moves in proportion
-    to the gap, to the change of the gap, and to the integral of past gaps,
-    called the drift. From 88 % of the training on it stays within a band of
-    5 %.
+    path and sparsity is measured in log-odds, so that it means the same at 2 %
+    and at 98 %. The logarithm of the strength moves in proportion to the gap,
+    to the change of the gap, and to the integral of past gaps, called the
+    drift. From 88 % of the training on it stays within a band of 5 %.
 
     Args:
         target: the sparsity to end with, in [0, 1).
-        progress: how much of the training is done already, in [0, 1].
-        sparsity: the sparsity now.
-        resolution: the smallest change of the sparsity, such as one part in
+        progress: the fraction of the training that is done, in [0, 1].
+        sparsity: the present sparsity.
+        resolution: the smallest change of the sparsity, such as 1 divided by
             the number of weights.
     """
 
     SIZE = 9
-    """How many numbers `memory` has."""
+    """The length of `memory`."""
 
     def __init__(
         self,
@@ -183,15 +185,15 @@ class StrengthController:
         self._time, self._sparsity = progress, sparsity
         self._trend = self._drift = 0.0
         self._gap = self._gap_at(progress, sparsity)
-        # How far the largest strength since the rest began is above the present
-        # one, and how far the smallest is below it.
+        # How far the largest strength at rest so far lies above the present
+        # one, and how far the smallest lies below it.
         self._above = self._below = 0.0
         left = (1.0 - progress) / (1.0 - REST_START)
         self._band = _REST_BAND * min(1.0, max(left, 0.0))
 
     @property
     def memory(self) -> tuple[float, ...]:
-        """All that it has learned, for `recall`."""
+        """The state of the controller, for `recall`."""
         return (
             *self._start,
             self._time,
@@ -207,7 +209,7 @@ class StrengthController:
     def recall(
         cls, target: float, resolution: float, memory: Sequence[float]
     ) -> Self:
-        """A controller that goes on where one with this memory was."""
+        """Restore a controller from its `memory`."""
         controller = cls(target, memory[0], memory[1], resolution)
         (
             controller._time,
@@ -235,13 +237,14 @@ class StrengthController:
         lowest: float = -math.inf,
         highest: float = math.inf,
     ) -> float:
-        """By how much to move the logarithm of the strength.
+        """The amount by which to move the logarithm of the strength.
 
         Args:
-            progress: how much of the training is done, in [0, 1].
-            sparsity: the sparsity now.
-            lowest: the lowest change that can be made.
-            highest: the highest one. At neither does the integral grow.
+            progress: the fraction of the training that is done, in [0, 1].
+            sparsity: the present sparsity.
+            lowest: the lowest possible change.
+            highest: the highest possible change. While the change is at one of
+                these limits, the integral does not grow.
         """
         elapsed = progress - self._time
         if elapsed <= 0.0:
@@ -266,7 +269,7 @@ class StrengthController:
     ) -> None:
         """Update the smoothed sparsity, and its smoothed rate of change."""
         start, first = self._start
-        # A start without zeros says little, so smooth less at first.
+        # Sparsities near 0 at the start say little, so smooth less at first.
         span = progress - start if first <= VISIBLE_SPARSITY else 1.0
         weight = -math.expm1(-elapsed / min(_SMOOTHING, 0.1 * span))
         before = self._sparsity
@@ -280,9 +283,9 @@ class StrengthController:
     def _pull(self, progress: float) -> float:
         """The gap that moves the strength.
 
-        It is smaller than the present gap, or 0, where the trend of the
-        sparsity closes the gap already. The sparsity follows the strength
-        late, so the full gap would move the strength too far.
+        If the trend of the sparsity already closes the gap, it is smaller than
+        the present gap, or 0. The sparsity lags behind the strength, so the
+        full gap would move the strength too far.
         """
         gap = self._gap
         if gap <= 0:
@@ -297,16 +300,16 @@ class StrengthController:
         return pull if self._trend < 0 else min(pull, _LARGEST_GAP)
 
     def _hastened(self, pull: float) -> float:
-        """A pull downwards, made stronger where the excess is above noise.
+        """A downward pull, amplified if the excess of zeros exceeds the noise.
 
-        Haste is needed because a weight that is zero may never come back.
+        Haste is needed because a zeroed weight may never come back.
         """
         bounded = min(max(self._sparsity, self._floor), 1.0 - self._floor)
         excess = -pull * bounded * (1.0 - bounded)
         return pull * (_HASTE if excess > _HASTY else 1.0)
 
     def _gap_ahead(self, progress: float, horizon: float) -> float:
-        """The gap to the path at `progress`, if the trend goes on."""
+        """The gap at `progress`, if the trend of the sparsity continues."""
         ahead = self._sparsity + self._trend * horizon
         return self._gap_at(progress, min(max(ahead, 0.0), 1.0))
 
@@ -319,10 +322,11 @@ class StrengthController:
         )
 
     def _lead(self, progress: float) -> float:
-        """How far to lead the target, in log-odds, against the later drift.
+        """The offset of the target, in log-odds, against the later drift.
 
-        For example, where the strength had to fall to hold the sparsity, the
-        sparsity will rise once the strength rests. So it aims lower.
+        For example, if the strength had to fall to hold the sparsity, the
+        sparsity will rise once the strength rests. So the controller aims
+        lower.
         """
         rest_length = 1.0 - REST_START
         near = max(0.0, 1.0 - abs(progress - REST_START) / rest_length)
@@ -330,7 +334,7 @@ class StrengthController:
         return min(max(lead, -_LARGEST_LEAD), _LARGEST_LEAD)
 
     def _within_band(self, step: float) -> float:
-        """`step`, cut so that all strengths at rest stay within the band."""
+        """`step`, clipped to keep the strength at rest within the band."""
         step = min(step, self._band - self._below)
         step = max(step, self._above - self._band)
         self._above = max(self._above - step, 0.0)

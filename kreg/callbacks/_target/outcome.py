@@ -1,4 +1,4 @@
-"""Whether a sparsity has reached its target, and the warnings if not."""
+"""When `TargetSparsity` may end a training, and why it missed its target."""
 
 import math
 import warnings
@@ -11,13 +11,13 @@ from kreg.callbacks._target.training_progress import TrainingProgress
 
 # The last part of a training in which the callback may end it.
 _WINDOW = 0.02
-# The largest distance from the target at which training ends, at the start of
-# that part and at its end.
+# The largest distance from the target at which it ends the training, at the
+# start and at the end of that part.
 _FIRST_TOLERANCE, _LAST_TOLERANCE = 0.0005, 0.004
 
 
 def may_end(progress: TrainingProgress) -> bool:
-    """Whether so little of a training is left that the callback may end it."""
+    """Whether the training is so far along that the callback may end it."""
     return (
         progress.batches is not None
         and progress.is_last_epoch
@@ -28,11 +28,11 @@ def may_end(progress: TrainingProgress) -> bool:
 def are_close_enough(steerings: Iterable[Steering], progress: float) -> bool:
     """Whether all sparsities are close enough to their targets to end now.
 
-    The less of the training is left, the larger a distance is accepted.
+    The less of the training is left, the larger the accepted distance.
 
     Args:
-        steerings: what steers them, with the sparsities counted last.
-        progress: how much of the training is done, in [0, 1].
+        steerings: the steerings, with the sparsities counted last.
+        progress: the fraction of the training that is done, in [0, 1].
     """
     left = min(max((1.0 - progress) / _WINDOW, 0.0), 1.0)
     allowed = _LAST_TOLERANCE + (_FIRST_TOLERANCE - _LAST_TOLERANCE) * left
@@ -43,27 +43,28 @@ def are_close_enough(steerings: Iterable[Steering], progress: float) -> bool:
     )
 
 
-# Fewer updates than this are named as the reason for a missed target.
+# With fewer updates than this, their number is given as the reason for a missed
+# target.
 _FEW_UPDATES = 300
 
 
 def warn_missed(steering: Steering, reason: str) -> None:
-    """Warn that training ended away from the target."""
+    """Warn that training has missed the target."""
     _warn(steering, "was not reached", reason)
 
 
 def warn_out_of_reach(steering: Steering, reason: str) -> None:
-    """Warn during training that it will end away from the target."""
+    """Warn during training that it will miss the target."""
     _warn(steering, "is out of reach", reason)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The state in which the last update left some weights.
+    """The state of some weights after the last update.
 
     Args:
         sparsity: their sparsity.
-        missed: the reason why it is not the target; None if it is.
+        missed: the reason why it misses the target; None if it does not.
     """
 
     sparsity: float
@@ -74,9 +75,10 @@ class Trained:
         """The state with the sparsity that was counted last.
 
         Args:
-            steering: what was steered.
-            progress: how much of the planned training was done, in [0, 1].
-            updates: how many updates the whole training has.
+            steering: the steering of the weights.
+            progress: the fraction of the planned training that was done, in
+                [0, 1].
+            updates: the number of updates of the whole training.
         """
         missed = None
         if not steering.has_reached:
@@ -84,7 +86,7 @@ class Trained:
         return cls(steering.sparsity, missed)
 
     def reason_for(self, sparsity: float) -> str:
-        """Why a sparsity is not the target, when all callbacks have ended."""
+        """Why the final sparsity misses the target."""
         if sparsity == self.sparsity and self.missed is not None:
             return self.missed
         changed = (
@@ -101,12 +103,12 @@ class Trained:
 
 
 def end_reason(steering: Steering, progress: float, updates: int) -> str:
-    """Why a training ended away from the target.
+    """Why a training has missed the target.
 
     Args:
-        steering: what was steered.
-        progress: how much of the planned training was done, in [0, 1].
-        updates: how many updates the whole training has.
+        steering: the steering of the weights.
+        progress: the fraction of the planned training that was done, in [0, 1].
+        updates: the number of updates of the whole training.
     """
     is_below = steering.sparsity < steering.target
     if not steering.are_finite():
@@ -157,7 +159,7 @@ _NOT_FINITE = (
 
 
 def obstacle_reason(steering: Steering) -> str:
-    """What has driven a multiplier to a bound, or keeps weights as they are."""
+    """Why a multiplier is at a bound, or why the weights do not move."""
     if not steering.are_finite():
         return _NOT_FINITE
     if steering.are_held:
@@ -178,10 +180,10 @@ def obstacle_reason(steering: Steering) -> str:
 
 
 def unpenalized_reason(possible: float) -> str:
-    """The reason for penalties that act on too few weights.
+    """The reason for a missed target if penalties act on too few weights.
 
     Args:
-        possible: the fraction of entries or units that they act on.
+        possible: the fraction of entries or units that penalties act on.
     """
     return (
         f"penalties act on no more than {possible:.4f} of it: the others have "

@@ -1,4 +1,4 @@
-"""The weights that are steered to a target, alone or several together."""
+"""Which weights are steered to a target, and which of them share one target."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ from kreg.statistics.rows import distinct_paths
 
 @dataclass(frozen=True)
 class SteeredWeights:
-    """Weights with one target for all of them together, and their penalties.
+    """Weights that share one target, and their penalties.
 
     Args:
-        name: the model, the weight or the tie that messages name.
-        penalties: their penalties, whose strengths are moved by one factor.
+        name: the name of the model, weight or tie, for messages.
+        penalties: the penalties; one factor moves their strengths.
         members: the indices of the weights in the list of all weights.
-        countables: their entries or units, which are counted.
+        countables: the entries or units that are counted.
         owned: for each penalty, the weights that it acts on.
         optimizers: the optimizers of the weights.
     """
@@ -51,8 +51,8 @@ class SteeredWeights:
     def step_of(self, penalty: Penalty) -> int:
         """The iteration of the optimizer that updates a penalty's weights."""
         weights = self.owned[self.penalties.index(penalty)]
-        known = (w for w in weights if self.optimizers.of(w) is not None)
-        step = self.optimizers.step_of(next(known, weights[0]))
+        updated = (w for w in weights if self.optimizers.of(w) is not None)
+        step = self.optimizers.step_of(next(updated, weights[0]))
         return int(ops.convert_to_numpy(step))
 
 
@@ -64,19 +64,19 @@ def steered_weights(
     units: bool,
     per_layer: bool,
 ) -> tuple[list[keras.Variable], list[SteeredWeights]]:
-    """Find the weights to steer, and which of them have a target together.
+    """Find the weights to steer, and which of them share a target.
 
     Args:
         model: the model.
         owners: the penalties, with the weights that each acts on.
         optimizers: the optimizers of the weights.
-        units: whether units are counted. Then weights that feed no units are
-            left out, and so are penalties without other weights.
-        per_layer: whether each penalty is steered on its own.
+        units: whether to count units. Weights that feed no units are then left
+            out, and so are penalties that act on no others.
+        per_layer: whether to steer each penalty on its own.
 
     Returns:
-        All weights whose zeros are counted, and the weights to steer together,
-        whose members are indices into that list.
+        A list of all weights whose zeros are counted, and the groups of weights
+        that share a target. The members of a group are indices into the list.
     """
     if units:
         owners = _feeding_units(model, owners)
@@ -126,7 +126,7 @@ def _feeding_units(
 def updated_weights(
     weights: SteeredWeights, variables: Sequence[keras.Variable]
 ) -> SteeredWeights | None:
-    """Those of `weights` that an optimizer updates; None if there are none.
+    """The part of `weights` that an optimizer updates; None if there is none.
 
     Args:
         weights: the weights.
@@ -155,10 +155,10 @@ def zeroed_variables(
     owners: Mapping[StrengthRegularizer, list[keras.Variable]],
     optimizers: WeightOptimizers,
 ) -> dict[Penalty, list[keras.Variable]]:
-    """The weights that each penalty can make zero; only penalties with any.
+    """The weights that each penalty can zero; penalties without any left out.
 
-    Frozen weights are left out, those under `freeze_support`, and those whose
-    optimizer is known to take no proximal steps.
+    Weights that are frozen, are under `freeze_support`, or have an optimizer
+    without proximal steps are left out.
 
     Args:
         owners: the penalties, with the weights that each acts on.
@@ -186,9 +186,9 @@ def _may_take_steps(optimizer: keras.optimizers.Optimizer | None) -> bool:
 def would_be_zero(variable: keras.Variable) -> Tensor:
     """Which entries of a weight become zero under a strong enough penalty.
 
-    The answer is the proximal step of a tiny weight, with 1 for every strength
-    that is not 0: L1 makes an entry zero, L2 only shrinks it, and a penalty
-    factor of 0 leaves it alone.
+    This takes a proximal step from a tiny weight, with every nonzero strength
+    set to 1. L1 makes an entry zero, L2 only shrinks it, and a penalty factor
+    of 0 leaves it alone.
 
     Args:
         variable: a weight with a bound kreg penalty.

@@ -1,4 +1,4 @@
-"""Steering one sparsity to its target, by the strengths of its penalties."""
+"""Steers the sparsity of weights to a target by the strengths of penalties."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,14 +20,13 @@ from kreg.regularizers import Penalty
 class SteeredPenalties:
     """Moves the strengths of some penalties by a common factor.
 
-    The factor moves the strength, `base(step) * multiplier`. Where the base
-    follows a schedule, the multiplier makes up for the change of the base.
+    The factor moves the strength, `base(step) * multiplier`. If the base
+    follows a schedule, the multiplier compensates for the change of the base.
 
     Args:
-        weights: the weights, with their penalties. The strengths of these keep
-            the proportions to each other that they have at first. Several
-            strengths of one penalty keep the proportions of their schedules at
-            each step.
+        weights: the weights, with their penalties. The strengths of different
+            penalties keep their initial proportions. The strengths of one
+            penalty keep the proportions of their schedules at each step.
         bounds: the lowest and the highest multiplier.
     """
 
@@ -38,13 +37,14 @@ class SteeredPenalties:
         self._step_of = weights.step_of
         self._bounds = bounds
         self._multipliers = [p.multiplier or 1.0 for p in penalties]
-        # The first nonzero base of each penalty, at which its multiplier holds.
+        # The first nonzero base of each penalty; multipliers are relative to
+        # it.
         self._first_bases = [0.0] * len(self.penalties)
         self._log_factor = 0.0
 
     @property
     def were_steered(self) -> bool:
-        """Whether any multiplier at the start differs from its default, 1."""
+        """Whether any multiplier differed from its default, 1, at the start."""
         return any(m != 1.0 for m in self._multipliers)
 
     def is_any_positive(self) -> bool:
@@ -58,10 +58,7 @@ class SteeredPenalties:
         return _as_floats(penalty.strengths(step, multiplier))
 
     def log_range(self) -> tuple[float, float]:
-        """How far the logarithm of the strengths may move, down and up.
-
-        The bounds of the multipliers limit it.
-        """
+        """The lowest and highest change of log strengths within the bounds."""
         logs = [math.log(m) for m in self._multipliers_now()]
         lowest, highest = map(math.log, self._bounds)
         return (
@@ -84,10 +81,10 @@ class SteeredPenalties:
             penalty.multiplier = 0.0
 
     def remember(self, memory: Sequence[float]) -> None:
-        """Store with the penalties how they were moved, and `memory`.
+        """Store the state of this object, and `memory`, in the penalties.
 
         Args:
-            memory: what else to remember, which the first penalty keeps.
+            memory: more numbers to store; the first penalty holds them.
         """
         for i, penalty in enumerate(self.penalties):
             own = (self._multipliers[i], self._first_bases[i])
@@ -105,7 +102,7 @@ class SteeredPenalties:
         return memories[0][3:]
 
     def recall(self) -> None:
-        """Go on moving the strengths as before the last `remember`."""
+        """Restore the state of the last `remember`."""
         memories = [penalty.steering[1] for penalty in self.penalties]
         self._multipliers = [memory[0] for memory in memories]
         self._first_bases = [memory[1] for memory in memories]
@@ -117,7 +114,7 @@ class SteeredPenalties:
             penalty.steer(penalty.multiplier, ())
 
     def _multipliers_now(self) -> list[float]:
-        """The multipliers, before bounds."""
+        """The multipliers before the bounds are applied."""
         factor = math.exp(self._log_factor)
         multipliers = []
         for i, base in enumerate(self._bases()):
@@ -147,16 +144,17 @@ def _as_floats(strengths: dict[str, Tensor | float]) -> dict[str, float]:
     }
 
 
-# The first strength is chosen after so many updates without a penalty, in which
-# an adaptive optimizer sees the size of the gradients.
+# The first strength is chosen after this many updates without a penalty, so
+# that an adaptive optimizer has seen the size of the gradients.
 _UNPENALIZED_UPDATES = 5
 COUNTING_SIZE = 3
-"""How many numbers are remembered about when zeros are counted."""
+"""The number of values stored about when zeros are counted."""
 
-# The numbers that are remembered beside these and those of the controller.
+# The number of values stored for the steering itself, beside these and those of
+# the controller.
 _OWN_SIZE = 5
 
-# What stands for None among numbers that are remembered.
+# Stands for None among stored numbers.
 _NONE = -1.0
 
 
@@ -164,7 +162,7 @@ def _or_none(number: float | None) -> float:
     return _NONE if number is None else float(number)
 
 
-# What is in the way is reported once it has been for this part of a training.
+# An obstacle is reported once it has lasted for this part of a training.
 _PATIENCE = 0.05
 
 
@@ -190,22 +188,22 @@ class Steering:
         self.target = target
         self.sparsity = self.desired = 0.0
         self.has_acted = False
-        # The largest sparsity that the penalties can make.
+        # The largest sparsity that the penalties can reach.
         self.possible = 1.0
         self._penalties = SteeredPenalties(weights, bounds)
         self._variables = variables
         self._controller: StrengthController | None = None
         self._switched_off_at: int | None = None
         self._bounded_since: float | None = None
-        # Since when no learning rate of the weights has been above 0.
+        # The progress since which all learning rates of the weights are 0.
         self._held_since: float | None = None
         self._progress = 0.0
 
     @property
     def has_reached(self) -> bool:
-        """Whether the sparsity is within half a point of the target.
+        """Whether the sparsity is within half a percentage point of the target.
 
-        One entry or unit more is allowed, for small weights.
+        For small weights, one entry or unit more is allowed.
         """
         away = abs(self.target - self.sparsity) * self.weights.total
         return away <= 0.005 * self.weights.total + 1.0
@@ -221,9 +219,9 @@ class Steering:
 
     @property
     def are_held(self) -> bool:
-        """Whether learning rates of 0 have kept the weights as they are.
+        """Whether learning rates of 0 have kept the weights from moving.
 
-        That is no reason where a bound was in the way before.
+        False if a bound was the obstacle before.
         """
         held, bounded = self._held_since, self._bounded_since
         return (
@@ -234,7 +232,7 @@ class Steering:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it still waits for the updates before its first strength."""
+        """Whether the first strength has not been chosen yet."""
         return self._controller is None
 
     def are_finite(self) -> bool:
@@ -245,14 +243,14 @@ class Steering:
         )
 
     def read(self, zeros: int) -> None:
-        """Note how many entries or units are zero now."""
+        """Set the number of entries or units that are zero now."""
         self.sparsity = zeros / self.weights.total
 
     def begin(self, progress: float, step: int, zeros: int) -> None:
         """Start at the present strengths, or without any penalty.
 
-        Strengths are kept if they were steered before, or if half of the
-        target is reached already.
+        Strengths are kept if they were steered before, or if the sparsity is
+        at least half of the target.
         """
         self.read(zeros)
         self.desired = self.sparsity
@@ -266,13 +264,12 @@ class Steering:
             self._penalties.switch_off()
 
     def remember(self, counting: Sequence[float]) -> None:
-        """Store the state of the steering with the penalties.
+        """Store the state of the steering in the penalties.
 
-        Keras saves it with the weights, for a training that is resumed.
+        Keras saves it with the weights, so that a training can be resumed.
 
         Args:
-            counting: what to remember about when zeros are counted, of
-                `COUNTING_SIZE` numbers.
+            counting: `COUNTING_SIZE` numbers about when zeros are counted.
         """
         controller = self._controller
         self._penalties.remember(
@@ -290,17 +287,17 @@ class Steering:
     def recall(
         self, progress: float, nearness: float, step: int, zeros: int
     ) -> tuple[float, ...] | None:
-        """Go on as before the last `remember`, if that was at this progress.
+        """Restore the state of the last `remember`, if it fits this progress.
 
         Args:
-            progress: how much of the training is done, in [0, 1].
-            nearness: how far off the progress of `remember` may be.
+            progress: the fraction of the training that is done, in [0, 1].
+            nearness: the largest difference from the progress at `remember`.
             step: the optimizer's iteration.
-            zeros: how many entries or units are zero now.
+            zeros: the number of entries or units that are zero now.
 
         Returns:
-            The `counting` that was remembered; None if there is nothing to go
-            on from, and nothing was changed.
+            The stored `counting`; None if there is no state that fits, and
+            nothing was changed.
         """
         memory = self._penalties.remembered()
         if progress == 0.0 or memory is None:
@@ -343,11 +340,11 @@ class Steering:
         """Move the strengths, depending on the sparsity counted last.
 
         Args:
-            progress: how much of the training is done, in [0, 1].
+            progress: the fraction of the training that is done, in [0, 1].
             step: the iteration of the model.
             updates: the number of updates in the training, or an estimate.
-            count: takes values of all weights, and returns how many entries
-                or units of these weights are zero.
+            count: computes the number of zero entries or units of these weights
+                from the values of all weights.
         """
         self._progress = progress
         if any(map(_learning_rate, self._optimizers())):

@@ -1,21 +1,21 @@
-"""Training progress: the part of `fit` that is done."""
+"""`TrainingProgress`: the fraction of `fit` that is done."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# A first epoch of unknown length is assumed to be half done after so many
+# A first epoch of unknown length is assumed to be half done after this many
 # batches.
 _HALF_EPOCH_BATCHES = 1000
 
 
 class TrainingProgress:
-    """The part of `fit` that is done, in [0, 1], from epoch and batch alone.
+    """The fraction of `fit` that is done, in [0, 1], from epoch and batch.
 
     Args:
         params: the `params` of a Keras callback: the number of `epochs`, and
-            of `steps` in each. `steps` is None for a generator of unknown
-            length. Progress is then a guess in the first epoch, which counts
-            the steps for the following ones.
+            of `steps` in each. For a generator of unknown length `steps` is
+            None. Progress is then a guess during the first epoch, which counts
+            the steps for the following epochs.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ class TrainingProgress:
 
     @property
     def batches(self) -> int | None:
-        """The number of batches in all epochs; None if it is not known yet."""
+        """The number of batches in all epochs; None if not known yet."""
         return None if self._steps is None else self._epochs * self._steps
 
     @property
@@ -49,11 +49,11 @@ class TrainingProgress:
 
     @property
     def steps(self) -> int:
-        """The number of batches of an epoch, or of those seen in the first."""
+        """The number of batches of an epoch; in the first, those so far."""
         return self._batches if self._steps is None else self._steps
 
     def resume(self, steps: int) -> None:
-        """Note how many batches the epochs of an earlier `fit` had."""
+        """Set the number of batches in an epoch of the interrupted `fit`."""
         if self._steps is None and steps:
             self._steps = steps
 
@@ -67,11 +67,11 @@ class TrainingProgress:
         self._epoch, self._batches = epoch, 0
 
     def end_batch(self, batch: int) -> int:
-        """Note that a batch is done; return how many since the last call."""
+        """Note that a batch is done; return the batches since the last call."""
         before, self._batches = self._batches, batch + 1
         return self._batches - before
 
     def end_epoch(self) -> None:
-        """Note that the epoch is over, and how many batches it had."""
+        """Note that the epoch is over, and its number of batches."""
         if self._steps is None and self._batches:
             self._steps = self._batches

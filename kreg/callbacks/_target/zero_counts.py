@@ -1,4 +1,4 @@
-"""Counting exact zeros among the entries of weights or the units of layers."""
+"""Counts exact zeros among the entries of weights, or dead units of layers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ Counter = Callable[[Sequence[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Countable:
-    """The entries of a weight, or the units of a layer or a tie, to be counted.
+    """Entries of a weight, or units of a layer or a tie, to be counted.
 
     Args:
-        members: the indices of its weights in the list of all weights. A unit
+        members: the indices of the weights in the list of all weights. A unit
             is dead if it is dead in every one of them.
-        groups: for each member, the entries of a unit; the groups of a tie;
-            None to count entries.
-        count: how many entries or units there are.
+        groups: for units of a layer, the grouping of each member's entries by
+            unit; for a tie, its groups; None to count entries.
+        count: the number of entries or units.
     """
 
     members: tuple[int, ...]
@@ -36,7 +36,7 @@ class Countable:
     count: int
 
     def zeros(self, values: Sequence[Tensor]) -> Tensor:
-        """How many of them are zero, a scalar int32 tensor."""
+        """The number of zero entries or dead units, a scalar int32 tensor."""
         if self.groups is None:
             return _count(ops.equal(values[self.members[0]], 0))
         weights = [values[i] for i in self.members]
@@ -60,10 +60,11 @@ def units_of(
     variables: Sequence[keras.Variable],
     members: Iterable[int],
 ) -> list[Countable]:
-    """The units that `variables[i] for i in members` feed, layer by layer.
+    """The units that the weights `variables[i] for i in members` feed.
 
-    A bias belongs to units but does not feed them. The two kernels of a
-    recurrent cell feed the same units. The units of a tie are its groups.
+    They are listed layer by layer. A bias belongs to units but does not feed
+    them. The two kernels of a recurrent cell feed the same units. The units of
+    a tie are its groups.
     """
     indices = {id(variables[i]): i for i in members}
     fed: dict[tuple[int, int], list[tuple[int, Grouping]]] = {}
@@ -102,7 +103,7 @@ def zero_counter(parts: Sequence[Sequence[Countable]]) -> Counter:
     """Make a function that counts the zeros in several parts of a model.
 
     Args:
-        parts: for each part, what is counted in it.
+        parts: for each part, the entries or units to count in it.
 
     Returns:
         A function that takes the values of all weights, in order, and returns
@@ -120,7 +121,7 @@ def zero_counter(parts: Sequence[Sequence[Countable]]) -> Counter:
 def current_counter(
     count: Counter, variables: Sequence[keras.Variable]
 ) -> Callable[[], NDArray[np.int32]]:
-    """Make a function that counts zeros in `variables` as they are then."""
+    """Make a function that counts zeros in the present `variables`."""
     compute = compiled(count, variables)
     return lambda: np.asarray(ops.convert_to_numpy(compute()))
 

@@ -33,9 +33,9 @@ def checked_select(select: Any) -> Select:
 def standard_errors(scores: NDArray[Any]) -> NDArray[Any]:
     """The standard error of the mean score, for each strength.
 
-    Each seed has a standard error, and the result is the root of their mean
-    square. More seeds do not lower it, because they cut the same rows into
-    folds again and say nothing about other data.
+    It is the root mean square of the standard errors of all seeds. More seeds
+    do not lower it, because they split the same rows again and say nothing
+    about other data.
 
     Args:
         scores: array of shape `(seeds, folds, strengths)`.
@@ -56,7 +56,7 @@ def chosen_index(
     """The index of the strength that a rule chooses.
 
     Args:
-        scores: array of shape `(seeds, folds, strengths)`; more is better. A
+        scores: array of shape `(seeds, folds, strengths)`; larger is better. A
             strength with a NaN score is chosen only if all have one.
         sparsities: an array of the same shape.
         strengths: the strengths.
@@ -88,11 +88,11 @@ def held_out_scores(
 ) -> NDArray[Any]:
     """The score of every fold at the strength that the other folds choose.
 
-    A fold never helps to choose the strength that it judges. So a penalty
+    A strength is never judged on a fold that helped to choose it. So a penalty
     with many strengths to choose from has no advantage over one with few.
 
     Args:
-        scores: array of shape `(seeds, folds, strengths)`, more is better.
+        scores: array of shape `(seeds, folds, strengths)`; larger is better.
         sparsities: an array of the same shape.
         strengths: the strengths.
         select: the rule.
@@ -116,5 +116,5 @@ def held_out_scores(
 
 
 def _extreme(allowed: NDArray[Any], size: NDArray[Any]) -> int:
-    """The index of the largest size among those that are allowed."""
+    """The index of the largest of the allowed sizes."""
     return int(np.where(allowed, size, -np.inf).argmax())

@@ -1,4 +1,4 @@
-"""`compare`: which penalty, and how strong, by cross-validation."""
+"""`compare`: compares penalties and strengths by cross-validation."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -33,14 +33,14 @@ def checked_seeds(seeds: Any) -> tuple[int, ...]:
 
     Raises:
         TypeError: if one is not an integer.
-        ValueError: if there is none, or one is there twice or below 0.
+        ValueError: if there is none, or one is repeated or negative.
     """
     items = list_of("seeds", seeds, "an iterable of integers")
     numbers = tuple(integer("seeds", seed) for seed in items)
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise ValueError(
-            "`seeds` must hold different integers of at least 0, one at "
-            f"least. Received: seeds={items!r}"
+            "`seeds` must hold at least one integer, all different and none "
+            f"negative. Received: seeds={items!r}"
         )
     return numbers
 
@@ -63,95 +63,96 @@ def compare(
 ) -> CompareResult:
     """Compare penalties, and their strengths, by cross-validation.
 
-    Choose it to decide between no penalty, L1, L2 or both, and how strong. For
-    each penalty, fold and seed it runs one path, as `kreg.path` does. All
-    penalties see the same rows and start from the same initial weights. The
-    strengths of a penalty are the same in all folds. Then the chosen penalty
+    Use it to decide between no penalty, L1, L2 or both, and on the strength.
+    For each penalty, fold and seed it runs one path, as `kreg.path` does. All
+    penalties use the same rows and start from the same initial weights. The
+    strengths of a penalty are the same in all folds. Finally the chosen penalty
     is trained on all training data, up to the chosen strength, and evaluated
-    on the test data once.
+    once on the test data.
 
-    A strength is chosen by the monitored metric on the rows that a fold leaves
-    out, in the mean over folds. `select` names the rule:
+    A strength is chosen by the monitored metric on the held-out rows, averaged
+    over folds. `select` names the rule:
 
     - `"one_standard_error"`: the largest strength whose mean is within one
-      standard error of the best. Among penalties, the sparsest at its chosen
-      strength whose mean is within one standard error of the best of all;
+      standard error of the best. Among the penalties, each at its chosen
+      strength, it takes the sparsest whose mean is within one standard error
+      of the best of all;
     - `"best"`: the strength with the best mean;
     - a sparsity: the smallest strength whose mean sparsity reaches it; if none
       does, the sparsest.
 
     Training without a penalty may make as many passes as the longest path, so
-    that no penalty wins by longer training alone. A linear model is trained
-    until the minimum, as `tolerance` defines it. A network may fit more noise
-    the longer it is trained, so it is judged after each `epochs` passes. The
-    number of passes with the best mean over folds is chosen, and its row shows
-    it.
+    that no penalty wins by longer training alone. A linear model is trained to
+    the minimum, as `tolerance` defines it. A network may overfit the longer it
+    is trained, so it is evaluated every `epochs` passes, and the number of
+    passes with the best mean over folds is chosen.
 
     Two penalties are compared fold by fold, each at the strength that the
-    *other* folds choose, so that many strengths to choose from are no
+    *other* folds choose, so that having many strengths to choose from is not an
     advantage. The test is the corrected resampled t-test of Nadeau and Bengio.
     Folds share most of their training rows; the plain t-test ignores that and
-    finds differences that are not there. Where several pairs are compared,
-    p-values are adjusted after Holm. The intervals of the differences have the
-    levels that Holm asks for, so an interval leaves out 0 exactly where a
-    difference is significant. "No significant difference" is an outcome: few
-    folds of few rows often show no more.
+    finds differences that do not exist. If several pairs are compared, p-values
+    are adjusted by Holm's method. The confidence levels of the intervals follow
+    Holm, too, so an interval excludes 0 exactly if the difference is
+    significant. "No significant difference" is a valid outcome: few folds with
+    few rows often show no more.
 
-    The means of `rows` at the chosen strengths are a little too good, because
+    The means of `rows` at the chosen strengths are slightly too good, because
     the strengths were chosen by these means. The test figures are not, as long
-    as nothing is chosen because of them. With `patience`, the rows that a fold
-    leaves out also decide when to stop; the training on all data then stops by
-    its own loss. With `tolerance` alone, they influence no weight.
+    as nothing is chosen because of them. With `patience`, the held-out rows
+    also decide when to stop; the training on all data then stops by its own
+    loss. With `tolerance` alone, they do not influence the weights.
 
-    If `build_model` computes something from data beforehand, such as an
-    adapted `keras.layers.Normalization`, the rows that folds leave out have
-    leaked into it.
+    If `build_model` computes something from data beforehand, as when it adapts
+    a `keras.layers.Normalization`, information on held-out rows leaks into the
+    model.
 
     Args:
         build_model: a function without arguments that returns a new model,
-            built and compiled, as of `kreg.path`.
-        data: `(x, y)` or `(x, y, sample_weight)` of arrays or structures of
-            them. A dataset is refused, because rows cannot be left out of it.
-        penalties: a mapping from names to penalties as of `kreg.path`, such as
+            built and compiled, as in `kreg.path`.
+        data: `(x, y)` or `(x, y, sample_weight)`, arrays or structures of them.
+            A dataset is refused, because it cannot be split into folds.
+        penalties: a mapping from names to penalties as in `kreg.path`, such as
             `{"L1": kreg.L1, "elastic": lambda s: kreg.L1L2(s, 1e-4)}`, with
-            None for no penalty; or an iterable of such penalties, named by
-            themselves. Defaults to `None`: none, `L1`, `L2`, `L1L2` with equal
-            strengths, and `GroupLasso`.
+            None for no penalty; or an iterable of such penalties, which get
+            their own names. Defaults to `None`: no penalty, `L1`, `L2`, `L1L2`
+            with equal strengths, and `GroupLasso`.
         training: a `kreg.selection.Training`: how a model is trained at each
             strength, and by which metric all are compared.
         strengths: an iterable of different numbers >= 0, or a
             `kreg.selection.StrengthGrid`, for all penalties; or a mapping from
-            the names of penalties to such strengths. A penalty that the
-            mapping lacks, or `"auto"`, the default, gets a grid as of
-            `kreg.path`, from all training data.
-        folds: int >= 2, how many folds, or an iterable of pairs of row indices
-            `(train, validation)`, such as scikit-learn's splitters give.
+            the names of penalties to such strengths. Penalties missing in the
+            mapping, or all with `"auto"`, the default, get a grid as in
+            `kreg.path`, computed from all training data.
+        folds: int >= 2, the number of folds, or an iterable of pairs of row
+            indices `(train, validation)`, as from scikit-learn's splitters.
             Defaults to `5`. Classes are spread evenly over folds.
         seeds: an iterable of ints >= 0. Each seed has its own folds (unless
             `folds` are pairs), initial weights and orders of the rows.
             Defaults to `(0,)`.
-        test: what to evaluate the chosen model on: data in the forms of
-            `data`, an iterable of batches such as a `tf.data.Dataset`, or a
-            fraction in (0, 1) of `data`, which the first seed sets aside
-            before anything else. Defaults to `None`: no test.
-        select: the rule that chooses. Defaults to `"one_standard_error"`.
+        test: the test data for the chosen model: data in the forms of `data`,
+            an iterable of batches such as a `tf.data.Dataset`, or a fraction in
+            (0, 1) of `data`, which is held out first, using the first seed.
+            Defaults to `None`: no test.
+        select: the rule for choosing. Defaults to `"one_standard_error"`.
         execution: a `kreg.selection.Execution`: where paths run, in which
-            folder they are kept, and whether progress is shown. Defaults to
-            `Execution()`: in this process, kept nowhere, shown on a terminal.
+            folder they are saved, and whether progress is shown. Defaults to
+            `Execution()`: in this process, without saving, with progress on a
+            terminal.
 
     Returns:
         A `kreg.selection.CompareResult`. Print it for a table.
 
     Raises:
-        TypeError: if an argument has another type, or cannot be sent to the
+        TypeError: if an argument has the wrong type, or cannot be sent to the
             processes of the executor.
-        ValueError: if an argument is out of its range; if data are empty, hold
+        ValueError: if an argument is out of range; if data are empty, hold
             NaN or differ in their numbers of rows; if there are fewer rows
             than folds, or a fold is trained on a single class; if
-            `build_model` returns one model twice, models of several
+            `build_model` returns one model twice, models of different
             architectures, or models that share an optimizer or trainable
             weights; if the folder belongs to another comparison. All errors
-            come before training starts.
+            are raised before training starts.
         ImportError: if scikit-learn or SciPy is not installed.
         RuntimeError: if workers are lost several times in a row.
 

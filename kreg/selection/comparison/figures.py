@@ -1,4 +1,4 @@
-"""From the paths of a comparison to its rows, choices and verdict."""
+"""Computes the rows, choices and verdict of a comparison from its paths."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,14 +30,14 @@ from kreg.selection.training.stopping import more_is_better
 
 @dataclass(frozen=True)
 class PenaltyFigures:
-    """The rows of one penalty, and the strength that is chosen.
+    """The rows of one penalty, and its chosen strength.
 
     Args:
-        rows: one for each strength, in the order of the paths.
+        rows: a row for each strength, in the order of the paths.
         chosen: the index of the chosen row.
         held_out: the score of every fold at the strength that the other folds
             choose.
-        points: how many points a path has up to the chosen strength.
+        points: the number of points on a path up to the chosen strength.
     """
 
     rows: tuple[CompareRow, ...]
@@ -57,10 +57,10 @@ def penalty_figures(
 
     Args:
         name: the name of the penalty.
-        paths: the paths of the penalty, fold after fold, seed after seed.
+        paths: the paths of the penalty, ordered by seed, then by fold.
         seeds: the number of seeds.
         monitor: the metric by which strengths are compared.
-        select: the rule that chooses a strength.
+        select: the rule for choosing a strength.
     """
     table = [path.points for path in paths]
     strengths = [point.strength for point in table[0]]
@@ -110,7 +110,7 @@ def penalty_figures(
 def unpenalized_figures(
     name: str, paths: Sequence[PathResult], seeds: int, monitor: str
 ) -> PenaltyFigures:
-    """The figures of no penalty: one row, after the best number of portions.
+    """The figures without a penalty: one row, for the best number of portions.
 
     The points of these paths are portions of one training, as `Unpenalized`
     describes.
@@ -131,12 +131,12 @@ def unpenalized_figures(
 def chosen_penalty(
     figures: Mapping[str, PenaltyFigures], monitor: str, select: Select
 ) -> str:
-    """The name of the penalty that is chosen.
+    """The name of the chosen penalty.
 
-    Each penalty is judged at its chosen strength. By one standard error, it is
-    the sparsest penalty whose mean is within one standard error of the best.
-    By the best mean, or by a sparsity, it is the one with the best mean; by a
-    sparsity only those that reach it are compared, unless none does.
+    Penalties are compared at their chosen strengths. The rule of one standard
+    error takes the sparsest penalty whose mean is within one standard error of
+    the best. The other rules take the penalty with the best mean; with a
+    sparsity, among those that reach it, unless none does.
 
     Raises:
         ValueError: if no mean is a number.
@@ -176,7 +176,7 @@ def finished_comparison(
 
     Args:
         run: the comparison.
-        select: the rule that chooses.
+        select: the rule for choosing.
         test: the test data, used only at the end; None for no test.
     """
     monitor = run.training.monitor
@@ -229,7 +229,7 @@ def finished_comparison(
 def _grid_to_choice(
     grid: StrengthGrid | Unpenalized, figures: PenaltyFigures
 ) -> StrengthGrid | Unpenalized:
-    """The strengths of a path that ends at the chosen one."""
+    """The strengths of a path that ends at the chosen strength."""
     if isinstance(grid, Unpenalized):
         return replace(grid, portions=figures.points)
     strengths = [row.strength for row in figures.rows[: figures.points]]

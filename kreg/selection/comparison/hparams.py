@@ -1,4 +1,4 @@
-"""Trials on TensorBoard's HParams page."""
+"""Writes trials for TensorBoard's HParams page."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ def write_trial(
     """Write the trial of a penalty at a strength.
 
     Args:
-        log_dir: the directory of the trials, each of which has a folder.
+        log_dir: the directory of the trials; each trial gets a folder in it.
         penalty: the name of the penalty, a hyperparameter of the trial.
         strength: the strength, the other hyperparameter.
         figures: the metrics, logged as `kreg_compare/<name>` at step 0.
@@ -38,5 +38,5 @@ def write_trial(
 
 
 def _folder_name(name: str) -> str:
-    """The name with `_` for what a folder's name cannot hold everywhere."""
+    """The name with `_` for characters that folder names may not contain."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)

@@ -1,4 +1,4 @@
-"""The penalties of a comparison by name, and models that take them."""
+"""Checks the penalties of a comparison, their strengths and their models."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -56,8 +56,8 @@ def named_penalties(penalties: Any) -> dict[str, Any]:
     names = [name for name, _ in named]
     if not names or len(set(names)) < len(names):
         raise ValueError(
-            "`penalties` must hold one penalty at least, and each name once: "
-            "give a mapping where functions have the same name. "
+            "`penalties` must hold at least one penalty, and each name once: "
+            "pass a mapping if functions have the same name. "
             f"Received: the names {names}"
         )
     if not all(isinstance(name, str) and name for name in names):
@@ -74,7 +74,7 @@ def named_penalties(penalties: Any) -> dict[str, Any]:
 def grids_by_name(
     strengths: Any, penalties: Mapping[str, Any]
 ) -> dict[str, StrengthGrid]:
-    """The strengths of each penalty; no penalty has none.
+    """The strengths of each penalty by name, except for no penalty.
 
     Args:
         strengths: as for `kreg.compare`.
@@ -82,8 +82,8 @@ def grids_by_name(
 
     Raises:
         TypeError: if a strength is not a number.
-        ValueError: if a penalty has no strengths, or a name is not that of a
-            penalty.
+        ValueError: if a penalty has no strengths, or there is no penalty of
+            that name.
     """
     names = [n for n, penalty in penalties.items() if penalty is not None]
     if not isinstance(strengths, Mapping):
@@ -91,7 +91,7 @@ def grids_by_name(
     unknown = sorted(set(strengths) - set(penalties), key=str)
     if unknown:
         raise ValueError(
-            "`strengths` must be for names of `penalties`. "
+            "`strengths` must have names of `penalties` as keys. "
             f"Received: strengths for {unknown}, with the penalties "
             f"{list(penalties)}"
         )
@@ -99,7 +99,7 @@ def grids_by_name(
 
 
 def penalty_of(penalty: Any) -> Any:
-    """The penalty for `kreg.path`; no penalty is an L1 of strength 0."""
+    """The penalty for `kreg.path`; for no penalty, an L1 of strength 0."""
     return L1 if penalty is None else penalty
 
 
@@ -125,28 +125,28 @@ def refuse_bad_models(
     """Raise if penalties cannot be compared on the models of `build_model`.
 
     Args:
-        build_model: makes the models.
+        build_model: builds the models.
         penalties: the penalties by name.
         train: the rows to train on.
         monitor: the metric that the models must have.
         seed: the seed.
 
     Returns:
-        A model that was not trained.
+        An untrained model.
 
     Raises:
-        TypeError: if `build_model` does not make models.
-        ValueError: if it makes one model twice or two architectures, if a
-            penalty goes on none of their weights, or if a model does not have
-            the metric.
+        TypeError: if `build_model` does not return models.
+        ValueError: if it returns one model twice or two architectures, if a
+            penalty acts on none of their weights, or if a model lacks the
+            metric.
     """
     first, second = (new_model(build_model, seed) for _ in range(2))
     refuse_other_architecture(architecture(first), second)
     for name, penalty in penalties.items():
         if not penalized_weights(first, penalty_family(penalty_of(penalty))):
             raise ValueError(
-                "`penalties` must go on trainable weights of the model. "
-                f"Received: {name!r}, which goes on none"
+                "`penalties` must act on trainable weights of the model. "
+                f"Received: {name!r}, which acts on none"
             )
     if monitor not in METRICS_OF_ALL_MODELS:
         names = {*METRICS_OF_ALL_MODELS, *_figures(second, train.rows([0]))}
@@ -165,8 +165,8 @@ def figures_of_weights(
     """The metrics of trained weights on some data.
 
     Args:
-        build_model: makes the model.
-        penalty: the penalty that it was trained with; None for none.
+        build_model: builds the model.
+        penalty: the penalty that it was trained with, or None.
         strength: the strength.
         weights: the weights, as `get_weights` returns them.
         part: the data: `Arrays`, or an iterable of batches.

@@ -1,4 +1,4 @@
-"""The result of a comparison: its rows, its choices, table and files."""
+"""`CompareResult`: the rows, choices, table and files of a comparison."""
 
 import math
 import os
@@ -20,23 +20,22 @@ from kreg.selection.training.stopping import more_is_better
 
 @dataclass(frozen=True, repr=False)
 class CompareRow(SavedResult):
-    """One penalty at one strength, in the mean over the folds.
+    """One penalty at one strength, averaged over the folds.
 
     Args:
         penalty: the name of the penalty.
         strength: the strength.
-        mean: the mean over folds of the monitored metric on the rows that a
-            fold leaves out.
+        mean: the mean over folds of the monitored metric on the held-out rows.
         standard_error: the standard error of `mean`; more seeds do not lower
             it.
-        scores: the metric of each fold, seed after seed.
+        scores: the metric of each fold, ordered by seed.
         train_mean: the mean over folds of the metric on the training rows.
         sparsity: the mean fraction of the penalized weights that are 0.0.
         nonzeros: the mean number of penalized weights that are not 0.0.
         dead_units: the mean number of dead output channels.
         epochs: the mean number of passes over the training data at this
             strength; without a penalty, the passes of the whole training.
-        seconds: how long training at this strength took in all folds.
+        seconds: the training time at this strength, summed over folds.
     """
 
     penalty: str
@@ -62,7 +61,7 @@ class CompareRow(SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "CompareRow":
-        """The row that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         scores = tuple(float(score) for score in values["scores"])
         return cls(**{**values, "scores": scores})
 
@@ -71,23 +70,23 @@ class CompareRow(SavedResult):
 class CompareResult(ResultWithRows, SavedResult):
     """The figures, the choice and the verdict of `kreg.compare`.
 
-    `str` gives a short table of the choices, `print` the same on a console,
-    `to_pandas` all rows.
+    `str` returns a short table of the choices, `print` prints it on a console,
+    and `to_pandas` returns all rows.
 
     Args:
-        rows: one for each penalty and strength, in the order in which they
+        rows: a row for each penalty and strength, in the order in which they
             were run.
-        penalties: what each penalty is, as text, by its name.
+        penalties: a description of each penalty, by its name.
         monitor: the name of the metric by which penalties are compared.
-        select: the rule that chooses strengths.
-        folds: how many folds there are for each seed.
+        select: the rule for choosing strengths.
+        folds: the number of folds for each seed.
         seeds: the seeds.
         choices: the index in `rows` of the choice of each penalty, by name.
-        chosen_penalty: the name of the penalty that is chosen.
-        comparisons: a `kreg.selection.Comparison` for every two penalties.
+        chosen_penalty: the name of the chosen penalty.
+        comparisons: a `kreg.selection.Comparison` for each pair of penalties.
         verdict: the outcome in words.
-        test: each metric of the chosen model on the test data, `"data_loss"`
-            among them; None without test data.
+        test: each metric of the chosen model on the test data, including
+            `"data_loss"`; None without test data.
         weights: the weights of the chosen model, trained on all training data.
             To use them: `model = build_model()`, then
             `model.set_weights(result.weights)`.
@@ -108,7 +107,7 @@ class CompareResult(ResultWithRows, SavedResult):
 
     @property
     def chosen(self) -> CompareRow:
-        """The row of the penalty and the strength that are chosen."""
+        """The row of the chosen penalty and strength."""
         return self.rows[self.choices[self.chosen_penalty]]
 
     def best(self, penalty: str | None = None) -> CompareRow:
@@ -192,7 +191,7 @@ class CompareResult(ResultWithRows, SavedResult):
     def from_dict(
         cls, values: Mapping[str, Any], weights: Weights | None = None
     ) -> "CompareResult":
-        """The result that `to_dict` made `values` of."""
+        """The inverse of `to_dict`, with weights."""
         return cls(
             **{
                 **values,
@@ -209,28 +208,28 @@ class CompareResult(ResultWithRows, SavedResult):
         """Write the result as JSON, and the weights in an `.npz` beside it.
 
         Args:
-            path: str or path of the JSON file; replaced if it is there.
+            path: str or path of the JSON file, replaced if it exists.
         """
         weights = None if self.weights is None else [self.weights]
         save_result(path, self.to_dict(), weights)
 
     @classmethod
     def load(cls, path: str | Path) -> "CompareResult":
-        """Read what `save` wrote."""
+        """Read a result that `save` has written."""
         values, weights = load_result(path)
         return cls.from_dict(values, weights[0] if weights else None)
 
     def write_hparams(self, log_dir: str | os.PathLike[str]) -> None:
         """Write a trial of TensorBoard's HParams page for each row.
 
-        The hyperparameters are `penalty` and `strength`; the metrics
+        The hyperparameters are `penalty` and `strength`. The metrics are
         `kreg_compare/validation`, `kreg_compare/standard_error`,
-        `kreg_compare/train` and `kreg_compare/sparsity`, means over folds,
-        with 0 as step.
+        `kreg_compare/train` and `kreg_compare/sparsity`, means over folds at
+        step 0.
 
         Args:
-            log_dir: str or path of the folder of a TensorBoard log, in which
-                each trial gets a folder.
+            log_dir: str or path of the folder of a TensorBoard log; each trial
+                gets a folder in it.
 
         Raises:
             TypeError: if `log_dir` is not a path.
@@ -250,7 +249,7 @@ class CompareResult(ResultWithRows, SavedResult):
 
 
 def _difference(result: "CompareResult", name: str) -> tuple[str, str]:
-    """The two cells about the difference between a penalty and the chosen."""
+    """The table cells for the difference of a penalty from the chosen one."""
     for pair in result.comparisons:
         if {pair.first, pair.second} == {name, result.chosen_penalty}:
             return _signed_texts(pair, 1.0 if pair.first == name else -1.0)
@@ -269,7 +268,7 @@ def _signed_texts(pair: Comparison, sign: float) -> tuple[str, str]:
     if not 1e-6 < half < 1e6:
         text = f"{difference:+.2g} [{low:+.2g}, {high:+.2g}]"
     else:
-        # Enough decimals for two digits of half the width.
+        # Enough decimals to show two digits of half the interval's width.
         decimals = max(0, 1 - math.floor(math.log10(half)))
         text = (
             f"{difference:+.{decimals}f} "

@@ -1,4 +1,4 @@
-"""The paths that a comparison runs, for each penalty, fold and seed."""
+"""`ComparisonRun`: runs the paths of a comparison by penalty, fold and seed."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ class ComparisonRun:
     """A comparison, with all its arguments checked.
 
     Args:
-        build_model: makes the model.
-        train: all rows but the test rows.
+        build_model: builds the model.
+        train: all rows except the test rows.
         penalties: the penalties by name, with None for no penalty.
         folds: the folds of each seed.
-        strengths: the strengths of each penalty, by name; no penalty has none.
+        strengths: the strengths of each penalty by name, except for no penalty.
         training: how a model is trained at each strength.
         linear: whether the model is linear.
-        execution: where the paths run, and where they are kept.
+        execution: where the paths run, and where they are saved.
     """
 
     build_model: Callable[[], keras.Model]
@@ -50,8 +50,8 @@ class ComparisonRun:
     def grids(self, show: Show) -> dict[str, StrengthGrid | Unpenalized]:
         """The strengths of each penalty, the same for all folds.
 
-        Where kreg chooses the strengths, a path of one point on all training
-        rows finds the largest strength of the grid.
+        If kreg chooses the strengths, a path of one point on all training rows
+        finds the largest strength of the grid.
         """
         top_paths = self._run(
             {
@@ -74,7 +74,7 @@ class ComparisonRun:
     def fold_paths(
         self, grids: Mapping[str, StrengthGrid | Unpenalized], show: Show
     ) -> dict[str, list[PathResult]]:
-        """The paths of each penalty, fold after fold, seed after seed."""
+        """The paths of each penalty, ordered by seed, then by fold."""
         tasks = {
             (name, seed, number): replace(
                 self._task(name, grids[name], seed, f"fold{number}"),
@@ -103,7 +103,7 @@ class ComparisonRun:
         result = self._run({(name,): task}, show)[name,]
         if result.weights is None:
             raise ValueError(
-                "`directory` must hold the weights beside the path of all "
+                "`directory` must hold the weights beside the path on all "
                 "rows: remove that path. Received: directory="
                 f"{str(self.execution.directory)!r} without them"
             )
@@ -116,12 +116,12 @@ class ComparisonRun:
 
     @property
     def number_of_fold_paths(self) -> int:
-        """How many paths leave rows out, over all penalties and seeds."""
+        """The number of paths on folds, over all penalties and seeds."""
         return len(self.penalties) * sum(map(len, self.folds.values()))
 
     @property
     def validation_ratio(self) -> float:
-        """The mean over folds of rows left out divided by rows trained on."""
+        """The ratio of held-out rows to training rows, averaged over folds."""
         ratios = [
             len(fold.validation) / len(fold.train)
             for folds in self.folds.values()
@@ -160,7 +160,7 @@ class ComparisonRun:
         )
 
     def claim_directory(self, architecture: str) -> None:
-        """Write into the folder which comparison it belongs to.
+        """Record in the folder which comparison it belongs to.
 
         Args:
             architecture: the architecture of the models, as text.

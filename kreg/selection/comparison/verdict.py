@@ -1,4 +1,4 @@
-"""Whether penalties differ by more than chance: the paired test, and Holm."""
+"""Significance of differences between penalties: paired test, Holm's method."""
 
 import math
 from collections.abc import Mapping
@@ -15,28 +15,28 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Result):
-    """Two penalties, fold by fold.
+    """Two penalties, compared fold by fold.
 
-    The interval and the p-value after Holm never contradict each other: the
-    interval leaves out 0 if and only if the difference is significant. So
-    where several pairs are compared the level is above 95 %. It is
-    `1 - 0.05 / k` where Holm compares the p-value with `0.05 / k`. Each
-    interval alone covers the difference at least 95 times in 100; all together
-    may do so less often.
+    The interval and the adjusted p-value never contradict each other: the
+    interval excludes 0 if and only if the difference is significant. So if
+    several pairs are compared, the level is above 95 %: it is `1 - 0.05 / k` if
+    Holm's method compares the p-value with `0.05 / k`. Each single interval
+    covers the true difference with a probability of at least 95 %; all
+    intervals together may do so with a smaller one.
 
     Args:
         first: the name of a penalty.
         second: the name of another.
-        difference: the mean of the first's score minus the second's, each
+        difference: the mean score of the first minus that of the second, each
             at the strength that the other folds chose.
         low: the lower end of its confidence interval.
         high: the upper end.
         level: the confidence level of the interval: 0.95 for a single pair,
-            more where several are compared.
+            more if several pairs are compared.
         p_value: the probability of a difference at least as large, if the
             penalties did not differ.
-        adjusted_p_value: the p-value, made larger after Holm because several
-            pairs are compared at once.
+        adjusted_p_value: the p-value, increased by Holm's method because
+            several pairs are compared at once.
         significant: whether `adjusted_p_value` is below 0.05.
     """
 
@@ -63,11 +63,11 @@ class Comparison(Result):
 def comparisons_of(
     scores: Mapping[str, NDArray[Any]], validation_ratio: float
 ) -> tuple[Comparison, ...]:
-    """Compare every two penalties.
+    """Compare each pair of penalties.
 
     Args:
-        scores: for each penalty one score for each fold, paired.
-        validation_ratio: rows left out divided by rows trained on, in a fold.
+        scores: for each penalty by name, the score of each fold.
+        validation_ratio: the ratio of held-out rows to training rows in a fold.
     """
     pairs = list(combinations(scores, 2))
     differences = [scores[a] - scores[b] for a, b in pairs]
@@ -119,13 +119,13 @@ def corrected_t_test(
     """The corrected resampled t-test.
 
     Formula: `t = mean / sqrt((1 / J + validation_ratio) * variance)` with
-    `J - 1` degrees of freedom, for `J` differences. The plain test treats
-    folds as independent samples. They share most of their training rows, so it
-    finds differences where there are none.
+    `J - 1` degrees of freedom, for `J` differences. The plain test treats folds
+    as independent samples. But folds share most of their training rows, so the
+    plain test finds differences that do not exist.
 
     Args:
         differences: the paired differences, one for each fold.
-        validation_ratio: rows left out divided by rows trained on.
+        validation_ratio: the ratio of held-out rows to training rows.
         level: the confidence level of the interval. Defaults to `0.95`.
 
     Returns:
@@ -155,10 +155,10 @@ def corrected_t_test(
 def _holm(p_values: list[float]) -> list[tuple[float, float]]:
     """The adjusted p-values, and the confidence levels that agree with them.
 
-    Holm compares the smallest p-value with 0.05 divided by the number of
-    pairs, the next with 0.05 divided by one pair less, and so on. From the
-    first one that is not below its limit, no difference is significant, and
-    the level stays. NaN stays NaN, and counts as a pair.
+    Holm's method compares the smallest p-value with 0.05 divided by the number
+    of pairs, the next with 0.05 divided by one less, and so on. From the first
+    p-value that is not below its limit on, no difference is significant, and
+    the level does not change any more. NaN stays NaN, and counts as a pair.
 
     References:
         Holm, "A Simple Sequentially Rejective Multiple Test Procedure",

@@ -1,3 +1,3 @@
-"""The rows that models are trained on, in batches, folds and halves."""
+"""The training data: rows, batches, folds and halves."""
 
 __all__: list[str] = []

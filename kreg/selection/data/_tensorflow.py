@@ -1,4 +1,4 @@
-"""Batches as a `tf.data.Dataset`, made without Python at each step."""
+"""Batches as a `tf.data.Dataset`, which needs no Python at each step."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -49,9 +49,9 @@ def _tensors(arrays: Arrays) -> Structure:
 
 
 def _tensors_in_tuples(structure: Structure) -> Structure:
-    """The structure with tensors for arrays, and tuples for lists.
+    """The structure with arrays as tensors, and lists as tuples.
 
-    `tf.data` would stack the tensors of a list.
+    `tf.data` would stack the tensors in a list.
     """
     if isinstance(structure, (list, tuple)):
         return tuple(_tensors_in_tuples(part) for part in structure)

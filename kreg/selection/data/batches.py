@@ -1,4 +1,4 @@
-"""Batches of rows: to train in a seeded order, and to evaluate."""
+"""Batches of rows: in a seeded order for training, and for evaluation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,14 +30,14 @@ class OrderedBatches(keras.utils.PyDataset):
         return self._order.per_epoch
 
     def on_epoch_begin(self) -> None:
-        """Draw the orders of the next epoch's passes."""
+        """Draw the order of rows for each pass of the next epoch."""
         self._passes = self._order.next_epoch()
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self._order.per_pass == 1:
             return fit_arguments(self._arrays)
         if not self._passes:
-            # Before the first epoch Keras reads a batch, to learn its types.
+            # Keras reads a batch before the first epoch, to infer its types.
             return fit_arguments(
                 self._arrays.rows(range(self._order.batch_size))
             )
@@ -48,7 +48,7 @@ class OrderedBatches(keras.utils.PyDataset):
 
 
 def ordered_batches(arrays: Arrays, order: Order) -> Any:
-    """Batches for `fit`: each iteration gives one epoch."""
+    """Batches for `fit`; each iteration is one epoch."""
     arrays = in_precision(arrays)
     if keras.backend.backend() == "tensorflow":
         from kreg.selection.data import _tensorflow
@@ -58,7 +58,7 @@ def ordered_batches(arrays: Arrays, order: Order) -> Any:
 
 
 def evaluation_batches(arrays: Arrays, batch_size: int) -> Any:
-    """Batches for `evaluate`, made once and used at every strength."""
+    """Batches for `evaluate`, created once and used at every strength."""
     arrays, order = in_precision(arrays), Order(arrays.size, batch_size, 1)
     if keras.backend.backend() == "tensorflow":
         from kreg.selection.data import _tensorflow
@@ -110,7 +110,7 @@ def batches_of(
 
 
 def some_rows(part: Any, most: int) -> Any:
-    """At most `most` rows: spread over arrays, the first of an iterable."""
+    """At most `most` rows: spread over arrays, or the first of an iterable."""
     if isinstance(part, Arrays):
         if part.size <= most:
             return part
@@ -125,7 +125,7 @@ def some_rows(part: Any, most: int) -> Any:
 
 
 def in_precision(part: Any) -> Any:
-    """Arrays with floating point numbers in Keras's `floatx`.
+    """Convert the floating point arrays to Keras's `floatx`.
 
     An iterable of batches is returned as it is.
     """

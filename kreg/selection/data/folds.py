@@ -1,4 +1,4 @@
-"""Cross-validation folds of the rows, and complementary halves of them."""
+"""Splits rows into cross-validation folds, or into complementary halves."""
 
 import warnings
 from collections.abc import Iterable
@@ -18,8 +18,7 @@ class Fold:
 
     Args:
         train: the indices of the rows to train on.
-        validation: the indices of the rows that are left out; no row is in
-            both.
+        validation: the indices of the held-out rows, disjoint from `train`.
     """
 
     train: NDArray[Any]
@@ -37,7 +36,7 @@ def checked_folds(folds: Any) -> int | list[Any]:
         raise ValueError(
             "`folds` must be a number, or hold pairs of row indices "
             "`(train, validation)`, such as `KFold(5).split(x)` of "
-            f"scikit-learn gives. Received: folds={folds!r}"
+            f"scikit-learn returns. Received: folds={folds!r}"
         )
     number = positive_integer("folds", folds)
     if number < 2:
@@ -48,21 +47,21 @@ def checked_folds(folds: Any) -> int | list[Any]:
 
 
 def folds_of(arrays: Arrays, folds: int | list[Any], seed: int) -> list[Fold]:
-    """Split the rows into folds, each of which leaves other rows out.
+    """Split the rows into folds.
 
-    scikit-learn's `KFold` leaves every row out once. If the targets are class
+    scikit-learn's `KFold` holds out every row once. If the targets are class
     labels, its `StratifiedKFold` also spreads every class evenly.
 
     Args:
         arrays: the rows.
         folds: the number of folds, or the pairs `(train, validation)` of row
             indices, as `checked_folds` returns them.
-        seed: int, decides which rows go together; of no effect on pairs.
+        seed: int, determines the folds; not used for pairs.
 
     Raises:
-        ValueError: if there are fewer rows than folds; if a fold has no row to
-            train on or none to leave out, has a row in both or one that the
-            data do not have, or has a single class to train on.
+        ValueError: if there are fewer rows than folds; if a fold has no
+            training rows or no held-out rows, has a row in both or an index
+            that does not exist, or has training rows of a single class.
     """
     pairs = (
         _random_pairs(arrays, folds, seed) if isinstance(folds, int) else folds
@@ -78,19 +77,19 @@ def _random_pairs(arrays: Arrays, folds: int, seed: int) -> list[Any]:
 
     if arrays.size < folds:
         raise ValueError(
-            "`folds` must not be more than there are rows to train on. "
+            "`folds` must not be more than the number of rows to train on. "
             f"Received: folds={folds}, with {arrays.size} rows"
         )
     rows, labels = np.zeros(arrays.size), class_labels(arrays.y)
     splitter = KFold
     if labels is not None:
-        # Integer targets may be counts or identifiers, each in few rows.
-        # `StratifiedKFold` raises if no value has as many rows as folds.
+        # Integer targets may be counts or identifiers with few rows for each
+        # value. `StratifiedKFold` raises if no value has as many rows as folds.
         counts = np.unique(labels, return_counts=True)[1]
         splitter = StratifiedKFold if counts.max() >= folds else KFold
     with warnings.catch_warnings():
-        # scikit-learn warns of a class with fewer rows than folds. It spreads
-        # such a class as evenly as can be.
+        # scikit-learn warns of classes with fewer rows than folds, but still
+        # spreads them as evenly as possible.
         warnings.simplefilter("ignore", UserWarning)
         split = splitter(folds, shuffle=True, random_state=seed).split
         return list(split(rows, labels))
@@ -141,13 +140,13 @@ def complementary_halves(
 ) -> list[NDArray[np.int64]]:
     """Random pairs of disjoint halves of the rows.
 
-    If the number of rows is odd, a pair leaves one row out. A larger number of
-    pairs begins with the same pairs as a smaller one.
+    If the number of rows is odd, each pair leaves one row out. With more pairs,
+    the first ones stay the same.
 
     Args:
         arrays: the rows.
         pairs: the number of pairs.
-        seed: decides which rows go together.
+        seed: determines the halves.
 
     Raises:
         ValueError: if there are fewer than four rows, or a half has a single
@@ -155,7 +154,7 @@ def complementary_halves(
     """
     if arrays.size < 4:
         raise ValueError(
-            "`data` must have four rows at least to be split into halves. "
+            "`data` must have at least four rows to be split into halves. "
             f"Received: {arrays.size} rows"
         )
     generator = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""What a seed decides in training: the order of rows, random layers."""
+"""Seeds the order of rows and the random layers of a training."""
 
 import math
 from typing import Any
@@ -13,8 +13,8 @@ class Order:
 
     Args:
         size: int, the number of rows.
-        batch_size: int, the rows of a batch.
-        passes: int, how many passes over the data one epoch of `fit` makes.
+        batch_size: int, the number of rows in a batch.
+        passes: int, the number of passes over the data in an epoch of `fit`.
     """
 
     def __init__(self, size: int, batch_size: int, passes: int) -> None:
@@ -35,7 +35,7 @@ class Order:
         return self.passes * self.per_pass
 
     def begin(self, seed: tuple[int, ...], first: int = 0) -> None:
-        """Go to one of the passes that `seed` decides, the first by default."""
+        """Restart the passes from `seed`, at the pass number `first`."""
         self._seed = seed
         self._next_pass = first
 
@@ -55,11 +55,11 @@ def begin_random_numbers(*seed: int) -> None:
     """Seed the random numbers of layers that have no seed of their own.
 
     On torch, such layers draw from torch's global generator, so their numbers
-    would depend on everything drawn before. On the other backends nothing is
-    to be done: each layer keeps a state among the variables of the model.
+    would depend on everything drawn before. On the other backends this does
+    nothing: each layer keeps its state in a variable of the model.
 
     Args:
-        *seed: ints >= 0 that decide the numbers.
+        *seed: ints >= 0 that determine the numbers.
     """
     if keras.backend.backend() == "torch":
         import torch
@@ -75,9 +75,9 @@ class SeededStart(keras.callbacks.Callback):
     batch before the first training of a model.
 
     Args:
-        seed: ints >= 0 that decide both.
+        seed: ints >= 0 that determine both.
         order: the order of the rows; None for an iterable of batches.
-        first: the number of passes that were made before. Defaults to `0`.
+        first: the number of passes made before. Defaults to `0`.
     """
 
     def __init__(

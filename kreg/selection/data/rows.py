@@ -1,4 +1,4 @@
-"""The training data as arrays of rows, checked once and split once."""
+"""`Arrays` and `TrainingData`: training data, checked and split once."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +17,8 @@ def class_labels(y: Any) -> NDArray[Any] | None:
     """The class of each row if `y` is one array of class labels; else None.
 
     Class labels are integers or booleans, numbers that are all 0 or 1, or
-    one-hot rows. scikit-learn's `type_of_target` would also take 2.0 and 3.0
-    for classes, which in Keras are targets of a regression.
+    one-hot rows. scikit-learn's `type_of_target` would also treat 2.0 and 3.0
+    as classes, but in Keras they are regression targets.
     """
     if not isinstance(y, np.ndarray) or y.ndim not in (1, 2):
         return None
@@ -41,31 +41,31 @@ def refuse_one_class(
     Args:
         part: the name of the part in the message.
         labels: the classes of its rows; None if the targets are not classes.
-        all_labels: the classes of all rows; None likewise.
+        all_labels: the classes of all rows, or None.
     """
     if labels is None or all_labels is None or len(labels) < 2:
         return
     if len(np.unique(labels)) == 1:
         raise ValueError(
-            f"The {part} part must have rows of two classes at least: take a "
+            f"The {part} part must have rows of at least two classes: use a "
             "larger part, or another `seed`. "
             f"Received: {len(labels)} rows, all of class {labels[0]}"
         )
 
 
 def _refuse_targets_alike(labels: NDArray[Any] | None) -> None:
-    """Raise if all rows have one target, which may be a class or a number."""
+    """Raise if all rows have the same target, a class or a number."""
     if labels is None or len(labels) < 2 or len(np.unique(labels)) > 1:
         return
     raise ValueError(
-        "`data` must have targets that differ: where all are alike, nothing is "
+        "`data` must have targets that differ: if all are the same, nothing is "
         "left to select once a bias is fitted. "
         f"Received: {len(labels)} rows, all with the target {labels[0]}"
     )
 
 
 Structure = Any
-"""An array, or lists, tuples and dicts of them, as a model takes them."""
+"""An array, or lists, tuples and dicts of arrays, as a model accepts them."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Arrays:
 
     Args:
         x: the inputs, an array or a structure of them.
-        y: the targets, likewise.
-        sample_weight: the weight of each row; None for equal ones.
+        y: the targets, an array or a structure of arrays.
+        sample_weight: the weight of each row; None for equal weights.
     """
 
     x: Structure
@@ -93,7 +93,7 @@ class Arrays:
         return map_arrays(lambda array: array[chosen], self)
 
     def fingerprint(self) -> str:
-        """A hash of all arrays, to recognise the same rows later."""
+        """A hash of all arrays, to recognize the same rows later."""
         digest = hashlib.sha256()
         for array in keras.tree.flatten((self.x, self.y, self.sample_weight)):
             if array is not None:
@@ -107,18 +107,18 @@ class TrainingData:
     """The training data of a model, and its validation data.
 
     Args:
-        train: `Arrays`, or an iterable of batches as `fit` takes it.
-        validation: the same forms; None without validation data.
+        train: `Arrays`, or an iterable of batches as for `fit`.
+        validation: data in the same forms; None without validation data.
     """
 
     train: Any
     validation: Any = None
 
     def fingerprint(self) -> str:
-        """A text by which the same data are recognised later.
+        """A text by which to recognize the same data later.
 
-        An iterable is only represented by its type: reading it may take long,
-        or change it.
+        An iterable is represented only by its type, because reading it may be
+        slow or change it.
         """
         return ",".join(
             part.fingerprint()
@@ -139,21 +139,21 @@ def training_data(
     """Check the data, and split them once.
 
     Args:
-        data: `(x, y)` or `(x, y, sample_weight)` of arrays or structures of
-            them, or an iterable of batches as `fit` takes it.
-        validation: the same forms; or a fraction in (0, 1) of the rows, drawn
-            by `seed`, with the classes in proportion if the targets are class
-            labels. An iterable takes no fraction. Defaults to `None`.
+        data: `(x, y)` or `(x, y, sample_weight)`, arrays or structures of them,
+            or an iterable of batches as for `fit`.
+        validation: data in the same forms; or, if `data` are arrays, a fraction
+            in (0, 1) of the rows, drawn by `seed`, and stratified if the
+            targets are class labels. Defaults to `None`.
         seed: int, the seed of the split.
         argument: the user's name of `validation`, for messages.
         needs_rows: why `data` must be arrays, for the message. Defaults to
-            `None`: an iterable will do.
+            `None`: an iterable is accepted, too.
 
     Raises:
-        TypeError: if the data have no such form.
+        TypeError: if the data have none of these forms.
         ValueError: if the data are empty, hold NaN or infinity, or differ in
-            their numbers of rows; if all targets are alike, or a part is left
-            with a single class.
+            their numbers of rows; if all targets are the same, or a part has a
+            single class.
     """
     train = checked_part("data", data)
     if isinstance(train, Arrays):
@@ -194,7 +194,7 @@ def checked_part(name: str, data: Any) -> Any:
 
     Raises:
         TypeError: if `data` is neither arrays nor an iterable that can be read
-            many times.
+            repeatedly.
         ValueError: if arrays do not fit together, or are not finite.
     """
     if isinstance(data, Arrays):
@@ -218,8 +218,8 @@ def checked_part(name: str, data: Any) -> Any:
         )
     if iter(data) is data:
         raise TypeError(
-            f"`{name}` must be iterable more than once: every strength goes "
-            "over it again. Received: "
+            f"`{name}` must be iterable more than once: every strength reads "
+            "it again. Received: "
             f"{name} of type {type(data).__name__}, which is an iterator"
         )
     return data
@@ -228,29 +228,29 @@ def checked_part(name: str, data: Any) -> Any:
 def _split(
     argument: str, train: Any, value: Any, seed: int
 ) -> tuple[Arrays, Arrays]:
-    """Split rows in two; a fraction of them is the second part.
+    """Split rows in two, with a fraction of them in the second part.
 
-    It is drawn at random, with the classes in proportion if the targets are
-    class labels. scikit-learn's `train_test_split` would refuse a class with
-    one row, and a path needs no scikit-learn otherwise.
+    The split is random, and stratified if the targets are class labels.
+    scikit-learn's `train_test_split` would refuse a class with only one row,
+    and a path does not need scikit-learn otherwise.
     """
     fraction = real_number(argument, value)
     if not 0.0 < fraction < 1.0:
         raise ValueError(
-            f"`{argument}` must be data, or a fraction of them in (0, 1). "
+            f"`{argument}` must be data, or a fraction in (0, 1). "
             f"Received: {argument}={value!r}"
         )
     if not isinstance(train, Arrays):
         raise ValueError(
-            f"`{argument}` must be data where `data` is an iterable of "
-            "batches, of which no rows can be left out. "
+            f"`{argument}` must be data if `data` is an iterable of batches, "
+            "which cannot be split. "
             f"Received: {argument}={value!r}, with data of type "
             f"{type(train).__name__}"
         )
     order = np.random.default_rng(seed).permutation(train.size)
     labels = class_labels(train.y)
     if labels is not None:
-        # Sort the rows by class; evenly spaced places then keep proportions.
+        # Sort the rows by class, so that evenly spaced rows are stratified.
         order = order[np.argsort(labels[order], kind="stable")]
     number = round(fraction * train.size)
     if not 0 < number < train.size:
@@ -297,8 +297,8 @@ def check_arrays(name: str, arrays: Arrays) -> None:
         if leaf.dtype.kind in "fc" and not np.isfinite(leaf).all():
             bad = int((~np.isfinite(leaf)).sum())
             raise ValueError(
-                f"`{name}` must hold finite numbers: impute or leave out what "
-                f"is missing. Received: {bad} entries that are NaN or infinite "
+                f"`{name}` must hold finite numbers: impute or remove missing "
+                f"values. Received: {bad} entries that are NaN or infinite "
                 f"in an array of shape {leaf.shape}"
             )
     for leaf in keras.tree.flatten((arrays.y, arrays.sample_weight)):

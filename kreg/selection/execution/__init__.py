@@ -1,3 +1,3 @@
-"""Where paths run, in which folder they are kept, and their progress."""
+"""Where paths run, where they are saved, and how progress is shown."""
 
 __all__: list[str] = []

@@ -1,13 +1,13 @@
-"""Limits on the cores and the GPU memory that TensorFlow takes."""
+"""Limits the cores and the GPU memory that TensorFlow uses."""
 
 import tensorflow as tf
 
 
 def limit_resources(threads: int) -> None:
-    """Use some of the cores, and only the GPU memory that is needed.
+    """Limit the number of threads, and allocate GPU memory only as needed.
 
     Args:
-        threads: int >= 1, how many cores.
+        threads: int >= 1, the number of threads.
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

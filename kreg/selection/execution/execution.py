@@ -1,4 +1,4 @@
-"""`Execution`: where paths run, in which folder, and with what progress."""
+"""`Execution`: where paths run, where they are saved, and their progress."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,24 +23,22 @@ from kreg._arguments import checked_path, optional, verbosity
 
 @dataclass(frozen=True)
 class Execution:
-    """Where paths run, in which folder they are kept, and what is shown.
+    """Where paths run, in which folder they are saved, and what is shown.
 
     For `kreg.compare`, `kreg.selection.stability_selection` and
-    `kreg.selection.StabilitySelector`, which run many paths. It changes how
+    `kreg.selection.StabilitySelector`, which run many paths. It affects how
     long they take, never their results.
 
     Args:
-        executor: a `concurrent.futures.Executor` that runs paths side by side:
+        executor: a `concurrent.futures.Executor` that runs paths in parallel:
             `kreg.selection.LocalProcesses()`, or the executor of a cluster,
             such as `Client(...).get_executor()` of dask.distributed. If a
-            worker is lost, its path is run again. Defaults to `None`: in this
-            process, one after the other, which suits a GPU and notebooks. The
-            result is the same, up to rounding where machines or threads
-            differ.
-        directory: str or path of a local folder for finished paths and points.
-            All workers must be able to reach it. The same call on the same
-            folder goes on where the last one ended. Defaults to `None`:
-            nothing is kept.
+            worker is lost, its path is run again. Defaults to `None`: paths run
+            in this process, one by one, which suits a GPU and notebooks. The
+            results are the same, up to rounding if machines or threads differ.
+        directory: str or path of a local folder for finished paths and points,
+            accessible to all workers. The same call with the same folder
+            continues an interrupted run. Defaults to `None`: nothing is saved.
         verbose: 0 or 1, whether to show progress on a terminal. Defaults to
             `1`.
 
@@ -74,11 +72,11 @@ class Execution:
         checked_verbose(self.verbose)
 
     def folder(self, name: str = "") -> Path | None:
-        """The folder, or the one called `name` in it; None without a folder."""
+        """The folder, or the subfolder `name`; None without a folder."""
         return None if self.directory is None else Path(self.directory, name)
 
     def __deepcopy__(self, memo: Any) -> "Execution":
-        """The same object: the processes of an executor cannot be copied."""
+        """Return the same object, as processes cannot be copied."""
         return self
 
 
@@ -113,7 +111,7 @@ def shown_progress(
     Args:
         work: a word for the work, before the bar.
         number: the number of steps.
-        verbose: 0 shows nothing.
+        verbose: 0 to show nothing.
 
     Yields:
         A function to call after each step, with a line about that step.
@@ -127,7 +125,7 @@ def shown_progress(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        # This column is cut first where the terminal is narrow.
+        # This column is cut first on a narrow terminal.
         TextColumn(
             "{task.description}",
             markup=False,

@@ -1,4 +1,4 @@
-"""Running tasks here, in other processes or on other machines."""
+"""Runs tasks in this process, in other processes or on other machines."""
 
 import multiprocessing
 import os
@@ -30,17 +30,17 @@ def run_tasks(
     executor: Executor | None,
     on_result: Callable[[int, T], None],
 ) -> None:
-    """Run every task, and again if its worker is lost.
+    """Run every task, and run it again if its worker is lost.
 
     Args:
         tasks: functions without arguments, independent of each other.
-        executor: where to run them; None for here, one after the other.
+        executor: the executor that runs them; None to run them here, one by
+            one.
         on_result: called with the index and the result of each task when it
             ends.
 
     Raises:
-        RuntimeError: if workers are lost several times in a row and no task
-            ends between.
+        RuntimeError: if workers are lost several times before any task ends.
     """
     left = dict(enumerate(tasks))
 
@@ -55,9 +55,9 @@ def run_tasks(
             _run_once(dict(left), executor, end)
         except _PoolIsGoneError as error:
             warnings.warn(
-                "`executor` lost a worker and takes no more work, so what is "
-                "left runs in this process. "
-                "`kreg.selection.LocalProcesses` goes on with new workers. "
+                "`executor` lost a worker and accepts no more work, so the "
+                "remaining tasks run in this process. "
+                "`kreg.selection.LocalProcesses` starts new workers instead. "
                 f"Received: executor={executor!r}, which says: {error}",
                 stacklevel=2,
             )
@@ -68,16 +68,16 @@ def run_tasks(
                 raise RuntimeError(
                     f"Workers ended {losses} times in a row before a path "
                     "did. Either they run out of memory: use fewer. Or they "
-                    "cannot start: put the program's own lines below "
+                    "cannot start: put the top-level code of the script under "
                     '`if __name__ == "__main__":`, and `build_model` into a '
-                    "module. Without an executor the error shows."
+                    "module. Without an executor you see the actual error."
                 ) from error
     for index, task in list(left.items()):
         end(index, task())
 
 
 class _PoolIsGoneError(Exception):
-    """An executor refuses every task."""
+    """The executor refuses every task."""
 
 
 def _run_once(
@@ -120,21 +120,23 @@ def _run_once(
 
 
 class LocalProcesses(Executor):
-    """Runs paths in processes of this machine, side by side.
+    """Runs paths in parallel processes on this machine.
 
     An `executor` for `kreg.selection.Execution`. Choose it for small models on
-    a machine with many cores. Leave `executor` out on a GPU, which one process
-    fills. Leave it out in a notebook, too: other processes can only run
-    functions from modules that they can import.
+    a machine with many cores. Do not use it on a GPU, which a single process
+    keeps busy, nor in a notebook: other processes can only run functions from
+    modules that they can import.
 
-    Processes are spawned, and the cores are divided among them. If one ends
-    before its work is done, such as for lack of memory, new ones are started.
+    Processes are spawned, and the cores are divided among them. If a process
+    ends before its work is done, for example for lack of memory, new ones are
+    started.
 
     Args:
-        workers: int >= 1, how many processes. Defaults to `None`: one for
+        workers: int >= 1, the number of processes. Defaults to `None`: one for
             each core.
-        threads: int >= 1, the threads of TensorFlow or torch in each. Of no
-            effect on JAX. Defaults to `None`: cores divided by workers.
+        threads: int >= 1, the number of TensorFlow or torch threads in each
+            process; no effect on JAX. Defaults to `None`: cores divided by
+            workers.
 
     Raises:
         TypeError: if an argument is not an integer.
@@ -195,9 +197,9 @@ def refuse_what_cannot_be_sent(executor: Any, **arguments: Any) -> None:
     """Raise if an argument cannot be sent to another process.
 
     Args:
-        executor: the executor. Only those that start processes of this machine
-            are checked; others send functions in their own ways.
-        **arguments: the arguments to send, by the names that users know.
+        executor: the executor. Only executors that start processes on this
+            machine are checked; others send functions in their own ways.
+        **arguments: the arguments to send, by the user's names.
     """
     if not isinstance(executor, (LocalProcesses, ProcessPoolExecutor)):
         return
@@ -226,7 +228,7 @@ def _is_interactive(value: Any) -> bool:
 
 
 def _start_worker(backend: str, threads: int) -> None:
-    """Limit what a new process takes of the machine."""
+    """Limit the resources of a new process."""
     if backend == "tensorflow":
         from kreg.selection.execution._tensorflow import limit_resources
 

@@ -1,3 +1,3 @@
-"""Choosing input features."""
+"""Selecting input features: selectors, stability selection, entry order."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The order in which input features enter a path."""
+"""`entry_order`: the order in which input features enter a path."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from kreg.selection.paths.result import PathResult
 
 @dataclass(frozen=True)
 class FeatureEntry:
-    """Where an input feature enters a path.
+    """The strength at which an input feature enters a path.
 
     Args:
         feature: the index of the feature.
-        name: the name of the feature; its index as text without names.
+        name: the name of the feature; without names, its index as text.
         strength: the largest strength at which the model reads the feature.
         fraction: `strength` divided by the strength above which everything is
-            zero; None where the latter was not computed.
-        stays: whether the model reads the feature at every weaker strength,
+            zero; None if the latter was not computed.
+        stays: whether the model reads the feature at all smaller strengths,
             too.
     """
 
@@ -29,7 +29,7 @@ class FeatureEntry:
     stays: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, fit for JSON."""
+        """The fields as plain values, ready for JSON."""
         return dict(vars(self))
 
 
@@ -44,16 +44,16 @@ def entry_order(
 
     Args:
         result: a `PathResult` of a model with a single flat input.
-        feature_names: str of each input feature, in their order. Defaults to
-            `None`: features are called by their indices.
+        feature_names: a str for each input feature. Defaults to `None`:
+            features are named by their indices.
 
     Returns:
         One `FeatureEntry` for each feature that is read at any strength, by
-        falling strength, then by index.
+        decreasing strength, then by index.
 
     Raises:
-        ValueError: if the model of the path has no single flat input that
-            dense layers read, or there are fewer names than features.
+        ValueError: if the model of the path does not have a single flat input
+            that dense layers read, or there are fewer names than features.
 
     Example:
 
@@ -88,15 +88,15 @@ def first_features(result: PathResult, number: int) -> tuple[int, ...]:
 
     Args:
         result: a `PathResult` of a model with a single flat input.
-        number: int >= 1, the largest number of features. If several enter at
-            one strength and not all of them fit, none of them is taken.
+        number: int >= 1, the maximum number of features. If several enter at
+            the same strength and would exceed it, none of them is selected.
 
     Returns:
-        The indices, in rising order.
+        The indices, in increasing order.
 
     Raises:
-        ValueError: if the model of the path has no single flat input that
-            dense layers read.
+        ValueError: if the model of the path does not have a single flat input
+            that dense layers read.
 
     Example:
 
@@ -125,9 +125,9 @@ def _selected_by_falling_strength(
     for point in result.points:
         if point.selected_inputs is None:
             raise ValueError(
-                "`result` must tell which input features are read, as a path "
-                "of a model with a single flat input does whose first layers "
-                "are dense. Received: result with selected_inputs=None at "
+                "`result` must know which input features are read: the model "
+                "of the path needs a single flat input that only dense layers "
+                "read. Received: result with selected_inputs=None at "
                 f"strength={point.strength}"
             )
         selected = set(point.selected_inputs)

@@ -1,4 +1,4 @@
-"""`FeatureSelector` and `StabilitySelector`, transformers of scikit-learn."""
+"""`FeatureSelector` and `StabilitySelector`: scikit-learn transformers."""
 
 import os
 from abc import abstractmethod
@@ -35,10 +35,10 @@ from kreg.selection.strengths.penalty_family import PenaltyChoice
 from kreg.selection.training.inputs import input_lasso
 from kreg.selection.training.training import Training
 
-# Used for None: scikit-learn wants plain values as defaults of estimators.
+# Used in place of None, because scikit-learn expects plain values as defaults.
 _TRAINING = Training(200)
 _EXECUTION = Execution(verbose=0)
-# Parameters whose attributes scikit-learn may set, and what None stands for.
+# Parameters with attributes that scikit-learn may set, and their defaults.
 _NESTED: dict[str, Any] = {"training": _TRAINING, "execution": _EXECUTION}
 
 
@@ -46,7 +46,7 @@ class InputSelector(SelectorMixin, BaseEstimator):
     """Base of the selectors: checks the data, and stores the selection.
 
     A subclass sets `build_model`, a function of the number of features, and
-    `_fewest_rows`, the number of rows that it needs.
+    `_fewest_rows`, the minimum number of rows.
     """
 
     _fewest_rows = 1
@@ -61,16 +61,16 @@ class InputSelector(SelectorMixin, BaseEstimator):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters; if `deep`, also such as `training__epochs`."""
-        found: dict[str, Any] = super().get_params(deep)
-        for name in _NESTED.keys() & found.keys() if deep else ():
-            value = _NESTED[name] if found[name] is None else found[name]
-            # A value of a wrong type is refused when fit reads it.
+        params: dict[str, Any] = super().get_params(deep)
+        for name in _NESTED.keys() & params.keys() if deep else ():
+            value = _NESTED[name] if params[name] is None else params[name]
+            # A value of the wrong type is refused later, in `fit`.
             for field in fields(value) if is_dataclass(value) else ():
-                found[f"{name}__{field.name}"] = getattr(value, field.name)
-        return found
+                params[f"{name}__{field.name}"] = getattr(value, field.name)
+        return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, also such as `training__epochs`.
+        """Set parameters, also nested ones like `training__epochs`.
 
         Args:
             **params: values by the names that `get_params` returns.
@@ -102,9 +102,9 @@ class InputSelector(SelectorMixin, BaseEstimator):
 
         Args:
             X: array of shape `(rows, features)`.
-            y: array of targets, one for each row. Labels that are not numbers
+            y: array with a target for each row. Labels that are not numbers
                 become 0, 1, ... in sorted order.
-            sample_weight: array of the weight of each row. Defaults to `None`:
+            sample_weight: array with a weight for each row. Defaults to `None`:
                 equal weights.
 
         Returns:
@@ -144,38 +144,40 @@ class InputSelector(SelectorMixin, BaseEstimator):
 class FeatureSelector(InputSelector):
     """Keeps the input features that a penalized model reads.
 
-    A transformer of scikit-learn, for its pipelines and searches, which may
-    also set `training__epochs` and the like. Choose it for prediction from
-    fewer features; `StabilitySelector` is for knowing
-    which features matter. In a pipeline, selection sees only the training rows
-    of each fold, so cross-validation stays honest. Put a scaler before it: a
-    penalty compares weights, and weights depend on the scales of features.
+    A scikit-learn transformer for pipelines and searches, which can also set
+    `training__epochs` and the like. Choose it to predict from fewer features;
+    to learn which features matter, choose `StabilitySelector`. In a pipeline,
+    selection uses only the training rows of each fold, so cross-validation
+    stays valid. Put a scaler before it, because a penalty compares weights, and
+    these depend on the scales of the features.
 
-    Which features it keeps:
+    It keeps:
 
-    - with `strength`, those that the model reads after training at that
+    - with `strength`, the features that the model reads after training at that
       strength;
-    - with `num_features`, those that enter a path first, at most that many;
-    - with neither, those that the best point of a path reads. The best point
-      has the best monitor of `training` on the `validation` data.
+    - with `num_features`, the features that enter a path first, at most that
+      many;
+    - with neither, the features that the model reads at the best point of a
+      path, judged by `training.monitor` on the `validation` data.
 
     Args:
         build_model: a function of the number of features, an int, that returns
-            a new model with a single flat input of that many, built and
-            compiled. At the top of a module, if the selector is to be pickled
-            or run in other processes.
+            a new built and compiled model with a single flat input of that
+            size. Define it at the top level of a module if the selector is to
+            be pickled or run in other processes.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
         training: a `kreg.selection.Training`. Defaults to `None`:
             `Training(200)`.
         strengths: the strengths of the path, as for `kreg.path`; not used with
             `strength`. Defaults to `"auto"`.
-        strength: float >= 0, the one strength to train at. Defaults to `None`:
+        strength: float >= 0, the only strength to train at. Defaults to `None`:
             a path is run.
-        num_features: int >= 1, the largest number of features to keep; not
-            with `strength`. Defaults to `None`: those of the best point.
+        num_features: int >= 1, the maximum number of features to keep; not to
+            be combined with `strength`. Defaults to `None`: those of the best
+            point.
         validation: data, or a fraction in (0, 1) of the rows, as for
-            `kreg.path`; only used to find the best point. Defaults to `0.2`.
+            `kreg.path`; used only to find the best point. Defaults to `0.2`.
         directory: a folder for finished points, as for `kreg.path`. Defaults
             to `None`.
         seed: int >= 0, as for `kreg.path`. Defaults to `0`.
@@ -188,8 +190,8 @@ class FeatureSelector(InputSelector):
         ImportError: if scikit-learn is not installed.
         TypeError: in `fit`, as `kreg.path`.
         ValueError: in `fit`, as `kreg.path`; if both `strength` and
-            `num_features` are given; if the model has no single flat input
-            that dense layers read.
+            `num_features` are given; if the model does not have a single flat
+            input that dense layers read.
 
     Example:
 
@@ -267,9 +269,9 @@ class FeatureSelector(InputSelector):
         )
         if point.selected_inputs is None:
             raise ValueError(
-                "`build_model` must make a model with a single flat input "
-                "that dense layers read, or features that it does not read "
-                "cannot be told. Received: a model that has none"
+                "`build_model` must return a model with a single flat input "
+                "that only dense layers read; otherwise the features that it "
+                "does not read are unknown. Received: another model"
             )
         return point.selected_inputs
 
@@ -277,15 +279,14 @@ class FeatureSelector(InputSelector):
 class StabilitySelector(InputSelector):
     """Keeps the input features that most halves of the rows select.
 
-    A transformer of scikit-learn around
-    `kreg.selection.stability_selection`; its documentation says when to choose
-    it, how it works and what it costs.
+    A scikit-learn transformer around `kreg.selection.stability_selection`,
+    whose documentation says when to choose it, how it works and what it costs.
 
     Args:
         build_model: a function of the number of features, an int, that returns
-            a new model with a single flat input of that many, built and
-            compiled. At the top of a module, if the selector is to be pickled
-            or run in other processes.
+            a new built and compiled model with a single flat input of that
+            size. Define it at the top level of a module if the selector is to
+            be pickled or run in other processes.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
         training: a `kreg.selection.Training`. Defaults to `None`:
@@ -295,7 +296,7 @@ class StabilitySelector(InputSelector):
             that are selected by mistake. Defaults to `1.0`.
         threshold: float in (0.5, 1], the fraction of the halves that must
             select a feature. Defaults to `0.75`.
-        pairs: int >= 1, how many pairs of halves. Defaults to `50`.
+        pairs: int >= 1, the number of pairs of halves. Defaults to `50`.
         execution: a `kreg.selection.Execution`. Defaults to `None`:
             `Execution(verbose=0)`, in this process.
         seed: int >= 0. Defaults to `0`.

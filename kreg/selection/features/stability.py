@@ -1,4 +1,4 @@
-"""`stability_selection`: the features that most halves of the rows select."""
+"""`stability_selection`: features that most random halves of rows select."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -59,44 +59,44 @@ def stability_selection(
 ) -> StabilityResult:
     """Find the input features that most halves of the rows select.
 
-    Choose it where a false feature costs more than a missed one: the expected
-    number of features selected by mistake is bounded, whatever the model.
-    Selecting once gives no such bound, and a strength that predicts best lets
-    in noise.
+    Choose it if a false feature costs more than a missed one: the expected
+    number of features selected by mistake is bounded, whatever the model. A
+    single selection has no such bound, and the strength that predicts best lets
+    in noise features.
 
     The rows are split at random into two halves, `pairs` times. A path is run
-    on each half, which selects the features that enter first. It selects q of
-    p features at most, where
-    `q ** 2 <= expected_false * p * (2 * threshold - 1)`. A feature is stable
-    if at least the fraction `threshold` of the halves select it.
+    on each half, and selects the features that enter it first, at most q of p,
+    where `q ** 2 <= expected_false * p * (2 * threshold - 1)`. A feature is
+    stable if at least the fraction `threshold` of the halves select it.
     `kreg.selection.stability_bound` states the assumptions.
 
-    It costs `2 * pairs` paths, each on half of the rows. Strengths close to
-    each other separate features better: if several enter at one strength and
-    not all of them fit, none of them is taken.
+    It costs `2 * pairs` paths, each on half of the rows. A finer grid of
+    strengths separates features better: if several enter at the same strength
+    and would exceed q, none of them is selected.
 
     Args:
-        build_model: as for `kreg.path`. The model has a single flat input that
-            dense layers read.
+        build_model: as for `kreg.path`. The model must have a single flat input
+            that only dense layers read.
         data: `(x, y)` or `(x, y, sample_weight)` of arrays.
         penalty: as for `kreg.path`. Defaults to
             `kreg.selection.input_lasso`, on all kernels.
         training: a `kreg.selection.Training`, without `refit`: how a model is
             trained at each strength.
-        strengths: as for `kreg.path`. Defaults to `"auto"`: each half has a
-            grid of its own.
+        strengths: as for `kreg.path`. Defaults to `"auto"`: each half has its
+            own grid.
         expected_false: float > 0, the bound on the expected number of features
             that are selected by mistake. Defaults to `1.0`.
         threshold: float in (0.5, 1], the fraction of the halves that must
-            select a feature. It matters little above 0.6, because each half
-            may select fewer features at a lower threshold. Defaults to `0.75`.
-        pairs: int >= 1, how many pairs of halves. Defaults to `50`.
+            select a feature. Its choice matters little above 0.6, because with
+            a lower threshold each half may select fewer features. Defaults to
+            `0.75`.
+        pairs: int >= 1, the number of pairs of halves. Defaults to `50`.
         execution: a `kreg.selection.Execution`: where paths run, in which
-            folder they are kept, and whether progress is shown. A call on the
-            same folder with more `pairs`, another bound or another threshold
-            runs only what is new. Defaults to `Execution()`: in this process,
-            kept nowhere, shown on a terminal.
-        seed: int >= 0, decides the halves and the paths. Defaults to `0`.
+            folder they are saved, and whether progress is shown. With the same
+            folder, a call with more `pairs`, another bound or another threshold
+            runs only new paths. Defaults to `Execution()`: in this process,
+            without saving, with progress on a terminal.
+        seed: int >= 0, determines the halves and the paths. Defaults to `0`.
 
     Returns:
         A `kreg.selection.StabilityResult`.
@@ -105,9 +105,9 @@ def stability_selection(
         TypeError: as `kreg.path`, and if `data` are not arrays, or the executor
             cannot run `build_model`.
         ValueError: as `kreg.path`, and if the bound allows no feature at all,
-            a half has a single class, the model has no single flat input that
-            dense layers read, or the folder holds another selection. All
-            errors come before training starts.
+            a half has a single class, the model does not have a single flat
+            input that dense layers read, or the folder holds another selection.
+            All errors are raised before training starts.
         RuntimeError: if workers are lost several times in a row.
 
     Example:
@@ -145,7 +145,7 @@ def stability_selection(
     if checked_training(training).refit:
         raise ValueError(
             "`training` must have `refit=False`: a refit keeps the zeros of a "
-            f"path, and so its selection. Received: training={training!r}"
+            f"path, so it changes no selection. Received: training={training!r}"
         )
     family = penalty_family(penalty)
     model = new_model(build_model, seed)
@@ -200,9 +200,9 @@ def _num_features(model: keras.Model) -> int:
     kernels = first_kernels(model)
     if not kernels:
         raise ValueError(
-            "`build_model` must make a model with a single flat input that "
-            "dense layers read, or features that it does not read cannot be "
-            f"told. Received: build_model()={model!r}"
+            "`build_model` must return a model with a single flat input that "
+            "only dense layers read; otherwise the features that it does not "
+            f"read are unknown. Received: build_model()={model!r}"
         )
     return int(kernels[0].shape[0])
 
@@ -210,7 +210,7 @@ def _num_features(model: keras.Model) -> int:
 def _selection_limit(
     expected_false: float, num_features: int, threshold: float
 ) -> int:
-    """How many features a half may select; raises if it may select none."""
+    """The number of features that a half may select; raises if it is 0."""
     expected_false = positive_number("expected_false", expected_false)
     number = largest_number(
         expected_false, num_features, checked_threshold(threshold)

@@ -1,4 +1,4 @@
-"""The result of stability selection, and its bound on false features."""
+"""`StabilityResult`, and `stability_bound` on the number of false features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def stability_bound(
     pairs: int = 50,
     unimodal: bool = False,
 ) -> float:
-    """The largest expected number of features that are selected by mistake.
+    """The bound on the expected number of features selected by mistake.
 
     Let each half of the rows select q of p features on average, and let a
     feature be stable if at least the fraction `threshold` of the halves select
@@ -31,12 +31,13 @@ def stability_bound(
         q ** 2 / (p * (2 * threshold - 1))
 
     A mistake is a stable feature that a half selects with probability q / p or
-    less, as if features were drawn at random. If the noise features are
-    exchangeable, these are the noise features. Nothing else is assumed.
+    less, no more often than by drawing features at random. If the noise
+    features are exchangeable, mistakes are noise features. Nothing else is
+    assumed.
 
-    With `unimodal=True` the bound is about half of that. It then assumes that
-    the fraction of the pairs in which both halves select such a feature has a
-    unimodal distribution, which is usual but cannot be checked.
+    With `unimodal=True` the bound is about half of that. This assumes that the
+    fraction of pairs in which both halves select such a feature has a unimodal
+    distribution, which is usual but cannot be checked.
 
     Args:
         num_selected: float > 0, q in the formula. At most `num_features`.
@@ -47,11 +48,11 @@ def stability_bound(
         unimodal: bool. Defaults to `False`.
 
     Returns:
-        The bound, a float; it says nothing where it is above `num_features`.
+        The bound, a float; trivial if it is above `num_features`.
 
     Raises:
-        ValueError: if an argument is out of its range, or `threshold` is so
-            near 0.5 that the unimodal bound does not hold.
+        ValueError: if an argument is out of range, or `threshold` is so close
+            to 0.5 that the unimodal bound does not hold.
 
     Example:
 
@@ -88,7 +89,7 @@ def stability_bound(
 def largest_number(
     expected_false: float, num_features: int, threshold: float
 ) -> int:
-    """How many features a half may select under the bound; perhaps 0."""
+    """The number of features, perhaps 0, that the bound lets a half select."""
     allowed = expected_false * num_features * (2.0 * threshold - 1.0)
     number = int(allowed**0.5)
     if (number + 1) ** 2 <= allowed:
@@ -132,9 +133,9 @@ class StabilityResult(ResultWithRows, SavedResult):
 
     Args:
         selections: for each half the indices of the features that it selects;
-            the halves of a pair follow each other.
-        num_features: how many features there are.
-        limit: how many features a half may select.
+            the two halves of a pair are adjacent.
+        num_features: the number of features.
+        limit: the maximum number of features that a half may select.
         threshold: a feature is stable if at least this fraction of the halves
             select it.
         seed: the seed of the halves and the paths.
@@ -168,7 +169,7 @@ class StabilityResult(ResultWithRows, SavedResult):
 
     @property
     def selected(self) -> tuple[int, ...]:
-        """The indices of the stable features, in rising order."""
+        """The indices of the stable features, in increasing order."""
         return tuple(
             feature
             for feature, frequency in enumerate(self.frequencies)
@@ -177,11 +178,11 @@ class StabilityResult(ResultWithRows, SavedResult):
 
     @property
     def expected_false(self) -> float:
-        """The bound on the expected number of features stable by mistake."""
+        """The bound on the expected number of stable features by mistake."""
         return stability_bound(self.limit, self.num_features, self.threshold)
 
     def headline(self) -> dict[str, Any]:
-        """How many features are stable, of how many, and the bound."""
+        """The number of stable features, of all features, and the bound."""
         return {
             "selected": len(self.selected),
             "num_features": self.num_features,
@@ -190,7 +191,7 @@ class StabilityResult(ResultWithRows, SavedResult):
         }
 
     def table(self) -> Table:
-        """A row for each feature that a half selects, the stable ones first."""
+        """A row for each feature that any half selects, stable ones first."""
         rows = [
             (
                 str(record["feature"]),
@@ -210,7 +211,7 @@ class StabilityResult(ResultWithRows, SavedResult):
         return Table(columns, rows, title="stability selection", notes=notes)
 
     def records(self) -> list[dict[str, Any]]:
-        """The features that a half selects, by falling frequency."""
+        """The features that any half selects, by decreasing frequency."""
         records = [
             {
                 "feature": feature,
@@ -233,7 +234,7 @@ class StabilityResult(ResultWithRows, SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "StabilityResult":
-        """The result that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         return cls(
             selections=tuple(
                 tuple(int(i) for i in features)

@@ -1,3 +1,3 @@
-"""Training a model at one strength after the other, and going on later."""
+"""Training a model along a path of strengths, and resuming a path."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Folders of finished points, from which an interrupted path goes on."""
+"""`Checkpoints`: saves finished points, so that a path can be resumed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ _LONGEST_DIFFERENCE = 120
 def claim_directory(
     directory: Path, work: str, identity: Mapping[str, Any]
 ) -> None:
-    """Write into a folder which work it belongs to, or check that it does.
+    """Record in a folder which work it belongs to, or check the record.
 
     Args:
-        directory: the folder, created if it is not there.
+        directory: the folder, created if missing.
         work: a word for the work; `<work>.json` in the folder describes it.
-        identity: the arguments that make this work what it is, fit for JSON.
+        identity: the arguments that identify the work, ready for JSON.
 
     Raises:
         ValueError: if the folder belongs to other work.
@@ -44,14 +44,14 @@ def claim_directory(
     ]
     if differing:
         raise ValueError(
-            f"`directory` must be empty, or hold this very {work}: choose "
+            f"`directory` must be empty, or hold this same {work}: choose "
             f"another folder. Received: directory={str(directory)!r}, whose "
             f"{work} has other {', '.join(differing)}"
         )
 
 
 def _difference_text(there: Any, here: Any) -> str:
-    """Both values, if they are short enough to be of use."""
+    """Both values as text, if they are short enough to be useful."""
     text = f" ({there!r} there, {here!r} here)"
     return text if len(text) <= _LONGEST_DIFFERENCE else ""
 
@@ -60,11 +60,11 @@ Header = dict[str, Any]
 
 
 class Checkpoints:
-    """Finished points, and the state from which the path goes on.
+    """Finished points, and the state from which to resume the path.
 
     Args:
-        directory: the folder, created if it is not there; None keeps nothing.
-        identity: the arguments of this path, fit for JSON.
+        directory: the folder, created if missing; None to save nothing.
+        identity: the arguments of this path, ready for JSON.
 
     Raises:
         ValueError: if the folder belongs to another path.
@@ -92,10 +92,10 @@ class Checkpoints:
     def save_state(
         self, header: Header, model: keras.Model, before: Values
     ) -> None:
-        """Write the state from which the path goes on.
+        """Write the state from which to resume the path.
 
         Args:
-            header: the progress of the path, fit for JSON.
+            header: the progress of the path, ready for JSON.
             model: the model, with its optimizer.
             before: the weights one point earlier.
         """
@@ -104,11 +104,11 @@ class Checkpoints:
             self._write("state.npz", header, [*state, *before])
 
     def load_state(self, model: keras.Model) -> tuple[Header, Values] | None:
-        """Give a model its saved state.
+        """Restore the saved state of a model.
 
         Returns:
-            The progress of the path and the weights one point earlier, as they
-            were saved; None if nothing was saved.
+            The saved progress of the path, and the saved weights one point
+            earlier; None if nothing was saved.
         """
         if self._directory is None or not self._path("state.npz").exists():
             return None

@@ -1,4 +1,4 @@
-"""The result of a path: its points, the best one, table and files."""
+"""`PathResult`: the points, the best point, table and files of a path."""
 
 import math
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ class PathResult(ResultWithRows, SavedResult):
         points: one point for each strength.
         penalty: the penalty, as text.
         monitor: the name of the metric by which points are compared.
-        strength_max: the strength above which everything is zero; None where
-            it was not computed.
+        strength_max: the strength above which everything is zero; None if it
+            was not computed.
         seed: the seed of the path.
         start: the point at strength 0, trained before the first strength; None
-            where the path began with its first point.
+            if there was none.
         weights: the weights of each point, as `model.get_weights()` returns
-            them; None where they were not kept.
+            them; None if they were not kept.
 
     Example:
 
@@ -55,9 +55,9 @@ class PathResult(ResultWithRows, SavedResult):
     def best(self) -> PathPoint:
         """The point with the best validation `monitor`.
 
-        More is better for accuracies, AUC, precision, recall, F1, R2 and IoU;
-        less is better for all other metrics. Among equal points, the one with
-        the largest strength.
+        Larger is better for accuracies, AUC, precision, recall, F1, R2 and IoU;
+        smaller is better for all other metrics. If points are equal, the one
+        with the largest strength is the best.
 
         Raises:
             ValueError: if the points have no such validation figure.
@@ -71,7 +71,7 @@ class PathResult(ResultWithRows, SavedResult):
         if not finite:
             raise ValueError(
                 "`monitor` must be a validation figure that is a number at "
-                "one point at least; give `path` validation data. "
+                "at least one point; pass validation data to `path`. "
                 f"Received: monitor={self.monitor!r}, with the figures "
                 f"{sorted({n for p in self.points for n in p.validation})}"
             )
@@ -81,7 +81,7 @@ class PathResult(ResultWithRows, SavedResult):
         )
 
     def _score(self, point: PathPoint) -> float:
-        """The validation figure, negated if less is better; NaN if absent."""
+        """The validation figure, negated if smaller is better, or NaN."""
         value = point.validation.get(self.monitor, math.nan)
         return value if more_is_better(self.monitor) else -value
 
@@ -133,7 +133,7 @@ class PathResult(ResultWithRows, SavedResult):
         values: Mapping[str, Any],
         weights: tuple[Weights, ...] | None = None,
     ) -> "PathResult":
-        """The result that `to_dict` made `values` of."""
+        """The inverse of `to_dict`, with weights."""
         start = values["start"]
         return cls(
             **{
@@ -148,13 +148,13 @@ class PathResult(ResultWithRows, SavedResult):
         """Write the result as JSON, and the weights in an `.npz` beside it.
 
         Args:
-            path: str or path of the JSON file; replaced if it is there.
+            path: str or path of the JSON file, replaced if it exists.
         """
         save_result(path, self.to_dict(), self.weights)
 
     @classmethod
     def load(cls, path: str | Path) -> "PathResult":
-        """Read what `save` wrote."""
+        """Read a result that `save` has written."""
         return cls.from_dict(*load_result(path))
 
     def records(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Running a path: its start, its points and their starting weights."""
+"""`PathRun`: runs a path from its start, point by point."""
 
 import math
 import time
@@ -57,19 +57,19 @@ def extrapolate(
     strengths: Sequence[float],
     objective: Callable[[], float],
 ) -> Values:
-    """Move weights towards where they will be at the next strength.
+    """Extrapolate weights to the next strength.
 
     This is the predictor of a predictor-corrector method; training is the
-    corrector. Weights are extrapolated as linear in the logarithm of the
-    strength. They move all of the way, half of it, or not at all, whichever
-    gives the lowest objective. A weight that would lose its sign does not
-    move. So no weight becomes zero here, and zeros remain.
+    corrector. Weights are extrapolated linearly in the logarithm of the
+    strength. They move all the way, half of it, or not at all, whichever gives
+    the lowest objective. An entry that would change its sign does not move. So
+    no entry becomes zero here, and zeros stay zero.
 
     Args:
         variables: the weights, trained at the last strength.
         before: the values of the weights one strength earlier; empty if there
             was none.
-        strengths: the strength before the last, the last, and the next.
+        strengths: the last but one, the last and the next strength.
         objective: returns the objective at the next strength.
 
     Returns:
@@ -104,7 +104,7 @@ def _with_signs_kept(
     return np.where(weights * moved > 0.0, moved, weights)
 
 
-# The number of the point at strength 0, before the first.
+# The number of the point at strength 0, which comes before the first.
 _START = -1
 # With fewer epochs, the three passes of `extrapolate` would cost too much.
 _EPOCHS_TO_EXTRAPOLATE = 32
@@ -114,8 +114,8 @@ class PathRun:
     """The models of a path, and its progress.
 
     Args:
-        model: the model of all points, as `build_model` made it.
-        twin: another model, for refits; None without refits.
+        model: the model of all points, as `build_model` returned it.
+        twin: a second model, for refits; None without refits.
         family: the penalty.
         training: how to train at each strength.
         data: the training data and the validation data.
@@ -156,8 +156,8 @@ class PathRun:
         """Choose the strengths and the start, or read them from the store.
 
         Args:
-            strengths: the strengths, or the grid to choose.
-            direction: whether the path goes up or down the strengths.
+            strengths: the strengths, or the grid from which to compute them.
+            direction: whether strengths increase or decrease along the path.
         """
         stored = self._store.load_state(self._model)
         if stored is None:
@@ -203,7 +203,7 @@ class PathRun:
         grid: StrengthGrid | Unpenalized,
         direction: Direction,
     ) -> Header:
-        """Bring the model to its start; return the state before any point."""
+        """Set the model to its start; return the state before any point."""
         model, family = self._model, self._family
         train, limit = self._train, self._training.tolerance
         if limit is not None:
@@ -238,14 +238,15 @@ class PathRun:
         }
 
     def _pull(self, largest: float | None) -> float:
-        """The norm of the gradient if it pulls every entry by `largest`.
+        """The norm of a gradient whose entries all have the size `largest`.
 
-        It does not grow with what the bias fits, as does the gradient at the
-        first weights where inputs or targets are far from zero.
+        If inputs or targets are far from zero, the gradient at the initial
+        weights is large only because a bias is not fitted yet. This norm does
+        not depend on that.
 
         Args:
-            largest: the strength above which everything is zero; None where it
-                is not known.
+            largest: the strength above which everything is zero; None if
+                unknown.
         """
         if not largest or math.isnan(largest):
             return math.inf
@@ -302,14 +303,14 @@ class PathRun:
             model.trainable_variables,
             self._before,
             self._progress["strengths"][max(0, number - 2) : number + 1],
-            # A `test_step` of the user may not return the loss.
+            # A user's own `test_step` may not return the loss.
             lambda: trainer.on_training_data(model).get("loss", math.nan),
         )
 
     def _refitted(
         self, twin: keras.Model, number: int, point: PathPoint
     ) -> PathPoint:
-        """Train the twin from the model on: zeros fixed, and no penalty."""
+        """Train the twin from the model's weights: zeros fixed, no penalty."""
         twin.set_weights(self._model.get_weights())
         assign_values(twin.optimizer.variables, self._new_optimizer_state)
         freeze_support(twin, self._family.attached_weights(twin))
@@ -329,7 +330,7 @@ class PathRun:
 def _prepared(
     model: keras.Model, family: PenaltyFamily
 ) -> list[keras.Variable]:
-    """Put the penalty on a model, with an optimizer that takes its steps."""
+    """Attach the penalty to a model, and wrap its optimizer for it."""
     penalized = family.attach(model)
     make_proximal(model)
     model.optimizer.build(model.trainable_variables)

@@ -1,4 +1,4 @@
-"""A path as a task: all that it needs to run, here or in a worker."""
+"""`PathTask`: a path with all it needs to run here or in a worker."""
 
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor
@@ -34,7 +34,7 @@ from kreg.tensorflow_messages import without_retracing_alarm
 
 @dataclass(frozen=True)
 class KerasSettings:
-    """The settings of Keras that a worker takes over from the caller.
+    """Keras's settings that a worker takes over from the caller.
 
     Args:
         backend: the name of the backend.
@@ -49,11 +49,11 @@ class KerasSettings:
     )
 
     def apply(self) -> None:
-        """Set Keras to these.
+        """Apply the settings to Keras.
 
         Raises:
             RuntimeError: if Keras runs on another backend, which cannot be
-                changed once it is imported.
+                changed after the import.
         """
         if keras.backend.backend() != self.backend:
             raise RuntimeError(
@@ -71,13 +71,13 @@ class PathTask:
     """A path, run by calling it.
 
     Args:
-        build_model: makes the model.
+        build_model: builds the model.
         data: the training data and the validation data.
         penalty: the penalty, as for `kreg.path`.
         strengths: the strengths, or `Unpenalized`.
         training: how a model is trained at each strength.
         seed: the seed.
-        directory: the folder of the path's points; None keeps nothing.
+        directory: the folder for the path's points; None to save nothing.
         keeps_weights: whether a call returns the weights of all points.
         keras_settings: the settings of Keras for the process that calls it.
     """
@@ -129,7 +129,7 @@ class PathTask:
             return path_run.result(verbose)
 
     def _direction(self, linear: bool) -> Direction:
-        """Whether the path goes up or down the strengths."""
+        """Whether strengths increase or decrease along the path."""
         if self.strengths.direction == "auto":
             return "down" if linear else "up"
         if (
@@ -139,8 +139,8 @@ class PathTask:
         ):
             raise ValueError(
                 '`direction` must be "up" or "auto" for a model with hidden '
-                "layers whose strengths kreg chooses: from zero its inner "
-                "weights never leave. Received: direction='down'"
+                "layers whose strengths kreg chooses: its inner weights can "
+                "never leave zero. Received: direction='down'"
             )
         return self.strengths.direction
 
@@ -156,8 +156,8 @@ def run_kept(
     """Run the paths whose results are not in their folders yet.
 
     Args:
-        tasks: the paths by their keys; a path without a folder is not kept.
-        executor: where to run them; None for here.
+        tasks: the paths by key; a path without a folder is not saved.
+        executor: the executor that runs them; None to run them here.
         on_result: called with the key and the result of each path when it
             ends.
 

@@ -1,4 +1,4 @@
-"""Axes, colours and labels that all plots share."""
+"""Axes, colours and labels for all plots."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 # `matplotlib.axes.Axes`; matplotlib is imported only to draw.
 Axes: TypeAlias = Any
 
-# Okabe and Ito's palette: distinct for colour-blind people, and in grey.
+# Okabe and Ito's palette: distinct for colour-blind people, and in greyscale.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -18,9 +18,9 @@ COLOURS = (
     "#000000",
 )
 GREY = "#999999"
-# The least vertical distance of two labels, as a fraction of the axes.
+# The minimum vertical distance of two labels, as a fraction of the axes.
 _LABEL_HEIGHT = 0.055
-# Labels nearer than this horizontally could touch, as a fraction of the axes.
+# Labels that are horizontally closer than this fraction of the axes may touch.
 _LABEL_WIDTH = 0.2
 _ROW_INCHES = 0.2
 
@@ -30,7 +30,7 @@ def axes_for(ax: Axes | None, rows: int = 0) -> Axes:
 
     Args:
         ax: axes, or None.
-        rows: how many named rows new axes have room for.
+        rows: the number of named rows for which new axes have room.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -58,11 +58,11 @@ def axes_for(ax: Axes | None, rows: int = 0) -> Axes:
 
 
 def strength_axis(ax: Axes, strengths: Iterable[float]) -> list[float]:
-    """Make x the strength, on a logarithmic scale if there are several.
+    """Set the x axis to strengths, on a logarithmic scale if there are several.
 
     Returns:
-        The place of each strength on the axis. On a logarithmic scale, 0 is
-        put left of the smallest other strength, at the usual distance.
+        The position of each strength on the axis. On a logarithmic scale, 0 is
+        placed left of the smallest other strength, at the usual distance.
     """
     ax.set_xlabel("strength")
     values = list(strengths)
@@ -95,12 +95,12 @@ def label_ends(
     *,
     at_left: bool = False,
 ) -> None:
-    """Write labels beside the axes, at the height of the ends of their lines.
+    """Write labels beside the axes, at the ends of their lines.
 
     Args:
         ax: the axes, with their final limits.
         labels: the height of the end of each line, its text, its colour.
-        at_left: whether labels stand left of the axes; if not, right.
+        at_left: True for labels left of the axes, False for right.
     """
     finite = [label for label in labels if math.isfinite(label[0])]
     low, high = ax.get_ylim()
@@ -121,7 +121,7 @@ def label_ends(
 def label_points(
     ax: Axes, labels: Sequence[tuple[float, float, str, str]]
 ) -> None:
-    """Write labels above points, moved up where they would touch.
+    """Write labels above points, moved up if they would touch.
 
     Args:
         ax: the axes, with their final limits.
@@ -152,12 +152,12 @@ def label_points(
 
 
 def name_rows(ax: Axes, names: Sequence[str], number: int) -> None:
-    """Name rows from the top down, in letters as large as fit.
+    """Label rows from top to bottom, in the largest font that fits.
 
     Args:
         ax: the axes.
         names: the name of each row.
-        number: how many features there are, shown or not.
+        number: the number of features, shown or not.
     """
     rows = max(len(names), 1)
     room = 72.0 * ax.get_window_extent().height / ax.figure.dpi / rows

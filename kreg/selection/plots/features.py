@@ -1,4 +1,4 @@
-"""Plots of input features: along a path, by entry, by how often selected."""
+"""Plots of input features: coefficients, entry strengths, stability."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,27 +38,26 @@ def plot_coefficients(
     """Plot a weight along a path, a line for each input feature.
 
     If the kernel has one output, as in a linear model, the lines are its
-    coefficients. If it has more, they are the L2 norms of the weights that
-    leave each input. Lines are named at the weakest strength, the largest
-    ones only. The dashed line is the best point of the path, if it has
-    validation figures.
+    coefficients. Otherwise they are the L2 norms of the weights that leave each
+    input. The largest lines are labeled at the smallest strength. The dashed
+    line is the best point of the path, if it has validation figures.
 
     Args:
         result: a `PathResult` with `weights`.
-        feature_names: str of each input feature, in their order. Defaults to
-            `None`: features are called by their indices.
+        feature_names: a str for each input feature. Defaults to `None`:
+            features are named by their indices.
         ax: matplotlib's axes to draw into. Defaults to `None`: new ones.
-        weight: int >= 0, the place of the kernel in `model.get_weights()`.
+        weight: int >= 0, the index of the kernel in `model.get_weights()`.
             Defaults to `0`.
-        max_labels: int >= 1, how many lines at most have a colour and a name.
-            Defaults to `7`.
+        max_labels: int >= 1, the maximum number of lines with a colour and a
+            name. Defaults to `7`.
 
     Returns:
         The axes.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if an argument is of another type.
+        TypeError: if an argument is of the wrong type.
         ValueError: if the path has no such weight, or there are fewer names
             than features.
 
@@ -109,7 +108,7 @@ def plot_coefficients(
         best = result.best()
         place = next(k for k, i in enumerate(order) if result.points[i] is best)
         mark_chosen(ax, places[place], best.strength)
-    # The lines end at the left, where their names are.
+    # The lines end at the left, next to their labels.
     ax.spines["left"].set_visible(False)
     ax.spines["right"].set_visible(True)
     ax.yaxis.tick_right()
@@ -123,7 +122,7 @@ def plot_coefficients(
 def _lines(
     result: PathResult, weight: int, order: Sequence[int]
 ) -> tuple[NDArray[Any], bool]:
-    """A row for each input, a column for each point; whether signed.
+    """A row for each input with a column for each point, and whether signed.
 
     Signed rows are coefficients; others are norms.
     """
@@ -137,7 +136,7 @@ def _lines(
     if len(arrays) < len(points) or arrays[0].ndim != 2:
         shapes = [array.shape for array in points[0]]
         raise ValueError(
-            "`weight` must be the place of a kernel with two axes among the "
+            "`weight` must be the index of a kernel with two axes among the "
             f"weights. Received: weight={weight}, of the shapes {shapes}"
         )
     kernels = np.stack(arrays)
@@ -153,7 +152,7 @@ def plot_entry(
     *,
     max_features: int = 30,
 ) -> Axes:
-    """Plot at which strengths the model reads each input feature.
+    """Plot the strengths at which the model reads each input feature.
 
     Each feature has a row; the feature that enters at the largest strength is
     on top. A bar covers the strengths at which the feature is read. The dashed
@@ -162,20 +161,20 @@ def plot_entry(
 
     Args:
         result: a `PathResult` of a model with a single flat input.
-        feature_names: str of each input feature, in their order. Defaults to
-            `None`: features are called by their indices.
+        feature_names: a str for each input feature. Defaults to `None`:
+            features are named by their indices.
         ax: matplotlib's axes to draw into. Defaults to `None`: new ones.
-        max_features: int >= 1, how many features are shown at most.
-            Defaults to `30`.
+        max_features: int >= 1, the maximum number of features shown. Defaults
+            to `30`.
 
     Returns:
         The axes.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if an argument is of another type.
-        ValueError: if the model of the path has no single flat input that
-            dense layers read, or there are fewer names than features.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if the model of the path does not have a single flat input
+            that dense layers read, or there are fewer names than features.
 
     Example:
 
@@ -209,7 +208,7 @@ def plot_entry(
             color=COLOURS[0] if entry.feature in chosen else GREY,
             linewidth=4,
             solid_capstyle="butt",
-            # A marker shows a feature that is read at only one strength.
+            # The marker makes a feature visible that is read at one strength.
             marker="s",
             markersize=4,
             markeredgewidth=0,
@@ -234,18 +233,18 @@ def plot_stability(
 
     Args:
         result: a `StabilityResult`.
-        feature_names: str of each input feature, in their order. Defaults to
-            `None`: features are called by their indices.
+        feature_names: a str for each input feature. Defaults to `None`:
+            features are named by their indices.
         ax: matplotlib's axes to draw into. Defaults to `None`: new ones.
-        max_features: int >= 1, how many features are shown at most.
-            Defaults to `30`.
+        max_features: int >= 1, the maximum number of features shown. Defaults
+            to `30`.
 
     Returns:
         The axes.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if an argument is of another type.
+        TypeError: if an argument is of the wrong type.
         ValueError: if there are fewer names than features.
 
     Example:

@@ -27,11 +27,11 @@ class Curve:
 
     Args:
         label: the name of the penalty.
-        strengths: rising strengths; only 0.0 where there is no penalty.
+        strengths: increasing strengths; only 0.0 if there is no penalty.
         means: the monitored metric at each strength.
         errors: the standard error of each mean; None for a single run.
         sparsities: the sparsity at each strength.
-        chosen: the index of the strength that is chosen.
+        chosen: the index of the chosen strength.
     """
 
     label: str
@@ -43,7 +43,7 @@ class Curve:
 
 
 def curves_of(result: Any) -> list[Curve]:
-    """The curves of a path or a comparison, the chosen penalty last.
+    """The curves of a path or a comparison, with the chosen penalty last.
 
     Raises:
         TypeError: if `result` is neither.
@@ -93,9 +93,9 @@ def plot_validation(
 ) -> Axes:
     """Plot the validation figure against the strength, penalty by penalty.
 
-    If there are folds, bars are one standard error of the mean over them. A
-    ring marks the strength that is chosen for its penalty. The dashed line is
-    the strength of the chosen penalty, or of the best point of a path. A model
+    If there are folds, bars show one standard error of the mean over folds. A
+    ring marks the chosen strength of each penalty. The dashed line is the
+    strength of the chosen penalty, or of the best point of a path. A model
     without a penalty is a horizontal line with its standard error.
 
     Args:
@@ -107,7 +107,7 @@ def plot_validation(
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if an argument is of another type.
+        TypeError: if an argument is of the wrong type.
         ValueError: if a path has no validation figures.
 
     Example:
@@ -169,7 +169,7 @@ def plot_validation(
 
 
 def colours_of(curves: list[Curve]) -> dict[str, str]:
-    """A colour for each penalty, the first for the chosen one."""
+    """A colour for each penalty; the chosen one gets the first."""
     return {
         curve.label: COLOURS[i % len(COLOURS)]
         for i, curve in enumerate(reversed(curves))
@@ -177,7 +177,7 @@ def colours_of(curves: list[Curve]) -> dict[str, str]:
 
 
 def _is_constant(curve: Curve) -> bool:
-    """Whether the curve is that of no penalty, at strength 0 alone."""
+    """Whether the curve is that of training without a penalty."""
     return not any(curve.strengths)
 
 
@@ -187,7 +187,7 @@ def plot_sparsity(
     """Plot the validation figure against the sparsity, penalty by penalty.
 
     It shows what a smaller model costs. Each point is a strength; the filled
-    point is the chosen one. Bars are one standard error of the mean.
+    point is the chosen one. Bars show one standard error of the mean.
 
     Args:
         result: a `PathResult` with validation figures, or a `CompareResult`.
@@ -198,7 +198,7 @@ def plot_sparsity(
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if an argument is of another type.
+        TypeError: if an argument is of the wrong type.
         ValueError: if a path has no validation figures.
 
     Example:

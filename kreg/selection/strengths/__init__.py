@@ -1,3 +1,3 @@
-"""Which strengths to try, and penalties whose strength moves."""
+"""Which strengths to try, and penalties with a variable strength."""
 
 __all__: list[str] = []

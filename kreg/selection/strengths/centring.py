@@ -1,4 +1,4 @@
-"""Inputs around zero, where biases make up for it; data far from zero."""
+"""Centres inputs whose mean a bias absorbs; detects data far from zero."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from kreg.selection.data.rows import Arrays
 
 Array = NDArray[Any]
 
-# Layers and operations that move, scale and shift entries by what does not
-# depend on the row.
+# Layers and operations that only rearrange entries, or scale and shift them by
+# constants.
 _AFFINE_LAYERS = (
     layers.Identity,
     layers.Rescaling,
@@ -33,19 +33,20 @@ _AFFINE_OPERATIONS = (
     *("ExpandDims", "Reshape", "Squeeze"),
 )
 _ROWS_AT_ONCE = 4096
-# A fraction by which rounding may change a gradient unnoticed.
+# A relative rounding error of a gradient that is acceptable.
 _NEGLIGIBLE = 1e-3
 
 
 def centred(
     model: keras.Model, part: Any, penalized: Collection[int]
 ) -> tuple[Any, bool]:
-    """The training data, with a mean of 0 in each entry of the inputs.
+    """Centre the inputs of the training data, if biases absorb their means.
 
-    Where only dense layers with a fitted bias read an input, the biases make up
-    for its mean. So at the best biases the other gradients are the same. They
-    are sums of terms that grow with the distance of inputs from zero, and that
-    cancel: in single precision nothing but rounding may be left of them.
+    If only dense layers with a fitted bias read an input, the biases compensate
+    for any shift of it. At the optimal biases, shifting does not change the
+    gradients by other weights. But without centring, these gradients are sums
+    of large terms that cancel, if inputs are far from zero. In single precision
+    nothing but rounding may be left.
 
     Args:
         model: the model.
@@ -53,8 +54,7 @@ def centred(
         penalized: the `id` of each variable that is not fitted.
 
     Returns:
-        The data, in which inputs stay as they are whose mean may matter; and
-        whether no input does.
+        The data, with the inputs centred that can be, and whether all were.
     """
     if not _is_trained_as_usual(model):
         return part, False
@@ -67,7 +67,7 @@ def centred(
     try:
         inputs = tree.pack_sequence_as(example, symbols)
         graph = traced_graph(model, inputs)
-    except Exception:  # whatever the model raises
+    except Exception:  # tracing runs the model's own code
         return part, False
     absorbed = [
         leaf.dtype.kind in "iuf" and _is_absorbed(graph, symbol, penalized)
@@ -93,20 +93,21 @@ def are_targets_alike(part: Any) -> bool:
 def may_be_rounding(part: Any, strength: float) -> bool:
     """Whether the largest strength of data may be nothing but rounding.
 
-    The terms of a gradient are about products of inputs and targets. What they
-    sum to is about products of their deviations from the means. So a strength
-    of 0 says nothing where the former have large rounding errors; no strength
-    does where rounding the targets changes them by their deviations.
+    The terms of a gradient have about the size of products of inputs and
+    targets. Their sum has about the size of products of deviations from the
+    means. If the rounding errors of the terms are large in comparison, a
+    strength of 0 is not reliable. If rounding changes the targets by as much
+    as their deviations, no strength is.
 
     Args:
         part: the training data, arrays or an iterable of batches.
-        strength: the strength that was found.
+        strength: the computed strength.
     """
     eps = float(np.finfo(keras.config.floatx()).eps)
     targets = _distance(part, 1)
     if strength > 0.0:
         return targets * eps > 1.0
-    # Either may be near zero, and must then not make up for the other.
+    # A distance near zero must not cancel a large one in the product.
     return max(targets, 1.0) * max(_distance(part, 0), 1.0) * eps > _NEGLIGIBLE
 
 
@@ -123,7 +124,7 @@ class _Moments:
 
     @property
     def distance(self) -> float:
-        """How many standard deviations entries lie from zero, at most."""
+        """The largest ratio of a mean to its standard deviation."""
         varies = self.deviation > 0.0
         ratios = np.abs(self.mean[varies]) / self.deviation[varies]
         return float(ratios.max(initial=0.0))
@@ -132,7 +133,7 @@ class _Moments:
 def _moments(part: Any, place: int) -> list[_Moments]:
     """The moments of the inputs (place 0) or the targets (1), array by array.
 
-    They are summed in double precision, as distances from the first row.
+    Sums are taken in double precision, of differences from the first row.
     """
     first: list[Array] = []
     sums: list[Array] = []
@@ -160,7 +161,7 @@ def _moments(part: Any, place: int) -> list[_Moments]:
 
 
 def _is_trained_as_usual(model: keras.Model) -> bool:
-    """Whether the loss depends on inputs by the outputs of the model alone."""
+    """Whether the loss depends on inputs only through the model's outputs."""
     cls = type(model)
     return (
         cls.train_step is keras.Model.train_step
@@ -171,7 +172,7 @@ def _is_trained_as_usual(model: keras.Model) -> bool:
 def _is_absorbed(
     graph: TracedGraph, entrance: Any, penalized: Collection[int]
 ) -> bool:
-    """Whether biases can make up for a shift of an input."""
+    """Whether biases can compensate for any shift of an input."""
     shifted = {id(entrance)}
     for call in graph.calls:
         if shifted.isdisjoint(map(id, call.input_tensors)):
@@ -196,7 +197,8 @@ def _has_fitted_bias(
 ) -> bool:
     """Whether an operation is a dense layer with a bias that is fitted.
 
-    In an input with more axes one bias serves many places, whose shifts differ.
+    Inputs with more axes are excluded, because one bias is then added at many
+    positions, whose shifts may differ.
     """
     if type(operation) is not layers.Dense or len(inputs[0].shape) != 2:
         return False
@@ -212,7 +214,7 @@ def _has_fitted_bias(
 
 
 def _shifted(x: Any, means: Sequence[Array | None]) -> Any:
-    """Inputs less their means, which are taken in double precision."""
+    """Inputs minus their means, computed in double precision."""
     arrays = [
         array if mean is None else (array - mean).astype(_dtype_of(array))
         for array, mean in zip(tree.flatten(x), means, strict=True)
@@ -221,7 +223,7 @@ def _shifted(x: Any, means: Sequence[Array | None]) -> Any:
 
 
 def _dtype_of(array: Array) -> Any:
-    """The type of an array of floats, or `floatx` in the place of integers."""
+    """The dtype of a float array; `floatx` for integers and half precision."""
     if array.dtype.kind == "f" and array.dtype.itemsize > 2:
         return array.dtype
     return keras.config.floatx()
@@ -233,7 +235,7 @@ class _ShiftedBatches:
 
     Args:
         batches: the batches.
-        means: what to take off each input; None for nothing.
+        means: the mean to subtract from each input; None to leave it.
     """
 
     batches: Any

@@ -1,4 +1,4 @@
-"""`StrengthGrid`: the strengths of a path."""
+"""`StrengthGrid`: the strengths of a path, chosen by kreg or by the user."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -20,11 +20,11 @@ _NUM, _RATIO = 30, 1e-3
 
 @dataclass(frozen=True)
 class StrengthGrid:
-    """The strengths to train at: how many and how far apart, or which.
+    """The strengths to train at, as a geometric grid or as explicit values.
 
-    For `strengths` of `kreg.path`, `kreg.compare`,
-    `kreg.selection.stability_selection` and the selectors, where `"auto"` is
-    `StrengthGrid()` and an iterable of numbers is
+    It is the `strengths` argument of `kreg.path`, `kreg.compare`,
+    `kreg.selection.stability_selection` and the selectors. There `"auto"`
+    stands for `StrengthGrid()`, and an iterable of numbers for
     `StrengthGrid(values=numbers)`.
 
     Without `values` it is a geometric grid from the largest strength down to
@@ -35,7 +35,7 @@ class StrengthGrid:
 
     Args:
         num: int >= 1, the number of strengths of the grid. Defaults to `30`.
-        ratio: float in (0, 1), the smallest strength of the grid over the
+        ratio: float in (0, 1), the smallest strength of the grid divided by the
             largest. Defaults to `1e-3`.
         values: a sequence of different numbers >= 0, the strengths
             themselves, in place of `num` and `ratio`. Defaults to `None`.
@@ -43,8 +43,8 @@ class StrengthGrid:
             default: down if the model has a single kernel, else up.
 
     Raises:
-        TypeError: if an argument is of another type.
-        ValueError: if an argument is out of its range, or `values` are given
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range, or `values` are given
             together with `num` or `ratio`.
 
     Example:
@@ -67,16 +67,16 @@ class StrengthGrid:
         object.__setattr__(self, "ratio", positive_number("ratio", self.ratio))
         if self.ratio >= 1.0:
             raise ValueError(
-                "`ratio` must be below 1: it is the smallest strength over the "
-                f"largest. Received: ratio={self.ratio!r}"
+                "`ratio` must be below 1: it is the smallest strength divided "
+                f"by the largest. Received: ratio={self.ratio!r}"
             )
         one_of("direction", self.direction, ("auto", "up", "down"))
         if self.values is None:
             return
         if (self.num, self.ratio) != (_NUM, _RATIO):
             raise ValueError(
-                "`values` must stand without `num` and `ratio`, which are for "
-                "a grid that kreg chooses. "
+                "`values` cannot be combined with `num` and `ratio`, which are "
+                "for a grid that kreg chooses. "
                 f"Received: num={self.num}, ratio={self.ratio}, "
                 f"values={self.values!r}"
             )
@@ -84,7 +84,7 @@ class StrengthGrid:
         object.__setattr__(self, "values", values)
 
     def below(self, largest: float) -> list[float]:
-        """The strengths from `largest` down, evenly in the logarithm."""
+        """The strengths from `largest` down, evenly spaced in the logarithm."""
         largest = positive_number("largest", largest)
         if self.num == 1:
             return [largest]
@@ -97,7 +97,7 @@ class StrengthGrid:
         return StrengthGrid(values=values, direction=self.direction)
 
     def top(self) -> "StrengthGrid":
-        """The grid of the largest strength alone."""
+        """The grid with only the largest strength."""
         return replace(self, num=1)
 
 
@@ -106,17 +106,17 @@ Strengths: TypeAlias = Literal["auto"] | Iterable[float] | StrengthGrid
 
 @dataclass(frozen=True)
 class Unpenalized:
-    """In place of a grid: training without a penalty, as long as with one.
+    """Training without a penalty for as long as a path, in place of a grid.
 
     A linear model is trained to the minimum in one portion, which may make as
     many passes as all points of a path. A network is trained in several
-    portions, because its minimum may fit noise. Each portion is a point, so
+    portions, because it may overfit at its minimum. Each portion is a point, so
     that the best number of portions can be chosen.
 
     Args:
-        portions: int, how many portions there are.
-        length: int, the passes of a portion at most, in multiples of those of
-            a point. Defaults to `1`.
+        portions: int, the number of portions.
+        length: int, the maximum number of passes of a portion, in multiples of
+            those of a point. Defaults to `1`.
     """
 
     portions: int
@@ -124,10 +124,10 @@ class Unpenalized:
 
     @classmethod
     def beside(cls, points: int, linear: bool) -> "Unpenalized":
-        """Training as long as paths with this many points.
+        """Training for as long as paths with this many points.
 
         Args:
-            points: the points of the longest path.
+            points: the number of points of the longest path.
             linear: whether the model is linear.
         """
         return cls(1, points) if linear else cls(points)
@@ -155,7 +155,7 @@ def strength_grid(strengths: Any) -> StrengthGrid:
 
     Raises:
         TypeError: if `strengths` is none of these.
-        ValueError: if there is no number, or one is negative or there twice.
+        ValueError: if there is no number, or one is negative or repeated.
     """
     if isinstance(strengths, StrengthGrid):
         return strengths
@@ -170,7 +170,7 @@ def _checked_values(name: str, values: Any) -> tuple[float, ...]:
     numbers = tuple(real_number(name, value) for value in values)
     if not numbers or min(numbers) < 0.0 or len(set(numbers)) < len(numbers):
         raise ValueError(
-            f"`{name}` must hold different non-negative numbers, one at "
-            f"least. Received: {name}={list(numbers)}"
+            f"`{name}` must hold at least one number, all different and none "
+            f"negative. Received: {name}={list(numbers)}"
         )
     return numbers

@@ -1,4 +1,4 @@
-"""Gradients at the minimum of a convex function, found from gradients alone."""
+"""Minimizes a convex function, smooth or with kinks, from its gradients."""
 
 import math
 from collections import deque
@@ -16,12 +16,12 @@ Vector: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True)
 class Slope:
-    """The gradient of a function at a point.
+    """The value and the gradient of a function at a point.
 
     Args:
-        place: the variables that are minimised over.
-        free: the derivatives by these variables.
-        fixed: the derivatives by all others, which keep their values.
+        place: the values of the free variables, over which to minimize.
+        free: the derivatives by the free variables.
+        fixed: the derivatives by the fixed variables.
         value: the value of the function.
     """
 
@@ -32,45 +32,47 @@ class Slope:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the value and the derivatives by the free are numbers."""
+        """Whether the value and the derivatives in `free` are finite."""
         return math.isfinite(self.value) and bool(np.isfinite(self.free).all())
 
 
 SlopeAt: TypeAlias = Callable[[Vector], Slope]
 
 _ITERATIONS, _PLANES, _TRIALS, _ENLARGED = 100, 150, 30, 10
-# After so many steps to no smaller gradient, only rounding is left.
+# After this many steps without progress, only rounding is left.
 _STALLED = 4
-# As many variables get a curvature of their own before the first step.
+# The maximum number of free variables whose curvature is measured first.
 _MOST_PROBED = 64
 _PAIRS = 20
-# A relative difference of two values that is no rounding.
+# A relative difference of two values above this is not due to rounding.
 _CLEARLY = 1e-6
-# As a fraction of the first one, a larger gradient at a minimum is a kink's.
+# If the gradient at the minimum exceeds this fraction of the first one, there
+# is a kink.
 _KINK = 1e-3
-# Below this multiple of the largest one, a curvature is rounding.
+# Curvatures below this fraction of the largest one are rounding.
 _FLAT = 1e-7
 # The largest derivative that counts as zero: as a fraction of those at the
-# start, and of how much rounding of the minimum changes it.
+# start, and of its change when the minimum is rounded.
 _ZERO_OF_FIRST, _ZERO_OF_ROUNDING = 1e-9, 1e-4
 
 
 def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
-    """The derivatives by the fixed variables where the others are at a minimum.
+    """The derivatives by fixed variables, at a minimum over the free ones.
 
-    The method is limited-memory BFGS, whose steps do not depend on the units of
-    the variables: first each of them is moved alone to learn its curvature,
-    over a distance that suits its unit. The line search looks at derivatives,
-    because values in single precision would hide the last steps.
+    The minimum is found by limited-memory BFGS. To make it independent of the
+    units of the variables, each variable is first moved alone to measure its
+    curvature, over a distance that suits its unit. The line search uses
+    derivatives, because values in single precision do not resolve the last
+    steps.
 
-    A function may have kinks, such as the absolute error. At a kink, a convex
-    combination of the gradients around it has the derivatives 0 of a minimum.
-    The result is that combination, which a proximal bundle method finds. Away
-    from kinks, such a combination takes rounding of the minimum away.
+    The function may have kinks, as the absolute error has. At a kink, a convex
+    combination of the gradients nearby is zero in the free variables. A
+    proximal bundle method finds this combination, which is the result. Away
+    from kinks, a combination of gradients near the minimum cancels rounding.
 
     Args:
-        slope_at: returns the gradient at values of the free variables.
-        start: the first values.
+        slope_at: computes the gradient from the values of the free variables.
+        start: the initial values of the free variables.
 
     Returns:
         The derivatives by the fixed variables; all 0 if they are nothing but
@@ -106,13 +108,13 @@ def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
 
 
 class _Search:
-    """The gradients on the way to a minimum.
+    """Evaluates gradients, and keeps the latest.
 
     Args:
-        slope_at: returns the gradient at values of the free variables.
+        slope_at: computes the gradient from the values of the free variables.
 
     Attributes:
-        last: the last gradients.
+        last: the latest finite gradients.
     """
 
     def __init__(self, slope_at: SlopeAt) -> None:
@@ -120,7 +122,7 @@ class _Search:
         self.last: deque[Slope] = deque(maxlen=1)
 
     def at(self, place: Vector) -> Slope:
-        """The gradient at a place."""
+        """The gradient at some values of the free variables."""
         slope = self._slope_at(place)
         if not self.last:
             most = min(64, 10 * slope.free.size + 5)
@@ -135,7 +137,7 @@ def _largest(array: Vector) -> float:
 
 
 def _root_of_inverse(search: _Search, first: Slope) -> Vector:
-    """A root of the inverse of the second derivatives by free variables."""
+    """A matrix square root of the inverse Hessian by the free variables."""
     size = first.free.size
     columns = [_curvature(search, first, i) for i in range(size)]
     curvature = np.stack(columns, axis=1)
@@ -150,10 +152,10 @@ def _root_of_inverse(search: _Search, first: Slope) -> Vector:
 
 
 def _curvature(search: _Search, first: Slope, index: int) -> Vector:
-    """How the derivatives change with one variable, for each unit of it.
+    """A column of the Hessian: the second derivatives by one variable.
 
-    The distance is long enough for a change that rounding does not hide, and
-    short enough that a saturated loss does not hide the curvature.
+    It is a finite difference. The distance is long enough for the change to
+    exceed rounding, and short enough to stay where the loss is not saturated.
     """
 
     def slope_after(length: float) -> Slope:
@@ -169,41 +171,41 @@ def _curvature(search: _Search, first: Slope, index: int) -> Vector:
 
     own = first.free[index]
     length = -1.0 if own > 0.0 else 1.0
-    found = change(slope_after(length), first)
+    column = change(slope_after(length), first)
     for _ in range(_ENLARGED):
-        size = abs(found[index] * length)
+        size = abs(column[index] * length)
         if not size <= 0.1 * abs(own):
             break
         size = max(size, 1e-3 * abs(own), 1e-300)
         length *= max(10.0, abs(own) / size)
-        found = change(slope_after(length), first)
-    if not found.any():
-        return found
+        column = change(slope_after(length), first)
+    if not column.any():
+        return column
     for trial in range(_TRIALS):
         length /= 8.0
         shorter = change(slope_after(length), first)
-        if np.isfinite(found).all() and found[index] > 0.0:
-            ratio = shorter[index] / found[index]
+        if np.isfinite(column).all() and column[index] > 0.0:
+            ratio = shorter[index] / column[index]
             if ratio <= 0.0 or (not trial and abs(ratio - 1.0) < 1e-2):
-                # Not bent between kinks, or a quadratic function.
-                return found
+                # The function is linear between kinks, or quadratic.
+                return column
             if 0.5 < ratio < 2.0:
                 break
-        found = shorter
+        column = shorter
     length /= 8.0
     closer = change(slope_after(length), slope_after(-length))
-    if np.isfinite(closer).all() and closer[index] > 0.5 * found[index]:
+    if np.isfinite(closer).all() and closer[index] > 0.5 * column[index]:
         return closer
-    return found if np.isfinite(found).all() else np.zeros_like(first.free)
+    return column if np.isfinite(column).all() else np.zeros_like(first.free)
 
 
 def _scaled(root: Vector | None, free: Vector) -> Vector:
-    """Derivatives in units in which the curvatures are alike."""
+    """Derivatives in units in which all variables have similar curvatures."""
     return free if root is None else np.linalg.norm(root, axis=1) * free
 
 
 def _minimum(search: _Search, first: Slope, root: Vector | None) -> Slope:
-    """The point with the smallest gradient that limited-memory BFGS finds."""
+    """The best point of limited-memory BFGS."""
     best = now = first
     pairs: deque[tuple[Vector, Vector]] = deque(maxlen=_PAIRS)
     stalled = 0
@@ -240,12 +242,12 @@ def _times_inverse(
     pairs: Sequence[tuple[Vector, Vector]],
     free: Vector,
 ) -> Vector:
-    """The inverse of the curvature, times derivatives (two-loop recursion)."""
-    shares = []
+    """The approximate inverse Hessian times `free`, by two-loop recursion."""
+    alphas = []
     for moved, bent in reversed(pairs):
-        share = (moved @ free) / (moved @ bent)
-        free = free - share * bent
-        shares.append(share)
+        alpha = (moved @ free) / (moved @ bent)
+        free = free - alpha * bent
+        alphas.append(alpha)
     if root is not None:
         result = root @ (free @ root)
     elif pairs:
@@ -253,15 +255,15 @@ def _times_inverse(
         result = free * ((moved @ bent) / (bent @ bent))
     else:
         result = free / max(1.0, float(np.linalg.norm(free)))
-    for (moved, bent), share in zip(pairs, reversed(shares), strict=True):
-        result = result + moved * (share - (bent @ result) / (moved @ bent))
+    for (moved, bent), alpha in zip(pairs, reversed(alphas), strict=True):
+        result = result + moved * (alpha - (bent @ result) / (moved @ bent))
     return result
 
 
 def _step(
     search: _Search, now: Slope, direction: Vector, steepness: float
 ) -> Slope:
-    """A point along a direction whose derivative along it is small."""
+    """A point along a direction at which the derivative along it is small."""
     low, high = (0.0, steepness), (math.inf, math.inf)
     below, above = now, now
     length, nearest = 1.0, (abs(steepness), now)
@@ -283,13 +285,13 @@ def _step(
             length *= 4.0
             continue
         width, fall = high[0] - low[0], high[1] - low[1]
-        share = -low[1] / fall if fall > 0.0 else 0.5
-        length = low[0] + width * min(0.9, max(0.1, share))
+        fraction = -low[1] / fall if fall > 0.0 else 0.5
+        length = low[0] + width * min(0.9, max(0.1, fraction))
     return point if nearest[1] is now else nearest[1]
 
 
 def _around(search: _Search, best: Slope) -> list[Slope]:
-    """The gradients at the nearest other numbers, up and down each variable."""
+    """The gradients at points that differ by rounding of one variable."""
     size = best.free.size
     if size > _MOST_AROUND:
         return []
@@ -303,16 +305,16 @@ def _around(search: _Search, best: Slope) -> list[Slope]:
 
 
 _MOST_AROUND = 8
-# As a multiple of the smallest gradient, one that may be rounding, too.
+# Gradients up to this multiple of the smallest one may be rounding, too.
 _SMALL = 10.0
-# Twice the distance of two numbers of single precision.
+# Twice the relative distance of two adjacent numbers in single precision.
 _NEAREST = 2.0 * float(np.finfo("float32").eps)
 
 
 def _combined(
     search: _Search, root: Vector | None, best: Slope, around: Sequence[Slope]
 ) -> Slope:
-    """The convex combination of small gradients that is closest to 0."""
+    """The convex combination of small gradients that is closest to zero."""
     most = _SMALL * _size(best, root)
     points = [
         best,
@@ -320,38 +322,39 @@ def _combined(
         *(p for p in around if p.is_finite),
     ]
     slopes = np.array([_scaled(root, point.free) for point in points])
-    shares = convex_combination(slopes @ slopes.T, np.zeros(len(points)))
-    return _mean(points, shares)
+    weights = convex_combination(slopes @ slopes.T, np.zeros(len(points)))
+    return _mean(points, weights)
 
 
-def _mean(points: Sequence[Slope], shares: Vector) -> Slope:
-    pairs = [(s, p) for s, p in zip(shares, points, strict=True) if s > 0.0]
+def _mean(points: Sequence[Slope], weights: Vector) -> Slope:
+    pairs = [(w, p) for w, p in zip(weights, points, strict=True) if w > 0.0]
     return Slope(
         points[-1].place,
-        np.sum([share * point.free for share, point in pairs], axis=0),
-        np.sum([share * point.fixed for share, point in pairs], axis=0),
-        float(np.sum([share * point.value for share, point in pairs])),
+        np.sum([weight * point.free for weight, point in pairs], axis=0),
+        np.sum([weight * point.fixed for weight, point in pairs], axis=0),
+        float(np.sum([weight * point.value for weight, point in pairs])),
     )
 
 
 def _at_kink(
     search: _Search, root: Vector | None, best: Slope, around: Sequence[Slope]
 ) -> Slope:
-    """The combination of gradients around a kink that has the derivatives 0.
+    """The convex combination of gradients around a kink that is zero.
 
-    Each gradient is that of a plane below the function. A step goes to the
-    minimum of the highest of the planes and a quadratic function around the
-    best point; where the function is not lower, there is a plane to add. In the
-    end the planes meet at the minimum, and the combination is of theirs alone.
+    This is a proximal bundle method. Each gradient defines a plane below the
+    function. A step goes to the minimum of the maximum of all planes plus a
+    quadratic term around the best point. If the function is not lower there,
+    its gradient adds a plane. In the end, planes meet at the minimum, and only
+    their gradients are combined.
     """
     bundle = [*search.last, *(p for p in around if p.is_finite)]
     step = 1.0
     for _ in range(_PLANES):
         slopes = np.array([_in_basis(root, point.free) for point in bundle])
         below = _below(best, bundle)
-        shares = convex_combination(step * slopes @ slopes.T, below)
-        slope = shares @ slopes
-        expected = float(step * slope @ slope + shares @ below)
+        weights = convex_combination(step * slopes @ slopes.T, below)
+        slope = weights @ slopes
+        expected = float(step * slope @ slope + weights @ below)
         if expected <= _PLANES_MEET * abs(best.value):
             break
         direction = slope if root is None else root @ slope
@@ -359,7 +362,7 @@ def _at_kink(
         if not point.is_finite:
             step /= 8.0
             continue
-        used = [p for p, share in zip(bundle, shares, strict=True) if share]
+        used = [p for p, weight in zip(bundle, weights, strict=True) if weight]
         recent = bundle[-_MOST_PLANES:]
         kept = [p for p in used if not any(p is q for q in recent)]
         bundle = [*kept, *recent, point]
@@ -373,24 +376,25 @@ def _at_kink(
             step *= 2.0
     slopes = np.array([_in_basis(root, point.free) for point in bundle])
     products = _LEVEL * step * slopes @ slopes.T
-    shares = convex_combination(products, _below(best, bundle))
-    return _mean(bundle, shares)
+    weights = convex_combination(products, _below(best, bundle))
+    return _mean(bundle, weights)
 
 
-# Planes meet where they are apart by rounding of the value.
+# Planes count as meeting if their distance is rounding of the value.
 _PLANES_MEET = 2.0 * float(np.finfo("float32").eps)
 _MOST_PLANES = 60
-# The weight of a combination's derivatives against how far its planes are off.
+# The weight of the combined gradient's size against the distance of its planes
+# from the function.
 _LEVEL = 1e4
 
 
 def _in_basis(root: Vector | None, free: Vector) -> Vector:
-    """Derivatives along axes in which the function is about as round."""
+    """Derivatives along axes in which all curvatures are about 1."""
     return free if root is None else free @ root
 
 
 def _below(best: Slope, bundle: Sequence[Slope]) -> Vector:
-    """How far the planes of gradients are below the function, at a point."""
+    """The distances of the gradients' planes below the function at `best`."""
     planes = [p.value + p.free @ (best.place - p.place) for p in bundle]
     return np.maximum(best.value - np.array(planes), 0.0)
 

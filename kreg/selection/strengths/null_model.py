@@ -1,4 +1,4 @@
-"""The null model: its penalized weights are zero, the others fitted."""
+"""Gradients at the null model: penalized weights zero, all others fitted."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +30,13 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class PenalizedWeight:
-    """A weight that a penalty would go on.
+    """A weight that a penalty would act on.
 
     Args:
         variable: the weight.
-        groups: the groups of its entries; None for a sum over entries.
-        spared: bool array of its shape, the entries that no strength moves,
-            because their factor is 0.
+        groups: the groups of its entries; None for a separable penalty.
+        spared: bool array of its shape, the unpenalized entries, whose factor
+            is 0.
     """
 
     variable: keras.Variable
@@ -44,23 +44,23 @@ class PenalizedWeight:
     spared: NDArray[np.bool_]
 
     def only_spared(self, array: Array) -> Array:
-        """An array of the shape of the weight, 0 where there is a penalty."""
+        """An array of the weight's shape, with penalized entries set to 0."""
         return np.where(self.spared, array, np.zeros_like(array))
 
     def only_penalized(self, array: Array) -> Array:
-        """An array of the shape of the weight, 0 where there is no penalty."""
+        """An array of the weight's shape, with unpenalized entries set to 0."""
         return np.where(self.spared, np.zeros_like(array), array)
 
 
 def penalized_weights(
     model: keras.Model, family: PenaltyFamily
 ) -> list[PenalizedWeight]:
-    """The trainable weights of a model that the penalty would go on."""
+    """The trainable weights of a model that the penalty would act on."""
     penalty = family.penalty
     if penalty.ties is not None:
         raise ValueError(
-            "`penalty` must act on single weights for its largest strength to "
-            f"be known; `groups={penalty.ties!r}` ties several. Choose the "
+            "`penalty` must act on single weights, or its largest strength is "
+            f"unknown; `groups={penalty.ties!r}` ties several. Choose the "
             f"strengths yourself. Received: {family.text}"
         )
     rules: Any = penalty
@@ -80,9 +80,10 @@ def penalized_weights(
 
 # A strength that moves every entry whose factor is not 0.
 _ANY_STRENGTH = 1e30
-# A weight is needed if its rise of the loss is this fraction of the largest.
+# A weight is needed if zeroing it raises the loss by at least this fraction of
+# the largest such rise.
 _NEEDED = 0.5
-# How many rows the strength of a network is computed from.
+# The number of rows from which the strength of a network is computed.
 _ROWS = 4096
 
 StrengthOf = Callable[[DataGradient, PenalizedWeight, Array], float]
@@ -94,32 +95,32 @@ def strength_at_zero(
     penalized: Sequence[PenalizedWeight],
     strength_of: StrengthOf,
 ) -> float:
-    """The strength of a whole model at zero, from the strengths of its weights.
+    """The strength that keeps a model at zero.
 
-    For a linear model it is the largest strength of a weight. A network is
-    lost as soon as one weight that it needs is zero. So for a network it is the
-    smallest strength of a needed weight. A weight is needed if setting it alone
-    to zero raises the data loss by at least half of the largest such rise.
+    For a linear model it is the largest strength of a weight. A network fails
+    as soon as one weight that it needs is zero, so there it is the smallest
+    strength of a needed weight. A weight is needed if setting it alone to zero
+    raises the data loss by at least half of the largest such rise.
 
     Args:
         model: a compiled model.
         train: the training data.
         penalized: the weights with a penalty.
-        strength_of: a function that returns the strength of one weight; 0.0 if
-            nothing pulls it away from zero. It is called when the weight is
-            zero but for spared entries, with the function for gradients, the
-            weight, and the gradient of the data loss by the other entries.
+        strength_of: a function that returns the strength of one weight, or 0.0
+            if nothing pulls it away from zero. It is called while the penalized
+            entries of the weight are zero, with the function for gradients, the
+            weight, and the gradient of the data loss by those entries.
 
     Returns:
-        A float; 0.0 if nothing pulls any weight away from zero; NaN if data far
-        from zero leave nothing but rounding of the gradient.
+        A float; 0.0 if nothing pulls any weight away from zero; NaN if the
+        gradient is nothing but rounding, because data are far from zero.
     """
     needed, linear = [], is_linear(model)
     if linear:
         fixed = {id(weight.variable) for weight in penalized}
         train, is_centred = centred(model, train, fixed)
         if is_centred and are_targets_alike(train):
-            # The biases alone fit them; rounding would leave some gradient.
+            # The biases fit such targets exactly; any gradient is rounding.
             return 0.0
     else:
         train = some_rows(train, _ROWS)
@@ -138,7 +139,7 @@ def strength_at_zero(
     if not needed:
         return 0.0
     strengths, rises = map(np.array, zip(*needed, strict=True))
-    # In an untrained model no weight may be of use, and the loss may be NaN.
+    # In an untrained model perhaps no weight is useful, or the loss is NaN.
     if rises.max() > 0.0:
         strengths = strengths[rises >= _NEEDED * rises.max()]
     return float(strengths.min())
@@ -154,7 +155,7 @@ def gradients_by_id(gradient: DataGradient) -> dict[int, Array]:
 def _slopes_at_null_model(
     gradient: DataGradient, penalized: Sequence[PenalizedWeight]
 ) -> Iterator[tuple[PenalizedWeight, Array]]:
-    """The weights of a linear model, all zero at once, the others fitted."""
+    """The weights and gradients of a linear model at the null model."""
     fixed = {id(weight.variable) for weight in penalized}
     others = [
         v for v in gradient.model.trainable_variables if id(v) not in fixed
@@ -164,7 +165,7 @@ def _slopes_at_null_model(
         weight.variable.assign(np.zeros(weight.spared.shape))
 
     def free_of(arrays: dict[int, Array]) -> Array:
-        """The entries that are fitted, of an array for each variable."""
+        """The fitted entries of one array for each variable, as a vector."""
         return _flat(
             [arrays[id(v)] for v in others]
             + [arrays[id(w.variable)][w.spared] for w in partly]
@@ -202,7 +203,7 @@ def _slopes_at_null_model(
 def _slopes_one_by_one(
     gradient: DataGradient, penalized: Sequence[PenalizedWeight]
 ) -> Iterator[tuple[PenalizedWeight, Array]]:
-    """The weights of a network, each of them zero while the others are not."""
+    """The weights and gradients of a network, one weight zero at a time."""
     for weight in penalized:
         before = values_of([weight.variable])
         weight.variable.assign(weight.only_spared(before[0]))

@@ -1,4 +1,4 @@
-"""A penalty as a function of its strength, which a path moves."""
+"""`PenaltyFamily`: a penalty whose strength a path can vary."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class PenaltyFamily:
-    """The penalties that `strength -> penalty` makes, as one object.
+    """A function `strength -> penalty` as one penalty of variable strength.
 
     Args:
         penalty: a penalty whose multiplier is the strength.
         fixed: the constant part of each strength of the penalty, by name.
-        rules: selectors of the weights that it goes on; None for all kernels.
+        rules: selectors of the weights it acts on; None for all kernels.
         text: the penalty in words.
     """
 
@@ -45,17 +45,16 @@ class PenaltyFamily:
     def shrunk(
         self, pull: NDArray[Any], strength: float, groups: Grouping | None
     ) -> NDArray[Any]:
-        """What a proximal step leaves of a weight of zeros that is pulled.
+        """The move of a weight from zero by a gradient and a proximal step.
 
         Args:
-            pull: minus the gradient of the data loss, the distance that a
-                weight would go in a step of length 1.
+            pull: minus the gradient of the data loss at the weight zero.
             strength: the strength.
             groups: the groups of the entries of the weight.
 
         Returns:
-            An array; the step is short where the penalty demands it, and its
-            result is divided by the length of the step.
+            The weight after the proximal step, divided by the step's length.
+            This is 1, or less if the penalty requires it.
         """
         step = min(1.0, self.penalty.longest_step / 2.0)
         after = self.penalty.proximal_step(
@@ -67,7 +66,7 @@ class PenaltyFamily:
         return np.asarray(ops.convert_to_numpy(after)) / step
 
     def attach(self, model: keras.Model) -> list[keras.Variable]:
-        """Put the penalty on a model; return the weights that it is on."""
+        """Attach the penalty to a model; return the weights it acts on."""
         if self.rules is None:
             attach(model, self.penalty)
         else:
@@ -75,7 +74,7 @@ class PenaltyFamily:
         return self.attached_weights(model)
 
     def attached_weights(self, model: keras.Model) -> list[keras.Variable]:
-        """The weights of a model that the penalty was put on."""
+        """The weights of a model to which the penalty is attached."""
         return weight_penalties(model)[self.penalty]
 
 
@@ -84,15 +83,16 @@ def penalty_family(penalty: Any, argument: str = "penalty") -> PenaltyFamily:
 
     Args:
         penalty: a function `strength -> penalty`, such as
-            `lambda s: kreg.L1L2(s, 1e-4)`, or a class of penalties, all
-            strengths of which are then equal; or a pair of one of these and a
-            selector, as of `kreg.attach`, or a list of selectors.
-        argument: the user's name of it, for messages.
+            `lambda s: kreg.L1L2(s, 1e-4)`, or a class of penalties, whose
+            strengths are then all equal; or a pair of one of these and a
+            selector, as in `kreg.attach`, or a list of selectors.
+        argument: the user's name of the argument, for messages.
 
     Raises:
-        TypeError: if `penalty` is none of these, or makes no kreg penalties.
-        ValueError: if a strength of its penalties is not a linear function of
-            `strength` with a constant, or follows a schedule.
+        TypeError: if `penalty` is none of these, or does not return kreg
+            penalties.
+        ValueError: if a strength of the returned penalties is not an affine
+            function of `strength`, or follows a schedule.
     """
     rules = None
     if isinstance(penalty, tuple) and len(penalty) == 2:
@@ -104,8 +104,8 @@ def penalty_family(penalty: Any, argument: str = "penalty") -> PenaltyFamily:
         raise TypeError(
             f"`{argument}` must be a function of a strength that returns a "
             "kreg penalty, such as `kreg.L1` or "
-            "`lambda s: kreg.L1L2(s, 1e-4)`, or such a function and the "
-            "weights it goes on, `(penalty, rules)`. "
+            "`lambda s: kreg.L1L2(s, 1e-4)`, or a pair `(penalty, rules)` of "
+            "such a function and selectors of weights. "
             f"Received: {argument}={shown(penalty)} (of type "
             f"{type(penalty).__name__})"
         )
@@ -133,7 +133,7 @@ def penalty_family(penalty: Any, argument: str = "penalty") -> PenaltyFamily:
         fixed[name] = rest if abs(rest) > _ROUNDING * size else 0.0
     if not any(slopes.values()):
         raise ValueError(
-            f"`{argument}` must make a penalty that depends on its strength. "
+            f"`{argument}` must return a penalty that depends on the strength. "
             f"Received: {one!r} at the strengths 1 and 2"
         )
     config = {**one.get_config(), **slopes, "multiplier": 1.0}
@@ -149,7 +149,7 @@ def penalty_family(penalty: Any, argument: str = "penalty") -> PenaltyFamily:
 def _penalty_at(
     penalty: Callable[[float], Any], strength: float, argument: str
 ) -> Penalty:
-    """The kreg penalty that a function makes of a strength."""
+    """The kreg penalty that a function returns for a strength."""
     made = penalty(strength)
     if isinstance(made, Penalty) and penalty is type(made):
         # A class with several strengths gets the same value for each.
@@ -169,7 +169,7 @@ def _penalty_at(
 
 
 def _with_fixed_parts(penalty: Penalty, fixed: Mapping[str, float]) -> Any:
-    """A subclass whose multiplier leaves a fixed part of each strength."""
+    """A copy whose multiplier does not affect the fixed part of a strength."""
     base = type(penalty)
 
     def strengths(

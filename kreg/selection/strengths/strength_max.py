@@ -1,4 +1,4 @@
-"""`strength_max`: the strength above which a penalty keeps all at zero."""
+"""`strength_max`: the strength above which a penalty makes everything zero."""
 
 import math
 from typing import Any
@@ -27,16 +27,16 @@ from kreg.selection.training.inputs import is_linear
 from kreg.selection.training.models import values_of
 from kreg.tensorflow_messages import without_retracing_alarm
 
-# A strength that makes every entry zero whose factor is not tiny.
+# A strength that zeroes every entry, unless its factor is tiny.
 _HUGE = 1e30
 _HALVINGS = 40
 _LONG = 1e6
-# By how many units in the last place a strength is rounded up, so that rounding
-# in training leaves all at zero there.
+# A strength is rounded up by this many units in the last place, so that all
+# weights stay at zero despite rounding in training.
 _ROUNDING_UP = 4.0
-# The fraction of a weight that is left at the top of a grid, for a penalty that
-# makes no zeros. It is larger in a network, where shrinking one layer weakens
-# the gradients of the others.
+# For a penalty that makes no zeros: the fraction of a weight's size left at the
+# largest strength of a grid. It is larger in a network, where shrinking one
+# layer weakens the gradients of the others.
 _LEFT_IF_LINEAR, _LEFT_IN_NETWORKS = 0.1, 0.5
 
 
@@ -47,51 +47,51 @@ def strength_max(
     """The smallest strength at which a penalty keeps everything at zero.
 
     It is the natural upper end of a grid of strengths. Good strengths differ by
-    orders of magnitude between data sets and losses. As fractions of this one
-    they differ much less.
+    orders of magnitude between data sets and losses. As fractions of this
+    strength they differ much less.
 
     A model with one kernel is linear in it, and the result is exact. It is the
     strength at which zero is a fixed point of the proximal step at the null
-    model: what is penalized is zero, and the rest is fitted, such as the bias
-    and the entries with a factor of 0. For `kreg.L1` it is the largest absolute
-    entry of the gradient of the data loss there, over its factor. Of a loss
-    with kinks, such as the absolute error, several unpenalized entries make it
-    uncertain by a few percent. Penalties that the model has already do not
-    count.
+    model, where all penalized weights are zero and all others are fitted, such
+    as biases and entries with a factor of 0. For `kreg.L1` it is the largest
+    absolute entry of the gradient of the data loss there, divided by its
+    factor. If the loss has kinks, as the absolute error has, and there are
+    several unpenalized entries, the result may be off by a few percent.
+    Existing penalties of the model are ignored.
 
     In a network the gradients of inner kernels vanish at the null model, so
     zero is a fixed point at any strength. There the result is a scale, not a
     bound. Each penalized weight has a strength at which it would stay zero if
     it alone were set to zero. The result is the smallest of these among the
-    weights that the network needs: setting one of them to zero raises the data
-    loss at least half as much as the worst one does. (The largest would only
-    show normalization layers, which multiply gradients at zero by up to
-    `epsilon ** -0.5`.) So give a trained model; an untrained one does not show
+    weights that the network needs, those whose zeroing raises the data loss by
+    at least half of the largest such rise. (The largest strength would only
+    reflect normalization layers, which multiply gradients at zero by up to
+    `epsilon ** -0.5`.) So pass a trained model; an untrained one does not show
     which weights it needs.
 
     Along paths of seven networks on digits (dense, deep, convolutional,
     residual, attention, batch and layer normalization; `kreg.L1`, 15 epochs of
     Adam at each of 12 strengths), accuracy fell by 5 points at fractions
     between 0.08 and 0.3 of this strength. At the strength itself two networks
-    were lost, and the others were at 51 % to 85 %.
+    failed, and the others were at 51 % to 85 %.
 
     Args:
-        model: a compiled and built `keras.Model`. Left as it is.
-        data: the training data, `(x, y)` or `(x, y, sample_weight)` of arrays,
-            or an iterable of batches. A linear model makes many passes over
-            them. A network takes 4096 rows: spread over arrays, or the first
-            ones of an iterable.
+        model: a compiled and built `keras.Model`, which is not changed.
+        data: the training data: arrays `(x, y)` or `(x, y, sample_weight)`, or
+            an iterable of batches. For a linear model they are read many times.
+            For a network 4096 rows are used: spread evenly over arrays, or the
+            first ones of an iterable.
         penalty: a function `strength -> penalty`, such as `kreg.GroupLasso`
-            or `lambda s: kreg.L1L2(s, 1e-4)`, which goes on all kernels; or a
-            pair of such a function and a selector of other weights, as of
+            or `lambda s: kreg.L1L2(s, 1e-4)`, which acts on all kernels; or a
+            pair of such a function and a selector of other weights, as in
             `kreg.attach`. Defaults to `kreg.L1`.
 
     Returns:
         A float. It is 0.0 if nothing pulls the penalized weights away from
-        zero, as where all targets are alike or all inputs are zero.
+        zero, for example if all targets are the same or all inputs are zero.
 
     Raises:
-        TypeError: if `model` is not a model, or `penalty` not a penalty.
+        TypeError: if `model` is not a model, or `penalty` is not a penalty.
         ValueError: if the model is not built or not compiled, or the penalty
             makes nothing zero, such as `kreg.L2`, or acts on no weight; if
             data are so far from zero that the gradient is nothing but rounding.
@@ -114,7 +114,7 @@ def strength_max(
     built_model(model)
     if not model.compiled:
         raise ValueError(
-            "`model` must be compiled, because that tells the loss. "
+            "`model` must be compiled, because its loss is needed. "
             f"Received: model={model!r}"
         )
     family = penalty_family(penalty)
@@ -142,7 +142,7 @@ def top_of_grid(
         model: a compiled model.
         train: the training data.
         family: the penalty.
-        largest: what `largest_zeroing_strength` returns.
+        largest: the result of `largest_zeroing_strength`.
 
     Raises:
         ValueError: if the penalty acts on no weight, or nothing pulls the
@@ -154,11 +154,11 @@ def top_of_grid(
     _refuse_unknown(largest)
     if largest == 0.0:
         raise ValueError(
-            "`data` leave nothing to select, so that no grid of strengths can "
-            "be chosen: where the penalized weights are zero and the others "
-            "fitted, the loss is at its minimum. Targets that are all alike, "
-            "inputs that are all zero, or a single row do this. Use other "
-            "data, or give the strengths yourself. Received: data for which "
+            "`data` leave nothing to select, so no grid of strengths can be "
+            "chosen: with the penalized weights at zero and the others fitted, "
+            "the loss is at its minimum. This happens if all targets are the "
+            "same, all inputs are zero, or there is a single row. Use other "
+            "data, or pass the strengths yourself. Received: data for which "
             "the largest strength is 0"
         )
     return largest
@@ -169,9 +169,8 @@ def _refuse_unknown(largest: float) -> None:
         raise ValueError(
             "`data` are so far from zero that the gradient is nothing but "
             f"rounding in {keras.config.floatx()}, so the largest strength is "
-            "not known. Take the means off inputs and targets and divide them "
-            "by their standard deviations, such as by "
-            "`sklearn.preprocessing.StandardScaler`, or give the strengths "
+            "unknown. Standardize inputs and targets, for example with "
+            "`sklearn.preprocessing.StandardScaler`, or pass the strengths "
             "yourself. Received: data whose largest strength is rounding"
         )
 
@@ -190,7 +189,7 @@ def largest_zeroing_strength(
     """`strength_max` of training data.
 
     Returns:
-        A float; None if no weight can become zero; NaN if it is not known.
+        A float; None if no weight can become zero; NaN if unknown.
     """
     weights = penalized_weights(model, family)
     if not any(_makes_zeros(family, weight) for weight in weights):
@@ -209,15 +208,14 @@ def largest_zeroing_strength(
 def _largest_shrinking_strength(
     model: keras.Model, train: Any, family: PenaltyFamily
 ) -> float:
-    """The top of a grid for a penalty that makes nothing zero.
+    """The largest strength of a grid for a penalty that makes nothing zero.
 
     It is the strength that shrinks a weight to 10 % of its size without a
-    penalty, or to half of it in a network. The curvature of the data loss along
-    its gradient decides.
+    penalty, or to half of it in a network. It is computed from the curvature of
+    the data loss along its gradient.
 
     Returns:
-        A float; 0.0 if nothing pulls any weight away from zero; NaN if it is
-        not known.
+        A float; 0.0 if nothing pulls any weight away from zero; NaN if unknown.
     """
     left = _LEFT_IF_LINEAR if is_linear(model) else _LEFT_IN_NETWORKS
 
@@ -234,7 +232,8 @@ def _largest_shrinking_strength(
         after = weight.only_penalized(gradients_by_id(gradient)[id(variable)])
         variable.assign(start)
         bend = abs(float(np.sum((slope - after) * slope))) / size / length
-        # Of a long vector, for which constant parts of the penalty are short.
+        # Use a long vector, for which constant parts of the penalty are
+        # negligible.
         before = _LONG / size * slope
         shrunk = family.shrunk(before, 1.0, weight.groups)
         left_over = float(np.sum(before * shrunk))
@@ -255,7 +254,7 @@ def _zeroing_strength(
 ) -> float:
     """The smallest strength whose proximal step makes `pull` zero.
 
-    It is 0.0 if there is no pull, or only one that no strength makes zero.
+    It is 0.0 if there is no pull, or only on entries that no strength zeroes.
     """
 
     def left(strength: float) -> NDArray[Any]:

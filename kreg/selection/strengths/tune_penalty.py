@@ -32,13 +32,13 @@ def tune_penalty(
     """Choose a penalty and its strength from KerasTuner's hyperparameters.
 
     For the tuners of `keras_tuner`: call it where the model is built, and pass
-    its result to `kernel_regularizer` or `kreg.attach`. If the penalty is all
-    that is searched for, choose `kreg.compare` instead: it shares the work
-    between strengths and tests whether a difference is real.
+    its result to `kernel_regularizer` or `kreg.attach`. If you search only for
+    a penalty, use `kreg.compare` instead: it reuses work between strengths and
+    tests whether a difference is significant.
 
-    The hyperparameter `name` is the name of the penalty. Each penalty has a
-    strength of its own, `name_<penalty>_strength`, which is only searched while
-    that penalty is chosen.
+    The hyperparameter `name` is the name of the penalty. Each penalty has its
+    own strength, `name_<penalty>_strength`, which is searched only while that
+    penalty is chosen.
 
     Args:
         hp: the `keras_tuner.HyperParameters` of the trial.

@@ -1,3 +1,3 @@
-"""Training a model at one strength: until when, and with which result."""
+"""Training a model at one strength, deciding when to stop, and its figures."""
 
 __all__: list[str] = []

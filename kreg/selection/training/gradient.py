@@ -18,21 +18,21 @@ from kreg.selection.data.order import begin_random_numbers
 from kreg.selection.training.models import assign_values, values_of
 
 _FEWEST_ROWS, _MOST_ROWS = 32, 4096
-# The output entries that may be in memory at once: 64 MB in float32.
+# The maximum number of output entries in memory at once: 64 MB in float32.
 _MOST_ENTRIES = 2**24
 
 
 def rows_at_once(model: keras.Model) -> int:
-    """How many rows a model is evaluated on at once: from 32 to 4096.
+    """The number of rows to evaluate a model on at once: from 32 to 4096.
 
-    As many as fit the outputs of all layers into 64 MB; 32 if the shapes of the
-    outputs are not known.
+    The outputs of all layers must fit into 64 MB; if their shapes are unknown,
+    it is 32.
     """
     if getattr(model, "outputs", None) is None:
         return _FEWEST_ROWS
     entries = 0
     for layer in flatten_layers(model):
-        # The output of a nested model is that of its last layer.
+        # The output of a nested model is that of a layer counted already.
         if isinstance(layer, keras.Model):
             continue
         for output in keras.tree.flatten(getattr(layer, "output", ())):
@@ -43,10 +43,10 @@ def rows_at_once(model: keras.Model) -> int:
 
 
 class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
-    """An optimizer that adds gradients up and does not change weights.
+    """An optimizer that sums gradients and does not change weights.
 
-    It is a `PenaltyApplier`, so the penalty is not part of the loss: its
-    gradients are those of the data loss alone.
+    It is a `PenaltyApplier`, so the gradients are those of the data loss,
+    without the penalty.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class GradientRecorder(PenaltyApplier, keras.optimizers.Optimizer):
         self.inner_optimizer = keras.optimizers.SGD(0.0)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Create the sums and the weight of a batch in them."""
+        """Create the sums, and a variable for the weight of a batch."""
         if self.built:
             return
         super().build(variables)
@@ -78,9 +78,8 @@ class DataGradient:
         train: the training data.
 
     Attributes:
-        loss: the data loss and the penalties on activities when the gradient
-            was last taken; NaN if a `train_step` of the user does not return
-            its loss.
+        loss: the data loss plus penalties on activities at the last call; NaN
+            if a user's own `train_step` does not return its loss.
     """
 
     def __init__(self, model: keras.Model, train: Any) -> None:
@@ -93,7 +92,7 @@ class DataGradient:
         self._state = values_of(model.variables)
 
     def __call__(self) -> list[NDArray[Any]]:
-        """The gradient now, an array for each trainable variable."""
+        """The present gradient, an array for each trainable variable."""
         trained = {id(v) for v in self.model.trainable_variables}
         for total in self._recorder.sums:
             total.assign(ops.zeros(total.shape, total.dtype))
@@ -110,7 +109,7 @@ class DataGradient:
             self._recorder.batch_weight.assign(size / first)
             self.model.reset_metrics()
             logs = self._step(batch, size)
-            # The gradient is also that of penalties on activities.
+            # The gradient includes that of penalties on activities.
             loss += size * float(logs.get("data_loss", math.nan))
             loss += size * float(logs.get("activity_penalty", 0.0))
             rows += size
@@ -123,8 +122,8 @@ class DataGradient:
         if type(model).train_step is keras.Model.train_step:
             return model.train_on_batch(*batch, return_dict=True)
         # `train_on_batch` always passes a `sample_weight`, perhaps None, but a
-        # `train_step` of the user may unpack `x, y = data`. `fit` is slower
-        # and passes no more than there is.
+        # user's own `train_step` may unpack `x, y = data`. `fit` is slower, but
+        # passes only the parts that exist.
         parts = zip(("x", "y", "sample_weight"), batch, strict=False)
         history = model.fit(
             **dict(parts), batch_size=size, shuffle=False, verbose=0

@@ -1,4 +1,4 @@
-"""Which input features a model reads, and the penalty that drops some."""
+"""Which input features a model reads, and `input_lasso`, which drops some."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from kreg.regularizers import GroupLasso
 
 
 def is_linear(model: keras.Model) -> bool:
-    """Whether a model has one trainable kernel at most."""
+    """Whether a model has at most one trainable kernel."""
     kernels = [
         variable
         for layer in flatten_layers(model)
@@ -58,8 +58,8 @@ _ENTRYWISE = (
 def first_kernels(model: keras.Model) -> list[keras.Variable] | None:
     """The kernels that read the input features, a row for each feature.
 
-    It is None unless the model has a single flat input that only dense layers
-    read, directly or through layers that treat every feature on its own.
+    None unless the model has a single flat input that only dense layers read,
+    directly or through layers that act on each feature separately.
     """
     graph = graph_of(model)
     if graph is None or len(graph.inputs) != 1:
@@ -87,7 +87,7 @@ def first_kernels(model: keras.Model) -> list[keras.Variable] | None:
 def selected_inputs(
     kernels: list[keras.Variable] | None,
 ) -> tuple[int, ...] | None:
-    """The indices of the features with a weight that is not zero."""
+    """The indices of the features with a nonzero weight."""
     if not kernels:
         return None
     rows = [np.any(ops.convert_to_numpy(k) != 0.0, axis=1) for k in kernels]

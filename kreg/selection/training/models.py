@@ -1,4 +1,4 @@
-"""Models as `build_model` makes them, and the values of their variables."""
+"""Calls a user's `build_model` and checks the models it returns."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ def values_of(variables: Sequence[keras.Variable]) -> Values:
 
 
 def assign_values(variables: Sequence[keras.Variable], values: Values) -> None:
-    """Give each variable its value."""
+    """Assign to each variable its value."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-# Earlier models, their optimizers and their trainable weights, as long as they
-# live. Weights are stored by `id`, because variables cannot be compared.
+# Earlier models that still exist, their optimizers and their trainable weights.
+# Weights are stored by `id`, because variables cannot be compared.
 _models: WeakSet[keras.Model] = WeakSet()
 _optimizers: WeakSet[keras.optimizers.Optimizer] = WeakSet()
 _weights: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -44,8 +44,9 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
         seed: int, Keras's random seed while the model is built.
 
     Raises:
-        TypeError: if `build_model` is not a function, or makes no model.
-        ValueError: if it makes one model twice, or one that is not built or
+        TypeError: if `build_model` is not a function, or does not return a
+            model.
+        ValueError: if it returns one model twice, or one that is not built or
             not compiled, or one with the optimizer or trainable weights of an
             earlier model.
     """
@@ -63,7 +64,7 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
         )
     if model in _models:
         raise ValueError(
-            "`build_model` must return a new model at each call: make it "
+            "`build_model` must return a new model at each call: create it "
             f"inside the function. Received: the model {model.name!r} twice"
         )
     if not model.built:
@@ -73,8 +74,8 @@ def new_model(build_model: Callable[[], keras.Model], seed: int) -> keras.Model:
         )
     if not model.compiled:
         raise ValueError(
-            "`build_model` must return a model that is compiled: it tells the "
-            f"loss. Received: build_model()={model!r}, not compiled"
+            "`build_model` must return a compiled model, because its loss is "
+            f"needed. Received: build_model()={model!r}, not compiled"
         )
     _refuse_shared_parts(model)
     return model
@@ -86,16 +87,16 @@ def _refuse_shared_parts(model: keras.Model) -> None:
     parts = {optimizer, getattr(optimizer, "inner_optimizer", optimizer)}
     if not parts.isdisjoint(_optimizers):
         raise ValueError(
-            "`build_model` must make a new optimizer at each call: make it "
-            "inside the function. Received: a model with the optimizer "
+            "`build_model` must create a new optimizer at each call, inside "
+            "the function. Received: a model with the optimizer "
             f"{optimizer.name!r} of an earlier one"
         )
     for weight in model.trainable_variables:
         if id(weight) in _weights:
             raise ValueError(
-                "`build_model` must return a model with weights of its own at "
-                "each call: make or clone its layers inside the function, or "
-                "freeze those that models share. Received: a model with the "
+                "`build_model` must return a model with its own weights at "
+                "each call: create or clone its layers inside the function, or "
+                "freeze shared layers. Received: a model with the "
                 f"trainable weight {weight.path!r} of an earlier one"
             )
     _models.add(model)
@@ -119,7 +120,7 @@ def architecture(model: keras.Model) -> str:
 
 
 def refuse_other_architecture(expected: str, model: keras.Model) -> None:
-    """Raise if a model is not of the expected architecture.
+    """Raise if a model does not have the expected architecture.
 
     Args:
         expected: the `architecture` of an earlier model.
@@ -152,10 +153,10 @@ def make_proximal(model: keras.Model) -> None:
 
 @dataclass(frozen=True)
 class OneArchitecture:
-    """Makes models by `build_model`, and refuses another architecture.
+    """Calls `build_model`, and raises if the architecture changes.
 
     Args:
-        build_model: makes the models.
+        build_model: builds the models.
         architecture: the `architecture` of the first model.
     """
 

@@ -1,4 +1,4 @@
-"""Training a model at one strength, and the figures of that point."""
+"""`Trainer` and `PathPoint`: training at one strength, and its figures."""
 
 import math
 import time
@@ -30,25 +30,26 @@ class PathPoint(SavedResult):
     Args:
         strength: the strength.
         fraction: the strength as a fraction of the strength above which
-            everything is zero; None where the latter was not computed.
+            everything is zero; None if the latter was not computed.
         sparsity: the fraction of the penalized weights that are exactly 0.0.
-        nonzeros: how many of the penalized weights are not 0.0.
-        dead_units: how many output channels of the model are dead.
-        dead_inputs: how many input channels of its layers no weight reads.
+        nonzeros: the number of penalized weights that are not 0.0.
+        dead_units: the number of dead output channels in the model.
+        dead_inputs: the number of input channels that no weight reads.
         selected_inputs: the indices of the input features that are read; None
-            where the model has no single flat input that dense layers read.
-        train: each metric on the training data by its name, `"data_loss"`
-            among them.
+            if the model does not have a single flat input that dense layers
+            read.
+        train: each metric on the training data by its name, including
+            `"data_loss"`.
         validation: each metric on the validation data; empty without them.
-        epochs: how many passes over the training data were made.
-        steps: how many updates the optimizer made.
-        optimality: the optimality residual at the end, as of
+        epochs: the number of passes over the training data.
+        steps: the number of updates.
+        optimality: the optimality residual at the end, as in
             `kreg.statistics.read`: how far the weights are from a minimum of
-            the data loss plus the penalty. None where the optimizer keeps no
+            the data loss plus the penalty. None if the optimizer keeps no
             average of gradients.
-        seconds: how long training took.
+        seconds: the training time.
         converged: whether `tolerance` or `patience` ended the training; with a
-            refit, whether they ended both trainings.
+            refit, whether this is true for both trainings.
     """
 
     strength: float
@@ -80,7 +81,7 @@ class PathPoint(SavedResult):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PathPoint":
-        """The point that `to_dict` made `values` of."""
+        """The inverse of `to_dict`."""
         selected = values["selected_inputs"]
         if selected is not None:
             selected = tuple(int(index) for index in selected)
@@ -94,7 +95,7 @@ def support_optimality(model: keras.Model) -> float | None:
         model: a compiled model.
 
     Returns:
-        The residual; None where the optimizer keeps no average of gradients.
+        The residual; None if the optimizer keeps no average of gradients.
     """
     total = 0.0
     for row, weight in zip(rows_of(model), read(model).weights, strict=True):
@@ -119,17 +120,17 @@ def _gradient_norm(model: keras.Model, variable: keras.Variable) -> float:
     return float(np.linalg.norm(scale * ops.convert_to_numpy(kept)))
 
 
-# Training looks whether to stop about every so many updates.
+# The approximate number of updates between checks whether to stop.
 _LOOK_STEPS = 32
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Passes over the training data that one call of `fit` makes.
+    """The passes over the training data in one call of `fit`.
 
     Args:
         data: the batches of an epoch of `fit`.
-        epochs: the epochs of `fit`, each of which ends with a look.
+        epochs: the epochs of `fit`; each ends with a check whether to stop.
         order: the order of the rows in an epoch; None for an iterable of
             batches.
     """
@@ -145,7 +146,7 @@ class Portion:
 
 
 def _portions(train: Arrays, training: Training) -> list[Portion]:
-    """All passes: epochs of several passes, and the few that are left."""
+    """All passes: epochs of several passes each, then the remaining passes."""
     size = min(training.batch_size or train.size, train.size)
     passes = max(1, _LOOK_STEPS // math.ceil(train.size / size))
     whole, rest = divmod(training.epochs, passes)
@@ -166,11 +167,11 @@ class Trainer:
         training: how a model is trained.
         data: the data.
         rows_at_once: the smallest number of rows to evaluate at once.
-        seed: decides the order of the rows.
+        seed: determines the order of the rows.
 
     Attributes:
-        optimality: the optimality residual that counts as a minimum; None if
-            no residual ends training.
+        optimality: the optimality residual below which training stops; None if
+            the residual is not used.
     """
 
     def __init__(
@@ -199,8 +200,8 @@ class Trainer:
 
         Args:
             model: the model.
-            number: the number of the point; with the seed, it decides the order
-                of the rows.
+            number: the number of the point; with the seed, it determines the
+                order of the rows.
             frozen: whether the support of the model is frozen.
         """
         training = self._training
@@ -216,7 +217,7 @@ class Trainer:
         for portion in self._portions:
             if portion.order is not None:
                 _run_several_steps_at_once(model, portion.order.per_epoch)
-            # The first number is -1, and a seed must not be negative.
+            # Numbers start at -1, but a seed must not be negative.
             seed = self._seed, number + 1
             model.fit(
                 portion.data,
@@ -266,8 +267,8 @@ def point_of(
         trainer: the trainer of the model.
         penalized: the weights with the penalty.
         strength: the strength.
-        strength_max: the strength above which everything is zero; None where
-            it was not computed.
+        strength_max: the strength above which everything is zero; None if it
+            was not computed.
         before: the optimizer's iterations and the time before training.
         trained: the passes made, and whether training converged, as
             `Trainer.train` returns them.
@@ -311,7 +312,7 @@ def evaluated_metrics(model: keras.Model, part: Any) -> dict[str, float]:
 
 
 def _run_several_steps_at_once(model: keras.Model, batches: int) -> None:
-    """Run many steps in one call, unless the user has chosen a number.
+    """Set `steps_per_execution` to many steps, unless the user has set it.
 
     In a small model, Python between the steps would take most of the time.
     """

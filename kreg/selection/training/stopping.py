@@ -1,4 +1,4 @@
-"""When training at one strength ends, and the metrics that may decide it."""
+"""`Stopping`: ends training at one strength by optimality or patience."""
 
 import math
 import warnings
@@ -15,13 +15,13 @@ class Stopping(keras.callbacks.Callback):
     """Ends training at a minimum, or when a figure stops improving.
 
     Args:
-        optimality: float, the optimality residual that counts as a minimum;
-            None if no residual ends training.
-        patience: int, how many looks in a row may show no improvement; None
-            for any number.
+        optimality: float, the optimality residual below which training stops;
+            None to ignore the residual.
+        patience: int, the number of checks in a row without improvement after
+            which training stops; None for no limit.
         monitor: the name of the figure in the logs.
         residual_of: a function that returns the residual of a model, or None
-            where it is not known.
+            if unknown.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Stopping(keras.callbacks.Callback):
         self.converged = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look whether to stop."""
+        """Check whether to stop."""
         self.looks = epoch + 1
         if self._is_optimal() or self._is_out_of_patience(logs or {}):
             self.converged = True
@@ -81,7 +81,7 @@ def warn_of_unknown_optimality(model: keras.Model) -> None:
         "`tolerance` cannot end a training, because the optimality of the "
         f"weights is not known: {type(inner).__name__} keeps no average of "
         "past gradients that kreg knows. Each point takes all its epochs. "
-        "Give `patience` instead, or compile with SGD with momentum or Adam. "
+        "Set `patience` instead, or compile with SGD with momentum or Adam. "
         "For an optimizer of your own, pass `gradient_memory` to "
         "`kreg.optimizers.register_optimizer`.",
         stacklevel=2,

@@ -1,4 +1,4 @@
-"""`Training`: how a model is trained at each strength, and how long."""
+"""`Training`: how, and for how long, a model is trained at each strength."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -14,49 +14,50 @@ from kreg._arguments import (
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained at each strength, and what it is judged by.
+    """How a model is trained at each strength, and which metric judges it.
 
     For `kreg.path`, `kreg.compare`, `kreg.selection.stability_selection` and
-    the selectors. At each strength training goes on until a minimum, as
-    `tolerance` defines it, or until `patience` runs out, or for `epochs`
+    the selectors. At each strength training goes on until it reaches a minimum,
+    as `tolerance` defines it, until `patience` runs out, or for `epochs`
     passes, whichever comes first. Without `tolerance` and `patience` there are
-    exactly `epochs` passes. kreg looks whether to stop after each pass, or
-    about every 32 updates where passes are shorter.
+    exactly `epochs` passes. kreg checks whether to stop after each pass, or
+    about every 32 updates if passes are shorter.
 
-    kreg recognises a minimum only with an optimizer that keeps an average of
+    kreg recognizes a minimum only with an optimizer that keeps an average of
     gradients (SGD with momentum, Adam, AdamW, Nadam, Adamax), and with batches
-    as large as the data, or nearly: the noise of smaller batches stays above
-    the tolerance. For linear models, SGD with momentum and all rows in a batch
+    (almost) as large as the data: the noise of smaller batches exceeds the
+    tolerance. For linear models, SGD with momentum and all rows in one batch
     comes closest to exact solutions.
 
     Args:
-        epochs: int >= 1, the largest number of passes over the data at each
+        epochs: int >= 1, the maximum number of passes over the data at each
             strength.
-        batch_size: int >= 1, the rows of a batch; None for all. Not used for
-            an iterable of batches. Where the optimizer clips gradients,
-            batches count by what clipping leaves of each, which may select
-            other weights; with None all rows count alike. Defaults to `32`.
+        batch_size: int >= 1, the number of rows in a batch; None for all rows.
+            Not used for an iterable of batches. If the optimizer clips
+            gradients, batches are weighted by the fraction of the gradient that
+            is left, which may select other weights; with None all rows count
+            equally. Defaults to `32`.
         tolerance: float >= 0, the optimality residual at which training stops,
-            as a fraction of the norm of the gradient at the first weights.
-            For a linear model where this is large because inputs or targets
-            are far from zero, it is a fraction of the norm of a gradient that
-            pulls every entry by `kreg.strength_max`. None: no residual stops
-            it. Defaults to `1e-4`.
-        patience: int >= 1. Training stops after so many looks in a row without
-            a better `monitor` on the validation data, or without a lower loss
-            if there are no validation data. Defaults to `None`: any number.
+            as a fraction of the norm of the gradient at the initial weights. In
+            a linear model that norm may be large only because inputs or targets
+            are far from zero. Then the reference is the norm of a gradient
+            whose entries are all as large as `kreg.strength_max`. None to
+            ignore the residual. Defaults to `1e-4`.
+        patience: int >= 1, the number of checks in a row after which training
+            stops if `monitor` on the validation data has not improved, or the
+            loss if there are no validation data. Defaults to `None`: no limit.
         monitor: str, the metric by which strengths are compared: one that the
             model is compiled with, `"loss"` or `"data_loss"`. Defaults to
             `"data_loss"`.
-        refit: bool, whether each strength is followed by training without the
-            penalty, zeros fixed, until a minimum or for `epochs` passes. Its
-            figures and weights are then those of the strength. The next
-            strength still starts from the weights before the refit. Defaults
-            to `False`.
+        refit: bool, whether training at each strength is followed by training
+            without the penalty and with fixed zeros, to a minimum or for
+            `epochs` passes. The point then has the figures and weights of the
+            refit. The next strength still starts from the weights before the
+            refit. Defaults to `False`.
 
     Raises:
-        TypeError: if an argument is of another type.
-        ValueError: if an argument is out of its range.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument is out of range.
 
     Example:
 

@@ -1,3 +1,3 @@
-"""`kreg.check`: its rules, and the facts about a model that they need."""
+"""The rules of `kreg.check`, and the facts about a model that they use."""
 
 __all__: list[str] = []

@@ -17,7 +17,7 @@ from kreg.results.table import Column, Table
 from kreg.statistics._linter.model_facts import Fault, ModelFacts
 from kreg.statistics._linter.rules import RULES, Rule
 
-_SHOWN = 3  # the most paths or rules that are named one by one
+_SHOWN = 3  # the maximum number of paths or rules to list
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,8 +26,8 @@ class Finding(Result):
 
     Args:
         rule: the name of the rule, such as `"no-exact-zeros"`.
-        path: the path of the weight. Where many weights have the same mistake,
-            the paths of the first few, and how many more there are.
+        path: the path of the weight. If many weights have the same mistake, the
+            paths of the first few, and the number of others.
         message: what is wrong.
         fix: what to do, with code in backticks.
 
@@ -54,7 +54,7 @@ class Finding(Result):
 
 
 class Findings(ResultWithRows, SavedResult, tuple[Finding, ...]):
-    """What `kreg.check` returns: a tuple of `Finding` that prints as a table.
+    """The result of `kreg.check`: a tuple of `Finding` that prints as a table.
 
     Example:
 
@@ -117,31 +117,30 @@ def check(
     """Find mistakes in the regularization of a model.
 
     It finds penalties that act on nothing, on the wrong thing or twice, and
-    zeros that will not come or not stay. It reports only what is certain from
-    the model as it is, so run it after `compile` and before `fit`. After the
-    first epoch of `fit` it also knows what a training step of your own leaves
-    out. Nothing is printed and the model is not changed. Regularizers may be
-    kreg's, Keras's or any callable.
+    exact zeros that will never appear or will be lost. It reports only what is
+    certain from the present state of the model, so run it after `compile` and
+    before `fit`. After the first epoch of `fit` it can also report which
+    penalties a training step of your own leaves out. Nothing is printed and the
+    model is not changed. Regularizers may be kreg's, Keras's or any callable.
 
     The rules, each with the mistake that it looks for:
     {rules}
 
     Args:
         model: a `keras.Model` with weights, compiled or not, bound or not.
-            Rules that depend on the optimizer of a weight are for weights whose
-            optimizer is known.
+            Rules about optimizers apply to weights whose optimizer is known.
         steps: int >= 1, the planned number of optimizer updates. Defaults to
             `None`: as many as each schedule needs to reach its end.
         data_loss: float, the loss without penalties, as `fit` logs it for a
-            bound model. Defaults to `None`: not known.
+            bound model. Defaults to `None`: unknown.
 
     Returns:
         `Findings`, a tuple of `Finding` that prints as a table; empty if
         nothing is wrong. Weights with the same mistake share one finding.
 
     Raises:
-        TypeError: if `model` is not a `keras.Model`, `steps` not an integer or
-            `data_loss` not a number.
+        TypeError: if `model` is not a `keras.Model`, `steps` is not an integer
+            or `data_loss` is not a number.
         ValueError: if `model` has no weights yet, `steps` is below 1 or
             `data_loss` is not finite.
 
@@ -169,7 +168,7 @@ def check(
 
 
 def findings_of(facts: ModelFacts) -> Findings:
-    """The findings of all rules, those of equal messages joined."""
+    """The findings of all rules, with equal messages merged into one."""
     findings: list[Finding] = []
     for rule in RULES:
         faults_by_message: dict[str, list[Fault]] = {}

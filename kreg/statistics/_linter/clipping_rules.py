@@ -7,8 +7,8 @@ from typing import Any
 from kreg.regularizers import Penalty
 from kreg.statistics._linter.model_facts import Fault, ModelFacts
 
-# What clips gradients and hardly anything else, in TensorFlow, torch and optax.
-# `clip` and `clip_by_value` also clip images and weights.
+# Functions of TensorFlow, torch and optax that clip gradients and hardly
+# anything else. `clip` and `clip_by_value` also clip images and weights.
 _CLIPPING = frozenset(
     {
         "clip_by_global_norm",
@@ -23,9 +23,9 @@ _CLIPPING = frozenset(
 
 
 def clipped_in_train_step(model: ModelFacts) -> Iterator[Fault]:
-    """A training step of one's own that clips gradients by itself.
+    """A user's own training step that clips gradients by itself.
 
-    The gradient is then made smaller, and the proximal step is not.
+    Clipping makes the gradient smaller, but not the proximal step.
     """
     name = _own_clipping(model.model)
     if name is None:

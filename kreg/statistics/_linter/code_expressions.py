@@ -1,4 +1,4 @@
-"""Python expressions for layers and weights, as the fixes show them."""
+"""Python expressions for layers and weights, shown in fixes."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ Step = tuple[str, keras.layers.Layer]
 def layer_expressions(model: keras.Model) -> dict[int, str]:
     """An expression for each layer, by its `id`, such as `model.encoder`.
 
-    Layers that no public attribute leads to are left out.
+    Layers that cannot be reached by public attributes are left out.
     """
     codes = {id(model): "model"}
     waiting = deque([model])

@@ -11,7 +11,8 @@ from kreg._keras_private import Graph, flatten_layers, graph_of
 class LayerConsumers:
     """The operations that use the outputs of each layer of a model.
 
-    Known for layers of `Sequential` and functional models, nested or not.
+    This is known for layers of `Sequential` and functional models, which may be
+    nested.
 
     Args:
         model: the model.
@@ -32,9 +33,8 @@ class LayerConsumers:
     def of(self, layer: keras.layers.Layer) -> list[Any]:
         """The operations that use the outputs of `layer`.
 
-        None stands for the model's outputs, and for layers that are called
-        with `training=False`. The list is empty for a layer outside of such
-        graphs.
+        None stands for an output of the model, or for a call of the layer with
+        `training=False`. The list is empty for a layer outside of such graphs.
         """
         return [
             user
@@ -45,7 +45,7 @@ class LayerConsumers:
     def _note_calls(self, model: keras.Model, graph: Graph) -> None:
         """Note the calls inside a model, and in models nested in it.
 
-        The uses of its outputs are noted at the calls of the model.
+        Uses of the model's outputs are noted where the model is called.
         """
         if id(model) in self._seen_models:
             return

@@ -1,4 +1,4 @@
-"""What `kreg.check` needs of a model: facts about it and its weights."""
+"""`ModelFacts`: what the rules of `kreg.check` know of a model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ from kreg.statistics.rows import distinct_paths, keras_strengths
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """A mistake that a rule sees in one weight.
+    """A mistake that a rule has found in one weight.
 
     Args:
         path: the path of the weight.
-        message: what is wrong, as a clause without the path, so that it is
-            equal for all weights with this mistake.
+        message: what is wrong, as a clause without the path, so that weights
+            with the same mistake have equal messages.
         fix: what to do about it.
     """
 
@@ -53,7 +53,7 @@ class Fault:
 
 @dataclass(frozen=True, eq=False)
 class WeightFacts:
-    """What the rules know of one weight.
+    """Facts about one weight.
 
     Args:
         variable: the weight.
@@ -62,10 +62,10 @@ class WeightFacts:
         regularizer: the object that the user set, or None.
         trained: whether `fit` would train it.
         suspended: whether `kreg.freeze_support` has switched its penalty off.
-        optimizer: the optimizer that updates it; None without an optimizer, or
-            if it is not known.
+        optimizer: the optimizer that updates it; None if there is none or it is
+            unknown.
         idleness: why its penalty has not acted in any training step so far;
-            None if it has acted, or if that is not known.
+            None if it has acted, or if that is unknown.
     """
 
     variable: keras.Variable
@@ -91,18 +91,19 @@ class WeightFacts:
 
     @cached_property
     def zeros(self) -> Tensor | None:
-        """A mask of its entries that are exactly 0; None if it is not known."""
+        """A mask of its entries that are exactly 0; None if unknown."""
         return result_or_none(lambda: ops.convert_to_numpy(self.variable) == 0)
 
 
 class ModelFacts:
-    """What the rules know of a model; each fact is computed once.
+    """Facts about a model; each is computed once.
 
     Args:
         model: the model.
         steps: the planned number of updates, or None.
         data_loss: the loss without penalties, or None.
-        in_fit: whether `fit` runs, whose callbacks may change multipliers.
+        in_fit: whether `fit` is running, so that callbacks may change
+            multipliers.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class ModelFacts:
         return " = ".join([*targets, value])
 
     def makes_zeros(self, weight: WeightFacts) -> bool:
-        """Whether its penalty promises exact zeros."""
+        """Whether its penalty can make exact zeros."""
         penalty = weight.regularizer
         if not isinstance(penalty, Penalty):
             return keras_strengths(penalty).get("l1", 0.0) > 0.0

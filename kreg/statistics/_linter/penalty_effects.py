@@ -1,4 +1,4 @@
-"""What a penalty does: exact zeros, shrinking, or ever anything at all."""
+"""Whether a penalty makes zeros or shrinks weights, and ever acts at all."""
 
 import math
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ from kreg.schedules.scalar_schedule import Schedule, evaluate
 _NEAR = (0, *(10**exponent for exponent in range(7)))
 
 
-# Late steps. They are irregular, to fall on different phases of a cycle, and
-# below 2**24, to differ in single precision.
+# Late steps. They are irregular to hit different phases of a cycle, and below
+# 2**24 to differ in single precision.
 _FAR = (
     *(8_400_013 + 2**exponent for exponent in range(23)),
     *(9_100_061, 10_000_019, 12_345_701, 13_999_981, 15_485_863),
 )
 
 
-# A smaller value that becomes 0 is taken for a rounding to 0.
+# If a schedule falls below this value and then becomes 0, that is a rounding.
 _UNDERFLOW = 1e-30
 
 
 class ScheduleCourse:
-    """Evaluates the schedules of strengths, equal ones only once.
+    """Evaluates the schedules of strengths, and equal schedules only once.
 
     Args:
         steps: the planned number of updates, or None.
@@ -68,7 +68,7 @@ class ScheduleCourse:
     ) -> bool:
         """Whether a scheduled strength is 0 after the planned updates.
 
-        Without a planned number: whether it is 0 for good from some step on.
+        Without a planned number: whether it stays 0 from some step on.
         """
         base: Schedule = getattr(penalty, name)
         if not isinstance(base, LearningRateSchedule):
@@ -84,16 +84,16 @@ class ScheduleCourse:
 
 
 def _is_zero_around(schedule: Schedule, step: int) -> bool:
-    """Whether it is 0 at `step`, and at the step before or after.
+    """Whether a schedule is 0 at `step`, and at the step before or after.
 
-    A cycle may be 0 only at the one step at which it begins anew.
+    A cycle may be 0 only at the one step at which it starts anew.
     """
     before, now, after = _values(schedule, (step - 1, step, step + 1))
     return now == 0.0 and (before == 0.0 or after == 0.0)
 
 
 def _ends_at_zero(schedule: Schedule) -> bool:
-    """Whether it is 0 for good from some step on, other than by rounding.
+    """Whether a schedule stays 0 from some step on, other than by rounding.
 
     An exponential decay becomes 0 only by rounding to single precision.
     """
@@ -117,7 +117,7 @@ def _ends_at_zero(schedule: Schedule) -> bool:
 def _values(schedule: Schedule, steps: Sequence[int]) -> list[float]:
     """A schedule at some steps: 0 where it is negative, NaN where it raises.
 
-    It is evaluated for all steps at once, or one by one where that fails.
+    It is evaluated for all steps at once, or one by one if that fails.
     """
     values = result_or_none(
         lambda: ops.convert_to_numpy(
@@ -147,7 +147,7 @@ def makes_zeros(
     Args:
         penalty: the penalty.
         shape: the shape of the weight.
-        course: tells which strengths are ever above 0.
+        course: knows which strengths are ever above 0.
     """
     step = min(1.0, penalty.longest_step / 2.0)
     after = _after_step(penalty, shape, course, size=1e-6 * step, step=step)
@@ -173,9 +173,9 @@ def _after_step(
 ) -> Tensor | None:
     """A weight of equal entries after a proximal step; None if it raises.
 
-    The step has a strength of 1 for every strength that is ever above 0. It is
-    tried on a weight with one entry first, and on the whole shape if the
-    penalty raises, as one with a factor for each entry does.
+    Every strength that is ever above 0 is set to 1. The step is tried on a
+    weight with one entry first. If the penalty raises, as it does with a factor
+    for each entry, it is tried on the whole shape.
     """
     strengths = {
         name: float(course.is_ever_positive(penalty, name))

@@ -62,7 +62,7 @@ def regularizer_not_saved(model: ModelFacts) -> Iterator[Fault]:
 
 
 def not_restored(model: ModelFacts) -> Iterator[Fault]:
-    """A regularizer that `load_model` could not put back."""
+    """A regularizer that `load_model` could not restore."""
     for one in unrestored(model.model):
         yield Fault(
             one.path,
@@ -79,10 +79,10 @@ def _layer_attribute(weight: WeightFacts) -> tuple[str | None, Any]:
 
 
 def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
-    """A regularizer that Keras leaves out, because its weight is frozen.
+    """A regularizer that Keras ignores because its weight is frozen.
 
-    Weights that LoRA has frozen are no faults: LoRA moves the regularizer to
-    its own factors.
+    Weights that LoRA has frozen are not reported, because LoRA moves the
+    regularizer to its own factors.
     """
     for weight in model.weights:
         if (
@@ -102,7 +102,7 @@ def frozen_weight(model: ModelFacts) -> Iterator[Fault]:
 
 
 def _frozen_part(model: ModelFacts, weight: WeightFacts) -> str:
-    """An expression for what is frozen: the model, the layer or the weight."""
+    """An expression for the frozen model, layer or weight."""
     if not attribute_or_none(model.model, "trainable"):
         return "model"
     layer = model.layer_code(weight.layer)
@@ -112,11 +112,10 @@ def _frozen_part(model: ModelFacts, weight: WeightFacts) -> str:
 
 
 def never_acts(model: ModelFacts) -> Iterator[Fault]:
-    """A penalty on which the training steps so far have left no trace.
+    """A penalty that no training step so far has applied.
 
-    It is known from the steps of a bound model: which penalties they have
-    evaluated, which weights they have updated, and which proximal steps they
-    have taken.
+    The steps of a bound model record which penalties they evaluate, which
+    weights they update and which proximal steps they take.
     """
     for weight in model.weights:
         if weight.idleness is None or not weight.is_penalized:
@@ -140,8 +139,8 @@ def never_acts(model: ModelFacts) -> Iterator[Fault]:
         else:
             yield Fault(
                 weight.path,
-                f"its {name} never acts, because it is left to a "
-                "ProximalOptimizer, but another optimizer updates the weight",
+                f"its {name} never acts, because a ProximalOptimizer is to "
+                "apply it, but another optimizer updates the weight",
                 "call `kreg.bind(model, optimizer)` with the optimizer that "
                 "updates it",
             )

@@ -32,7 +32,8 @@ class Rule:
 
     Args:
         name: the name of the rule in its findings.
-        summary: what the mistake is, for the documentation of `kreg.check`.
+        summary: a description of the mistake, for the docstring of
+            `kreg.check`.
         faults: yields the faults in a model.
     """
 
@@ -56,8 +57,8 @@ RULES = (
     ),
     Rule(
         "not-restored",
-        "a regularizer in the model's file that `load_model` could not put "
-        "back.",
+        "a regularizer in the model's file that `load_model` could not "
+        "restore.",
         not_restored,
     ),
     Rule(
@@ -99,7 +100,7 @@ RULES = (
     ),
     Rule(
         "l2-before-batch-norm",
-        "L2 on a kernel whose scale a BatchNormalization takes out.",
+        "L2 on a kernel whose scale a BatchNormalization cancels.",
         l2_before_batch_norm,
     ),
     Rule(
@@ -114,7 +115,7 @@ RULES = (
     ),
     Rule(
         "penalty-exceeds-loss",
-        "with `data_loss`, the penalties are larger.",
+        "the penalties exceed `data_loss`.",
         penalty_exceeds_loss,
     ),
 )

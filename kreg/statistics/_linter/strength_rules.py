@@ -1,4 +1,4 @@
-"""Rules about strengths: 0 at the end, too large, or undone by a layer."""
+"""Rules about strengths: 0 at the end, too large, or canceled by a layer."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -47,7 +47,7 @@ def zero_at_the_end(model: ModelFacts) -> Iterator[Fault]:
                     weight.path,
                     f"the schedule of `{name}` of its "
                     f"{type(penalty).__name__} is 0 {model.course.end}, so "
-                    "it has no say in where training ends",
+                    "it does not affect the minimum that training reaches",
                     "let it end above 0, such as "
                     f"`kreg.schedules.LinearRamp(0.0, 1e-4, steps={ramp})`",
                 )
@@ -83,10 +83,10 @@ def _clock_of(bound: BoundRegularizer) -> keras.optimizers.Optimizer | None:
 
 
 def _is_at_rest(optimizer: keras.optimizers.Optimizer | None) -> bool:
-    """Whether an optimizer has made no update in the steps that have run.
+    """Whether an optimizer has made no update in the steps so far.
 
-    One that accumulates gradients, or leaves out infinite ones, may be about
-    to make its first.
+    An optimizer that accumulates gradients, or skips infinite ones, is not
+    reported, because its first update may be yet to come.
     """
     if optimizer is None:
         return True
@@ -153,9 +153,9 @@ def _fix(model: ModelFacts, largest: WeightFacts, factor: float) -> str:
 
 
 def l2_before_batch_norm(model: ModelFacts) -> Iterator[Fault]:
-    """L2 on a kernel whose scale a BatchNormalization takes out again.
+    """L2 on a kernel whose scale a BatchNormalization cancels.
 
-    L2 beside L1 is no fault, because the zeros of L1 depend on the scale.
+    L2 beside L1 is not reported, because the zeros of L1 depend on the scale.
     """
     consumers: LayerConsumers | None = None
     for weight in model.weights:
@@ -177,7 +177,7 @@ def l2_before_batch_norm(model: ModelFacts) -> Iterator[Fault]:
             weight.path,
             "its L2 penalty changes only the effective step, not what the "
             "layer can compute, because the BatchNormalization that it feeds "
-            "takes out its scale",
+            "cancels its scale",
             f"take it off with `{model.setting(weight, 'None')}`"
             f"{instead} if the outputs are to be small",
         )

@@ -1,4 +1,4 @@
-"""The optimizer that updates a weight."""
+"""The optimizer that updates a weight, and Python expressions for it."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,7 @@ def optimizer_of_weight(
 ) -> WeightOptimizer | None:
     """The part of an optimizer that updates a weight.
 
-    None if a `MultiOptimizer` does not tell which it is.
+    None if a `MultiOptimizer` does not say which member that is.
 
     Args:
         variable: the weight.

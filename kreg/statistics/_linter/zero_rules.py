@@ -1,4 +1,4 @@
-"""Rules about exact zeros: those that never come, and those that get lost."""
+"""Rules about exact zeros that never appear or are lost."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ from kreg.statistics.rows import keras_strengths
 
 
 def no_exact_zeros(model: ModelFacts) -> Iterator[Fault]:
-    """A penalty whose proximal step makes zeros, if no optimizer takes it."""
+    """A penalty that could make zeros, but no optimizer takes its step."""
     for weight in model.weights:
         optimizer = weight.optimizer
         if optimizer is None or not weight.is_penalized:

@@ -1,4 +1,4 @@
-"""L2 on kernels whose scale a BatchNormalization takes out."""
+"""L2 on kernels whose scale a BatchNormalization cancels."""
 
 import keras
 import numpy as np
