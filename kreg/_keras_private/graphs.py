@@ -80,7 +80,7 @@ def run_graph(
     Args:
         model: a functional model.
         inputs: its new inputs, in the structure of `model.input`.
-        operation: function of an operation that returns the one to call instead.
+        operation: function of an operation that returns what to call instead.
     """
     return model._run_through_graph(inputs, operation_fn=operation)
 

@@ -58,8 +58,8 @@ def dequantized(
         variable: a variable that `layer` made.
 
     Returns:
-        A float tensor of the shape that the weight had before quantization. None if the
-        variable does not hold a quantized weight.
+        A float tensor of the shape that the weight had before quantization.
+        None if the variable does not hold a quantized weight.
     """
     name = variable.name
     scale = getattr(layer, f"{name}_scale", None)

@@ -178,8 +178,8 @@ def chosen_optimizer(
 ) -> keras.optimizers.Optimizer:
     """The member of a `MultiOptimizer` that updates `variable`, built or not.
 
-    Before the `MultiOptimizer` is built, its choosing function is called. Any other
-    optimizer is returned as it is.
+    Before the `MultiOptimizer` is built, its function that chooses a member is
+    called. Any other optimizer is returned as it is.
     """
     if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
         return optimizer

@@ -23,7 +23,7 @@ class SavedState(KerasSaveable):
 
     def _obj_type(self) -> str:
         # Keras searches all attributes but those that every object of this type
-        # has. A loss has the fewest.
+        # has. A loss has few.
         return "Loss"
 
 

@@ -56,8 +56,8 @@ def attention_channels(call: Call, network: Network) -> Traced:
         return kept_whole(
             call,
             network,
-            "has LoRA factors or quantized weights; heads can only go before "
-            "these are added",
+            "has LoRA factors or quantized weights; heads can go only before "
+            "those are added",
         )
     arguments, signals = _arguments(call)
     inputs = _inputs(arguments, signals)

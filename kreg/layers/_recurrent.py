@@ -110,8 +110,8 @@ def other_cells(call: Call, network: Network) -> Traced:
     return kept_whole(
         call,
         network,
-        "runs several cells in each step; if each had a recurrent layer, "
-        "units could go"
+        "runs several cells in each step; one recurrent layer for each of "
+        "them would let units go"
         if stacked
         else "runs a cell that it did not make; in `LSTM`, `GRU` and "
         "`SimpleRNN`, units can go",
