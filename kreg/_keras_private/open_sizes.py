@@ -120,10 +120,10 @@ def tile(x: Any, repeats: Sequence[Any]) -> Any:
     Raises:
         ValueError: if an axis with more than one entry is repeated so.
     """
-    known = [1 if isinstance(n, OpenSize) else n for n in repeats]
-    x = ops.tile(x, known)
+    closed_repeats = [1 if isinstance(n, OpenSize) else n for n in repeats]
+    x = ops.tile(x, closed_repeats)
     sizes = list(x.shape)
-    for axis, number in enumerate(repeats, len(sizes) - len(known)):
+    for axis, number in enumerate(repeats, len(sizes) - len(closed_repeats)):
         if isinstance(number, OpenSize):
             if sizes[axis] != 1:
                 raise ValueError("entries are repeated an open number of times")
@@ -137,21 +137,21 @@ def get_item(x: Any, key: Sequence[Any]) -> Any:
     Raises:
         ValueError: if such a slice does not start at 0, or comes after `...`.
     """
-    known, taken, axis = [], [], 0
+    closed_key, open_stops, axis = [], [], 0
     for part in key:
         if isinstance(part, slice) and isinstance(part.stop, OpenSize):
             if part.start not in (None, 0) or part.step not in (None, 1):
                 raise ValueError(
                     "a slice up to an open size does not start at 0"
                 )
-            if Ellipsis in known:
+            if Ellipsis in closed_key:
                 raise ValueError("a slice of an open size is after `...`")
-            taken.append((axis, part.stop))
+            open_stops.append((axis, part.stop))
             part = slice(None)
-        known.append(part)
+        closed_key.append(part)
         axis += not isinstance(part, int)
-    x = x[tuple(known)]
-    for axis, size in taken:
+    x = x[tuple(closed_key)]
+    for axis, size in open_stops:
         x = ops.take(x, size.range(), axis=axis)
     return x
 

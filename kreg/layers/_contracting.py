@@ -85,9 +85,9 @@ def tensordot(call: Call, network: Network) -> Traced:
 def dot_product_attention(call: Call, network: Network) -> Traced:
     """The attention of queries, keys and values whose heads lie on an axis."""
     tensors, operands = call.node.input_tensors, call.operands
-    known = dict(zip(map(id, tensors), operands, strict=True))
+    operand_of = dict(zip(map(id, tensors), operands, strict=True))
     arguments: list[Any] = list(call.node.arguments.args)
-    query, key, value = (known.get(id(a)) for a in arguments[:3])
+    query, key, value = (operand_of.get(id(a)) for a in arguments[:3])
     if not (
         isinstance(query, Signal)
         and isinstance(key, Signal)
@@ -116,7 +116,7 @@ def dot_product_attention(call: Call, network: Network) -> Traced:
             network.pin(
                 scores.channels, f"`{call.path}` has a mask for each head"
             )
-        for channels in every_number(known.get(id(argument))):
+        for channels in every_number(operand_of.get(id(argument))):
             network.pin(channels, f"`{call.path}` uses it as a mask")
     weights = Signal(
         scores.channels, np.full(scores.channels.shape, np.nan), scores.axes, 3

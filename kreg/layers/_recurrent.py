@@ -105,7 +105,7 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
 
 
 def other_cells(call: Call, network: Network) -> Traced:
-    """An `RNN` around cells, which may compute anything."""
+    """An `RNN`, whose cell may compute anything."""
     stacked = isinstance(call.operation.cell, layers.StackedRNNCells)
     return kept_whole(
         call,

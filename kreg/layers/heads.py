@@ -70,19 +70,19 @@ def heads_of(layer: keras.layers.Layer) -> Heads | str | None:
         The weights with their groups; the reason why they are not known; or
         None if it is not an attention layer.
     """
-    found = _projections(layer)
-    if not _is_attention(layer, found):
+    by_role = _projections(layer)
+    if not _is_attention(layer, by_role):
         return None
-    needed = ("packed",) if "packed" in found else ("query", "key", "value")
+    needed = ("packed",) if "packed" in by_role else ("query", "key", "value")
     for role in (*needed, "output"):
-        if len(found.get(role, ())) != 1:
+        if len(by_role.get(role, ())) != 1:
             return f"it has no single layer whose name says `{role}`"
-    parts = {role: parts[0] for role, parts in found.items()}
+    parts = {role: parts[0] for role, parts in by_role.items()}
     if not all(part.built for part in parts.values()):
         return "it is not built"
     if any(map(is_altered, parts.values())):
         return "its projections are changed by LoRA or quantization"
-    if len(found.get("gate", ())) > 1:
+    if len(by_role.get("gate", ())) > 1:
         return "it has several layers whose names say `gate`"
     return _resolved(layer, parts)
 
@@ -105,16 +105,16 @@ def _resolved(
         if projection is None:
             return f"the equation of its `{role}` layer has no axis of heads"
         projected[role] = projection
-    known = _is_of_known_make(layer)
+    is_known_make = _is_of_known_make(layer)
     if any(
-        p.number is None and (role == "packed" or not known)
+        p.number is None and (role == "packed" or not is_known_make)
         for role, p in projected.items()
     ):
         return "the order of its heads in the units of a layer is not known"
     shared = number
     if "key" in projected:
         shared = projected["key"].number or number
-    if shared != number and not known:
+    if shared != number and not is_known_make:
         return "which query heads share a key head is not known"
     if not _fit(projected, number, shared):
         return f"its projections do not fit {number} heads of equal widths"
@@ -153,15 +153,15 @@ def _projections(
     layer: keras.layers.Layer,
 ) -> dict[str, list[keras.layers.Layer]]:
     """The projections that a layer holds as attributes, by their roles."""
-    found: dict[str, list[keras.layers.Layer]] = {}
+    by_role: dict[str, list[keras.layers.Layer]] = {}
     for name, value in _attributes(layer):
         match = _ROLES.fullmatch(name)
         if match and isinstance(value, _PROJECTION):
             role = next(r for r, text in match.groupdict().items() if text)
-            known = found.setdefault(role, [])
-            if all(value is not other for other in known):
-                known.append(value)
-    return found
+            of_role = by_role.setdefault(role, [])
+            if all(value is not other for other in of_role):
+                of_role.append(value)
+    return by_role
 
 
 def _attributes(layer: Any) -> list[tuple[str, Any]]:

@@ -77,7 +77,7 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Traced:
-    """What a call does to channels.
+    """The channels of a call's outputs, and how its layer becomes smaller.
 
     Args:
         outputs: the channels of each output.

@@ -96,17 +96,17 @@ def rearranged_signals(
     call: Call, signals: Sequence[Signal]
 ) -> list[Signal] | None:
     """The channels of the outputs; None if they depend on the inputs' sizes."""
-    found = _through(call.node, signals)
+    outputs = _through(call.node, signals)
     if call.twin is None:
-        return found
+        return outputs
     if not _have_sizes_of(call.twin.input_tensors, signals):
         return None
-    again = _through(call.twin, signals)
+    twin_outputs = _through(call.twin, signals)
     alike = all(
         a.axes == b.axes and np.array_equal(a.channels, b.channels)
-        for a, b in zip(found, again, strict=True)
+        for a, b in zip(outputs, twin_outputs, strict=True)
     )
-    return found if alike else None
+    return outputs if alike else None
 
 
 def _have_sizes_of(tensors: Sequence[Any], signals: Sequence[Signal]) -> bool:
@@ -134,15 +134,15 @@ def _rearranged(call: Call, network: Network, picks: bool = False) -> Traced:
         )
     if not all(have_channels):
         return kept_whole(call, network, "joins tensors whose channels differ")
-    found = rearranged_signals(call, signals)
-    if found is None:
+    outputs = rearranged_signals(call, signals)
+    if outputs is None:
         return kept_whole(call, network, "depends on the size of its input")
     if picks:
         _keep_order(call, network, signals)
     return Traced(
         tuple(
             _with_axis(signal, tensor, call, network)
-            for signal, tensor in zip(found, tensors, strict=True)
+            for signal, tensor in zip(outputs, tensors, strict=True)
         )
     )
 
@@ -179,13 +179,13 @@ def _rearranged_parameter(call: Call, network: Network) -> Traced:
     parts = []
     for channels, axes in parameter.parts:
         part = Signal(channels, np.zeros(channels.shape), axes)
-        found = rearranged_signals(call, [part])
-        if found is None or not found[0].axes:
+        outputs = rearranged_signals(call, [part])
+        if outputs is None or not outputs[0].axes:
             # These are positions: how many are used depends on the input.
             network.pin(channels, f"`{call.path}` picks some of them")
         else:
             _keep_order(call, network, [part])
-            parts.append((found[0].channels, found[0].axes))
+            parts.append((outputs[0].channels, outputs[0].axes))
     return Traced((of_parts(values, parts, network),))
 
 
@@ -217,7 +217,7 @@ def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
     """The signals of the outputs; one with a single channel has no axis."""
     channels = np.concatenate([s.channels.ravel() for s in signals])
     constants = np.concatenate([s.constants.ravel() for s in signals])
-    found = []
+    outputs = []
     for numbers in _outputs(node, _numbered(node, signals)):
         ids = channels[numbers]
         axes, positions = _varying(ids)
@@ -230,8 +230,8 @@ def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
         else:
             values = values[at_first]
         one = _sum_axis(node, signals[0]) if len(signals) == 1 else None
-        found.append(Signal(ids[at_first], values, axes, one))
-    return found
+        outputs.append(Signal(ids[at_first], values, axes, one))
+    return outputs
 
 
 def _varying(numbers: Numbers) -> tuple[tuple[int, ...], tuple[int, ...]]:

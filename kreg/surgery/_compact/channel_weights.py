@@ -188,8 +188,8 @@ def _are_always_equal(groups: EqualGroups, roots: Channels) -> bool:
 
 def _numbers(operands: Sequence[Any]) -> Channels:
     """The numbers of the channels of several tensors, each once."""
-    found = [c.ravel() for o in operands for c in every_number(o)]
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
+    numbers = [c.ravel() for o in operands for c in every_number(o)]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *numbers]))
 
 
 def _numbered(variable: Any) -> NDArray[Any]:
@@ -296,14 +296,14 @@ class _Probe:
         stays = _Without(self._count, gone)
         with np.errstate(all="ignore"):
             reduction = self._reduce(stays)
-        found = {}
+        places = {}
         for name, left in reduction.weights.items():
             variable = attrgetter(name)(self._layer)
             if variable is not None:
                 if name not in self._numbered:
                     self._numbered[name] = _numbered(variable)
-                found[name] = self._gone(self._numbered[name], left, stays)
-        return found
+                places[name] = self._gone(self._numbered[name], left, stays)
+        return places
 
     def _gone(
         self, numbered: NDArray[Any], left: NDArray[Any], stays: Kept

@@ -22,7 +22,7 @@ def kept_channels(
     """Find the channels that stay.
 
     It starts with the channels that must stay, and adds the channels that they
-    need until there are no more. All other channels are removed.
+    need until no more are needed. All other channels are removed.
 
     Args:
         network: the channels of a model.
