@@ -170,7 +170,7 @@ def _along_one_axis(term: _Term, network: Network) -> _Term:
 
 
 def _rank(signal: Signal, network: Network) -> tuple[Any, ...]:
-    """The order in which tensors give their channels to the result."""
+    """The sort key of tensors; the largest gives the result its channels."""
     spread = signal.channels.size > 1
     free = not network.is_pinned(signal.channels)
     return spread, free, len(signal.axes), signal.channels.size
