@@ -63,7 +63,7 @@ class AttentionHeads:
     matters to a unit if the value varies and the output kernel is not 0 there.
     A head matters if one of its cells does. A cell of the queries and keys
     matters if its query is not 0 and its key varies over the positions: a
-    softmax ignores what it adds to all scores alike. Heads, entries of the
+    softmax ignores a term that all scores share. Heads, entries of the
     width, and channels of the inputs can go if they matter to no kept unit.
 
     Several query heads may share a key head and its value head. Such a set goes
@@ -238,7 +238,7 @@ class AttentionHeads:
         return matters
 
     def _add_sums(self) -> None:
-        """Add the channels that each unit needs to the network."""
+        """Note in the network which channels each unit needs."""
         units: Channels = self.units.channels
         cells: Bools = self._matters()
         heads: Bools = np.any(cells, axis=1)

@@ -37,7 +37,7 @@ class Call:
         training: whether it runs as in training.
         twin: the node of the same call when the model runs on a batch of
             another size, and on sequences of another length if it takes them.
-            Defaults to `None`: the model has not been run so.
+            Defaults to `None`: there is no such run.
         is_fixed: whether its arguments other than tensors are the same in any
             smaller model. Custom code may compute them from the sizes of
             tensors; a graph of layers does not. Defaults to `False`.

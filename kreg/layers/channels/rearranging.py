@@ -152,7 +152,7 @@ def _with_axis(
 ) -> Signal:
     """The signal of an output, in which channels lie along an axis.
 
-    An output that is a single channel has it along the last axis, if any.
+    A single channel is put on the last axis if this axis has the size 1.
     """
     network.places(signal.channels)
     if signal.axes:
@@ -262,7 +262,7 @@ def _sum_axis(node: Any, signal: Signal) -> int | None:
 def _numbered(node: Any, signals: Sequence[Signal]) -> list[Numbers]:
     """A tensor for each input, with the indices of its entries' channels.
 
-    The channels of all inputs have indices in one row.
+    The indices run through the channels of all inputs.
     """
     first, tensors = 0, []
     for tensor, signal in zip(node.input_tensors, signals, strict=True):
