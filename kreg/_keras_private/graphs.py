@@ -1,4 +1,4 @@
-"""The calls in functional models, and how to run them otherwise."""
+"""Graphs of functional models: their calls, and runs with other operations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +28,7 @@ class Graph:
 def graph_of(layer: keras.layers.Layer) -> Graph | None:
     """The graph of a `Sequential` or functional model.
 
-    A layer has none, and neither has a subclass that defines its own `call`:
-    None for both.
+    None for a layer, and for a subclass that defines its own `call`.
     """
     module = getattr(type(layer).call, "__module__", None) or ""
     if module.split(".")[0] != "keras":
@@ -50,24 +49,24 @@ def graph_of(layer: keras.layers.Layer) -> Graph | None:
 
 
 def carries_mask(tensor: Any) -> bool:
-    """Whether layers before it hand a mask on with a symbolic tensor.
+    """Whether a symbolic tensor carries a mask from the layers before it.
 
-    Layers take such a mask though no argument of their call shows it.
+    Layers use such a mask although no argument of their call shows it.
     """
     return get_keras_mask(tensor) is not None
 
 
 def is_plain(layer: Any) -> bool:
-    """Whether it is a functional or sequential model of Keras's own class."""
+    """Whether a layer is a functional or sequential model of Keras's class."""
     return graph_of(layer) is not None and type(layer).__module__.startswith(
         "keras."
     )
 
 
 def declared_inputs(model: keras.Model) -> Any | None:
-    """The symbolic inputs of a model of layers, in their structure.
+    """The symbolic inputs of a functional or sequential model, structured.
 
-    None for a subclass that is called on what it likes.
+    None for a subclass with its own `call`, which declares no inputs.
     """
     function = getattr(model, "_functional", None) or model
     return getattr(function, "_inputs_struct", None)
@@ -76,12 +75,12 @@ def declared_inputs(model: keras.Model) -> Any | None:
 def run_graph(
     model: keras.Model, inputs: Any, operation: Callable[[Any], Any]
 ) -> Any:
-    """The outputs of a functional model, with other operations in place.
+    """The outputs of a functional model in which operations are replaced.
 
     Args:
         model: a functional model.
         inputs: its new inputs, in the structure of `model.input`.
-        operation: returns what to call in the place of an operation.
+        operation: function of an operation that returns what to call instead.
     """
     return model._run_through_graph(inputs, operation_fn=operation)
 

@@ -1,4 +1,4 @@
-"""Layers and their variables, below Keras's public names."""
+"""Layers and their variables, through Keras's private names."""
 
 import copyreg
 from collections.abc import Iterator
@@ -51,15 +51,15 @@ def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
 def dequantized(
     layer: keras.layers.Layer, variable: keras.Variable
 ) -> Any | None:
-    """The numbers for which a quantized weight of `layer` stands.
+    """The dequantized values of a weight of `layer`.
 
     Args:
         layer: any layer.
         variable: a variable that `layer` made.
 
     Returns:
-        A float tensor of the shape that the weight had before. None if the
-        variable does not hold a quantized weight.
+        A float tensor of the shape that the weight had before quantization.
+        None if the variable does not hold a quantized weight.
     """
     name = variable.name
     scale = getattr(layer, f"{name}_scale", None)
@@ -89,7 +89,7 @@ def dequantized(
 
 
 def _unpacked(layer: Any, variable: keras.Variable, scale: Any) -> Any:
-    """The numbers of a weight in which Keras packs two into one."""
+    """The values of an int4 weight, two of which Keras packs into one."""
     is_einsum = isinstance(layer, keras.layers.EinsumDense)
     numbers = keras.quantizers.unpack_int4(
         ops.convert_to_tensor(variable),
@@ -109,7 +109,7 @@ def _unpacked(layer: Any, variable: keras.Variable, scale: Any) -> Any:
 def _from_groups(
     layer: Any, numbers: Any, name: str, scale: Any, axis: int
 ) -> Any:
-    """`numbers` with the zero and the scale of each group along `axis`."""
+    """`numbers`, dequantized by group with the zeros and scales on `axis`."""
     group = ops.cast(layer.g_idx, "int32")
     zero = ops.cast(getattr(layer, f"{name}_zero"), "float32")
     return (
@@ -168,7 +168,7 @@ def _copied_by_attributes() -> Iterator[None]:
 
     def reduced(saveable: Any) -> Any:
         if isinstance(saveable, keras.optimizers.Optimizer):
-            return "shared"  # a text stands for an object that is not copied
+            return "shared"  # for a string, Python does not copy the object
         cls = type(saveable)
         # Methods that Keras wraps in each object hold the object itself.
         own = vars(cls.__new__(cls))  # type: ignore[call-overload]
@@ -193,7 +193,7 @@ def _copied_by_attributes() -> Iterator[None]:
 
 
 def forget_last_call(layer: keras.layers.Layer) -> None:
-    """Take the last call on symbolic tensors out of a layer's memory."""
+    """Delete the record that a layer has of its last symbolic call."""
     layer._inbound_nodes.pop()
 
 
@@ -209,5 +209,8 @@ their projections. They have a gate only with `use_gate=True`."""
 
 
 def uses_flash_attention(layer: keras.layers.Layer) -> bool:
-    """Whether an attention layer demands it; its config does not tell."""
+    """Whether an attention layer asks for flash attention.
+
+    The config of the layer does not show it.
+    """
     return bool(layer._flash_attention)

@@ -28,7 +28,7 @@ class OpenSize:
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OpenSize):
-            return False  # as None is, which Keras has in its place
+            return False  # as for None, which Keras has in its place
         if self.axis is None or other.axis is None:
             raise TypeError("a product of open sizes is compared")
         if self._tensor is other._tensor:
@@ -38,7 +38,7 @@ class OpenSize:
     __hash__ = object.__hash__
 
     def zeros(self) -> Any:
-        """A symbolic tensor of as many integers that are 0."""
+        """A symbolic vector of integer zeros that has this size."""
         if self.axis is None:
             raise ValueError("a size is a product of sizes that are open")
         index = tuple(
@@ -48,12 +48,12 @@ class OpenSize:
         return ops.zeros_like(self._tensor[index], dtype="int32")
 
     def range(self) -> Any:
-        """A symbolic tensor of the integers from 0 on, as many."""
+        """A symbolic vector of the integers from 0 up to this size."""
         return ops.cumsum(ops.ones_like(self.zeros())) - 1
 
 
 def are_open(sizes: Any) -> bool:
-    """Whether any of some sizes or slices, or a single size, is open."""
+    """Whether a size is open, or any in a sequence of sizes or slices."""
     if isinstance(sizes, OpenSize):
         return True
     return isinstance(sizes, Sequence) and any(
@@ -72,7 +72,7 @@ def open_shape(tensor: Any, shape: Sequence[int | None]) -> tuple[Any, ...]:
 
 
 def reshape(x: Any, sizes: Sequence[Any]) -> Any:
-    """A `reshape`, some sizes of which may be open.
+    """A `reshape` to sizes that may be open.
 
     Raises:
         ValueError: if Keras has no operation that does it.
@@ -96,7 +96,7 @@ def _with_one_unknown(sizes: Sequence[Any]) -> list[int] | None:
 
 
 def broadcast_to(x: Any, sizes: Sequence[Any]) -> Any:
-    """A `broadcast_to`, some sizes of which may be open."""
+    """A `broadcast_to` sizes that may be open."""
     dtype = keras.backend.standardize_dtype(x.dtype)
     rank = len(sizes)
     for axis, size in enumerate(sizes):
@@ -115,15 +115,15 @@ def broadcast_to(x: Any, sizes: Sequence[Any]) -> Any:
 
 
 def tile(x: Any, repeats: Sequence[Any]) -> Any:
-    """A `tile`, some numbers of which may be open.
+    """A `tile` whose numbers of repeats may be open.
 
     Raises:
-        ValueError: if more than one entry is repeated along such an axis.
+        ValueError: if an axis with more than one entry is repeated so.
     """
-    known = [1 if isinstance(n, OpenSize) else n for n in repeats]
-    x = ops.tile(x, known)
+    closed_repeats = [1 if isinstance(n, OpenSize) else n for n in repeats]
+    x = ops.tile(x, closed_repeats)
     sizes = list(x.shape)
-    for axis, number in enumerate(repeats, len(sizes) - len(known)):
+    for axis, number in enumerate(repeats, len(sizes) - len(closed_repeats)):
         if isinstance(number, OpenSize):
             if sizes[axis] != 1:
                 raise ValueError("entries are repeated an open number of times")
@@ -132,26 +132,26 @@ def tile(x: Any, repeats: Sequence[Any]) -> Any:
 
 
 def get_item(x: Any, key: Sequence[Any]) -> Any:
-    """The first entries along axes, whose number is open.
+    """A slice up to open sizes along some axes.
 
     Raises:
-        ValueError: if it picks others than the first ones.
+        ValueError: if such a slice does not start at 0, or comes after `...`.
     """
-    known, taken, axis = [], [], 0
+    closed_key, open_stops, axis = [], [], 0
     for part in key:
         if isinstance(part, slice) and isinstance(part.stop, OpenSize):
             if part.start not in (None, 0) or part.step not in (None, 1):
                 raise ValueError(
                     "a slice up to an open size does not start at 0"
                 )
-            if Ellipsis in known:
+            if Ellipsis in closed_key:
                 raise ValueError("a slice of an open size is after `...`")
-            taken.append((axis, part.stop))
+            open_stops.append((axis, part.stop))
             part = slice(None)
-        known.append(part)
+        closed_key.append(part)
         axis += not isinstance(part, int)
-    x = x[tuple(known)]
-    for axis, size in taken:
+    x = x[tuple(closed_key)]
+    for axis, size in open_stops:
         x = ops.take(x, size.range(), axis=axis)
     return x
 
@@ -159,10 +159,10 @@ def get_item(x: Any, key: Sequence[Any]) -> Any:
 def arange(
     start: Any, stop: Any = None, step: Any = None, dtype: Any = None
 ) -> Any:
-    """An `arange`, whose size is open.
+    """An `arange` up to an open size.
 
     Raises:
-        ValueError: if it does not count by 1 from a number on.
+        ValueError: if it does not count by 1 from 0.
     """
     if stop is None:
         start, stop = 0, start
@@ -179,7 +179,7 @@ def _filled(value: float) -> Callable[..., Any]:
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
-    """A `full`, some sizes of which are open."""
+    """A `full` of sizes that may be open."""
     sizes = [shape] if isinstance(shape, OpenSize) else list(shape)
     dtype = dtype or keras.config.floatx()
     return broadcast_to(
@@ -193,4 +193,4 @@ OF_OPEN_SIZES: dict[str, Callable[..., Any]] = {
     "ones": _filled(1),
     "zeros": _filled(0),
 }
-"""Operations that make tensors of sizes alone, as they are of open sizes."""
+"""Replacements, for open sizes, of operations that take sizes and no tensor."""

@@ -1,4 +1,4 @@
-"""The variables, rates and gradients of optimizers, below Keras's names."""
+"""Variables, rates, gradients of optimizers, through Keras's private names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -70,19 +70,19 @@ _OF_EVERY_OPTIMIZER = ("name", "built", "_lock", "_tracker", "_variables")
 def drop_state(optimizer: keras.optimizers.Optimizer) -> None:
     """Delete the settings and variables that Keras's constructor has made.
 
-    A wrapper that looks up what it lacks in the optimizer inside it then has
-    that one's settings, iterations and learning rate. It can still have
-    variables of its own.
+    It is for a wrapper that looks up missing attributes in its inner optimizer.
+    The wrapper then has the settings, iterations and learning rate of the inner
+    one. It can still have variables of its own.
     """
     for variable in list(optimizer._variables):
         optimizer._untrack_variable(variable)
     for name in list(vars(optimizer)):
-        # What begins with `_self_` is TensorFlow's record of the object.
+        # Names that begin with `_self_` are TensorFlow's record of the object.
         if name not in _OF_EVERY_OPTIMIZER and not name.startswith("_self_"):
             delattr(optimizer, name)
     if keras.backend.backend() == "tensorflow":
         # `tf.train.Checkpoint` refuses a list from which anything was removed.
-        # Variables of its own are saved where the wrapper keeps them.
+        # The wrapper's own variables are saved as attributes of the wrapper.
         optimizer._delete_tracking("_variables")
 
 
@@ -178,8 +178,8 @@ def chosen_optimizer(
 ) -> keras.optimizers.Optimizer:
     """The member of a `MultiOptimizer` that updates `variable`, built or not.
 
-    Before it is built, its function that chooses a member is called. Any other
-    optimizer is returned as it is.
+    Before the `MultiOptimizer` is built, its function that chooses a member is
+    called. Any other optimizer is returned as it is.
     """
     if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
         return optimizer

@@ -1,4 +1,4 @@
-"""Attributes of Keras that have another value while a block runs."""
+"""Giving attributes of Keras another value while a block runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

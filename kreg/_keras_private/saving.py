@@ -1,4 +1,4 @@
-"""What a model's file holds beside its weights, below Keras's public names."""
+"""States and records saved with a model, through Keras's private names."""
 
 import functools
 import weakref
@@ -22,7 +22,8 @@ class SavedState(KerasSaveable):
     """
 
     def _obj_type(self) -> str:
-        # Of its attributes, Keras does not search those that a loss has.
+        # Keras searches all attributes but those that every object of this type
+        # has. A loss has few.
         return "Loss"
 
 
@@ -35,7 +36,7 @@ SAVED_STATES = "~kreg_saved_states"
 def save_with_weights(model: keras.Model, states: Iterable[SavedState]) -> None:
     """Let Keras save `states` with the weights of `model`.
 
-    A model without them ignores what the file has of them. A file that lacks
+    A model without these states ignores those in a file. A file that lacks
     them leaves them as they are.
     """
     vars(model).setdefault(SAVED_STATES, []).extend(states)
@@ -68,11 +69,11 @@ class ModelRecord(SavedState):
 
     @abstractmethod
     def text(self, model: keras.Model) -> str:
-        """What to write."""
+        """The text to write."""
 
     @abstractmethod
     def restore(self, model: keras.Model, text: str) -> None:
-        """Restore what was written; called once the weights are loaded."""
+        """Restore the written state; called once the weights are loaded."""
 
     @property
     def save_assets(self) -> Callable[[str], None]:
@@ -108,10 +109,10 @@ def keep_with_models(
 ) -> Callable[[keras.Model], _Record]:
     """Let Keras save and load a record with every model.
 
-    It looks for what to save, and for what to load, through the attributes of a
-    model. A model that is being loaded is a new object of which kreg does not
-    know, so the record is a property of `keras.Model`. It is one more attribute
-    and changes none of Keras's own.
+    To save and to load, Keras looks through the attributes of a model. A model
+    that is being loaded is a new object, which kreg has not seen. So the record
+    is a property of the class `keras.Model`. It is a further attribute, and
+    changes none of Keras's own.
 
     Returns:
         A function that returns the record of a model.
@@ -121,7 +122,7 @@ def keep_with_models(
     )
 
     def record_of(model: keras.Model) -> _Record:
-        # Keras tells by the `id` what it has saved, so the object must stay.
+        # Keras knows saved objects by their `id`, so the record must live on.
         if model not in records:
             records[model] = record_class(model)
         return records[model]

@@ -1,4 +1,4 @@
-"""Losses, metrics and states of training steps, below Keras's public names."""
+"""Losses, metrics, states of training steps, through Keras's private names."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,8 +21,8 @@ from kreg._keras_private.saving import SAVED_STATES, save_with_weights
 class LoggedMeans(MetricsList):
     """Means that `fit` logs; callbacks know that a smaller one is better.
 
-    `EarlyStopping` looks up the direction of what it monitors in Keras's own
-    lists of metrics alone, and reads there the attribute `_direction`.
+    `EarlyStopping` looks for the metric that it monitors in Keras's own lists
+    of metrics alone. There it reads the attribute `_direction`.
 
     Args:
         names: the name of each mean.
@@ -86,15 +86,15 @@ def drop_carried_state(model: keras.Model) -> None:
 
 
 def is_stateless() -> bool:
-    """Whether variables have no values now: in a trace, or symbolically."""
+    """Whether variables have no values now, as in a trace or symbolic call."""
     return in_stateless_scope() or in_symbolic_scope()
 
 
 def make_state_current(model: keras.Model) -> None:
     """Write the state of the running epoch to the variables of `model`.
 
-    On JAX, `fit` keeps it elsewhere from batch to batch. Keras does the same
-    where a callback asks for its model.
+    On JAX, `fit` keeps this state elsewhere from batch to batch. Keras writes
+    it to the variables, too, when a callback reads its attribute `model`.
     """
     if keras.backend.backend() == "jax":
         model.jax_state_sync()
@@ -140,8 +140,8 @@ def watch_added_losses(
 ) -> None:
     """Call `note` with the terms of `add_loss` when `losses` is read.
 
-    That is the property of `model` or of a model inside it. Terms of activity
-    regularizers are among them.
+    This holds for the property `losses` of `model` and of the models inside it.
+    The terms include those of activity regularizers.
     """
     for layer in flatten_layers(model):
         if isinstance(layer, keras.Model) and _OWN_LOSSES not in vars(layer):
@@ -180,7 +180,8 @@ def _noting(
 class CollectedLosses(list[Any]):
     """The losses of a call of a model, and whether `model.losses` was read.
 
-    The property asks for the truth value of this list before it returns it.
+    The property `losses` asks for the truth value of this list before it
+    returns the list.
     """
 
     were_read = False
@@ -194,8 +195,8 @@ class CollectedLosses(list[Any]):
 def collected_losses(model: keras.Model) -> Iterator[CollectedLosses]:
     """The losses that Keras has collected in the last call of the model.
 
-    On JAX it does so before `compute_loss`, which may then leave them out. The
-    list is empty on other backends.
+    On JAX, Keras collects them before `compute_loss`, which may then leave them
+    out. On other backends the list is empty.
     """
     collected = model._losses_override
     losses = CollectedLosses(collected)
@@ -208,7 +209,10 @@ def collected_losses(model: keras.Model) -> Iterator[CollectedLosses]:
 
 
 def can_assign(variable: keras.Variable) -> bool:
-    """Whether a new value of `variable` is kept; on JAX, by a running step."""
+    """Whether a value assigned to `variable` is kept.
+
+    On JAX it is kept only by a running step that carries the variable.
+    """
     if keras.backend.backend() != "jax":
         return True
     scope = get_stateless_scope()

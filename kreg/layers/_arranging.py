@@ -21,7 +21,7 @@ from kreg.layers.channels.rearranging import (
 
 
 def reshape(call: Call, network: Network) -> Traced:
-    """A `Reshape` layer, which is told the sizes that it makes."""
+    """A `Reshape` layer, whose `target_shape` shrinks with the channels."""
     done = moved(call, network)
     (signal,) = done.outputs
     places = dict(
@@ -94,7 +94,7 @@ def padding(call: Call, network: Network) -> Traced:
 def _padded(
     call: Call, network: Network, signal: Signal, value: float
 ) -> Signal:
-    """Channels next to which there are others of one value."""
+    """The channels after padding; constants other than `value` vary."""
     same = signal.constants == value
     network.note_obstacle(
         signal.channels[~same & ~np.isnan(signal.constants)],
@@ -104,7 +104,7 @@ def _padded(
 
 
 def take(call: Call, network: Network) -> Traced:
-    """A `take` of known entries, or of rows of a weight that are looked up."""
+    """A `take` at fixed indices, or a lookup of rows of a weight."""
     if len(call.operands) == 1:
         return picked(call, network)
     table, indices = call.operands
@@ -114,7 +114,7 @@ def take(call: Call, network: Network) -> Traced:
         or any(len(axes) > 1 for _, axes in table.parts)
     ):
         return kept_whole(call, network)
-    reason = f"`{call.path}` looks each of them up"
+    reason = f"`{call.path}` looks it up"
     for channels in every_number(indices):
         network.pin(channels, reason)
     shift = len(call.node.input_tensors[1].shape) - 1

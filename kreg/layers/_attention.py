@@ -1,4 +1,4 @@
-"""Attention layers: their multiply-adds, and the heads that they may lose."""
+"""Attention layers: their multiply-adds, and how they lose heads."""
 
 import inspect
 import math
@@ -37,7 +37,10 @@ _MASKS = ("query_mask", "value_mask", "key_mask", "attention_mask")
 def attention_multiply_adds(
     layer: Any, arguments: list[Any], output: tuple[int, ...]
 ) -> int:
-    """Those of scores and weighted values; projections are layers inside."""
+    """The multiply-adds of scores and weighted values.
+
+    Those of the projections are counted for the layers inside.
+    """
     query, value = arguments[0].shape, arguments[1].shape
     pairs = math.prod(query[1:-1]) * math.prod(value[1:-1])
     if isinstance(layer, layers.GroupQueryAttention):
@@ -46,7 +49,7 @@ def attention_multiply_adds(
 
 
 def attention_channels(call: Call, network: Network) -> Traced:
-    """A layer with heads, of which some and parts of all may go."""
+    """An attention layer, which can lose heads, and width of all heads."""
     layer = call.operation
     parts = _projections(layer)
     if any(is_altered(part) for part in parts.values()):
@@ -140,7 +143,7 @@ def _output(call: Call, network: Network, heads: AttentionHeads) -> Signal:
 
 
 def _projections(layer: Any) -> dict[str, Any]:
-    """The layers inside an attention layer, by what they make."""
+    """The projections inside an attention layer, by their roles."""
     found = {
         name: getattr(layer, attribute, None)
         for name, attribute in ATTENTION_PROJECTIONS.items()
@@ -165,12 +168,12 @@ def _projection(part: Any, name: str, use_bias: bool) -> Projection:
 
 
 def _arguments(call: Call) -> tuple[dict[str, Any], dict[str, Signal]]:
-    """The arguments of a call by name, and the channels of those with any."""
-    given = call.node.arguments
+    """The arguments of a call by name, and the channels of the tensors."""
+    passed = call.node.arguments
     names = list(inspect.signature(call.operation.call).parameters)
-    arguments = dict(zip(names, given.args, strict=False))
+    arguments = dict(zip(names, passed.args, strict=False))
     # The tensors of a node are in the order of the flat arguments.
-    arguments |= {name: given.kwargs[name] for name in sorted(given.kwargs)}
+    arguments |= {name: passed.kwargs[name] for name in sorted(passed.kwargs)}
     tensors = [
         name
         for name, value in arguments.items()
@@ -182,14 +185,15 @@ def _arguments(call: Call) -> tuple[dict[str, Any], dict[str, Signal]]:
 def _inputs(
     arguments: Mapping[str, Any], signals: Mapping[str, Signal]
 ) -> dict[str, Signal] | None:
-    """The channels of query, key and value; None if any has no known ones."""
+    """The channels of query, key and value; None if any are not known."""
     inputs = {}
     for name in ("query", "key", "value"):
-        given = "value" if arguments.get(name) is None else name
-        signal = signals.get(given)
+        # Keras uses the value as the key if there is no key.
+        argument = "value" if arguments.get(name) is None else name
+        signal = signals.get(argument)
         if signal is None or not len(signal.channels):
             return None
-        if signal.axis != len(arguments[given].shape) - 1:
+        if signal.axis != len(arguments[argument].shape) - 1:
             return None
         inputs[name] = signal
     return inputs
@@ -200,10 +204,10 @@ def _weights_sum_to_one(
 ) -> bool:
     """Whether the attention weights of every position sum to 1.
 
-    Where Keras computes them one by one, they are 0 at a position from which a
-    mask hides all others. A causal mask never does.
+    Unless Keras calls the fused attention of the backend, they are all 0 at a
+    position from which a mask hides every other. A causal mask never does so.
     """
-    computes_each = (
+    is_unfused = (
         config["dropout"] > 0
         or len(call.node.output_tensors) > 1
         or len(arguments["query"].shape) != 3
@@ -214,7 +218,7 @@ def _weights_sum_to_one(
         or any(map(carries_mask, call.node.input_tensors))
     )
     drops = call.training and config["dropout"] > 0
-    return not drops and not (computes_each and has_mask)
+    return not drops and not (is_unfused and has_mask)
 
 
 def _masks_heads(
@@ -238,7 +242,7 @@ def _changes(
         layer: the layer.
         heads: its heads.
         kept: which channels stay.
-        query_width: how many channels of its query are kept.
+        query_width: the number of kept channels of its query.
     """
     count, sets, key_width, value_width = heads.counts(kept)
     changes: dict[str, Any] = {}

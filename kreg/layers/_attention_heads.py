@@ -28,9 +28,9 @@ class Projection:
     """A projection of an attention layer.
 
     Args:
-        kernel: shape (channels, heads, width), of the output projection (heads,
-            width, units).
-        bias: shape (heads, width), of the output projection (units,); None if
+        kernel: shape (channels, heads, width); for the output projection
+            (heads, width, units).
+        bias: shape (heads, width); for the output projection (units,). None if
             there is none.
     """
 
@@ -40,12 +40,12 @@ class Projection:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What bears upon the heads in the calls of an attention layer.
+    """Properties of an attention layer and its call that heads depend on.
 
     Args:
         weights_sum_to_one: whether the attention weights of each position sum
             to 1, so that a constant value passes through.
-        returns_scores: whether the attention weights are an output, too.
+        returns_scores: whether the attention weights are also an output.
         masks_heads: whether each head has a mask of its own.
         has_one_width: whether keys and values have the same width.
     """
@@ -59,12 +59,12 @@ class Conditions:
 class AttentionHeads:
     """The heads of an attention layer: what they read, and what reads them.
 
-    A query head and a width together are a cell. A cell of the values matters
-    to a unit if the output kernel is not 0 there and the value varies. A head
-    matters if one of its cells does. A cell of the queries and keys matters if
-    its key varies over the positions, because softmax ignores what is the same
-    for all of them, and if its query is not 0. What matters to no unit that is
-    kept can go: heads, widths, and channels of the inputs.
+    A cell is one entry of the width of one query head. A cell of the values
+    matters to a unit if the value varies and the output kernel is not 0 there.
+    A head matters if one of its cells does. A cell of the queries and keys
+    matters if its query is not 0 and its key varies over the positions: a
+    softmax ignores a term that all scores share. Heads, entries of the
+    width, and channels of the inputs can go if they matter to no kept unit.
 
     Several query heads may share a key head and its value head. Such a set goes
     as a whole, and the sets that stay keep equal numbers of query heads.
@@ -76,7 +76,7 @@ class AttentionHeads:
         projections: those of `query`, `key`, `value`, `output`, and perhaps of
             a `gate` by which the values are multiplied.
         inputs: the channels of `query`, `key` and `value`.
-        conditions: what bears upon the heads.
+        conditions: properties of the layer and its call.
 
     Attributes:
         units: the units of the output projection.
@@ -128,14 +128,14 @@ class AttentionHeads:
         self._add_sums()
 
     def counts(self, kept: Kept) -> tuple[int, int, int, int]:
-        """How many heads, sets of them, key and value widths are kept."""
+        """The numbers of heads, sets, key and value widths that are kept."""
         heads, sets, keys, values = (
             int(mask.sum()) for mask in self._stay(kept)
         )
         return heads, sets, keys, values
 
     def reduced(self, kept: Kept) -> dict[str, Projection]:
-        """The projections of what is kept; all have a bias, or none has."""
+        """The smaller projections; either all have a bias, or none has."""
         heads, sets, keys, values = self._stay(kept)
         rows = {
             "query": (heads, keys),
@@ -163,10 +163,10 @@ class AttentionHeads:
         return reduced
 
     def _stay(self, kept: Kept) -> tuple[Bools, Bools, Bools, Bools]:
-        """Which heads, sets of them, key and value widths stay.
+        """Which heads, sets of heads, key widths and value widths stay.
 
-        If several heads stay, so do two widths: to heads of width 1 Keras on
-        TensorFlow may add their biases along another axis.
+        If several heads stay, they keep a width of at least 2. To heads of
+        width 1, Keras on TensorFlow may add the biases along another axis.
         """
         heads, sets = kept(self._heads), kept(self._head_sets)
         keys, values = kept(self._key_width), kept(self._value_width)
@@ -219,7 +219,7 @@ class AttentionHeads:
         return self._for_each_head(np.where(reads, np.nan, values), 0)
 
     def _for_each_head(self, values: NDArray[Any], axis: int) -> NDArray[Any]:
-        """Repeat what is shared by the query heads of a set."""
+        """Repeat the values of each set for every query head in it."""
         if values.shape[axis] == len(self._heads):
             return values
         return np.repeat(values, self._repeats, axis=axis)
@@ -238,12 +238,12 @@ class AttentionHeads:
         return matters
 
     def _add_sums(self) -> None:
-        """Tell the network what each unit needs."""
+        """Note in the network which channels each unit needs."""
         units: Channels = self.units.channels
         cells: Bools = self._matters()
         heads: Bools = np.any(cells, axis=1)
         if self._conditions.returns_scores:
-            # The scores are one unit more, to which all heads matter.
+            # The scores count as one more unit, to which all heads matter.
             scores = self._network.new(1, 0).channels
             self._network.pin(
                 scores, f"`{self._path}` returns its attention weights"
@@ -295,17 +295,17 @@ class AttentionHeads:
 
 
 def _rescaled(query: Projection, width: int) -> Projection:
-    """A smaller query projection, for the smaller divisor of its scores.
+    """A smaller query projection, scaled so that the scores stay the same.
 
-    Keras divides scores by the square root of the width of the keys.
+    Keras divides the scores by the square root of the width of the keys.
 
     Args:
-        query: the projection.
-        width: the width that it had before.
+        query: the smaller projection.
+        width: the width of the keys in the original layer.
     """
     kernel, bias = query.kernel, query.bias
     dtype = str(kernel.dtype)
-    # Keras makes numbers to tensors of single precision first.
+    # Keras first converts numbers to tensors of single precision.
     before, after = (
         float(ops.convert_to_numpy(ops.cast(1.0 / math.sqrt(n), dtype)))
         for n in (width, kernel.shape[-1])
@@ -318,6 +318,6 @@ def _rescaled(query: Projection, width: int) -> Projection:
 
 
 def _any_product(first: Bools, second: Bools) -> Bools:
-    """The product of two matrices of truth values."""
+    """The Boolean product of two matrices."""
     product: Bools = first.astype(np.float32) @ second.astype(np.float32) > 0
     return product

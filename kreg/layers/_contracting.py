@@ -85,9 +85,9 @@ def tensordot(call: Call, network: Network) -> Traced:
 def dot_product_attention(call: Call, network: Network) -> Traced:
     """The attention of queries, keys and values whose heads lie on an axis."""
     tensors, operands = call.node.input_tensors, call.operands
-    known = dict(zip(map(id, tensors), operands, strict=True))
+    operand_of = dict(zip(map(id, tensors), operands, strict=True))
     arguments: list[Any] = list(call.node.arguments.args)
-    query, key, value = (known.get(id(a)) for a in arguments[:3])
+    query, key, value = (operand_of.get(id(a)) for a in arguments[:3])
     if not (
         isinstance(query, Signal)
         and isinstance(key, Signal)
@@ -114,10 +114,10 @@ def dot_product_attention(call: Call, network: Network) -> Traced:
         shape: Any = getattr(argument, "shape", ())
         if len(shape) == 4 and shape[1] != 1:
             network.pin(
-                scores.channels, f"`{call.path}` adds to each head what it is"
+                scores.channels, f"`{call.path}` has a mask for each head"
             )
-        for channels in every_number(known.get(id(argument))):
-            network.pin(channels, f"`{call.path}` masks by it")
+        for channels in every_number(operand_of.get(id(argument))):
+            network.pin(channels, f"`{call.path}` uses it as a mask")
     weights = Signal(
         scores.channels, np.full(scores.channels.shape, np.nan), scores.axes, 3
     )
@@ -146,7 +146,7 @@ def dot_product_attention(call: Call, network: Network) -> Traced:
 
 
 def _places_along(axis: int, signal: Signal, network: Network) -> Channels:
-    """The places of channels along an axis; none if it has positions."""
+    """The places of channels along an axis; empty for one of positions."""
     places = network.places(signal.channels)
     return dict(zip(signal.axes, places, strict=True)).get(
         axis, np.zeros(0, np.int64)
@@ -166,7 +166,7 @@ def attention(call: Call, network: Network) -> Traced:
         return kept_whole(call, network)
     for mask in call.masks:
         for channels in every_number(mask):
-            network.pin(channels, f"`{call.path}` masks by it")
+            network.pin(channels, f"`{call.path}` uses it as a mask")
     key = others[0] if others else value
     product(
         call.path,
@@ -176,7 +176,7 @@ def attention(call: Call, network: Network) -> Traced:
         ("btd", "bsd", "bts"),
         is_fixed=True,
     )
-    # What a mask of the queries hides is zero afterwards.
+    # The outputs are zero for queries that a mask hides.
     has_mask = call.masks or any(map(carries_mask, tensors))
     sums_to_one = not has_mask and not (call.training and layer.dropout)
     weights = signal_without_channels(3)
@@ -199,8 +199,8 @@ def attention(call: Call, network: Network) -> Traced:
 def softmax(call: Call, network: Network) -> Traced:
     """A softmax, after which the entries along its axis sum to one.
 
-    As a layer it may be called with a mask, too. Where the mask hides all
-    entries they are zero, so that nothing is known of their sum.
+    A `Softmax` layer may also be called with a mask. If the mask hides all
+    entries along the axis, they are all zero, so their sum is not known.
     """
     operand, *masks = call.operands
     tensor, *others = call.node.input_tensors
@@ -210,13 +210,13 @@ def softmax(call: Call, network: Network) -> Traced:
     axes = {a % rank for a in np.atleast_1d(axis).tolist()}
     for mask in masks:
         for channels in every_number(mask):
-            network.pin(channels, f"`{call.path}` masks by it")
+            network.pin(channels, f"`{call.path}` uses it as a mask")
     places = network.places(operand.channels)
     for own, numbers in zip(operand.axes, places, strict=True):
         if own in axes:
-            network.pin(numbers, f"`{call.path}` divides by their sum")
+            network.pin(numbers, f"`{call.path}` divides by a sum over it")
         elif any(_size_along(own, rank, other) != 1 for other in others):
-            network.pin(numbers, f"`{call.path}` masks each of them by itself")
+            network.pin(numbers, f"`{call.path}` has a mask for each of them")
     scores = operand.varying()
     has_mask = masks or (
         isinstance(call.operation, keras.layers.Layer) and carries_mask(tensor)
@@ -228,13 +228,13 @@ def softmax(call: Call, network: Network) -> Traced:
 
 
 def _size_along(axis: int, rank: int, tensor: Any) -> int:
-    """The size along an axis of a tensor that is spread to a rank."""
+    """The size of a tensor along an axis, once broadcast to a rank."""
     place = axis - (rank - len(tensor.shape))
     return int(tensor.shape[place]) if place >= 0 else 1
 
 
 def reduction(call: Call, network: Network) -> Traced:
-    """The mean, the largest or the sum over axes of positions."""
+    """A reduction over axes of positions, such as a mean or a maximum."""
     operand, tensor = call.operands[0], call.node.input_tensors[0]
     rank = len(tensor.shape)
     if len(call.operands) != 1 or not isinstance(operand, Signal):
@@ -256,9 +256,8 @@ def reduction(call: Call, network: Network) -> Traced:
             network,
             "combines all channels"
             if call.is_fixed
-            else "combines all channels in code of one's own; with "
-            "`RMSNormalization` or another layer of Keras, those that are 0 "
-            "could go",
+            else "combines all channels in custom code; in `RMSNormalization` "
+            "or another layer of Keras, channels that are 0 could go",
         )
     keeps = call.operation.keepdims
     moved = tuple(
@@ -277,10 +276,10 @@ def reduction(call: Call, network: Network) -> Traced:
 
 
 def _sum_over_channels(call: Call, network: Network, signal: Signal) -> Traced:
-    """A mean or a sum over all channels, to which constants add what is known.
+    """A mean or a sum over all channels, from which constants can go.
 
-    The operation that takes its place adds that, and divides by the number of
-    channels that there were.
+    The operation that replaces it adds the constants that were removed. A mean
+    still divides by the original number of channels.
     """
     constants, axes = signal.constants, signal.axes
     network.pin(

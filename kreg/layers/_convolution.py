@@ -52,8 +52,8 @@ def convolution_axes(
         return each_alone(shape) if name == "bias" else None
     if layer.groups == 1:
         return all_but(shape, -1), all_but(shape, -2)
-    # The layer deals its input channels out to its groups in order, and its
-    # output channels likewise.
+    # The groups hold equal and consecutive blocks of the input channels, and
+    # likewise of the output channels.
     *window, inputs, outputs = shape
     view = (*window, inputs, layer.groups, outputs // layer.groups)
     rank = len(window)
@@ -81,10 +81,10 @@ def convolution_channels(call: Call, network: Network) -> Traced:
 
 
 def _along_channels(call: Call, network: Network) -> Call:
-    """The call on channels along the axis that the layer has them along.
+    """The call on channels along the channel axis of the layer.
 
-    Those that are known along another axis are positions to the layer. They
-    stay, and so does what lies along its own axis.
+    If the known channels lie along another axis, they are positions to the
+    layer. Then they are all kept, and so are the channels along its own axis.
     """
     axis = channel_axis(call.operation)
     tensor = call.node.input_tensors[0]
@@ -129,7 +129,7 @@ def transposed_channels(call: Call, network: Network) -> Traced:
 def depthwise_axes(
     layer: keras.layers.Layer, name: str, shape: Sequence[int]
 ) -> UnitsAndInputs | None:
-    """Kernels `(*window, inputs, multiplier)`, with a unit for each pair."""
+    """A kernel `(*window, inputs, multiplier)` has a unit for each pair."""
     if name in ("kernel", "depthwise_kernel"):
         window = tuple(range(len(shape) - 2))
         return along(shape, window), all_but(shape, -2)

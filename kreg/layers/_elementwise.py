@@ -89,7 +89,7 @@ def elementwise_operation(call: Call, network: Network) -> Traced:
         return call.operation.call(*args, **kwargs)
 
     if isinstance(operand, Parameter):
-        # The same operation on all entries of a weight.
+        # A weight stays a weight: the operation is applied to its values.
         values = ops.convert_to_numpy(
             function(ops.convert_to_tensor(operand.values))
         )

@@ -28,14 +28,12 @@ def embedding_axes(
 def embedding_channels(call: Call, network: Network) -> Traced:
     """A table of vectors, whose columns are the units.
 
-    Rows go only if it is known that they are never looked up.
+    A row goes only if it is known that it is never looked up.
     """
     layer = call.operation
     if is_altered(layer) or len(call.signals) != 1:
         return kept_whole(call, network)
-    network.pin(
-        call.signals[0].channels, f"`{call.path}` looks each of them up"
-    )
+    network.pin(call.signals[0].channels, f"`{call.path}` looks it up")
     table = matrix(layer.embeddings)
     rank = len(call.node.output_tensors[0].shape)
     units = network.new(table.shape[1], rank - 1)

@@ -29,7 +29,7 @@ from kreg.layers.channels.weighted_sum import bias_of, is_altered
 
 
 def grouped_channels(call: Call, network: Network) -> Traced:
-    """A convolution with groups, as many as channels or fewer.
+    """A convolution with groups, at most one for each input channel.
 
     A group goes with all of its inputs and units. The groups that stay keep
     equal numbers of inputs, and of units.
@@ -126,7 +126,7 @@ class _GroupedSums:
 
     @property
     def _uniform(self) -> NDArray[np.float64]:
-        """The inputs' values that reach all of a window, by group; else NaN."""
+        """The inputs' values if they fill whole windows, else NaN, by group."""
         constants = self._signal.constants
         if self._padded:
             constants = np.where(constants == 0, 0.0, np.nan)
@@ -143,7 +143,7 @@ class _GroupedSums:
         return np.where(moved.reshape(-1), np.nan, values)
 
     def _weighted(self, values: NDArray[np.float64]) -> Values:
-        """The sums of values by group, for windows that hold nothing else."""
+        """The weighted sums of inputs that fill whole windows with a value."""
         sums = self._kernel.sum(axis=0, dtype=np.float64)
         return np.einsum("gi,igu->gu", values, sums).reshape(-1)
 

@@ -48,7 +48,7 @@ class _Term:
 
     @property
     def signal(self) -> Signal | None:
-        """Its channels, if there are any along axes that are known."""
+        """Its channels, if it has any along known axes."""
         if isinstance(self.operand, Signal) and self.operand.channels.size:
             return self.operand
         return None
@@ -63,7 +63,7 @@ class _Term:
 
     @property
     def constants(self) -> NDArray[np.float64]:
-        """Its values where they are known, NaN elsewhere, as it is shaped."""
+        """Its known values, NaN elsewhere, in a shape that fits its own."""
         rank = len(self.shape)
         if self.values is not None:
             return self.values.astype(np.float64)
@@ -124,7 +124,8 @@ def _stay_where_masked(
 ) -> NDArray[np.bool_]:
     """Which constants do not change at positions that a mask hides.
 
-    There, some layers of Keras leave a tensor out, or make a product 0.
+    At such positions, some layers of Keras leave out a tensor, or return 0 as
+    the product.
     """
     if isinstance(operation, layers.Multiply):
         return (values == 0).all(axis=0)
@@ -149,14 +150,14 @@ def _terms(call: Call) -> list[_Term]:
         elif (
             argument is None
             or isinstance(argument, str)
-            # Whether a layer is called in training is no term of its sum.
+            # `training` is an argument of a layer, but not a term.
             or isinstance(call.operation, keras.layers.Layer)
         ):
             continue
         elif is_plain(argument) and same_in_twin(call.node, call.twin):
             terms.append(_Term((), None, np.asarray(plain(argument))))
         else:
-            # What it holds may depend on the sizes of the inputs.
+            # The values may depend on the sizes of the inputs.
             terms.append(_Term(np.shape(argument), None))
     return terms
 
@@ -169,7 +170,7 @@ def _along_one_axis(term: _Term, network: Network) -> _Term:
 
 
 def _rank(signal: Signal, network: Network) -> tuple[Any, ...]:
-    """What makes a tensor the one whose channels those of others must fit."""
+    """The sort key of tensors; the largest gives the result its channels."""
     spread = signal.channels.size > 1
     free = not network.is_pinned(signal.channels)
     return spread, free, len(signal.axes), signal.channels.size
@@ -178,7 +179,7 @@ def _rank(signal: Signal, network: Network) -> tuple[Any, ...]:
 def _tie(
     call: Call, network: Network, term: _Term, main: Signal, rank: int
 ) -> None:
-    """Let what lies in the same place stay or go together."""
+    """Let channels in the same place stay or go together."""
     shift = rank - len(term.shape)
     places = dict(zip(main.axes, network.places(main.channels), strict=True))
     along: set[int] = set()
@@ -194,7 +195,7 @@ def _tie(
             elif len(own) == len(places[axis]):
                 network.tie(own, places[axis])
             else:
-                network.pin(own, f"`{call.path}` spreads it over others")
+                network.pin(own, f"`{call.path}` broadcasts it over others")
     for axis in main.axes:
         size = term.shape[axis - shift] if axis >= shift else 1
         if axis not in along and size > 1:
@@ -276,7 +277,7 @@ def _note_mixtures(
             lost = ~np.isnan(before) & np.isnan(constants)
             network.note_obstacle(
                 signal.channels[lost],
-                f"`{call.path}` combines it with what varies",
+                f"`{call.path}` combines it with values that vary",
             )
 
 
@@ -286,7 +287,7 @@ def _product(values: NDArray[np.float64]) -> Values:
 
 
 def _chosen(values: NDArray[np.float64]) -> Values:
-    """What a condition chooses from, where both are the same."""
+    """The constants that both choices of a condition have in common."""
     _, one, other = values
     return np.where(one == other, one, np.nan)
 

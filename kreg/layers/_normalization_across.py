@@ -19,9 +19,9 @@ from kreg.layers.channels.network import Kept, Network, Signal
 def rms_normalization_channels(call: Call, network: Network) -> Traced:
     """An `RMSNormalization`, whose mean square is over all channels.
 
-    Of `d` channels `n` stay. The squares of those that go are constant, with
-    the sum `s`, so that with `epsilon * d / n + s / n` and
-    `scale * sqrt(d / n)` the outputs are the same.
+    If `n` of `d` channels stay, and the squares of the constants that go have
+    the sum `s`, the outputs are the same with `epsilon * d / n + s / n` in the
+    place of `epsilon`, and `scale * sqrt(d / n)` in the place of `scale`.
     """
     layer = call.operation
     (axis, *others) = layer.axis
@@ -49,7 +49,7 @@ def rms_normalization_channels(call: Call, network: Network) -> Traced:
     normalized[(constants == 0) | (scale == 0)] = 0.0
     network.note_obstacle(
         signal.channels[~np.isnan(constants) & np.isnan(normalized)],
-        f"`{call.path}` divides it by what varies",
+        f"`{call.path}` divides it by a value that varies",
     )
 
     def reduce(kept: Kept) -> Reduction:
@@ -107,7 +107,7 @@ def group_normalization_channels(call: Call, network: Network) -> Traced:
         constants = constants + beta
     network.note_obstacle(
         signal.channels[~np.isnan(signal.constants) & np.isnan(constants)],
-        f"`{call.path}` normalizes it together with what varies",
+        f"`{call.path}` normalizes it together with values that vary",
     )
 
     def reduce(kept: Kept) -> Reduction:
@@ -130,9 +130,9 @@ def layer_normalization_channels(call: Call, network: Network) -> Traced:
         return kept_whole(
             call,
             network,
-            "takes a mean over all channels, also constant ones, which could "
-            "go with `norms_as_operations=True`; with `RMSNormalization` those "
-            "that are 0 could go",
+            "takes a mean over all channels, also constant ones; these could "
+            "go with `norms_as_operations=True`, and those that are 0 with "
+            "`RMSNormalization`",
         )
     if carries_mask(call.node.input_tensors[0]):
         return kept_whole(
@@ -160,7 +160,7 @@ def _last_axis(call: Call) -> Signal | None:
 
 
 def _has_others_than_zeros(call: Call) -> bool:
-    """Whether channels that are constant, but not 0, can go on request."""
+    """Whether constant channels other than 0 can go on request."""
     signal = _last_axis(call)
     return (
         call.norms_as_operations

@@ -15,10 +15,10 @@ from kreg.layers.channels.network import Kept, Network, Signal, Values
 
 @dataclass(frozen=True)
 class Formula:
-    """What a normalization over the last axis computes of each example.
+    """The formula of a normalization over the last axis.
 
-    With the sum of squares `s` of its channels `x`, around their mean or around
-    0, it is `x * inverse(s) * scale + shift`.
+    The outputs are `x * inverse(s) * scale + shift`, where `s` is the sum of
+    the squares of the channels `x`, around their mean or around 0.
 
     Args:
         layer: the layer.
@@ -40,14 +40,14 @@ class Formula:
 
 
 def as_operations(formula: Formula, signal: Signal, network: Network) -> Traced:
-    """A normalization of channels of which some are constant.
+    """A normalization of channels, some of which are constant.
 
-    A constant channel can go, because what it adds to the sums is known. Its
-    output depends on the channels that vary. If that is read, it is made from
-    the constant.
+    A constant channel can go, because its part of the sums is known. Its output
+    still depends on the channels that vary. If a layer reads this output, it is
+    computed from the constant.
 
     Args:
-        formula: what is computed.
+        formula: the formula of the normalization.
         signal: the channels, along the last axis.
         network: the channels of the model.
     """
@@ -96,7 +96,10 @@ def _constant_outputs(formula: Formula, constants: Values) -> Values:
 def _scale_and_shift(
     formula: Formula, made: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Those of the outputs that are made: both, or the scale, or neither."""
+    """The scale and the shift of the outputs that are made.
+
+    A shift comes with a scale, because the layer that adds it has a kernel.
+    """
     scale, shift = formula.scale, formula.shift
     if scale is None and shift is not None:
         scale = np.ones(len(shift))
@@ -117,7 +120,7 @@ def _model(
     """A model that takes the place of the normalization.
 
     Args:
-        formula: what is computed.
+        formula: the formula of the normalization.
         constants: the value of each channel, NaN if it varies.
         stay: which channels the input has.
         made: which channels the output has.
@@ -133,7 +136,7 @@ def _model(
     x = (x - mean if formula.subtracts else x) * formula.inverse(squares)
     scale, shift = _scale_and_shift(formula, made)
     if scale is not None:
-        # Of more than two axes in an ellipsis Keras mixes up the sizes.
+        # Keras mixes up the sizes of more than two axes in an ellipsis.
         letters = "abcdefghijklmnopqrstuvwxyz"[: len(x.shape)]
         scaling = keras.layers.EinsumDense(
             f"{letters},{letters[-1]}->{letters}",
@@ -156,7 +159,7 @@ def _statistics(x: Any, removed: Values, is_centered: bool) -> tuple[Any, Any]:
 
     Args:
         x: the channels that are left.
-        removed: the values of the other ones.
+        removed: the values of the channels that went.
         is_centered: whether there is a mean. If not, it is 0.
     """
 
@@ -169,7 +172,7 @@ def _statistics(x: Any, removed: Values, is_centered: bool) -> tuple[Any, Any]:
     mean = (total(x) + float(removed.sum())) / count
     squares = total(ops.square(x - mean))
     if len(removed):
-        # Around the mean of the constants, too, nothing cancels.
+        # Squares around the mean of the constants avoid cancellation, too.
         center = float(removed.mean())
         squares += len(removed) * ops.square(mean - center)
         squares += float(np.square(removed - center).sum())

@@ -65,8 +65,8 @@ def recurrent_multiply_adds(
     return steps * positions * sum(map(math.prod, matrices))
 
 
-# Of each kind of cell: the number of gates, the place of the candidate among
-# them, and the name of its argument for the number of units. The other gates
+# For each kind of cell: the number of gates, the index of the candidate among
+# them, and the name of the argument for the number of units. The other gates
 # only scale the candidate and the state.
 _CELLS: Mapping[type, tuple[int, int, str]] = {
     layers.SimpleRNNCell: (1, 0, "units"),
@@ -84,15 +84,15 @@ RECURRENT_LAYERS = (
     layers.GRU,
     layers.SimpleRNN,
 )
-"""The recurrent layers, each with a cell of its own kind."""
+"""The recurrent layers that make their own cell."""
 
 
 def recurrent_channels(call: Call, network: Network) -> Traced:
-    """A recurrent layer with a cell of its own kind."""
+    """A recurrent layer that makes its own cell."""
     layer = call.operation
     obstacle = recurrent_obstacle(layer)
     if len(call.signals) > 1:
-        obstacle = "is called on a state to start with"
+        obstacle = "is called with an initial state"
     signal = along_axis(call, channel_axis_in_time(layer))
     if obstacle or signal is None:
         return kept_whole(call, network, obstacle)
@@ -105,7 +105,7 @@ def recurrent_channels(call: Call, network: Network) -> Traced:
 
 
 def other_cells(call: Call, network: Network) -> Traced:
-    """An `RNN` around cells, which may compute anything."""
+    """An `RNN`, whose cell may compute anything."""
     stacked = isinstance(call.operation.cell, layers.StackedRNNCells)
     return kept_whole(
         call,
@@ -113,8 +113,8 @@ def other_cells(call: Call, network: Network) -> Traced:
         "runs several cells in each step; one recurrent layer for each of "
         "them would let units go"
         if stacked
-        else "runs a cell that was made apart from it; `LSTM`, `GRU` and "
-        "`SimpleRNN` let units go",
+        else "runs a cell that it did not make; in `LSTM`, `GRU` and "
+        "`SimpleRNN`, units can go",
     )
 
 
@@ -138,7 +138,7 @@ def channel_axis_in_time(layer: Any) -> int:
 
 
 class RecurrentUnits:
-    """The units of a recurrent layer, which has a cell of the table above.
+    """The units of a recurrent layer whose cell is in `_CELLS`.
 
     Args:
         layer: the layer.
@@ -163,7 +163,7 @@ class RecurrentUnits:
         if self._cell.use_bias:
             self._bias = _split_gates(array(self._cell.bias), gates)
         padded = isinstance(self._cell, ConvLSTMCell) and is_padded(self._cell)
-        # Values that reach every position of the window alike.
+        # The values of inputs that fill whole windows.
         self._uniform = signal.constants
         if padded:
             self._uniform = np.where(signal.constants == 0, 0.0, np.nan)
@@ -257,7 +257,7 @@ class RecurrentUnits:
 def _split_gates(values: NDArray[Any], gates: int) -> Gates:
     """Reshape to (window, rows, gates, units).
 
-    Each part of a bias is a row, and the window of all but convolutions is 1.
+    Each part of a bias is a row. The window is 1 except for convolutions.
     """
     rows = 1 if values.ndim == 1 else values.shape[-2]
     return values.reshape(-1, rows, gates, values.shape[-1] // gates)

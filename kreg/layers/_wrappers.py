@@ -74,7 +74,7 @@ def both_directions(call: Call, network: Network) -> Traced:
     ways = (layer.forward_layer, layer.backward_layer)
     obstacle = recurrent_obstacle(layer.forward_layer)
     if len(call.signals) > 1:
-        obstacle = "is called on states to start with"
+        obstacle = "is called with initial states"
     if not all(map(is_recurrent, ways)):
         obstacle = "wraps a layer that is not one of Keras's recurrent layers"
     signal = None
@@ -121,8 +121,8 @@ def spectral_normalization(call: Call, network: Network) -> Traced:
     return kept_whole(
         call,
         network,
-        "divides the kernel of its layer by a norm in training; the layer "
-        "itself, `wrapper.layer`, in its place would let units go",
+        "divides the kernel of its layer by a norm in training; with the "
+        "layer itself, `wrapper.layer`, in its place, units could go",
     )
 
 
@@ -142,8 +142,8 @@ def _merged(
             constants=np.concatenate([first.constants, second.constants]),
         )
     network.tie(first.channels, second.channels)
-    zero = np.isnan([first.constants, second.constants])
-    varies = zero.all(axis=0) if mode == "mul" else zero.any(axis=0)
+    each = np.isnan([first.constants, second.constants])
+    varies = each.all(axis=0) if mode == "mul" else each.any(axis=0)
     return first.with_constants(np.where(varies, np.nan, 0.0))
 
 
@@ -157,12 +157,12 @@ def _inside(parts: dict[str, tuple[str, Reduction]]) -> Reduction:
     """The reduction of a wrapper.
 
     Args:
-        parts: the reduction of each layer inside, with the attribute that
-            holds the layer, by its name in the config of the wrapper.
+        parts: for each layer inside, by its key in the config of the wrapper,
+            the attribute that holds the layer, and its reduction.
     """
     return Reduction(
         {
-            # Without the shape for which the layer inside was built.
+            # Keras must not build the layer inside for its old shape.
             name: {"config": part.config, "build_config": None}
             for name, (_, part) in parts.items()
         },

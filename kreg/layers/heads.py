@@ -16,7 +16,7 @@ from kreg.layers.channels.weighted_sum import is_altered
 from kreg.regularizers.tied_groups import Slices
 
 Heads: TypeAlias = Sequence[tuple[keras.Variable, Slices]]
-"""The weights of the heads of a layer; the groups of each are the heads."""
+"""The weights of an attention layer, each with one group for every head."""
 
 _PROJECTION = (layers.Dense, layers.EinsumDense)
 _ROLES = re.compile(
@@ -57,32 +57,32 @@ class _Projection:
 def heads_of(layer: keras.layers.Layer) -> Heads | str | None:
     """The weights of each head of an attention layer.
 
-    A layer is one if it holds projections to queries, keys and values, found by
-    the names of its attributes. The order of heads is known from the equation
-    of an `EinsumDense`. In the units of a `Dense` layer, and where several
-    query heads share a key, it is known for the layers of Keras and KerasHub
-    alone. A key head belongs together with all query heads that use it.
+    An attention layer holds projections to queries, keys and values, which are
+    found by the names of its attributes. The equation of an `EinsumDense` shows
+    the order of the heads. For `Dense` projections, and where several query
+    heads share a key head, the order is known only for the layers of Keras and
+    KerasHub. A key head belongs together with all query heads that use it.
 
     Args:
         layer: any layer.
 
     Returns:
         The weights with their groups; the reason why they are not known; or
-        None if it is no attention layer.
+        None if it is not an attention layer.
     """
-    found = _projections(layer)
-    if not _is_attention(layer, found):
+    by_role = _projections(layer)
+    if not _is_attention(layer, by_role):
         return None
-    needed = ("packed",) if "packed" in found else ("query", "key", "value")
+    needed = ("packed",) if "packed" in by_role else ("query", "key", "value")
     for role in (*needed, "output"):
-        if len(found.get(role, ())) != 1:
+        if len(by_role.get(role, ())) != 1:
             return f"it has no single layer whose name says `{role}`"
-    parts = {role: parts[0] for role, parts in found.items()}
+    parts = {role: parts[0] for role, parts in by_role.items()}
     if not all(part.built for part in parts.values()):
         return "it is not built"
     if any(map(is_altered, parts.values())):
         return "its projections are changed by LoRA or quantization"
-    if len(found.get("gate", ())) > 1:
+    if len(by_role.get("gate", ())) > 1:
         return "it has several layers whose names say `gate`"
     return _resolved(layer, parts)
 
@@ -97,7 +97,7 @@ def _resolved(
         if _COUNT.fullmatch(name) and isinstance(value, int)
     }
     if len(numbers) != 1:
-        return "it has no attribute that tells the number of its heads"
+        return "it has no attribute for the number of its heads"
     number = numbers.pop()
     projected = {}
     for role, part in parts.items():
@@ -105,16 +105,16 @@ def _resolved(
         if projection is None:
             return f"the equation of its `{role}` layer has no axis of heads"
         projected[role] = projection
-    known = _is_of_known_make(layer)
+    is_known_make = _is_of_known_make(layer)
     if any(
-        p.number is None and (role == "packed" or not known)
+        p.number is None and (role == "packed" or not is_known_make)
         for role, p in projected.items()
     ):
         return "the order of its heads in the units of a layer is not known"
     shared = number
     if "key" in projected:
         shared = projected["key"].number or number
-    if shared != number and not known:
+    if shared != number and not is_known_make:
         return "which query heads share a key head is not known"
     if not _fit(projected, number, shared):
         return f"its projections do not fit {number} heads of equal widths"
@@ -153,19 +153,22 @@ def _projections(
     layer: keras.layers.Layer,
 ) -> dict[str, list[keras.layers.Layer]]:
     """The projections that a layer holds as attributes, by their roles."""
-    found: dict[str, list[keras.layers.Layer]] = {}
+    by_role: dict[str, list[keras.layers.Layer]] = {}
     for name, value in _attributes(layer):
         match = _ROLES.fullmatch(name)
         if match and isinstance(value, _PROJECTION):
             role = next(r for r, text in match.groupdict().items() if text)
-            known = found.setdefault(role, [])
-            if all(value is not other for other in known):
-                known.append(value)
-    return found
+            of_role = by_role.setdefault(role, [])
+            if all(value is not other for other in of_role):
+                of_role.append(value)
+    return by_role
 
 
 def _attributes(layer: Any) -> list[tuple[str, Any]]:
-    """The attributes of a layer; on torch, layers inside are kept apart."""
+    """The attributes of a layer.
+
+    On torch, those that are layers are not in `vars`.
+    """
     inside = getattr(layer, "named_children", tuple)
     return [*vars(layer).items(), *inside()]
 
@@ -175,7 +178,8 @@ def _is_attention(
 ) -> bool:
     if "packed" in found or {"query", "key", "value"} <= found.keys():
         return True
-    # One that holds its weights in another way, to say that it is left out.
+    # A layer that holds its weights in another way counts, so that a warning
+    # can say that it is left out.
     return "attention" in type(layer).__name__.lower() and (
         any(isinstance(inner, _PROJECTION) for inner in own_layers(layer))
         or any(len(v.shape) > 1 for v in own_trainable_variables(layer))
@@ -188,7 +192,7 @@ def _is_of_known_make(layer: keras.layers.Layer) -> bool:
 
 
 def _projection(part: Any, *, inward: bool) -> _Projection | None:
-    """Where the heads lie in a projection; None if that is not known.
+    """The axes of the heads in a projection; None if they are not known.
 
     Args:
         part: a `Dense` or `EinsumDense` layer.
@@ -202,8 +206,8 @@ def _projection(part: Any, *, inward: bool) -> _Projection | None:
         return _Projection(part, axis, None, shape[axis], of_bias)
     operands, made = part.equation.replace(" ", "").split("->")
     read, kernel = operands.split(",")
-    there, other = (read, made) if inward else (made, read)
-    axes = [axis for axis in there if axis in kernel and axis not in other]
+    own, other = (read, made) if inward else (made, read)
+    axes = [axis for axis in own if axis in kernel and axis not in other]
     if not 1 <= len(axes) <= 2:
         return None
     head, *_ = positions = [kernel.index(axis) for axis in axes]

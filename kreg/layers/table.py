@@ -46,7 +46,7 @@ MultiplyAdds: TypeAlias = Callable[[Any, list[Any], tuple[int, ...]], int]
 
 @dataclass(frozen=True)
 class LayerRow:
-    """What kreg knows of a kind of layer.
+    """The functions and facts that kreg has for a kind of layer.
 
     Args:
         kinds: the classes of the kind. Its subclasses have the row too, except
@@ -59,7 +59,7 @@ class LayerRow:
         channels: function that follows channels through a call. Defaults to
             `None`: all channels are kept.
         any_axes: bool, whether `channels` takes channels along several axes.
-            Defaults to `False`: to it they lie along the last of them.
+            Defaults to `False`: it is given those along the last axis alone.
         is_linear: bool, whether scaling its kernels scales its outputs, apart
             from bias and activation. Defaults to `False`.
         undoes_scale: function of a layer that returns whether its outputs in
@@ -307,7 +307,7 @@ def multiply_adds_of(layer: keras.layers.Layer) -> MultiplyAdds | None:
 def is_linear(layer: keras.layers.Layer) -> bool:
     """Whether scaling a layer's kernels scales its outputs.
 
-    Bias and activation are left out of account.
+    Bias and activation are ignored.
     """
     return any(row.is_linear for row in rows_of(layer))
 

@@ -66,22 +66,23 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
 
     A penalty with `groups="heads"`, such as `kreg.GroupLasso(1e-4, "heads")`,
     goes on attention layers, which a layer, a type or a pattern of layers
-    selects; alone it goes on all of them. It ties what belongs to a head in the
-    query, key, value and output kernels and in the biases of the first three:
-    at the minimum a head is zero in all of them or in none. A key head goes
-    with all query heads that share it. A frozen weight is left out of its
-    heads. A tie is on all of its weights or on none: another regularizer on one
-    of them takes it off the others. Known are
-    `keras.layers.MultiHeadAttention`,
-    `GroupQueryAttention`, the attention layers of KerasHub, and others whose
-    projections are `EinsumDense` layers in attributes such as `query_dense`,
-    with an attribute such as `num_heads`; a warning names the others.
+    selects; without a selector it goes on all of them. It ties the entries of a
+    head in the query, key, value and output kernels and in the biases of the
+    first three: at the minimum a head is zero in all of them or in none. A key
+    head goes with all query heads that share it. A frozen weight is left out of
+    its heads. A tie is on all of its weights or on none: another regularizer on
+    one of them takes it off the others. Heads are known in
+    `keras.layers.MultiHeadAttention`, `GroupQueryAttention` and the attention
+    layers of KerasHub. They are also known in layers whose projections are
+    `EinsumDense` layers in attributes such as `query_dense`, with an attribute
+    such as `num_heads`. A warning names other attention layers.
 
     A penalty with `groups="channels"`, such as
-    `kreg.GroupLasso(1e-4, "channels")`, ties all that goes when `kreg.compact`
-    removes a channel. Tensors that are added or multiplied, as by a residual,
-    have the same channels, and so has what a depthwise convolution or a
-    normalization makes of them. A group is, through the whole model:
+    `kreg.GroupLasso(1e-4, "channels")`, ties all entries of weights that go
+    when `kreg.compact` removes a channel. Tensors that are added or multiplied,
+    as in a residual connection, have the same channels. So have the inputs and
+    outputs of a depthwise convolution or a normalization. A group consists of
+    these weights of the whole model:
 
     - the weights that write to the channel: columns of kernels, entries of
       biases, of scales and shifts of normalizations, and of depthwise kernels;
@@ -90,10 +91,10 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
       it belong to the channels to which they write.
 
     So each entry of a weight is in one group at most, and a proximal step is
-    exact. What is zero as a group, `kreg.compact` removes. Sizes of groups may
-    differ; each counts with the square root of its own. Channels that must
+    exact. `kreg.compact` removes the groups that are zero. Groups may differ in
+    size; each is weighted by the square root of its size. Channels that must
     stay are in no group: inputs and outputs of the model, and those that
-    `kreg.compact` cannot remove; a warning names the layers that make the
+    `kreg.compact` cannot remove. A warning names the layers that make the
     latter, with the reasons. A layer, a type or a pattern of layers selects the
     channels to which these layers write. Channels that share a weight are one
     tie, named after the layer of its first weight.
@@ -104,11 +105,11 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
     again.
 
     Some layers cannot save a regularizer, such as those of KerasHub and most
-    custom ones. What is attached there is kept beside the layers in the
+    custom ones. A regularizer on such a layer is kept beside the layers in the
     model's `.keras` file, and in copies by `copy.deepcopy` and `pickle`.
-    Keras's `load_model` puts it back where kreg has been imported, and ignores
-    it where kreg has not. Files of weights, `.h5` files and
-    `keras.models.clone_model` do not keep it. A warning names what Keras cannot
+    Keras's `load_model` puts it back if kreg has been imported, and ignores it
+    otherwise. Files of weights, `.h5` files and `keras.models.clone_model` do
+    not keep it. A warning names the weights whose regularizer Keras cannot
     save, such as an object without a config.
 
     Args:
@@ -190,9 +191,9 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
     ]
     if unsaved:
         warnings.warn(
-            f"What is attached to {', '.join(unsaved)} acts, but will not be "
-            "saved with the model, because Keras cannot save it. Attach it "
-            "again to the loaded model.",
+            f"The regularizers attached to {', '.join(unsaved)} act, but will "
+            "not be saved with the model, because Keras cannot save them. "
+            "Attach them again to the loaded model.",
             stacklevel=2,
         )
     return Changes(
@@ -213,7 +214,7 @@ def _assign(assignment: Assignment, undo: ExitStack) -> Change:
 
 
 def _noted(change: Change, variable: keras.Variable) -> Change:
-    """Leave to the record what no layer saves."""
+    """Let the record of the model keep a regularizer that no layer saves."""
     note_attached(variable, change.before)
     is_kept = is_serializable(change.after)
     return dataclasses.replace(change, attribute=None, in_file=is_kept)

@@ -1,4 +1,4 @@
-"""`Changes`, the record of what surgery replaced; and undoing a change."""
+"""`Changes`, the record of replaced objects; and setting with an undo."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -49,7 +49,7 @@ class Change(Result):
 
     @property
     def place(self) -> str:
-        """Where it is saved: the attribute, or what there is in its place."""
+        """Where the new object is saved: an attribute, the file, or nowhere."""
         if self.attribute is not None:
             return self.attribute
         return "(.keras file)" if self.in_file else "(not saved)"

@@ -29,9 +29,10 @@ def strip(model: keras.Model) -> Changes:
     - frozen supports are released: zeros may move again, and the weights have
       the constraints that they had before;
     - a `kreg.ProximalOptimizer` is replaced by its inner optimizer, which keeps
-      its momenta and iterations, also inside a `LossScaleOptimizer`. It may be
-      what a model is compiled with, or in an attribute of a model or a layer,
-      such as one of the two optimizers of a GAN, also in a list or a dict;
+      its momenta and iterations, also inside a `LossScaleOptimizer`. This holds
+      for the optimizer that a model is compiled with, and for those in
+      attributes of models and layers, such as the two optimizers of a GAN, also
+      in lists and dicts;
     - a schedule of kreg as a learning rate is replaced by the rate of the
       current step;
     - the model is no longer bound: `fit` logs no `penalty`.
@@ -98,6 +99,5 @@ def _refuse_what_remains(layers: list[keras.layers.Layer]) -> None:
                 "them off: in attributes named `..._regularizer`, and in the "
                 f"optimizer. Received: `{path_of(layer)}` (of type "
                 f"{type(layer).__name__}), whose config has one at "
-                f"`{place.partition('.')[2] or place}`. Take it off by "
-                "yourself"
+                f"`{place.partition('.')[2] or place}`. Take it off yourself"
             )

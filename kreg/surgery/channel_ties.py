@@ -1,4 +1,4 @@
-"""Ties of channels: all weights that go where a channel of a model goes."""
+"""Ties of channels: all entries of weights that go with a channel."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -77,7 +77,7 @@ class ChannelTies:
         ]
 
     def obstacles(self) -> list[str]:
-        """Why channels must stay that are neither inputs nor outputs."""
+        """Why channels other than inputs and outputs of the model must stay."""
         makers: dict[str, list[str]] = {}
         for path, channels in self._channels.units.items():
             roots = self._channels.roots[np.unique(channels)].tolist()

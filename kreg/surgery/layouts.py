@@ -12,16 +12,16 @@ def layouts_that_fit() -> Iterator[None]:
     """Replicate each axis of a new weight that the mesh cannot divide.
 
     A `keras.distribution.ModelParallel` splits axes of weights over devices.
-    Keras raises where the size of an axis is no multiple of the number of
-    devices, as it may be once units have gone. Elsewhere the layouts of the
-    model's weights hold for the smaller ones, too.
+    Keras raises if the size of an axis is not a multiple of the number of
+    devices, which can happen once units have gone. All other axes keep the
+    layout that they had in the larger model.
     """
     distribution = keras.distribution.distribution()
     if distribution is None:
         yield
         return
     layout_of = distribution.get_variable_layout
-    # It is set where this context has been entered already.
+    # The attribute is set if this context has already been entered.
     before = vars(distribution).get("get_variable_layout")
 
     def fitting_layout(variable: keras.Variable) -> Any:

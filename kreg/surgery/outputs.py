@@ -1,4 +1,4 @@
-"""Outputs of models, and the largest difference of two."""
+"""The outputs of a model, and the largest difference of two outputs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from kreg._keras_private import flatten_layers, own_trainable_variables
 
 
 def model_outputs(model: keras.Model, sample: Any) -> list[NDArray[Any]]:
-    """The outputs of a model in inference, whose state does not change.
+    """The outputs of a model in inference, without a change of its state.
 
     They are flat, in the order of `keras.tree.flatten`.
     """
@@ -24,7 +24,7 @@ def model_outputs(model: keras.Model, sample: Any) -> list[NDArray[Any]]:
 def outputs_without_memory(
     model: keras.Model, sample: Any
 ) -> list[NDArray[Any]]:
-    """The same, where recurrent layers with a memory start with zeros."""
+    """`model_outputs`, where stateful recurrent layers start from zeros."""
     with unchanged_state(model):
         for layer in flatten_layers(model):
             for state in _memory(layer):
@@ -34,10 +34,10 @@ def outputs_without_memory(
 
 @contextmanager
 def unchanged_state(model: keras.Model) -> Iterator[None]:
-    """Put back what calls of a model change, after the block.
+    """Restore, after the block, the state that calls of a model change.
 
-    That is the state of random layers and of recurrent ones with a memory, and
-    on torch whether modules are in training.
+    This is the state of random layers and of stateful recurrent layers, and on
+    torch whether modules are in training.
     """
     layers = flatten_layers(model)
     weights = {id(v) for part in layers for v in own_trainable_variables(part)}

@@ -40,7 +40,7 @@ class OwnedWeight:
 
     @property
     def is_kernel(self) -> bool:
-        """Whether the weight multiplies what enters the layer."""
+        """Whether the weight is a kernel, by its name."""
         return str(self.variable.name).endswith("kernel")
 
 

@@ -36,7 +36,7 @@ def selected(
         weights: the weights of the model that can have a regularizer.
 
     Raises:
-        TypeError: if `selector` is no `Selector`.
+        TypeError: if `selector` is not a `Selector`.
         ValueError: if it selects nothing.
     """
     matching = _matching_layers(selector, model)
@@ -102,8 +102,8 @@ def _selected_ties(
     """The ties of a penalty in the layers that `selector` selects.
 
     Raises:
-        TypeError: if `selector` selects no layers, but weights.
-        ValueError: if it selects no layer with what is tied.
+        TypeError: if `selector` selects weights, not layers.
+        ValueError: if it selects no layer with heads or channels to tie.
     """
     matching = _matching_layers(selector, model)
     if matching is None:
@@ -213,8 +213,8 @@ def assignments_of(
             its layers. Defaults to `None`.
 
     Raises:
-        TypeError: if `rules` are no rules, or hold anything but a selector or
-            a regularizer in its place.
+        TypeError: if `rules` are not rules, or a pair is not a selector and a
+            regularizer.
         ValueError: if a rule selects nothing.
     """
     ties, tying = ties_of(model), Tying(model, weights, sample)
@@ -230,10 +230,10 @@ def assignments_of(
                 chosen[id(weight.variable)] = value
     for tie in ties:
         # A tie is on all of its weights, or on none.
-        on = {id(p.variable): chosen.get(id(p.variable), p) for p in tie.parts}
-        if any(on[id(part.variable)] is not part for part in tie.parts):
+        own = {id(p.variable): chosen.get(id(p.variable), p) for p in tie.parts}
+        if any(own[id(part.variable)] is not part for part in tie.parts):
             for part in tie.parts:
-                if on[id(part.variable)] is part:
+                if own[id(part.variable)] is part:
                     chosen[id(part.variable)] = None
     return [
         _assignment(weight, chosen[id(weight.variable)])

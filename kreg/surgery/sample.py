@@ -13,8 +13,8 @@ from kreg._keras_private import flatten_layers
 Structure = Any
 """An array, or lists, tuples and dicts of them, as a model takes them."""
 
-# The sizes to try where a model leaves one open: a model may take no fewer
-# pixels, or no more tokens.
+# The sizes to try for an open size of an input. There are several, because a
+# model may need more pixels, or refuse so many tokens.
 _OPEN_SIZES = (32, 8, 16, 4, 64, 128, 224, 2)
 
 
@@ -36,13 +36,13 @@ def random_sample(model: keras.Model, batch: int) -> Structure:
         batch: int, the number of examples.
 
     Raises:
-        ValueError: if the model does not tell its inputs, or takes strings.
+        ValueError: if the inputs of the model are not known, or are strings.
     """
     tensors = input_tensors(model)
     if tensors is None:
         raise ValueError(
-            "`sample` is needed: the model does not tell what its inputs are, "
-            "so pass a few examples, as you would call the model on. "
+            "`sample` is needed: the model does not declare its inputs, so "
+            "pass a few examples, in the form in which you call the model. "
             f"Received: sample=None, model={model!r}"
         )
     for tensor in keras.tree.flatten(tensors):
@@ -55,7 +55,7 @@ def random_sample(model: keras.Model, batch: int) -> Structure:
 
 
 def random_samples(model: keras.Model, batch: int) -> Iterator[Structure]:
-    """Random inputs for a model, of other sizes where it leaves sizes open.
+    """Random inputs for a model, with several values for open sizes.
 
     Floats are normally distributed, and integers are 0 or 1. If the model has
     Embedding layers, all inputs are integers below the smallest `input_dim`.
@@ -66,8 +66,8 @@ def random_samples(model: keras.Model, batch: int) -> Iterator[Structure]:
         batch: int, the number of examples where the model takes any number.
 
     Yields:
-        Inputs in the structure of the model's argument, whose open sizes are
-        32 first; none if the model does not tell its inputs.
+        Inputs in the structure of the model's argument. Open sizes are 32 in
+        the first of them. Nothing if the inputs of the model are not known.
     """
     tensors = input_tensors(model)
     if tensors is None:
@@ -115,7 +115,7 @@ def checked_sample(model: keras.Model, sample: Structure) -> Structure:
 
     Raises:
         ValueError: if their structure or shapes are not those of the model's
-            inputs, or they do not agree on how many examples there are.
+            inputs, or the inputs differ in the number of examples.
     """
     tensors = input_tensors(model)
     sample = keras.tree.map_structure(keras.ops.convert_to_numpy, sample)

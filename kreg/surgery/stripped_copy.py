@@ -101,16 +101,16 @@ def stripped_copy(model: keras.Model) -> keras.Model:
             that has a config and builds itself from it. Not changed.
 
     Returns:
-        The copy, whose layers have the names and dtype policies of the
-        model's, and weights of the same bits.
+        The copy. Its layers have the same names and dtype policies, and its
+        weights are equal to the last bit.
 
     Raises:
         ValueError: if the model cannot be made anew from its config, or its
-            config holds an object of kreg that is no regularizer of a layer.
+            config holds an object of kreg other than a regularizer of a layer.
     """
     try:
         copy = _from_config(model)
-    except Exception as error:  # `from_config` may be anybody's
+    except Exception as error:  # a custom `from_config`
         raise ValueError(
             f"`model` must be one that can be made anew from its config. "
             f"Received: `{model.name}` (of type {type(model).__name__}), "
@@ -135,7 +135,7 @@ def config_without_kreg(layer: keras.layers.Layer) -> dict[str, Any]:
     """The config of a layer or a model, to make another one from it.
 
     Raises:
-        ValueError: if it holds an object of kreg that is no regularizer of a
+        ValueError: if it holds an object of kreg other than a regularizer of a
             layer.
     """
     with warnings.catch_warnings():
@@ -153,7 +153,7 @@ def anew(model: keras.Model, config: dict[str, Any]) -> keras.Model:
     """A model of the same class from a config.
 
     Args:
-        model: the model, whose layers tell the classes in the config.
+        model: the model, whose layers have the classes in the config.
         config: its config, as it is or with other sizes.
     """
     # Lambdas of the model are trusted: they are in this process already.
@@ -164,8 +164,8 @@ def anew(model: keras.Model, config: dict[str, Any]) -> keras.Model:
 def classes_of(model: keras.Model) -> dict[str, type]:
     """The classes of the model's layers, by the names that configs have.
 
-    Keras finds its own by itself. Some of its layers have the names of
-    operations, which would be mistaken for them.
+    Classes of Keras are left out: Keras finds them itself. Besides, some of its
+    layers have the names of operations and would be mistaken for these.
     """
     return {
         keras.saving.get_registered_name(type(layer)): type(layer)
@@ -175,10 +175,10 @@ def classes_of(model: keras.Model) -> dict[str, type]:
 
 
 def copies_of(model: keras.Model) -> tuple[Callable[[], keras.Model], ...]:
-    """Functions that copy a model, without kreg's regularizers set aside.
+    """Functions that copy a model whose kreg regularizers are set aside.
 
-    The first makes the model anew from its config, the next saves and loads
-    it, the last copies its attributes.
+    The first makes the model anew from its config, the second saves and loads
+    it, and the third copies its attributes.
     """
 
     def loaded() -> keras.Model:

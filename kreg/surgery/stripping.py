@@ -44,7 +44,7 @@ def set_aside(model: keras.Model) -> Iterator[None]:
 
 @contextmanager
 def uncompiled(model: keras.Model) -> Iterator[None]:
-    """Let a model and those inside it be not compiled while a block runs."""
+    """Let a model and those inside it be uncompiled while a block runs."""
     with ExitStack() as undo:
         for part in models_in(model):
             for attribute, value in (("compiled", False), ("optimizer", None)):
@@ -107,8 +107,8 @@ def _strip_weights(model: keras.Model, undo: ExitStack) -> Iterator[Change]:
 def strip_optimizers(model: keras.Model, undo: ExitStack) -> list[Change]:
     """Replace kreg's optimizers by their inner ones, and schedules by rates.
 
-    They may be what a model is compiled with, or in attributes of the model
-    and of its layers, also in lists, tuples and dicts there.
+    This holds for the optimizers that models are compiled with, and for those
+    in attributes of the model and its layers, also in lists, tuples and dicts.
 
     Args:
         model: a model, compiled or not.
@@ -125,7 +125,7 @@ def strip_optimizers(model: keras.Model, undo: ExitStack) -> list[Change]:
             after = stripper.without_kreg(before, "optimizer")
             replace_optimizer(layer, after)
         for attribute, value in list(vars(layer).items()):
-            # TensorFlow lists the objects in attributes once more.
+            # TensorFlow keeps a second list of the objects in attributes.
             if not attribute.startswith("_self_"):
                 after = stripper.without_kreg(value, attribute)
                 if after is not value:
@@ -155,7 +155,7 @@ class _OptimizerStripper:
         self._containers: set[int] = set()
 
     def without_kreg(self, value: Any, place: str) -> Any:
-        """What takes the place of `value`; lists and dicts change inside."""
+        """The replacement for `value`; lists and dicts are changed in place."""
         if isinstance(value, keras.optimizers.Optimizer):
             return self._optimizer(value, place)
         if isinstance(value, tuple):

@@ -74,9 +74,9 @@ def freeze_support(
     go on acting. `unfreeze_support` undoes all this.
 
     A saved model holds the zeros, but not the freeze: call it again after
-    loading. A second call keeps the zeros of that time. It does not compile
-    the training step again, except on JAX. Compile your own training steps
-    (`tf.function`, `jax.jit`) again after the call. If you call `compile`
+    loading. A second call keeps the zeros that there are then. It does not
+    compile the training step again, except on JAX. Compile your own training
+    steps (`tf.function`, `jax.jit`) again after the call. If you call `compile`
     later, choose an optimizer without moving averages, or
     `kreg.ProximalOptimizer`.
 

@@ -44,17 +44,17 @@ class Tying:
 
         Returns:
             One for each attention layer, or for each set of channels. A warning
-            names what is left out.
+            names the layers or channels that are left out.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there are none.
         """
         inside = {id(i): i for layer in outer for i in flatten_layers(layer)}
         if penalty.ties == "heads":
-            what = "The heads of these layers are not known"
+            problem = "The heads of these layers are not known"
             ties, left_out = _of_heads(penalty, list(inside.values()))
         else:
-            what = "These channels must stay"
+            problem = "These channels must stay"
             if self._channels is None:
                 self._channels = ChannelTies(
                     self._model, self._weights, self._sample
@@ -65,7 +65,8 @@ class Tying:
             raise _nothing_to_tie(penalty, outer, left_out)
         if left_out:
             warnings.warn(
-                f"{what}, so {penalty!r} is not on them: {'; '.join(left_out)}",
+                f"{problem}, so {penalty!r} is not on them: "
+                f"{'; '.join(left_out)}",
                 stacklevel=5,
             )
         return ties

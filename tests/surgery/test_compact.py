@@ -174,7 +174,7 @@ def test_all_load_and_predict_where_kreg_is_not_installed(tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.filterwarnings("ignore:What is attached:UserWarning")
+@pytest.mark.filterwarnings("ignore:The regularizers attached:UserWarning")
 def test_the_whole_way_of_every_model(tmp_path):
     """Attach, fit, strip, compact, save, load without kreg, predict."""
     for name in known_names():

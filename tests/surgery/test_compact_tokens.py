@@ -227,7 +227,7 @@ REFUSED = {
     "no_ids": (
         lambda: filled(keras.Sequential([keras.Input((3,)), layers.Dense(2)])),
         [1],
-        "not one of them is looked up",
+        "0 inputs are looked up in an Embedding",
     ),
 }
 

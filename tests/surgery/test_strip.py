@@ -592,7 +592,7 @@ def half():
     )
 
 
-@pytest.mark.filterwarnings("ignore:What is attached")
+@pytest.mark.filterwarnings("ignore:The regularizers attached")
 @pytest.mark.parametrize(
     "build",
     [network, trained, functional, subclassed, half],

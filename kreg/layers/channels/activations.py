@@ -10,7 +10,7 @@ from keras import activations, ops, tree
 from kreg._keras_private import traced_function
 from kreg.layers.channels.network import Values
 
-# Names in `keras.activations` that are no elementwise functions.
+# Names in `keras.activations` that are not elementwise functions.
 _NOT_ELEMENTWISE = frozenset(
     ("glu", "log_softmax", "softmax", "sparsemax", "get", "serialize")
 )
@@ -61,9 +61,9 @@ BINARY_KINDS = frozenset(
 def is_elementwise(activation: Any) -> bool:
     """Whether an activation is known to treat every entry by itself.
 
-    A function of one's own is run on symbolic tensors of two shapes: it is
-    elementwise if it makes the same calls on both, all of them elementwise on
-    tensors of the shape of its input and on plain numbers.
+    A custom function is run on symbolic tensors of two shapes. It is
+    elementwise if it makes the same calls on both, and if each call is
+    elementwise, on tensors of the shape of the input and on plain numbers.
     """
     if isinstance(activation, keras.layers.Layer):
         return type(activation) in ELEMENTWISE_LAYERS
@@ -105,7 +105,7 @@ def _elementwise_calls(
 
 
 def is_plain(argument: Any) -> bool:
-    """Whether an argument is no array: a number, a text or nothing."""
+    """Whether an argument is a number, a string or None, not an array."""
     return (
         argument is None
         or isinstance(argument, bool | int | float | str | np.generic)
@@ -121,7 +121,7 @@ def plain(argument: Any) -> Any:
 
 
 def settings(operation: Any) -> dict[str, Any]:
-    """What an operation of `keras.ops` was told when it was made."""
+    """The arguments that an operation of `keras.ops` was made with."""
     return {
         name: value
         for name, value in vars(operation).items()
@@ -130,7 +130,7 @@ def settings(operation: Any) -> dict[str, Any]:
 
 
 def same_in_twin(node: Any, twin: Any) -> bool:
-    """Whether the plain arguments do not depend on the inputs' sizes."""
+    """Whether the plain arguments are the same for inputs of other sizes."""
     if twin is None:
         return True
     first, second = (

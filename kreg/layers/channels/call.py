@@ -29,18 +29,18 @@ class Call:
         operation: a layer, or an operation of `keras.ops`.
         path: its name in reports.
         operands: the channels of all tensors among its arguments, in order.
-        signals: those of the tensors that are no masks; for most layers as if
-            they lay along one axis.
-        masks: those of the masks.
+        signals: the channels of the tensors that are not masks. For most
+            layers they are brought to one axis.
+        masks: the channels of the masks.
         node: its node in the graph, with its arguments, its input tensors and
             its output tensors.
         training: whether it runs as in training.
-        twin: its node where the model runs on a batch of another size, and on
-            sequences of another length if it takes them. Defaults to `None`:
-            it has not been run so.
-        is_fixed: whether its arguments that are no tensors stay as they are in
-            any smaller model. Code of one's own may compute them from the
-            sizes of tensors, a graph of layers does not. Defaults to `False`.
+        twin: the node of the same call when the model runs on a batch of
+            another size, and on sequences of another length if it takes them.
+            Defaults to `None`: there is no such run.
+        is_fixed: whether its arguments other than tensors are the same in any
+            smaller model. Custom code may compute them from the sizes of
+            tensors; a graph of layers does not. Defaults to `False`.
         norms_as_operations: whether normalizations may become operations that
             know the sums of constant channels. Defaults to `False`.
     """
@@ -64,10 +64,10 @@ class Reduction:
     Args:
         config: the entries of its config that change.
         weights: the new values, by the attribute that holds the variable.
-        replacement: function of a name and of the first argument of a call,
-            which makes what is called in the place of the layer or operation.
-            It is there if no config can say what it computes. Defaults to
-            `None`.
+        replacement: function of a name and of the first argument of a call. It
+            returns the layer or function to call in the place of this layer or
+            operation. Only needed if no config describes the smaller one.
+            Defaults to `None`.
     """
 
     config: Mapping[str, Any]
@@ -77,7 +77,7 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Traced:
-    """What a call does to channels.
+    """The channels of a call's outputs, and how its layer becomes smaller.
 
     Args:
         outputs: the channels of each output.
@@ -122,7 +122,7 @@ def fresh_signal(tensor: Any, network: Network) -> Signal:
 
 
 def every_number(operand: Operand | None) -> list[Channels]:
-    """The numbers that decide what stays of a tensor."""
+    """The channels of a tensor; of a weight, those of each part."""
     if operand is None:
         return []
     if isinstance(operand, Parameter):
@@ -143,7 +143,7 @@ def along_axis(call: Call, axis: int) -> Signal | None:
 def along_one_axis(operand: Operand, rank: int, network: Network) -> Signal:
     """The channels along the last of their axes, for a layer that needs one.
 
-    Those along the other axes stay whole.
+    The other axes keep their sizes.
 
     Args:
         operand: channels along any number of axes.
@@ -165,7 +165,7 @@ def along_one_axis(operand: Operand, rank: int, network: Network) -> Signal:
 
 
 def _last_part(parameter: Parameter, rank: int, network: Network) -> Signal:
-    """The channels along the last axis of a weight; those along others stay."""
+    """The channels along the last axis of a weight; the other axes stay."""
     *others, (channels, axes) = sorted(parameter.parts, key=lambda p: p[1][-1])
     for numbers, _ in others:
         network.pin(numbers, "it lies along positions")
@@ -203,7 +203,7 @@ def matrix(variable: Any) -> NDArray[Any]:
 
 @contextmanager
 def read_by(reader: Callable[[Any], NDArray[Any]]) -> Iterator[None]:
-    """Let `array` and `matrix` return other values of weights in a block.
+    """Let `array` and `matrix` return other values while a block runs.
 
     Args:
         reader: function of a variable that returns an array of its shape.

@@ -21,7 +21,7 @@ from kreg.layers.channels.network import (
 )
 from kreg.layers.channels.rearranging import same_along
 
-# More pairs of an input and a unit than this are not followed.
+# Larger products, in pairs of an input and a unit, are not followed.
 _MOST_PAIRS = 2**28
 
 
@@ -33,9 +33,9 @@ class EinsumSums:
         network: the channels of the model, to which the units are added.
         signal: the channels of the input.
         kernel: the weights.
-        letters: the axes of the input, of the kernel and of the output.
-        bias: what is added, in a shape that broadcasts with the output; None
-            if nothing is.
+        letters: those of the axes of the input, the kernel and the output.
+        bias: the bias, in a shape that broadcasts with the output; None if
+            there is none.
         adds_bias: whether a bias can be added where there is none.
 
     Attributes:
@@ -88,7 +88,8 @@ class EinsumSums:
             units,
             sizes,
         )
-        # Sums over positions, and weights of positions, differ by position.
+        # A sum over positions, or weights that differ by position, may give
+        # another constant at each position. Then no bias makes up for them.
         is_even = all(c not in o for i, c in enumerate(k) if i in positions)
         is_even &= all(c in o or c in k or c in inputs for c in x)
         self.folds = is_even and (
@@ -128,7 +129,7 @@ class EinsumSums:
         parts: Sequence[tuple[Channels, tuple[int, ...]]],
         path: str,
     ) -> None:
-        """Let places of the kernel stay or go with those of its sums."""
+        """Let the channels of a kernel stay or go with inputs and units."""
         kernel = self._letters[1]
         for channels, axes in parts:
             places = network.places(channels)
@@ -140,7 +141,7 @@ class EinsumSums:
                     network.tie(own, along)
 
     def stays(self, kept: Kept) -> Mapping[str, NDArray[np.bool_]]:
-        """Which places stay, by the letter of the axis."""
+        """Which places stay along each axis, by its letter."""
         return {
             c: kept(places)
             for c, places in {
@@ -243,9 +244,9 @@ def product(
         network: the channels of the model.
         first: the channels of one tensor.
         second: the channels of the other one.
-        letters: the axes of the two tensors and of the output.
-        is_fixed: whether what the sums are scaled by does not depend on the
-            number of products in each.
+        letters: those of the axes of the two tensors and of the output.
+        is_fixed: whether the scale of the sums is the same for any number of
+            products.
 
     Returns:
         None if they cannot be followed.
@@ -265,7 +266,7 @@ def product(
         places.append(dict(zip(cs, own, strict=True)))
         for c, size in zip(cs, signal.channels.shape, strict=False):
             if sizes.setdefault(c, size) != size:
-                return None  # one of them is repeated for the other
+                return None  # one of them is broadcast
     count = int(np.prod([sizes[c] for c in units]))
     most = max(first.channels.size, second.channels.size)
     if not any(along) or count * most > _MOST_PAIRS:
@@ -282,9 +283,8 @@ def product(
         for c in scaled:
             network.pin(
                 places[0][c],
-                f"what `{path}` is scaled by may depend on its width, as code "
-                "of one's own can; as a functional model of its operations it "
-                "could go",
+                f"custom code may scale `{path}` by this width; in a "
+                "functional model of the same operations it could go",
             )
     together = "".join(dict.fromkeys([*along[0], *along[1]]))
     nonzero = np.einsum(
@@ -324,7 +324,7 @@ def _tie_letters(
     letters: Sequence[str],
     places: tuple[dict[str, Channels], ...],
 ) -> None:
-    """Let places with one letter stay or go together."""
+    """Let places with the same letter stay or go together."""
     a, b, _ = letters
     for c in dict.fromkeys(a + b):
         owned = [p[c] for p in places if c in p]

@@ -19,9 +19,9 @@ class Signal:
     Args:
         channels: the number of each channel, shape (axes...). Channels of
             different tensors with the same number stay or go together. They
-            lie along one axis in most tensors, along two where a tensor has,
-            say, the width of each of several heads. None lie along axes of
-            positions, as of the batch or of time.
+            lie along one axis in most tensors, and along two in a tensor of,
+            say, heads and their width. Axes of positions, such as batch and
+            time, have no channels.
         constants: the value of each channel whose entries are the same at all
             positions and for all inputs of the model; NaN for a channel that
             varies. The same shape.
@@ -55,7 +55,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A weight with several axes that a layer of one's own uses itself.
+    """A weight with several axes that a custom layer uses itself.
 
     Args:
         values: its values, in the shape of the tensor.
@@ -69,7 +69,7 @@ class Parameter:
 
 
 Operand = Signal | Parameter
-"""What is known of the channels of a tensor."""
+"""The channels of a tensor, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,9 @@ class EqualGroups:
     Args:
         layer: the path of the layer that demands it.
         parts: arrays of channels, each with a row for every group. Rows of
-            different parts with the same index belong to one group. Of each
-            part the groups that stay keep equal numbers, at least one.
+            different parts with the same index belong to one group. In each
+            part, the groups that stay keep equal numbers of channels, at least
+            one.
     """
 
     layer: str
@@ -172,8 +173,8 @@ class Network:
 
     Attributes:
         unused_rows: the same.
-        unused: the numbers of such rows, of weights that layers of one's own
-            use themselves.
+        unused: the channels of such rows in weights that custom layers use
+            themselves.
         sums: the weighted sums, in the order of execution.
         equal_groups: the groups that must stay equal in size.
         bundles: the channels that each call of `new` made, one of which must
@@ -181,7 +182,7 @@ class Network:
         units: the channels that each layer with weights makes, by its path.
         rectangles: channels along several axes, and the number of each place
             along each of them: a channel stays if all of its places do.
-        variables: each variable that a layer of one's own uses itself, and the
+        variables: each variable that a custom layer uses itself, and the
             channels along each of its axes; None for an axis that stays.
     """
 
@@ -217,7 +218,7 @@ class Network:
     def signal(
         self, channels: Channels, constants: Values, axes: tuple[int, ...]
     ) -> Signal:
-        """A signal of channels with numbers; those that stay are a grid."""
+        """A signal of numbered channels, of which a grid stays."""
         self.places(channels)
         return Signal(channels, constants, axes)
 

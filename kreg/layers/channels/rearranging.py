@@ -1,7 +1,7 @@
-"""Operations that only move the entries of a tensor, done to numbers.
+"""Operations that only move entries, such as transpose, reshape and slice.
 
-Where the channels go is found by the operation itself: it is run on a tensor
-whose entries are the numbers of their channels.
+The operation itself shows where channels go: it is run on a tensor that holds
+the number of a channel in the place of each entry.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ def moved(call: Call, network: Network) -> Traced:
 def picked(call: Call, network: Network) -> Traced:
     """An operation that picks entries by their place in the tensor.
 
-    The places along an axis of which it picks some, or which it puts in
-    another order, must stay as they are.
+    If it picks only some places along an axis, or changes their order, all
+    places along this axis must stay.
     """
     return _rearranged(call, network, picks=True)
 
@@ -59,7 +59,7 @@ def split(call: Call, network: Network) -> Traced:
 
 
 def reshaped(call: Call, network: Network) -> Traced:
-    """A `reshape` or `broadcast_to`, which is told the sizes it makes."""
+    """A `reshape` or `broadcast_to`, whose sizes shrink with the channels."""
     done = _rearranged(call, network)
     (signal,) = done.outputs
     name = next(n for n in ("newshape", "shape") if hasattr(call.operation, n))
@@ -75,7 +75,7 @@ def reshaped(call: Call, network: Network) -> Traced:
             size
             if size == -1
             or axis not in places
-            # An axis may have channels that are not known: all of it stays.
+            # An axis whose channels are not known stays as it is.
             or not len(places[axis])
             else int(kept(places[axis]).sum())
             for axis, size in enumerate(sizes)
@@ -96,21 +96,21 @@ def rearranged_signals(
     call: Call, signals: Sequence[Signal]
 ) -> list[Signal] | None:
     """The channels of the outputs; None if they depend on the inputs' sizes."""
-    found = _through(call.node, signals)
+    outputs = _through(call.node, signals)
     if call.twin is None:
-        return found
-    if not _have_room(call.twin.input_tensors, signals):
+        return outputs
+    if not _have_sizes_of(call.twin.input_tensors, signals):
         return None
-    again = _through(call.twin, signals)
+    twin_outputs = _through(call.twin, signals)
     alike = all(
         a.axes == b.axes and np.array_equal(a.channels, b.channels)
-        for a, b in zip(found, again, strict=True)
+        for a, b in zip(outputs, twin_outputs, strict=True)
     )
-    return found if alike else None
+    return outputs if alike else None
 
 
-def _have_room(tensors: Sequence[Any], signals: Sequence[Signal]) -> bool:
-    """Whether tensors are as long as the channels that lie along their axes."""
+def _have_sizes_of(tensors: Sequence[Any], signals: Sequence[Signal]) -> bool:
+    """Whether tensors have one entry for each channel along their axes."""
     return all(
         tensor.shape[axis] == size
         for tensor, signal in zip(tensors, signals, strict=True)
@@ -126,29 +126,34 @@ def _rearranged(call: Call, network: Network, picks: bool = False) -> Traced:
     signals = [o for o in operands if isinstance(o, Signal)]
     stacks = type(call.operation).__name__ == "Stack"
     if len(operands) > 1 and not stacks:
-        return kept_whole(call, network, "moves it by what is computed")
-    known = [bool(s.channels.size) for s in signals]
-    if not any(known):
+        return kept_whole(call, network, "moves it to computed places")
+    have_channels = [bool(s.channels.size) for s in signals]
+    if not any(have_channels):
         return Traced(
             tuple(signal_without_channels(len(t.shape)) for t in tensors)
         )
-    if not all(known):
+    if not all(have_channels):
         return kept_whole(call, network, "joins tensors whose channels differ")
-    found = rearranged_signals(call, signals)
-    if found is None:
+    outputs = rearranged_signals(call, signals)
+    if outputs is None:
         return kept_whole(call, network, "depends on the size of its input")
     if picks:
         _keep_order(call, network, signals)
     return Traced(
         tuple(
-            _known(signal, tensor, call, network)
-            for signal, tensor in zip(found, tensors, strict=True)
+            _with_axis(signal, tensor, call, network)
+            for signal, tensor in zip(outputs, tensors, strict=True)
         )
     )
 
 
-def _known(signal: Signal, tensor: Any, call: Call, network: Network) -> Signal:
-    """A signal whose channels lie along an axis."""
+def _with_axis(
+    signal: Signal, tensor: Any, call: Call, network: Network
+) -> Signal:
+    """The signal of an output, in which channels lie along an axis.
+
+    A single channel is put on the last axis if this axis has the size 1.
+    """
     network.places(signal.channels)
     if signal.axes:
         return signal
@@ -170,17 +175,17 @@ def _rearranged_parameter(call: Call, network: Network) -> Traced:
         (values,) = _outputs(call.node, [parameter.values])
     except Exception:  # of the backend
         # A table of positions may be shorter than the inputs that are tried.
-        return kept_whole(call, network, "picks more than there is")
+        return kept_whole(call, network, "picks more entries than there are")
     parts = []
     for channels, axes in parameter.parts:
         part = Signal(channels, np.zeros(channels.shape), axes)
-        found = rearranged_signals(call, [part])
-        if found is None or not found[0].axes:
+        outputs = rearranged_signals(call, [part])
+        if outputs is None or not outputs[0].axes:
             # These are positions: how many are used depends on the input.
             network.pin(channels, f"`{call.path}` picks some of them")
         else:
             _keep_order(call, network, [part])
-            parts.append((found[0].channels, found[0].axes))
+            parts.append((outputs[0].channels, outputs[0].axes))
     return Traced((of_parts(values, parts, network),))
 
 
@@ -209,10 +214,10 @@ def same_along(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
-    """The signals of the outputs. Channels that are all alike have no axis."""
+    """The signals of the outputs; one with a single channel has no axis."""
     channels = np.concatenate([s.channels.ravel() for s in signals])
     constants = np.concatenate([s.constants.ravel() for s in signals])
-    found = []
+    outputs = []
     for numbers in _outputs(node, _numbered(node, signals)):
         ids = channels[numbers]
         axes, positions = _varying(ids)
@@ -225,8 +230,8 @@ def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
         else:
             values = values[at_first]
         one = _sum_axis(node, signals[0]) if len(signals) == 1 else None
-        found.append(Signal(ids[at_first], values, axes, one))
-    return found
+        outputs.append(Signal(ids[at_first], values, axes, one))
+    return outputs
 
 
 def _varying(numbers: Numbers) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -255,7 +260,10 @@ def _sum_axis(node: Any, signal: Signal) -> int | None:
 
 
 def _numbered(node: Any, signals: Sequence[Signal]) -> list[Numbers]:
-    """For each input a tensor of the places of its channels in one row."""
+    """A tensor for each input, with the indices of its entries' channels.
+
+    The indices run through the channels of all inputs.
+    """
     first, tensors = 0, []
     for tensor, signal in zip(node.input_tensors, signals, strict=True):
         shape = [1] * len(tensor.shape)
@@ -268,14 +276,14 @@ def _numbered(node: Any, signals: Sequence[Signal]) -> list[Numbers]:
 
 
 def _outputs(node: Any, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """What an operation makes of tensors."""
+    """The outputs of an operation on given tensors."""
     values = {}
     for tensor, value in zip(node.input_tensors, tensors, strict=True):
         if value.dtype == np.int64:
             value = value.astype(np.int32)
         values[id(tensor)] = ops.convert_to_tensor(np.ascontiguousarray(value))
     args, kwargs = node.arguments.fill_in(values)
-    # Layers without these arguments may be called with them.
+    # Calls of layers may have these arguments although `call` lacks them.
     taken = signature(node.operation.call).parameters
     for name in {"training", "mask"}.difference(taken):
         kwargs.pop(name, None)
@@ -286,7 +294,7 @@ def _outputs(node: Any, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
 def _keep_order(
     call: Call, network: Network, signals: Sequence[Signal]
 ) -> None:
-    """Keep all places along the axes that are not passed on in order."""
+    """Keep all places along each axis that is not passed on in order."""
     sizes = [s.channels.size for s in signals]
     starts = np.cumsum([0, *sizes])
     results = _outputs(call.node, _numbered(call.node, signals))
@@ -306,7 +314,7 @@ def _keep_order(
 
 
 def _in_order(places: Numbers, size: int) -> bool:
-    """Whether places are all passed on, in their order along one axis."""
+    """Whether all places are passed on, in order or reversed, on one axis."""
     axes, _ = _varying(places)
     if size == 1:
         return True

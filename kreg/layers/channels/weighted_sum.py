@@ -177,7 +177,7 @@ def _merged(
     removed: NDArray[np.bool_],
     kept: NDArray[np.bool_],
 ) -> NDArray[Any]:
-    """A kernel in which one constant input stands for those that go."""
+    """A kernel in which one constant input makes up for those that go."""
     size = np.where(kept, np.abs(constants), 0.0)
     carrier = int(np.argmax(size))
     if not size[carrier]:

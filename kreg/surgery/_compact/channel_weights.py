@@ -29,8 +29,8 @@ class Along:
 
     Args:
         axis: the axis.
-        channels: for each place along it the number of the channel that it
-            stays or goes with; -1 for none.
+        channels: for each place along the axis, the number of the channel with
+            which it stays or goes; -1 for none.
         is_written: whether the weight is one of those that make the channels,
             or that change them on their way. Otherwise it only reads them.
     """
@@ -43,9 +43,9 @@ class Along:
 class ChannelWeights:
     """The channels of a model, and the entries of weights that go with them.
 
-    They are found by what `compact` does: weights are numbered in the place of
-    their values, and what is left of the numbers where channels go tells which
-    entries go with them.
+    They are found by the same code that makes layers smaller for `compact`. It
+    is given weights whose values are the numbers of their entries. The numbers
+    that are missing from the smaller weights are those of the entries that go.
 
     Args:
         model: a built model.
@@ -151,7 +151,7 @@ class ChannelWeights:
 
 
 def _written_first(along: Along) -> tuple[bool, int]:
-    """The order of axes: those written first, and the last one of them.
+    """The sort key of axes: written ones first, and of these the last axis.
 
     A recurrent kernel reads the channels that it writes.
     """
@@ -159,7 +159,10 @@ def _written_first(along: Along) -> tuple[bool, int]:
 
 
 def _fixed(network: Network, roots: Channels) -> Iterator[tuple[int, str]]:
-    """The sets of channels that must stay, and why; the first reason last."""
+    """The sets of channels that must stay, and why.
+
+    Of several reasons for a set, the one that counts comes last.
+    """
     for channels, places in network.rectangles:
         for numbers in (channels, *places):
             for root in np.unique(roots[numbers]).tolist():
@@ -177,7 +180,7 @@ def _fixed(network: Network, roots: Channels) -> Iterator[tuple[int, str]]:
 
 
 def _are_always_equal(groups: EqualGroups, roots: Channels) -> bool:
-    """Whether groups are equal whatever goes: all hold the same channels."""
+    """Whether groups always stay equal, as all hold the same channels."""
     return len(groups.parts) == 1 and bool(
         np.all(roots[groups.parts[0]] == roots[groups.parts[0][:1]])
     )
@@ -185,8 +188,8 @@ def _are_always_equal(groups: EqualGroups, roots: Channels) -> bool:
 
 def _numbers(operands: Sequence[Any]) -> Channels:
     """The numbers of the channels of several tensors, each once."""
-    found = [c.ravel() for o in operands for c in every_number(o)]
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
+    numbers = [c.ravel() for o in operands for c in every_number(o)]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *numbers]))
 
 
 def _numbered(variable: Any) -> NDArray[Any]:
@@ -199,11 +202,11 @@ def _numbered(variable: Any) -> NDArray[Any]:
 
 
 class _UnclearError(Exception):
-    """It cannot be told which entries of a weight go with channels."""
+    """The entries of a weight that go with channels are not clear."""
 
 
 class _Without(Kept):
-    """All channels but some, though others of their sets stay.
+    """All channels but some, even if others of their sets stay.
 
     Args:
         count: the number of all channels.
@@ -249,14 +252,15 @@ class _Probe:
     ) -> Iterator[tuple[keras.Variable, list[Along]]]:
         """The channels along the axes of each weight.
 
-        Half of the channels go at a time, by the digits of their binary
-        numbers, so that few trials tell which of them a place goes with.
+        Each trial removes the half of the channels whose index has a certain
+        binary digit. The trials in which a place goes show the digits of its
+        channel's index, so few trials are enough.
 
         Args:
             channels: the numbers of the channels to look for.
 
         Raises:
-            _UnclearError: if it cannot be told.
+            _UnclearError: if the channels are not clear.
         """
         codes = np.arange(len(channels))
         trials = []
@@ -292,14 +296,14 @@ class _Probe:
         stays = _Without(self._count, gone)
         with np.errstate(all="ignore"):
             reduction = self._reduce(stays)
-        found = {}
+        places = {}
         for name, left in reduction.weights.items():
             variable = attrgetter(name)(self._layer)
             if variable is not None:
                 if name not in self._numbered:
                     self._numbered[name] = _numbered(variable)
-                found[name] = self._gone(self._numbered[name], left, stays)
-        return found
+                places[name] = self._gone(self._numbered[name], left, stays)
+        return places
 
     def _gone(
         self, numbered: NDArray[Any], left: NDArray[Any], stays: Kept
@@ -336,7 +340,7 @@ class _Probe:
     def _scaled(
         self, numbered: NDArray[Any], left: NDArray[Any], stays: Kept
     ) -> NDArray[np.int64]:
-        """The places of a vector that is scaled where channels go.
+        """The places that are left of a vector whose entries are also scaled.
 
         They are in the order of the channels of the only input.
         """
@@ -359,7 +363,7 @@ def _is_cut_from(
     left: NDArray[Any],
     places: Sequence[NDArray[np.int64]],
 ) -> bool:
-    """Whether an array has entries of another one, from places along each axis.
+    """Whether an array is another one, cut to places along each axis.
 
     Only some entries are compared: large kernels are cut many times.
     """
@@ -380,7 +384,7 @@ def _decoded(
     """The channel that each place along an axis goes with; -1 for none.
 
     Args:
-        channels: the channels that may be.
+        channels: the channels to choose from.
         gone: for each binary digit, whether a place goes with the channels
             whose position has that digit, and whether with the other ones.
     """

@@ -20,14 +20,14 @@ class LayerCompaction(Result):
             around it.
         kind: its class.
         units_before: how many units (output channels) it had; 0 if its first
-            output has no channels that are known.
+            output has no known channels.
         units_after: how many it has.
         parameters_before: how many weights it had, without those of layers
             that have a row of their own.
         parameters_after: how many it has.
         kept: the numbers of constant units that had to stay, by reason. They
-            are told for the layer that makes the units, not for those that
-            they run through.
+            are listed for the layer that makes the units, not for those that
+            pass them on.
         heads_before: how many attention heads it had; 0 if it has none.
         heads_after: how many it has.
         groups_before: how many groups of channels a convolution had; 0 if it
@@ -89,8 +89,8 @@ class Compaction(ResultWithRows, SavedResult):
     """What `kreg.compact` did to a model. Print it for a table.
 
     Args:
-        layers: every layer with weights, however deep inside others. Layers
-            of Keras that hold others, such as attention, are one.
+        layers: every layer with weights, however deep inside others. A layer
+            of Keras that holds others, such as attention, counts as one.
         kept_inputs: for each input, by its name, the indices of the features
             that the small model takes, in order.
         parameters_before: how many weights the model had.
@@ -112,7 +112,7 @@ class Compaction(ResultWithRows, SavedResult):
     new_ids: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def headline(self) -> dict[str, Any]:
-        """The number of layers with weights, and of the weights."""
+        """The numbers of layers with weights and of weights."""
         return {
             "layers": len(self.layers),
             "parameters_before": self.parameters_before,

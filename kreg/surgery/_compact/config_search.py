@@ -1,4 +1,4 @@
-"""Searching the integers of a config for given shapes of the weights."""
+"""Search for integers of a config that give weights of wanted shapes."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,14 +18,15 @@ _SIZES = ("dim", "units", "filters", "hidden", "width", "heads", "channels")
 
 @dataclass(frozen=True)
 class Match:
-    """What a search has found.
+    """The result of a search.
 
     Args:
         config: the config that gives weights of the wanted shapes; None if
             none was found.
-        least: sizes that no integer gives as they are wanted, by the place of
-            the weight and the axis. Where one integer sets several that should
-            differ, the largest that is wanted; the size as it is for others.
+        least: for each size that no integer can bring to the wanted one, the
+            least size to ask for, by the index of the weight and the axis. If
+            one integer sets several sizes that should differ, it is the largest
+            wanted one of these; otherwise it is the present size.
     """
 
     config: dict[str, Any] | None
@@ -40,11 +41,11 @@ def matching_config(
 ) -> Match:
     """A config with other integers, which gives weights of the wanted shapes.
 
-    An integer may be a size that changes, or have it as a factor or as a
-    multiple: heads times their width, half of a gated layer. One integer is
-    changed at a time, if every size that it changes is then as wanted. Where
-    there is no such integer, two are changed together. At most `MOST_TRIES`
-    layers are made.
+    An integer may be a size that changes, or a multiple or a factor of it, such
+    as heads times their width, or half of a gated layer. One integer is changed
+    at a time, if every size that it changes is then as wanted. If there is no
+    such integer, two are changed together. It makes at most `MOST_TRIES`
+    layers.
 
     Args:
         config: the config of a layer or a model.
@@ -63,7 +64,7 @@ def matching_config(
 
 
 class _Search:
-    """A search, and what it has learned.
+    """The state of a search.
 
     Args:
         shapes: the shapes of the weights.
@@ -110,18 +111,18 @@ class _Search:
         self._left -= 1
         try:
             return self._shapes_of(config)
-        except Exception:  # a constructor may refuse whatever it likes
+        except Exception:  # a constructor may raise anything
             return None
 
     def note_rest(self) -> None:
-        """Note the sizes that are not as wanted, for which nothing is left."""
+        """Note the sizes that are not as wanted at the end of the search."""
         for i, sizes in enumerate(zip(self.current, self._wanted, strict=True)):
             for axis, (now, want) in enumerate(zip(*sizes, strict=True)):
                 if now != want:
                     self.least.setdefault((i, axis), now)
 
     def _note_shared(self, reached: Shapes) -> bool:
-        """Note the sizes that have changed alike, and should not.
+        """Note the sizes that have changed alike but should differ.
 
         Returns:
             Whether there are any.
@@ -144,7 +145,7 @@ class _Search:
 
 
 def _comes_nearer(before: Shapes, after: Shapes, wanted: Shapes) -> bool:
-    """Whether sizes differ from before, and all that do are as wanted."""
+    """Whether some sizes have changed, and all of these are as wanted."""
     if len(after) != len(before) or list(after) == list(before):
         return False
     return all(

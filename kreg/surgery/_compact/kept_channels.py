@@ -22,7 +22,7 @@ def kept_channels(
     """Find the channels that stay.
 
     It starts with the channels that must stay, and adds the channels that they
-    need until there are no more. All other channels are removed.
+    need until no more are needed. All other channels are removed.
 
     Args:
         network: the channels of a model.
@@ -84,8 +84,8 @@ def _keep_carriers(network: Network, kept: Kept) -> bool:
 def _keep_grids(network: Network, kept: Kept) -> bool:
     """Keep whole grids of channels that lie along several axes.
 
-    What stays in a weight or a tensor is a grid: all that lies in a place that
-    stays along each axis.
+    An entry of a weight or a tensor stays if its place along each axis stays.
+    So the entries that stay form a grid.
     """
     reason = "others in its place along each axis stay"
     growing = False
@@ -137,7 +137,7 @@ def _keep_equal_numbers(network: Network, kept: Kept) -> bool:
 def _numbers_to_keep(
     groups: EqualGroups, kept: Kept
 ) -> list[tuple[Channels, NDArray[np.bool_], int]]:
-    """Each part, which of its rows stay, and how many channels of each."""
+    """For each part, which rows stay, and how many channels of each row."""
     counts = [kept(part).sum(axis=1) for part in groups.parts]
     stay = np.any([count > 0 for count in counts], axis=0)
     return [
@@ -176,7 +176,7 @@ def _round_up(network: Network, kept: Kept, round_to: int) -> bool:
 
 
 def _keep_at_least(kept: Kept, least: Sequence[tuple[Channels, int]]) -> bool:
-    """Keep as many units as other layers whose size the config shares."""
+    """Keep as many units as other layers that share a size in the config."""
     growing = False
     for channels, count in least:
         while (mask := kept(channels)).sum() < count:

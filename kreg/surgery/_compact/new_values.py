@@ -30,12 +30,12 @@ class NewValues:
     Args:
         model: the model.
         reductions: how its layers and operations become smaller, by `id`.
-        values: the new values of variables that layers of one's own use
-            themselves, by `id`.
+        values: the new values of variables that custom layers use themselves,
+            by `id`.
         calls: the calls inside the model, on which its outputs depend.
 
     Attributes:
-        reductions: those that change anything.
+        reductions: the reductions that change anything.
         of_variables: the new values of the variables that change, by `id`.
         added: the number of entries of the weights that a layer gets in
             addition, such as a bias, by the `id` of the layer.
@@ -73,7 +73,7 @@ class NewValues:
         self._parts: dict[int, bool] = {}
 
     def _note(self, layer: keras.layers.Layer, reduction: Reduction) -> bool:
-        """Note the new values of a layer; whether there are any."""
+        """Note the new values of a layer; return whether there are any."""
         changes = reduction.replacement is not None
         for name, value in reduction.weights.items():
             variable = attrgetter(name)(layer)
@@ -133,25 +133,25 @@ class NewValues:
     def operation_at(
         self, layer: keras.layers.Layer, place: tuple[int, int]
     ) -> tuple[Any, Reduction] | None:
-        """An operation in the code of a layer, if it is told other sizes.
+        """An operation in the code of a layer, if its sizes change.
 
         Args:
-            layer: a layer of one's own.
-            place: where it is, as in a `TracedCall`.
+            layer: a custom layer.
+            place: the place of the operation, as in a `TracedCall`.
 
         Returns:
-            The operation, as it was traced, and how it changes.
+            The traced operation, and how it changes.
         """
         operation = self._inside.get((id(layer), place))
         reduction = self.reductions.get(id(operation))
         return None if reduction is None else (operation, reduction)
 
     def is_read(self, variable: keras.Variable) -> bool:
-        """Whether a layer of one's own reads a variable for its outputs."""
+        """Whether a custom layer reads a variable for its outputs."""
         return id(variable) in self._read
 
     def number_of(self, model: keras.Model) -> int:
-        """The number of parameters that a model has with them."""
+        """The number of parameters of a model with the new values."""
         sizes = (prod(self.shape(variable)) for variable in model.weights)
         return sum(sizes) + sum(self.added.values())
 

@@ -1,4 +1,4 @@
-"""Ids of tokens that go with their rows of embeddings, on request."""
+"""Removing ids of tokens and their rows of embeddings, on request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from kreg.layers.channels.weighted_sum import is_altered
 from kreg.surgery._compact.graphs import SizedGraph, path_of
 
 Request = Literal["zeros"] | Sequence[int]
-"""Which ids of an input go: those that never occur, or those of zeros."""
+"""Which ids of an input go: a list of ids, or those whose rows are zero."""
 
 
 _SAME_IDS = ("Cast", "ConvertToTensor", "Copy", "Identity")
@@ -24,13 +24,13 @@ _SAME_IDS = ("Cast", "ConvertToTensor", "Copy", "Identity")
 
 @dataclass(frozen=True)
 class Tokens:
-    """The ids that go.
+    """The ids of tokens that go, and the new ids of the others.
 
     Args:
         unused_rows: which rows of a table nothing looks up, by the `id` of the
             variable.
-        new_ids: for each input, by its place, the new id of each old one; -1
-            for an id that must not occur.
+        new_ids: the new id of each old one, by the index of the input; -1 for
+            an id that must not occur.
     """
 
     unused_rows: Mapping[int, NDArray[np.bool_]]
@@ -49,15 +49,15 @@ def input_names(graph: SizedGraph) -> list[str]:
 
 
 def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
-    """The rows that go, and what becomes of the ids.
+    """The rows that go, and the new ids.
 
     Args:
         graph: the graph of a model.
         drop_tokens: as for `compact`; None for none.
 
     Raises:
-        ValueError: if no ids of an input can go, or those that are named are
-            none of its ids.
+        ValueError: if no ids of an input can go, or an id is not one of the
+            input.
     """
     if drop_tokens is None:
         return NO_TOKENS
@@ -72,8 +72,9 @@ def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
         if len(looked_up) != 1:
             raise _refused(
                 drop_tokens,
-                "be a dict by the names of inputs, because not one of them is "
-                f"looked up in an Embedding, but {len(looked_up)}: {looked_up}",
+                "be a dict by the names of inputs, because "
+                f"{len(looked_up)} inputs are looked up in an Embedding, not "
+                f"one: {looked_up}",
             )
         drop_tokens = {looked_up[0]: drop_tokens}
     unused: dict[int, NDArray[np.bool_]] = {}
@@ -86,8 +87,8 @@ def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
         if obstacle is not None:
             raise _refused(
                 drop_tokens,
-                f"name inputs that are only looked up, but of `{name}` "
-                f"{obstacle}",
+                "name inputs whose ids are only looked up; for "
+                f"`{name}`, {obstacle}",
             )
         values = [matrix(v) for v in tables.of_inputs[place]]
         gone, new_ids[place] = _new_ids(name, request, values)
@@ -124,7 +125,7 @@ def _new_ids(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which ids go, and the new id of each.
 
-    The id 0 stays, which is the one that masks and pads.
+    The id 0 always stays, because it stands for masks and padding.
     """
     count = min(map(len, tables))
     gone = np.zeros(count, bool)
@@ -172,7 +173,7 @@ class _Tables:
         }
         self._obstacles: dict[int, str] = {}
         self._elsewhere: dict[int, str] = {
-            key: f"`{path}` uses its weights in a way that does not show"
+            key: f"`{path}` uses its weights in a way that cannot be traced"
             for key, path in self._graph.unseen.items()
         }
         found = [self._followed(i) for i in range(len(self._graph.inputs))]
@@ -210,7 +211,7 @@ class _Tables:
         return found
 
     def _looked_up(self, call: TracedCall, ids: set[int]) -> Any:
-        """The weight of which a call looks rows up."""
+        """The weight whose rows a call looks up."""
         operation, tensors = call.operation, call.input_tensors
         if type(operation) is keras.layers.Embedding and call.reason is None:
             return None if is_altered(operation) else operation.embeddings
@@ -224,7 +225,7 @@ class _Tables:
         return None
 
     def _note_other_uses(self) -> None:
-        """Note what a weight is used for, other than looking inputs up."""
+        """Note the uses of weights other than lookups of inputs."""
         ids = {id(tensor) for tensor in self._graph.inputs}
         users: dict[int, Any] = {}
         for call in self._graph.calls:
@@ -253,7 +254,7 @@ class _Tables:
 
 
 def _compares_with_zero(call: TracedCall) -> bool:
-    """Whether a call tells the id 0, which stays, from all others."""
+    """Whether a call only compares ids with 0, an id that stays."""
     others = [
         a
         for a in (*call.arguments.args, *call.arguments.kwargs.values())
