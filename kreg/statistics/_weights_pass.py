@@ -12,7 +12,11 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
-from kreg.optimizers.gradient_memory import RememberedGradient, gradient_memory
+from kreg.optimizers.gradient_memory import (
+    RememberedGradient,
+    gradient_memory,
+    gradient_scales,
+)
 from kreg.statistics._batch_pass import COUNTS, FLOATS, measure
 from kreg.statistics._ties_pass import MeasuredTie, TiesPass
 from kreg.statistics.compilation import compiled, compiler, evaluated
@@ -203,7 +207,7 @@ class WeightsPass:
                 Compiling takes seconds for a large model, and makes the pass
                 many times faster.
         """
-        scales = _scales(self._memories)
+        scales = gradient_scales(self._memories)
         inputs = self._strengths.inputs(steps)
         arrays = self._function(repeated)(
             inputs.steps,
@@ -378,15 +382,3 @@ def _count_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
     for mask in masks[1:]:
         dead = ops.logical_and(dead, mask)
     return ops.sum(ops.cast(dead, "int32"))
-
-
-def _scales(
-    memories: Sequence[RememberedGradient | None],
-) -> list[float | None]:
-    """The factor that makes each memory a gradient, or None.
-
-    It is computed once for each optimizer.
-    """
-    optimizers = {id(m.optimizer): m for m in memories if m is not None}
-    scales = {key: m.scale(m.optimizer) for key, m in optimizers.items()}
-    return [None if m is None else scales[id(m.optimizer)] for m in memories]
