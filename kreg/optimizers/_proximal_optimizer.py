@@ -120,6 +120,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     """
 
     built: bool
+    fraction_averages: Sequence[keras.Variable | None]
     rate_averages: Mapping[int, keras.Variable]
 
     def __init__(
@@ -168,7 +169,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             return
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(list(variables))
-        self._fraction_averages = fraction_averages(self, self.inner_optimizer)
+        self.fraction_averages = fraction_averages(self, self.inner_optimizer)
         self.rate_averages = rate_averages(self, self.inner_optimizer)
         self.built = True
 
@@ -243,7 +244,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             terms,
             self.inner_optimizer,
             clipped_fractions(self.inner_optimizer, grads, variables),
-            dict(zip(built_ids, self._fraction_averages, strict=True)),
+            dict(zip(built_ids, self.fraction_averages, strict=True)),
             rates,
             _sparse_gradients(grads, variables),
         )
@@ -367,7 +368,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     def _averages(self) -> list[keras.Variable]:
         """The averages that this optimizer has added to the inner one's."""
         return [
-            *(v for v in self._fraction_averages if v is not None),
+            *(v for v in self.fraction_averages if v is not None),
             *self.rate_averages.values(),
         ]
 

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kreg._keras_private import built_variables, responsible_optimizer, slot
+from kreg._types import Tensor
 from kreg.binding.binding import innermost_optimizer, penalty_applier
 from kreg.optimizers._past_rates import place_of
 from kreg.optimizers.table import row_of
@@ -27,6 +28,8 @@ class RememberedGradient:
         rates: the averages of the learning rates that the slots hold; None
             where they hold none, or nobody keeps their average.
         place: the place of the weight's average in `rates`.
+        fraction: the average of what clipping leaves of the gradients in the
+            slot; None without clipping, or where nobody keeps it.
     """
 
     slot: keras.Variable
@@ -35,6 +38,22 @@ class RememberedGradient:
     of_data: bool
     rates: keras.Variable | None
     place: int
+    fraction: keras.Variable | None
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The variables that `unclipped` takes the values of."""
+        if self.fraction is None:
+            return [self.slot]
+        return [self.slot, self.fraction]
+
+
+def unclipped(slot: Tensor, fraction: Tensor | None = None) -> Tensor:
+    """The average of gradients in a slot, as it would be without clipping."""
+    if fraction is None:
+        return slot
+    left = ops.cast(fraction, slot.dtype)
+    return slot / ops.where(left > 0, left, ops.ones_like(left))
 
 
 def gradient_scales(
@@ -47,7 +66,7 @@ def gradient_scales(
     """
     averages: dict[int, Any] = {}
     found: dict[tuple[int, float | None], float | None] = {}
-    scales = []
+    scales: list[float | None] = []
     for memory in memories:
         if memory is None:
             scales.append(None)
@@ -104,12 +123,16 @@ def gradient_memory(
     if memory is None or not getattr(responsible, memory.slots):
         return None
     applier: Any = penalty_applier(optimizer)
-    averages = {} if applier is None else applier.rate_averages
+    rates, fraction = None, None
+    if applier is not None:
+        rates = applier.rate_averages.get(id(responsible))
+        fraction = applier.fraction_averages[place_of(applier, variable)]
     return RememberedGradient(
         slot(responsible, memory.slots, variable),
         responsible,
         memory.scale,
         applier is not None,
-        averages.get(id(responsible)),
+        rates,
         place_of(responsible, variable),
+        fraction,
     )

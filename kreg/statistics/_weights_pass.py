@@ -16,6 +16,7 @@ from kreg.optimizers.gradient_memory import (
     RememberedGradient,
     gradient_memory,
     gradient_scales,
+    unclipped,
 )
 from kreg.statistics._batch_pass import COUNTS, FLOATS, measure
 from kreg.statistics._ties_pass import MeasuredTie, TiesPass
@@ -175,7 +176,7 @@ class WeightsPass:
             [
                 row.variable,
                 *before[i : i + 1],
-                *([] if memory is None else [memory.slot]),
+                *([] if memory is None else memory.variables),
             ]
             for i, (row, memory) in enumerate(
                 zip(rows, self._memories, strict=True)
@@ -266,7 +267,12 @@ class WeightsPass:
         """
         inputs = StrengthInputs(steps, multipliers, constants)
         rest = iter(values)
-        arrays = [[next(rest) for _ in several] for several in self._variables]
+        arrays = [
+            _with_one_gradient([next(rest) for _ in several], memory)
+            for several, memory in zip(
+                self._variables, self._memories, strict=True
+            )
+        ]
         floats, counts, strengths = [], [], []
         dead: dict[Any, list[Tensor]] = {k: [] for k in self._shared_units}
         for batch in self._batches:
@@ -355,6 +361,16 @@ def _weight_kind(
         has_before=has_before,
         gradient=None if memory is None else "data" if of_data else "total",
     )
+
+
+def _with_one_gradient(
+    values: list[Tensor], memory: RememberedGradient | None
+) -> list[Tensor]:
+    """The values of a weight's variables, the last ones as a gradient."""
+    if memory is None:
+        return values
+    start = len(values) - len(memory.variables)
+    return [*values[:start], unclipped(*values[start:])]
 
 
 def _batches(
