@@ -44,6 +44,8 @@ _STALLED = 4
 # As many variables get a curvature of their own before the first step.
 _MOST_PROBED = 64
 _PAIRS = 20
+# A derivative that jumps once over so many distances has no nearer curvature.
+_LONE_KINKS = 4
 # A relative difference of two values that is no rounding.
 _CLEARLY = 1e-6
 # As a fraction of the first one, a larger gradient at a minimum is a kink's.
@@ -179,22 +181,46 @@ def _curvature(search: _Search, first: Slope, index: int) -> Vector:
         found = change(slope_after(length), first)
     if not found.any():
         return found
+    jumps: list[tuple[float, Vector]] = []
     for trial in range(_TRIALS):
+        if np.isfinite(found).all() and found[index] > 0.0:
+            jumps.append((found[index] * abs(length), found))
         length /= 8.0
         shorter = change(slope_after(length), first)
         if np.isfinite(found).all() and found[index] > 0.0:
             ratio = shorter[index] / found[index]
+            if ratio <= 0.0 and len(jumps) > _LONE_KINKS:
+                return _of_jumps(jumps, abs(own))
             if ratio <= 0.0 or (not trial and abs(ratio - 1.0) < 1e-2):
                 # Not bent between kinks, or a quadratic function.
                 return found
             if 0.5 < ratio < 2.0:
                 break
         found = shorter
+    else:
+        return _of_jumps(jumps, abs(own)) if jumps else np.zeros_like(found)
     length /= 8.0
     closer = change(slope_after(length), slope_after(-length))
     if np.isfinite(closer).all() and closer[index] > 0.5 * found[index]:
         return closer
     return found if np.isfinite(found).all() else np.zeros_like(first.free)
+
+
+def _of_jumps(jumps: Sequence[tuple[float, Vector]], own: float) -> Vector:
+    """The curvature of a function that is bent at kinks alone.
+
+    The derivative jumps at the start or close to it, as where targets are all
+    alike in many rows. So its change over the shortest distances says nothing.
+    What counts is the distance over which it changes by as much as itself, or
+    by twice the nearest jump.
+
+    Args:
+        jumps: the change of the derivative over several distances, the longest
+            first, and the curvature by each.
+        own: the size of the derivative.
+    """
+    wanted = max(own, 2.0 * jumps[-1][0])
+    return min(jumps, key=lambda jump: abs(math.log(jump[0] / wanted)))[1]
 
 
 def _scaled(root: Vector | None, free: Vector) -> Vector:

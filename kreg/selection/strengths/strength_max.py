@@ -56,8 +56,10 @@ def strength_max(
     and the entries with a factor of 0. For `kreg.L1` it is the largest absolute
     entry of the gradient of the data loss there, over its factor. Of a loss
     with kinks, such as the absolute error, several unpenalized entries make it
-    uncertain by a few percent. Penalties that the model has already do not
-    count.
+    uncertain by a few percent. Where many rows lie on a kink at the null model,
+    it is too high, sometimes by far: targets that are alike in many rows under
+    the absolute error, classes of unequal size under `hinge`. Penalties that
+    the model has already do not count.
 
     In a network the gradients of inner kernels vanish at the null model, so
     zero is a fixed point at any strength. There the result is a scale, not a
