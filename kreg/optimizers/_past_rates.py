@@ -5,11 +5,20 @@ add it to their momentum. So while the rate falls, updates are longer than the
 present rate suggests. A proximal step balances them only if it uses the same
 average of rates; with the present rate, weights at the end of a cosine decay
 would be shrunk too little.
+
+Each weight has its own average, over the updates that it took part in, with or
+without a penalty. So a weight that was left out for a while, or whose penalty
+was suspended, continues with the rates in its momentum.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import keras
+import numpy as np
 from keras import ops
 
+from kreg._keras_private import built_variables
 from kreg._types import Tensor
 from kreg.binding.binding import member_optimizers
 from kreg.optimizers.table import momentum_holds_rate, momentum_of
@@ -27,32 +36,102 @@ def rate_averages(
 
     Returns:
         A variable for each optimizer whose momentum includes learning rates, by
-        the optimizer's `id`.
+        the optimizer's `id`. It has an entry for each weight of the optimizer.
     """
     return {
         id(optimizer): wrapper.add_variable(
-            shape=(),
+            shape=(len(built_variables(optimizer)),),
             aggregation="only_first_replica",
             name=f"{optimizer.name}_average_rate",
         )
         for optimizer in member_optimizers(inner_optimizer)
-        if momentum_holds_rate(optimizer) and momentum_of(optimizer)
+        if momentum_holds_rate(optimizer)
+        and momentum_of(optimizer)
+        and built_variables(optimizer)
     }
 
 
-def updated_rate(
-    average: keras.Variable, rate: Tensor, momentum: float
-) -> Tensor:
-    """The average of learning rates, updated with one more.
+def place_of(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> int:
+    """The place of a weight among the averages of its optimizer."""
+    return [id(v) for v in built_variables(optimizer)].index(id(variable))
 
-    It starts at the first rate, so it equals a constant rate.
+
+@dataclass(frozen=True)
+class PendingRates:
+    """The averages of an optimizer's rates with that of the running update.
 
     Args:
-        average: the previous average; 0 before the first update.
-        rate: the learning rate of the update.
-        momentum: the decay of the optimizer's momentum.
+        optimizer: the optimizer.
+        averages: the variable that holds them.
+        after: their values after the update.
+        updates: the number of updates before this one.
     """
-    before = ops.convert_to_tensor(average)
-    rate = ops.cast(rate, before.dtype)
-    new = before + (1.0 - momentum) * (rate - before)
-    return ops.where(ops.equal(before, 0), rate, new)
+
+    optimizer: keras.optimizers.Optimizer
+    averages: keras.Variable
+    after: Tensor
+    updates: Tensor
+
+    def rate_of(self, variable: keras.Variable, rate: Tensor) -> Tensor:
+        """The rate that matches the momentum of a weight.
+
+        Args:
+            variable: the weight.
+            rate: the learning rate of the update.
+        """
+        average = self.after[place_of(self.optimizer, variable)]
+        if not getattr(self.optimizer, "nesterov", False):
+            return average
+        # Its update is the present gradient and the momentum in proportion.
+        rate = ops.cast(rate, average.dtype)
+        momentum = momentum_of(self.optimizer) or 0.0
+        return rate + momentum * (average - rate)
+
+    def assign(self) -> None:
+        """Keep the averages; called after the update."""
+        after = self.after
+        if self.optimizer.gradient_accumulation_steps:
+            updated = self.optimizer.iterations > self.updates
+            before = ops.convert_to_tensor(self.averages)
+            after = ops.where(updated, after, before)
+        self.averages.assign(after)
+
+
+def pending_rates(
+    averages: Mapping[int, keras.Variable],
+    inner_optimizer: keras.optimizers.Optimizer,
+    updated: Sequence[keras.Variable],
+) -> dict[int, PendingRates]:
+    """The averages of rates with those of an update, before it is made.
+
+    They begin with the first rate, so they equal a rate that is constant.
+
+    Args:
+        averages: the variables of the averages, by the `id` of the optimizer.
+        inner_optimizer: the optimizer, or a `MultiOptimizer`.
+        updated: the weights that take part in the update.
+
+    Returns:
+        The averages of each optimizer that updates a weight, by its `id`.
+    """
+    pending = {}
+    ids = {id(variable) for variable in updated}
+    for optimizer in member_optimizers(inner_optimizer):
+        variable = averages.get(id(optimizer))
+        moved = np.array([id(v) in ids for v in built_variables(optimizer)])
+        if variable is None or not moved.any():
+            continue
+        before = ops.convert_to_tensor(variable)
+        rate = ops.cast(optimizer.learning_rate, before.dtype)
+        share = 1.0 - (momentum_of(optimizer) or 0.0)
+        after = before + share * (rate - before)
+        after = ops.where(ops.equal(before, 0), rate, after)
+        pending[id(optimizer)] = PendingRates(
+            optimizer,
+            variable,
+            after if moved.all() else ops.where(moved, after, before),
+            ops.convert_to_tensor(optimizer.iterations) + 0,
+        )
+    return pending

@@ -9,6 +9,7 @@ from keras import ops
 
 from kreg._keras_private import responsible_optimizer
 from kreg._types import Tensor
+from kreg.optimizers._past_rates import PendingRates
 from kreg.optimizers._terms import Term, state_after_error
 from kreg.optimizers.optimizer_row import EffectiveStepRule
 from kreg.optimizers.table import (
@@ -28,9 +29,8 @@ class PendingWeight:
         optimizer: the optimizer that updates it.
         rule: the rule of its effective step.
         momentum: the decay of the optimizer's momentum.
-        rate: the learning rate of the update.
-        rate_average: the average of the learning rates in the optimizer's
-            momentum; None if that includes none.
+        rate: the learning rate of the update, averaged over past updates if
+            the optimizer's momentum includes their rates.
         updates: the number of updates before this one.
         before: the weight before the update, if its penalty is not convex or
             its gradient is sparse; else None.
@@ -46,7 +46,6 @@ class PendingWeight:
     rule: EffectiveStepRule
     momentum: float
     rate: Tensor
-    rate_average: keras.Variable | None
     updates: Tensor
     before: Tensor | None
     fraction: Tensor | None
@@ -72,7 +71,7 @@ def pending_steps(
     inner_optimizer: keras.optimizers.Optimizer,
     fractions: Mapping[int, Tensor],
     averages: Mapping[int, keras.Variable | None],
-    rate_averages: Mapping[int, keras.Variable],
+    rates: Mapping[int, PendingRates],
     sparse: Collection[int] = (),
 ) -> list[PendingStep]:
     """The proximal steps of `terms`, with values read before the update.
@@ -83,7 +82,7 @@ def pending_steps(
         fractions: the fractions of gradients that clipping leaves, by `id` of
             the variable.
         averages: the averages of fractions, by `id` of the variable.
-        rate_averages: the averages of learning rates, by `id` of the optimizer.
+        rates: the averages of learning rates, by `id` of the optimizer.
         sparse: the `id` of each variable whose gradient is sparse.
 
     Raises:
@@ -91,6 +90,13 @@ def pending_steps(
             momentum is unknown and a penalty is not convex; or if the weights
             of a tie are not all updated in the same steps.
     """
+
+    def rate_of(
+        optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+    ) -> Tensor:
+        rate = ops.convert_to_tensor(optimizer.learning_rate) + 0.0
+        held = rates.get(id(optimizer))
+        return rate if held is None else held.rate_of(variable, rate)
 
     def pending(term: Term, variable: keras.Variable) -> PendingWeight:
         key = id(variable)
@@ -106,8 +112,7 @@ def pending_steps(
             optimizer,
             rule,
             momentum or 0.0,
-            rate=ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
-            rate_average=rate_averages.get(id(optimizer)),
+            rate=rate_of(optimizer, variable),
             updates=ops.convert_to_tensor(optimizer.iterations) + 0,
             before=None
             if is_convex and key not in sparse

@@ -19,7 +19,7 @@ from kreg.optimizers._clipping import (
     clipped_fractions,
     fraction_averages,
 )
-from kreg.optimizers._past_rates import rate_averages
+from kreg.optimizers._past_rates import pending_rates, rate_averages
 from kreg.optimizers._pending_steps import pending_steps
 from kreg.optimizers._proximal_step import (
     constraints_put_off,
@@ -120,6 +120,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     """
 
     built: bool
+    fraction_averages: Sequence[keras.Variable | None]
+    rate_averages: Mapping[int, keras.Variable]
 
     def __init__(
         self,
@@ -167,8 +169,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             return
         if not self.inner_optimizer.built:
             self.inner_optimizer.build(list(variables))
-        self._fraction_averages = fraction_averages(self, self.inner_optimizer)
-        self._rate_averages = rate_averages(self, self.inner_optimizer)
+        self.fraction_averages = fraction_averages(self, self.inner_optimizer)
+        self.rate_averages = rate_averages(self, self.inner_optimizer)
         self.built = True
 
     def apply(
@@ -229,18 +231,29 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
                 _refuse_complex(variable)
         if not self.built:
             self.build(variables)
+        rates = pending_rates(
+            self.rate_averages,
+            self.inner_optimizer,
+            [
+                variable
+                for gradient, variable in zip(grads, variables, strict=True)
+                if gradient is not None
+            ],
+        )
         built_ids = map(id, built_variables(self))
         steps = pending_steps(
             terms,
             self.inner_optimizer,
             clipped_fractions(self.inner_optimizer, grads, variables),
-            dict(zip(built_ids, self._fraction_averages, strict=True)),
-            self._rate_averages,
+            dict(zip(built_ids, self.fraction_averages, strict=True)),
+            rates,
             _sparse_gradients(grads, variables),
         )
         with constraints_put_off(steps):
             yield
         take_proximal_steps(steps)
+        for averages in rates.values():
+            averages.assign()
         project_averages(variables, steps, self.inner_optimizer)
 
     def finalize_variable_values(
@@ -355,8 +368,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     def _averages(self) -> list[keras.Variable]:
         """The averages that this optimizer adds to the inner variables."""
         return [
-            *(v for v in self._fraction_averages if v is not None),
-            *self._rate_averages.values(),
+            *(v for v in self.fraction_averages if v is not None),
+            *self.rate_averages.values(),
         ]
 
     def get_config(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from keras import ops
 from kreg._keras_private import responsible_optimizer, slot
 from kreg._types import Tensor
 from kreg.optimizers._clipping import updated_average
-from kreg.optimizers._past_rates import updated_rate
 from kreg.optimizers._pending_steps import PendingStep, PendingWeight
 from kreg.optimizers.optimizer_row import EffectiveStep
 from kreg.regularizers.norms import larger, smaller, summable
@@ -43,15 +42,8 @@ def _weights_of(steps: Sequence[PendingStep]) -> list[PendingWeight]:
 
 def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
     """Take the proximal steps; called after the update."""
-    weights_of = {id(w.optimizer): w for w in _weights_of(steps)}
-    rates = {key: _averaged_rate(w) for key, w in weights_of.items()}
-
-    def with_averages(weight: PendingWeight) -> PendingWeight:
-        weight = replace(weight, rate=rates[id(weight.optimizer)])
-        return _with_averaged_fraction(weight)
-
     steps = [
-        replace(step, weights=tuple(map(with_averages, step.weights)))
+        replace(step, weights=tuple(map(_with_averaged_fraction, step.weights)))
         for step in steps
     ]
     if keras.backend.backend() == "tensorflow":
@@ -66,20 +58,6 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
             _take_step(
                 step, step.term.variables, lambda function, _: function()
             )
-
-
-def _averaged_rate(weight: PendingWeight) -> Tensor:
-    """The learning rate that matches the momentum of a weight's optimizer."""
-    if weight.rate_average is None:
-        return weight.rate
-    average = updated_rate(weight.rate_average, weight.rate, weight.momentum)
-    average = _if_updated(weight, weight.rate_average, average)
-    weight.rate_average.assign(average)
-    if getattr(weight.optimizer, "nesterov", False):
-        # The update combines the present gradient and the momentum.
-        rate = ops.cast(weight.rate, average.dtype)
-        return rate + weight.momentum * (average - rate)
-    return average
 
 
 def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:

@@ -11,7 +11,7 @@ from keras import ops
 
 from kreg._types import Tensor
 from kreg.binding.ties import Tie
-from kreg.optimizers.gradient_memory import RememberedGradient
+from kreg.optimizers.gradient_memory import RememberedGradient, unclipped
 from kreg.regularizers.norms import summable
 from kreg.regularizers.tied_groups import TiedGroups
 from kreg.statistics.compilation import compiled, evaluated
@@ -143,7 +143,7 @@ class TiesPass:
             for i in members:
                 memory = self._memories[i]
                 variables.append(self._rows[i].variable)
-                variables += [] if memory is None else [memory.slot]
+                variables += [] if memory is None else memory.variables
         # Without this, JAX would compile every operation on its own.
         if keras.backend.backend() == "jax":
             repeated = True
@@ -160,9 +160,12 @@ class TiesPass:
             weights, gradients = {}, {}
             for member in members:
                 weights[member] = summable(next(rest))
-                if self._memories[member] is not None:
-                    memory = summable(next(rest))
-                    gradients[member] = scales[member] * memory
+                memory = self._memories[member]
+                if memory is not None:
+                    remembered = [
+                        summable(next(rest)) for _ in memory.variables
+                    ]
+                    gradients[member] = scales[member] * unclipped(*remembered)
             numbers += self._numbers(i, weights, gradients, strengths[i])
         return ops.stack([ops.cast(number, "float32") for number in numbers])
 

@@ -12,7 +12,12 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kreg._types import Tensor
-from kreg.optimizers.gradient_memory import RememberedGradient, gradient_memory
+from kreg.optimizers.gradient_memory import (
+    RememberedGradient,
+    gradient_memory,
+    gradient_scales,
+    unclipped,
+)
 from kreg.statistics._batch_pass import COUNTS, FLOATS, measure
 from kreg.statistics._ties_pass import MeasuredTie, TiesPass
 from kreg.statistics.compilation import compiled, compiler, evaluated
@@ -171,7 +176,7 @@ class WeightsPass:
             [
                 row.variable,
                 *before[i : i + 1],
-                *([] if memory is None else [memory.slot]),
+                *([] if memory is None else memory.variables),
             ]
             for i, (row, memory) in enumerate(
                 zip(rows, self._memories, strict=True)
@@ -203,7 +208,7 @@ class WeightsPass:
                 Compiling takes seconds for a large model, and makes the pass
                 many times faster.
         """
-        scales = _scales(self._memories)
+        scales = gradient_scales(self._memories)
         inputs = self._strengths.inputs(steps)
         arrays = self._function(repeated)(
             inputs.steps,
@@ -262,7 +267,12 @@ class WeightsPass:
         """
         inputs = StrengthInputs(steps, multipliers, constants)
         rest = iter(values)
-        arrays = [[next(rest) for _ in several] for several in self._variables]
+        arrays = [
+            _with_one_gradient([next(rest) for _ in several], memory)
+            for several, memory in zip(
+                self._variables, self._memories, strict=True
+            )
+        ]
         floats, counts, strengths = [], [], []
         dead: dict[Any, list[Tensor]] = {k: [] for k in self._shared_units}
         for batch in self._batches:
@@ -353,6 +363,16 @@ def _weight_kind(
     )
 
 
+def _with_one_gradient(
+    values: list[Tensor], memory: RememberedGradient | None
+) -> list[Tensor]:
+    """The values of a weight's variables, the last ones as a gradient."""
+    if memory is None:
+        return values
+    start = len(values) - len(memory.variables)
+    return [*values[:start], unclipped(*values[start:])]
+
+
 def _batches(
     rows: Sequence[Row], kinds: Sequence[WeightKind]
 ) -> list[list[int]]:
@@ -379,15 +399,3 @@ def _count_dead_in_all(masks: Sequence[Tensor]) -> Tensor:
     for mask in masks[1:]:
         dead = ops.logical_and(dead, mask)
     return ops.sum(ops.cast(dead, "int32"))
-
-
-def _scales(
-    memories: Sequence[RememberedGradient | None],
-) -> list[float | None]:
-    """The factor that turns each memory into a gradient, or None.
-
-    It is computed once for each optimizer.
-    """
-    optimizers = {id(m.optimizer): m for m in memories if m is not None}
-    scales = {key: m.scale(m.optimizer) for key, m in optimizers.items()}
-    return [None if m is None else scales[id(m.optimizer)] for m in memories]

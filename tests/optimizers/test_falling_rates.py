@@ -155,6 +155,75 @@ def test_on_several_devices(mirrored_strategy):
     assert_is_lasso(model)
 
 
+HEAVY = {
+    "SGD": lambda: optimizers.SGD(RATE, momentum=0.9),
+    "nesterov": lambda: optimizers.SGD(RATE, momentum=0.9, nesterov=True),
+    "registered": lambda: HeavyBall(RATE, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("name", few_of(HEAVY, "SGD"))
+def test_a_frozen_support_forgets_old_rates(name):
+    x, y = data()
+    inner = HEAVY[name]()
+    model = model_with(kreg.ProximalOptimizer(inner))
+    fit_steps(model, x, y, 300)
+    kreg.freeze_support(model)
+    inner.learning_rate = RATE / 1000
+    fit_steps(model, x, y, 200)
+    (start,) = model.get_weights()
+    velocity = keras.ops.convert_to_numpy(inner.momentums[0])
+    kreg.unfreeze_support(model)
+    fit_steps(model, x, y, 20)
+    wanted = after_steps(start, velocity, inner, 20)
+    np.testing.assert_allclose(model.get_weights()[0], wanted, atol=2e-6)
+
+
+def after_steps(w, velocity, optimizer, count):
+    """Weights after steps at a constant rate, in double precision."""
+    x, y = (a.astype("float64") for a in data())
+    w, velocity = w.astype("float64").ravel(), velocity.ravel()
+    m, rate = optimizer.momentum, float(optimizer.learning_rate)
+    for _ in range(count):
+        update = -rate * 2.0 / len(x) * x.T @ (x @ w - y)
+        velocity = m * velocity + update
+        w = w + (m * velocity + update if optimizer.nesterov else velocity)
+        least = rate / (1.0 - m) * STRENGTH
+        w = np.sign(w) * np.maximum(np.abs(w) - least, 0.0)
+    return w[:, None]
+
+
+@pytest.mark.parametrize("name", few_of(HEAVY, "SGD"))
+def test_a_weight_left_out_keeps_the_rates_of_its_momentum(name):
+    """As where one optimizer updates several parts of a model in turn."""
+    layers = [
+        keras.layers.Dense(
+            1,
+            use_bias=False,
+            kernel_initializer="ones",
+            kernel_regularizer=kreg.L1(STRENGTH),
+        )
+        for _ in range(2)
+    ]
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, [layer(inputs) for layer in layers])
+    optimizer = kreg.ProximalOptimizer(HEAVY[name]())
+    optimizer.momentum = 0.5
+    kreg.bind(model, optimizer)
+    optimizer.build(model.trainable_variables)
+    balance = keras.ops.full((3, 1), -STRENGTH)
+    first, other = (layer.kernel for layer in layers)
+    for _ in range(30):
+        optimizer.apply([balance], [first])
+    at_rest = keras.ops.convert_to_numpy(first)
+    optimizer.learning_rate = RATE / 1000
+    for _ in range(30):
+        optimizer.apply([balance], [other])
+    for _ in range(30):
+        optimizer.apply([balance], [first])
+    np.testing.assert_allclose(first, at_rest, atol=1e-6)
+
+
 def test_a_constant_rate_is_used_as_it_is():
     inner = optimizers.SGD(0.037, momentum=0.99)
     model = model_with(kreg.ProximalOptimizer(inner))

@@ -327,6 +327,57 @@ def test_a_loss_with_kinks(case):
     assert found == pytest.approx(expected, rel=error)
 
 
+ALIKE = {
+    "halves": lambda y: np.round(2.0 * y) / 2.0,
+    "whole numbers": np.round,
+    "counts": lambda y: np.maximum(np.round(y - y.mean()), 0.0),
+}
+
+
+@pytest.mark.parametrize("kind", few_of(["an entry", "two rows"], "an entry"))
+@pytest.mark.parametrize("alike", few_of(ALIKE, "halves"))
+def test_a_loss_with_kinks_where_targets_are_alike(alike, kind):
+    """The largest strength may be too high there, but not too low."""
+    x, y = rows("mse", 1)
+    y = ALIKE[alike](y)
+    factors = factors_of(kind, 1)
+    found = strength_max(
+        model_of("mae", 1), (x, y), lambda s: kreg.L1(s, factors=factors)
+    )
+    least = least_absolute_strength(x, y, factors)
+    assert found >= least * (1.0 - 1e-3)
+    assert found <= least * 2.0
+
+
+def least_absolute_strength(x, y, factors):
+    """The smallest strength at which a gradient of each row allows zeros.
+
+    It is found among all subgradients of the absolute error whose sum is that
+    of a null model: those at which the dual problem of its fit is largest.
+    """
+    size, spared = len(y), factors[:, 0] == 0.0
+    fitted = np.hstack([np.ones((size, 1)), scaled(x)[:, spared]])
+    pulled = (x - x.mean(axis=0))[:, ~spared] / factors[~spared, 0]
+    bounds = [(-1.0 / size, 1.0 / size)] * size
+    balanced = np.zeros(fitted.shape[1])
+    fit = linprog(-y[:, 0], A_eq=fitted.T, b_eq=balanced, bounds=bounds)
+    column = -np.ones((pulled.shape[1], 1))
+    limits = [
+        np.hstack([pulled.T, column]),
+        np.hstack([-pulled.T, column]),
+        np.append(-y[:, 0], 0.0)[None],
+    ]
+    solved = linprog(
+        np.append(np.zeros(size), 1.0),
+        A_ub=np.vstack(limits),
+        b_ub=np.append(np.zeros(2 * pulled.shape[1]), fit.fun * (1.0 - 1e-9)),
+        A_eq=np.hstack([fitted.T, balanced[:, None]]),
+        b_eq=balanced,
+        bounds=[*bounds, (0.0, None)],
+    )
+    return solved.x[-1]
+
+
 X = rows("mse", 1)[0]
 NOTHING = {
     "y = 0": ("mse", X, np.zeros((ROWS, 1))),

@@ -44,6 +44,8 @@ _STALLED = 4
 # The maximum number of free variables whose curvature is measured first.
 _MOST_PROBED = 64
 _PAIRS = 20
+# A derivative that jumps once over this many distances has no curvature nearby.
+_LONE_KINKS = 4
 # A relative difference of two values above this is not due to rounding.
 _CLEARLY = 1e-6
 # If the gradient at the minimum exceeds this fraction of the first one, there
@@ -181,22 +183,46 @@ def _curvature(search: _Search, first: Slope, index: int) -> Vector:
         column = change(slope_after(length), first)
     if not column.any():
         return column
+    jumps: list[tuple[float, Vector]] = []
     for trial in range(_TRIALS):
+        if np.isfinite(column).all() and column[index] > 0.0:
+            jumps.append((column[index] * abs(length), column))
         length /= 8.0
         shorter = change(slope_after(length), first)
         if np.isfinite(column).all() and column[index] > 0.0:
             ratio = shorter[index] / column[index]
+            if ratio <= 0.0 and len(jumps) > _LONE_KINKS:
+                return _of_jumps(jumps, abs(own))
             if ratio <= 0.0 or (not trial and abs(ratio - 1.0) < 1e-2):
                 # The function is linear between kinks, or quadratic.
                 return column
             if 0.5 < ratio < 2.0:
                 break
         column = shorter
+    else:
+        return _of_jumps(jumps, abs(own)) if jumps else np.zeros_like(column)
     length /= 8.0
     closer = change(slope_after(length), slope_after(-length))
     if np.isfinite(closer).all() and closer[index] > 0.5 * column[index]:
         return closer
     return column if np.isfinite(column).all() else np.zeros_like(first.free)
+
+
+def _of_jumps(jumps: Sequence[tuple[float, Vector]], own: float) -> Vector:
+    """The curvature of a function that is bent at kinks alone.
+
+    The derivative jumps at the start or close to it, as where targets are all
+    alike in many rows. So its change over the shortest distances says nothing.
+    What counts is the distance over which it changes by as much as itself, or
+    by twice the nearest jump.
+
+    Args:
+        jumps: the change of the derivative over several distances, the longest
+            first, and the curvature by each.
+        own: the size of the derivative.
+    """
+    wanted = max(own, 2.0 * jumps[-1][0])
+    return min(jumps, key=lambda jump: abs(math.log(jump[0] / wanted)))[1]
 
 
 def _scaled(root: Vector | None, free: Vector) -> Vector:

@@ -57,7 +57,10 @@ def strength_max(
     absolute entry of the gradient of the data loss there, divided by its
     factor. If the loss has kinks, as the absolute error has, and there are
     several unpenalized entries, the result may be off by a few percent.
-    Existing penalties of the model are ignored.
+    If many rows lie on a kink at the null model, it is too high, sometimes by
+    far: under the absolute error, if many rows have the same target; under
+    `hinge`, if the classes differ in size. Existing penalties of the model are
+    ignored.
 
     In a network the gradients of inner kernels vanish at the null model, so
     zero is a fixed point at any strength. There the result is a scale, not a

@@ -10,7 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from kreg.optimizers.gradient_memory import gradient_memory
+from kreg.optimizers.gradient_memory import (
+    gradient_memory,
+    gradient_scales,
+    unclipped,
+)
 from kreg.results.result import SavedResult
 from kreg.selection.data.batches import evaluation_batches, ordered_batches
 from kreg.selection.data.order import Order, SeededStart
@@ -113,10 +117,11 @@ def support_optimality(model: keras.Model) -> float | None:
 def _gradient_norm(model: keras.Model, variable: keras.Variable) -> float:
     """The norm of the remembered gradient on the support of a weight."""
     memory = gradient_memory(model.optimizer, variable)
-    scale = None if memory is None else memory.scale(memory.optimizer)
+    (scale,) = gradient_scales([memory])
     if memory is None or scale is None:
         return math.inf
-    kept = variable.constraint.kept(ops.convert_to_tensor(memory.slot))
+    gradient = unclipped(*map(ops.convert_to_tensor, memory.variables))
+    kept = variable.constraint.kept(gradient)
     return float(np.linalg.norm(scale * ops.convert_to_numpy(kept)))
 
 
