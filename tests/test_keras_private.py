@@ -916,13 +916,27 @@ def test_what_cannot_be_traced_is_one_call_with_a_reason():
 
 class Hidden(Scaled):
     def call(self, x):
-        return self.dense(x) * keras.ops.sum(self.dense.kernel)
+        (kernel,) = (v for v in self.dense.variables if v.name == "kernel")
+        return self.dense(x) * keras.ops.sum(kernel)
 
 
 def test_a_variable_that_is_read_out_of_sight_is_noted():
     layer = Hidden()
     graph = traced(layer, 4)
     assert set(graph.unseen) == {id(layer.dense.kernel)}
+
+
+class OfInside(Scaled):
+    def call(self, x):
+        return self.dense(x) * keras.ops.sum(self.dense.kernel)
+
+
+def test_weights_of_layers_inside_are_read_by_calls():
+    layer = OfInside()
+    graph = traced(layer, 4)
+    assert "Weight" in kinds_of(graph)
+    assert not graph.unseen
+    assert isinstance(layer.dense.kernel, keras.Variable)
 
 
 def test_other_threads_build_models_during_a_trace():

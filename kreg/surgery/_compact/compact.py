@@ -85,8 +85,10 @@ def compact(
        `intermediate_dim`. The class stays, and its methods with it;
     2. by the config of each layer. A subclass of `keras.Model` with a graph of
        layers is then a plain functional model;
-    3. by the layers, operations and weights inside a layer, which take its
-       place as layers and operations of Keras;
+    3. by the layers, operations and weights that the code of a layer, or of a
+       subclass of `keras.Model`, calls. They take its place as layers and
+       operations of Keras, and a model is then a plain functional one. What
+       its outputs do not depend on is left out;
     4. or the layer stays whole. Where nothing can be removed so, the first way
        is taken with the largest size that layers with one size need.
 
@@ -387,6 +389,7 @@ class _Compacting:
             rebuild = Rebuild(
                 self._model,
                 self._values,
+                self._walked.graph.declared,
                 self._inputs,
                 lambda model: self._verification.build(model, self._reduced),
                 self._avoid,
