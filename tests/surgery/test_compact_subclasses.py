@@ -4,31 +4,25 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from surgery.handmade import filled, ignore, kill
-from surgery.random_weights import largest_difference, outputs
+from surgery.handmade import filled, ignore, kill, same
 from thorough import few_of
 
 import kreg
 
 WIDTH, WORDS = 6, 11
-FLOAT64 = keras.dtype_policies.DTypePolicy("float64")
 
 
 def serializable(cls):
     return keras.saving.register_keras_serializable("subclasses")(cls)
 
 
-def dense(units, *args, **options):
-    return layers.Dense(units, *args, dtype=FLOAT64, **options)
-
-
 class Own(keras.Model):
     """A subclass, whose constructor takes no sizes."""
 
     def __init__(self, **options):
-        super().__init__(dtype=FLOAT64, **options)
-        self.hidden = dense(8, "gelu", name="hidden")
-        self.last = dense(3, name="last")
+        super().__init__(**options)
+        self.hidden = layers.Dense(8, "gelu", name="hidden")
+        self.last = layers.Dense(3, name="last")
 
 
 @serializable
@@ -44,8 +38,7 @@ class InLists(Own):
     def __init__(self, **options):
         super().__init__(**options)
         self.blocks = [
-            [layers.RMSNormalization(dtype=FLOAT64), dense(WIDTH)]
-            for _ in range(2)
+            [layers.RMSNormalization(), layers.Dense(WIDTH)] for _ in range(2)
         ]
 
     def call(self, x):
@@ -60,7 +53,7 @@ class OfNames(Own):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.other = dense(3, name="other")
+        self.other = layers.Dense(3, name="other")
 
     def build(self, shapes):
         self.hidden.build(shapes["a"])
@@ -95,7 +88,7 @@ class WithAside(Own):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.aside = dense(4, name="aside")
+        self.aside = layers.Dense(4, name="aside")
 
     def call(self, x, training=None):
         hidden = self.hidden(x)
@@ -118,9 +111,9 @@ class Language(Own):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.token = layers.Embedding(WORDS, WIDTH, dtype=FLOAT64)
-        self.position = layers.Embedding(32, WIDTH, dtype=FLOAT64)
-        self.back = dense(WIDTH, name="back")
+        self.token = layers.Embedding(WORDS, WIDTH)
+        self.position = layers.Embedding(32, WIDTH)
+        self.back = layers.Dense(WIDTH, name="back")
 
     def build(self, shape):
         self.token.build()
@@ -162,7 +155,7 @@ class Scaled(Language):
 
 
 def floats(rng, batch, length):
-    return rng.normal(size=(batch, length, WIDTH))
+    return rng.normal(size=(batch, length, WIDTH)).astype("float32")
 
 
 def names(rng, batch, length):
@@ -218,9 +211,7 @@ def test_hidden_units_of_a_subclass_go(cls, tmp_path):
     for length in (5, 1, 9):  # as many as the model takes
         x = inputs(np.random.default_rng(length), 3, length)
         for made in (small, loaded):
-            assert largest_difference(outputs(made, x), outputs(model, x)) < (
-                1e-12
-            )
+            assert same(made, model, x)
 
 
 def test_layers_keep_their_names_and_rows_add_up():
@@ -245,7 +236,7 @@ def test_what_is_computed_aside_is_left_out_and_said():
     x = floats(np.random.default_rng(1), 2, 5)
     kill(model.hidden, 3)
     small, record = kreg.compact(model, sample=x, return_compaction=True)
-    assert largest_difference(outputs(small, x), outputs(model, x)) < 1e-12
+    assert same(small, model, x)
     (aside,) = [row for row in record.layers if row.path == "aside"]
     assert aside.way == "left out, as the outputs do not depend on it"
     assert aside.parameters_after == 0
@@ -258,16 +249,19 @@ def test_what_is_computed_aside_is_left_out_and_said():
 
 @pytest.mark.parametrize("unused", ["second", "first"])
 def test_an_unused_output_of_a_nested_model_does_not_keep_the_rest(unused):
-    x = keras.Input((WIDTH,), dtype="float64")
-    shared = dense(8, "gelu", name="shared")
+    x = keras.Input((WIDTH,))
+    shared = layers.Dense(8, "gelu", name="shared")
     hidden = shared(x)
-    pair = [dense(4, name="used")(hidden), dense(5, name="unused")(hidden)]
+    pair = [
+        layers.Dense(4, name="used")(hidden),
+        layers.Dense(5, name="unused")(hidden),
+    ]
     if unused == "first":
         pair.reverse()
     encoder = keras.Model(x, pair, name="encoder")
-    y = keras.Input((WIDTH,), dtype="float64")
+    y = keras.Input((WIDTH,))
     used = encoder(y)[0 if unused == "second" else 1]
-    model = filled(keras.Model(y, dense(2, name="logits")(used)))
+    model = filled(keras.Model(y, layers.Dense(2, name="logits")(used)))
     kill(shared, 1, 2, 6)
     kill(encoder.get_layer("used"), 3)
     small = kreg.compact(model)
@@ -275,7 +269,7 @@ def test_an_unused_output_of_a_nested_model_does_not_keep_the_rest(unused):
     gone = 3 * (ONE_UNIT + 4 + 5) + (8 - 3 + 1) + 2
     assert small.count_params() == model.count_params() - gone
     x = np.random.default_rng(0).normal(size=(4, WIDTH))
-    assert largest_difference(outputs(small, x), outputs(model, x)) < 1e-12
+    assert same(small, model, x)
     # The units that only the unused output reads are still read by it.
     ignore(encoder.get_layer("used"), 0)
     small = kreg.compact(model)
