@@ -939,6 +939,56 @@ def test_weights_of_layers_inside_are_read_by_calls():
     assert isinstance(layer.dense.kernel, keras.Variable)
 
 
+class Told(keras.Layer):
+    """What it computes depends on arguments of each kind."""
+
+    def __init__(self, factor=1.0, axis=-1, activation="relu", rate=0.5):
+        super().__init__()
+        self.factor, self.axis = factor, axis
+        self.dense = keras.layers.Dense(3, activation=activation)
+        self.drop = keras.layers.Dropout(rate)
+
+    def build(self, shape):
+        self.dense.build(shape)
+        self.scale = self.add_weight(shape=(3,))
+
+    def call(self, x, training=None):
+        x = self.dense(x) * self.factor * self.scale
+        x = keras.ops.flip(x, axis=self.axis)
+        return self.drop(x, training=training) if training else x
+
+
+@pytest.mark.parametrize(
+    ("changed", "alike"),
+    [
+        ({}, True),
+        ({"factor": 2.0}, False),
+        ({"axis": 0}, False),
+        ({"activation": "relu6"}, False),
+        ({"rate": 0.4}, False),
+    ],
+)
+def test_copies_are_alike_that_make_the_same_calls(changed, alike):
+    layer, copy = Told(), Told(**changed)
+    for each in (layer, copy):
+        each.build((None, 4))
+    x = keras.KerasTensor((2, 4))
+    call = private.call_in_wrapper(layer, x, [keras.KerasTensor((2, 3))])
+    assert private.is_alike(call, copy) == alike
+    assert len(layer.variables) == len(copy.variables)
+
+
+def test_copies_of_what_cannot_be_traced_are_alike_in_their_attributes():
+    x = keras.KerasTensor((2, 3))
+    for steps, alike in ((3, True), (4, False)):
+        layer, copy = Branching(), Branching()
+        for each in (layer, copy):
+            each.build((None, 3))
+        layer.steps, copy.steps = 3, steps
+        call = private.call_in_wrapper(layer, x, [x])
+        assert private.is_alike(call, copy) == alike
+
+
 def test_other_threads_build_models_during_a_trace():
     seen = []
 

@@ -29,6 +29,7 @@ from kreg._keras_private.layers import (
     uses_flash_attention,
     with_path,
 )
+from kreg._keras_private.likeness import is_alike
 from kreg._keras_private.optimizers import (
     added_variables,
     built_variables,
@@ -119,6 +120,7 @@ __all__ = [
     "graph_of",
     "hide_from_lists",
     "in_symbolic_scope",
+    "is_alike",
     "is_composite",
     "is_plain",
     "is_stateless",

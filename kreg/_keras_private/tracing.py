@@ -135,15 +135,43 @@ def trains_as_it_predicts(call: TracedCall) -> bool:
         return True
     made = []
     for training in (False, True):
-        options = {**call.arguments.kwargs, "training": training}
         try:
-            with _tracing, warnings.catch_warnings(), _Trace({}) as trace:
-                warnings.simplefilter("ignore")
-                layer(*call.arguments.args, **options)
+            calls = calls_inside(layer, call, training)
         except Exception:  # whatever the layer raises
             return False
-        made.append(trace.calls_of(layer))
+        # The layers, and the kinds of operations, that its code calls itself.
+        made.append(
+            [
+                inner.operation
+                if isinstance(inner.operation, keras.layers.Layer)
+                else type(inner.operation)
+                for inner in calls
+                if inner.owners and inner.owners[-1] is layer
+            ]
+        )
     return made[0] == made[1]
+
+
+def calls_inside(
+    layer: keras.layers.Layer, call: TracedCall, training: bool
+) -> list[TracedCall]:
+    """The calls in the code of a layer, and of those that it calls.
+
+    Args:
+        layer: the layer that was called, or one like it.
+        call: the call, of which the arguments are taken.
+        training: whether it is in training, where a layer asks for that.
+
+    Raises:
+        Exception: whatever the layer raises on symbolic tensors.
+    """
+    options = dict(call.arguments.kwargs)
+    if "training" in inspect.signature(layer.call).parameters:
+        options["training"] = training
+    with _tracing, warnings.catch_warnings(), _Trace({}) as trace:
+        warnings.simplefilter("ignore")
+        layer(*call.arguments.args, **options)
+    return trace.calls()
 
 
 def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:
@@ -427,15 +455,9 @@ class _Trace:
         (self._composites if looked_into else self._calls).append(call)
         return call
 
-    def calls_of(self, owner: Any) -> list[Any]:
-        """The layers, and the kinds of operations, that an owner has called."""
-        return [
-            call.operation
-            if isinstance(call.operation, keras.layers.Layer)
-            else type(call.operation)
-            for call in (*self._calls, *self._composites)
-            if call.owners and call.owners[-1] is owner
-        ]
+    def calls(self) -> list[TracedCall]:
+        """The calls of weights, leaves and what was looked into."""
+        return [*self._weights.values(), *self._calls, *self._composites]
 
     def graph(self, inputs: tuple[Any, ...], structure: Any) -> TracedGraph:
         """The calls that the outputs depend on."""

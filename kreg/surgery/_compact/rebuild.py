@@ -56,6 +56,7 @@ class Way(StrEnum):
 
 
 _NO_CONFIG = "no config gives it the smaller weights"
+_FORGETS = "its config does not tell all that its code does"
 
 
 class StuckError(Exception):
@@ -83,6 +84,8 @@ class Rebuild:
         declared: its symbolic inputs, in the structure that it is called on.
         inputs: for each input of the model, which features stay; empty if the
             input has no features that are known.
+        tells_all: whether the config of a layer of one's own tells all that
+            its code does.
         build: calls a model on examples, so that it has weights.
         avoid: the ways not to take.
         whole: whether the config of the whole model is the only way to take.
@@ -100,6 +103,7 @@ class Rebuild:
         values: NewValues,
         declared: Any,
         inputs: Sequence[NDArray[np.bool_]],
+        tells_all: Callable[[keras.layers.Layer], bool],
         build: Callable[[keras.Model], object],
         avoid: frozenset[Way] = frozenset(),
         *,
@@ -108,7 +112,7 @@ class Rebuild:
         self.least: dict[tuple[int, int], int] = {}
         self._whole = whole
         self._given, self._values = model, values
-        self._declared = declared
+        self._declared, self._tells_all = declared, tells_all
         self._inputs, self._build, self._avoid = inputs, build, avoid
         self.ways: dict[int, Way] = {}
         self._made: dict[int, Any] = {}
@@ -214,6 +218,9 @@ class Rebuild:
                 for (place, axis), size in match.least.items()
             }
         if match.config is None:
+            return None
+        if not self._tells_all(layer):
+            self._reasons[id(layer)] = _FORGETS
             return None
         copy = make(match.config)
         if not self._has_numbers(layer, copy):
@@ -383,7 +390,9 @@ class Rebuild:
         """A layer in which nothing changes, and its outputs."""
         is_own = not type(layer).__module__.startswith("keras.")
         made = None
-        if not is_own or Way.UNCHANGED not in self._avoid:
+        if not is_own or (
+            Way.UNCHANGED not in self._avoid and self._tells_all(layer)
+        ):
             made = copied_by_config(layer, name, args, kwargs)
         if made is None and is_own and graph_of(layer) is None:
             # A file could not hold it as it is, among other layers.
