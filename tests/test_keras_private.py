@@ -789,6 +789,28 @@ def test_a_forgotten_call_is_not_in_the_layer():
     assert layer.output is outputs
 
 
+def test_layers_are_made_without_values():
+    made = []
+
+    def counted(shape, dtype=None):
+        made.append(shape)
+        return keras.ops.zeros(shape, dtype)
+
+    def model():
+        x = keras.Input((4,))
+        y = keras.layers.Dense(3, kernel_initializer=counted)(x)
+        return keras.Model(x, keras.layers.BatchNormalization()(y))
+
+    with private.without_values():
+        shapes = [tuple(v.shape) for v in model().weights]
+        made.clear()  # a symbolic call may ask for a placeholder
+    assert shapes == [(4, 3), *[(3,)] * 5]
+    later = model()  # as ever, with no memory of the others
+    assert made == [(4, 3)]
+    assert [tuple(v.shape) for v in later.weights] == shapes
+    assert later(np.ones((2, 4))).shape == (2, 3)
+
+
 class Scaled(keras.Layer):
     """A layer of one's own, with a layer and a weight of its own."""
 

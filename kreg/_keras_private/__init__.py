@@ -28,6 +28,7 @@ from kreg._keras_private.layers import (
     own_variables,
     uses_flash_attention,
     with_path,
+    without_values,
 )
 from kreg._keras_private.likeness import is_alike
 from kreg._keras_private.optimizers import (
@@ -154,4 +155,5 @@ __all__ = [
     "weight_decay_of",
     "with_path",
     "without_carried_state",
+    "without_values",
 ]

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
@@ -15,6 +16,7 @@ from kreg._keras_private import (
     flatten_layers,
     is_alike,
     trusting,
+    without_values,
 )
 from kreg.binding.binding import own_regularizer
 from kreg.surgery.stripped_copy import (
@@ -109,16 +111,20 @@ def tells_all(layer: keras.layers.Layer, call: TracedCall) -> bool:
         layer: the layer, or a model.
         call: a call of it.
     """
-    try:
+
+    def copy_is_alike() -> bool:
         if isinstance(layer, keras.Model):
             copy = anew(layer, config_without_kreg(layer))
         else:
             copy = from_config(layer, {})
         copy(*call.arguments.args, **call.arguments.kwargs)
-        alike = described(copy) == described(layer)
-    except Exception:  # whatever a layer raises
-        return False
-    return alike and is_alike(call, copy)
+        return described(copy) == described(layer) and is_alike(call, copy)
+
+    with suppress(Exception), without_values():
+        return copy_is_alike()
+    with suppress(Exception):  # whatever a layer raises
+        return copy_is_alike()
+    return False
 
 
 def copied_attributes(layer: keras.layers.Layer, name: str) -> Any:

@@ -23,6 +23,7 @@ from kreg._keras_private import (
     own_variables,
     run_graph,
     trusting,
+    without_values,
 )
 from kreg.layers.channels.call import Reduction
 from kreg.surgery._compact.config_search import (
@@ -200,6 +201,8 @@ class Rebuild:
         wanted = [self._values.shape(v) for v in layer.weights]
 
         def shapes_of(candidate: dict[str, Any]) -> Shapes:
+            with suppress(Exception), without_values():
+                return [shape for shape, _ in described(make(candidate))]
             return [shape for shape, _ in described(make(candidate))]
 
         if layer is not self._given and _gives(wanted, config, shapes_of):
