@@ -274,3 +274,40 @@ def test_an_unused_output_of_a_nested_model_does_not_keep_the_rest(unused):
     ignore(encoder.get_layer("used"), 0)
     small = kreg.compact(model)
     assert small.count_params() == model.count_params() - gone
+
+
+@serializable
+class OfAnother(keras.Model):
+    """Its `from_config` puts the model that it makes into the config."""
+
+    def __init__(self, inner, **options):
+        super().__init__(**options)
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+    def get_config(self):
+        inner = keras.saving.serialize_keras_object(self.inner)
+        return {"name": self.name, "inner": inner}
+
+    @classmethod
+    def from_config(cls, config):
+        config["inner"] = keras.saving.deserialize_keras_object(config["inner"])
+        return cls(**config)
+
+
+def test_a_config_that_is_changed_by_its_class_is_searched_nevertheless():
+    hidden = layers.Dense(8, "gelu", name="hidden")
+    inner = keras.Sequential(
+        [keras.Input((WIDTH,)), hidden, layers.Dense(3, name="last")]
+    )
+    model = OfAnother(inner)
+    x = np.random.default_rng(0).normal(size=(4, WIDTH)).astype("float32")
+    model(x)
+    filled(model)
+    kill(hidden, 2, 5, bias=0.0)
+    small = kreg.compact(model, sample=x)
+    assert isinstance(small, OfAnother)
+    assert small.inner.get_layer("hidden").units == 6
+    assert same(small, model, x)

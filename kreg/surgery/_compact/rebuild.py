@@ -4,6 +4,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -201,9 +202,11 @@ class Rebuild:
         wanted = [self._values.shape(v) for v in layer.weights]
 
         def shapes_of(candidate: dict[str, Any]) -> Shapes:
+            # A `from_config` may put what it makes into the config.
             with suppress(Exception), without_values():
-                return [shape for shape, _ in described(make(candidate))]
-            return [shape for shape, _ in described(make(candidate))]
+                made = make(deepcopy(candidate))
+                return [shape for shape, _ in described(made)]
+            return [shape for shape, _ in described(make(deepcopy(candidate)))]
 
         if layer is not self._given and _gives(wanted, config, shapes_of):
             # The sizes are those of its inputs.
