@@ -75,8 +75,8 @@ class TracedGraph:
     """The calls of stock layers and operations in a model, however deep.
 
     Args:
-        calls: the calls on the way to the outputs, and to layers with weights,
-            in the order of execution.
+        calls: the calls on the way to the outputs, and those to and from other
+            layers with weights, in the order of execution.
         inputs: the symbolic tensors that enter the model, flat.
         outputs: the symbolic tensors that leave it, flat.
         structure: the outputs in the structure that the model returns.
@@ -462,14 +462,15 @@ class _Trace:
     def graph(self, inputs: tuple[Any, ...], structure: Any) -> TracedGraph:
         """The calls that the outputs depend on."""
         outputs = tuple(filter(_is_symbolic, tree.flatten(structure)))
-        with_weights = [
-            tensor
-            for call in self._calls
-            if getattr(call.operation, "weights", ())
-            for tensor in call.output_tensors
-        ]
         on_the_way = set(map(id, self._leading_to(outputs)))
-        calls = self._leading_to((*outputs, *with_weights))
+        aside: dict[int, Any] = {}
+        for call in self._calls:
+            if (
+                getattr(call.operation, "weights", ())
+                and id(call) not in on_the_way
+            ) or any(id(tensor) in aside for tensor in call.input_tensors):
+                aside.update((id(t), t) for t in call.output_tensors)
+        calls = self._leading_to((*outputs, *aside.values()))
         return TracedGraph(
             tuple(calls),
             inputs,

@@ -154,6 +154,23 @@ class Scaled(Language):
         return self.last(x) * ops.sum(self.token.embeddings)
 
 
+@serializable
+class IntoNothing(Own):
+    """The last sum of a residual stream is read by nothing."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.first = layers.Dense(5, name="first")
+        self.back = layers.Dense(5, name="back")
+
+    def call(self, x):
+        x = self.first(x)
+        hidden = self.hidden(x)
+        outputs = self.last(hidden)
+        x = x + self.back(hidden)
+        return outputs
+
+
 def floats(rng, batch, length):
     return rng.normal(size=(batch, length, WIDTH)).astype("float32")
 
@@ -245,6 +262,17 @@ def test_what_is_computed_aside_is_left_out_and_said():
         layer.parameters_after for layer in record.layers
     )
     assert any("in training alone" in note for note in record.notes)
+
+
+def test_a_sum_that_nothing_reads_does_not_keep_the_rest():
+    model = built(IntoNothing, floats)
+    x = floats(np.random.default_rng(1), 2, 5)
+    kill(model.first, 1, 3, bias=0.0)  # `back` still writes to these channels
+    small = kreg.compact(model, sample=x)
+    # `back` is left out, and with two channels goes what reads them.
+    gone = 5 * (8 + 1) + 2 * (WIDTH + 1 + 8)
+    assert small.count_params() == model.count_params() - gone
+    assert same(small, model, x)
 
 
 @pytest.mark.parametrize("unused", ["second", "first"])

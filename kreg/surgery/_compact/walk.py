@@ -156,10 +156,11 @@ class Walk:
                 self.network.pin(
                     signal.channels, f"`{given.name}` is an input of the model"
                 )
-        aside = set(map(id, graph.graph.aside))
         for call in calls:
             self._follow(call)
-            if id(call) in aside:
+        read = {id(t) for call in calls for t in call.input_tensors}
+        for call in graph.graph.aside:
+            if read.isdisjoint(map(id, call.output_tensors)):
                 self._pin_outputs(call)
         self.outputs = [self._operands[id(t)] for t in graph.graph.outputs]
         for operand in self.outputs:
