@@ -789,6 +789,28 @@ def test_a_forgotten_call_is_not_in_the_layer():
     assert layer.output is outputs
 
 
+def test_layers_are_made_without_values():
+    made = []
+
+    def counted(shape, dtype=None):
+        made.append(shape)
+        return keras.ops.zeros(shape, dtype)
+
+    def model():
+        x = keras.Input((4,))
+        y = keras.layers.Dense(3, kernel_initializer=counted)(x)
+        return keras.Model(x, keras.layers.BatchNormalization()(y))
+
+    with private.without_values():
+        shapes = [tuple(v.shape) for v in model().weights]
+        made.clear()  # a symbolic call may ask for a placeholder
+    assert shapes == [(4, 3), *[(3,)] * 5]
+    later = model()  # as ever, with no memory of the others
+    assert made == [(4, 3)]
+    assert [tuple(v.shape) for v in later.weights] == shapes
+    assert later(np.ones((2, 4))).shape == (2, 3)
+
+
 class Scaled(keras.Layer):
     """A layer of one's own, with a layer and a weight of its own."""
 
@@ -916,13 +938,77 @@ def test_what_cannot_be_traced_is_one_call_with_a_reason():
 
 class Hidden(Scaled):
     def call(self, x):
-        return self.dense(x) * keras.ops.sum(self.dense.kernel)
+        (kernel,) = (v for v in self.dense.variables if v.name == "kernel")
+        return self.dense(x) * keras.ops.sum(kernel)
 
 
 def test_a_variable_that_is_read_out_of_sight_is_noted():
     layer = Hidden()
     graph = traced(layer, 4)
     assert set(graph.unseen) == {id(layer.dense.kernel)}
+
+
+class OfInside(Scaled):
+    def call(self, x):
+        return self.dense(x) * keras.ops.sum(self.dense.kernel)
+
+
+def test_weights_of_layers_inside_are_read_by_calls():
+    layer = OfInside()
+    graph = traced(layer, 4)
+    assert "Weight" in kinds_of(graph)
+    assert not graph.unseen
+    assert isinstance(layer.dense.kernel, keras.Variable)
+
+
+class Told(keras.Layer):
+    """What it computes depends on arguments of each kind."""
+
+    def __init__(self, factor=1.0, axis=-1, activation="relu", rate=0.5):
+        super().__init__()
+        self.factor, self.axis = factor, axis
+        self.dense = keras.layers.Dense(3, activation=activation)
+        self.drop = keras.layers.Dropout(rate)
+
+    def build(self, shape):
+        self.dense.build(shape)
+        self.scale = self.add_weight(shape=(3,))
+
+    def call(self, x, training=None):
+        x = self.dense(x) * self.factor * self.scale
+        x = keras.ops.flip(x, axis=self.axis)
+        return self.drop(x, training=training) if training else x
+
+
+@pytest.mark.parametrize(
+    ("changed", "alike"),
+    [
+        ({}, True),
+        ({"factor": 2.0}, False),
+        ({"axis": 0}, False),
+        ({"activation": "relu6"}, False),
+        ({"rate": 0.4}, False),
+    ],
+)
+def test_copies_are_alike_that_make_the_same_calls(changed, alike):
+    layer, copy = Told(), Told(**changed)
+    for each in (layer, copy):
+        each.build((None, 4))
+    x = keras.KerasTensor((2, 4))
+    call = private.call_in_wrapper(layer, x, [keras.KerasTensor((2, 3))])
+    assert private.is_alike(call, copy) == alike
+    assert len(layer.variables) == len(copy.variables)
+
+
+def test_copies_of_what_cannot_be_traced_are_alike_in_their_attributes():
+    x = keras.KerasTensor((2, 3))
+    for steps, alike in ((3, True), (4, False)):
+        layer, copy = Branching(), Branching()
+        for each in (layer, copy):
+            each.build((None, 3))
+        layer.steps, copy.steps = 3, steps
+        call = private.call_in_wrapper(layer, x, [x])
+        assert private.is_alike(call, copy) == alike
 
 
 def test_other_threads_build_models_during_a_trace():

@@ -28,7 +28,9 @@ from kreg._keras_private.layers import (
     own_variables,
     uses_flash_attention,
     with_path,
+    without_values,
 )
+from kreg._keras_private.likeness import is_alike
 from kreg._keras_private.optimizers import (
     added_variables,
     built_variables,
@@ -119,6 +121,7 @@ __all__ = [
     "graph_of",
     "hide_from_lists",
     "in_symbolic_scope",
+    "is_alike",
     "is_composite",
     "is_plain",
     "is_stateless",
@@ -152,4 +155,5 @@ __all__ = [
     "weight_decay_of",
     "with_path",
     "without_carried_state",
+    "without_values",
 ]

@@ -1,7 +1,7 @@
 """Running the code of a layer so that its calls take the layer's place."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import keras.src.layers.layer as layer_module
 import keras.src.ops as private_ops
 from keras import ops, tree
 
-from kreg._keras_private.layers import own_variables
+from kreg._keras_private.layers import flatten_layers, own_variables
 from kreg._keras_private.open_sizes import (
     OF_OPEN_SIZES,
     are_open,
@@ -36,6 +36,7 @@ def expanded(
     replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
     symbolic: Callable[[Any], Any],
     changed: Callable[[Any, int], Any] = lambda operation, place: operation,
+    read: Collection[int] = (),
 ) -> Iterator[None]:
     """Let symbolic calls of `layer` be the calls inside its `call`.
 
@@ -53,12 +54,14 @@ def expanded(
         changed: returns what is called in the place of an operation, given
             how many the layer has called before. Defaults to the operation
             itself.
+        read: the variables of layers inside it that it uses itself, too, by
+            their `id`. Defaults to none.
 
     Raises:
         ValueError: by the call of `layer`, if the code of the layer uses sizes
             or weights in a way that no graph can say.
     """
-    with _Expansion(layer, replacement, symbolic, changed).patches():
+    with _Expansion(layer, replacement, symbolic, changed, read).patches():
         yield
 
 
@@ -74,8 +77,10 @@ class _Expansion:
         replacement: Callable[[keras.layers.Layer], Callable[..., Any] | None],
         symbolic: Callable[[Any], Any],
         changed: Callable[[Any, int], Any],
+        read: Collection[int],
     ) -> None:
         self._layer, self._replacement = layer, replacement
+        self._read = read
         self._symbolic, self._changed = symbolic, changed
         self._own = {id(v) for v in own_variables(layer)}
         self._thread = threading.get_ident()
@@ -154,13 +159,15 @@ class _Expansion:
         """Run the code of the layer, with tensors in the place of weights."""
         layer, attributes = self._layer, vars(self._layer)
         before = dict(attributes)
-        attributes.update(
-            {
-                name: self._tensor(value)
-                for name, value in before.items()
-                if isinstance(value, keras.Variable)
-            }
-        )
+        attributes.update(self._tensors_of(before))
+        inside = [vars(part) for part in flatten_layers(layer)[1:]]
+        read = [self._tensors_of(values, self._read) for values in inside]
+        variables = [
+            {name: values[name] for name in tensors}
+            for values, tensors in zip(inside, read, strict=True)
+        ]
+        for values, tensors in zip(inside, read, strict=True):
+            values.update(tensors)
         self._place = 0
         quantized = getattr(layer, "quantization_mode", None)
         call = layer.quantized_call if quantized else layer.call
@@ -171,12 +178,25 @@ class _Expansion:
             for name in attributes.keys() - before.keys():
                 del attributes[name]
             attributes.update(before)
+            for values, own in zip(inside, variables, strict=True):
+                values.update(own)
+
+    def _tensors_of(
+        self, attributes: dict[str, Any], chosen: Collection[int] | None = None
+    ) -> dict[str, Any]:
+        """The tensors of attributes that are variables, of all or of some."""
+        return {
+            name: self._tensor(value)
+            for name, value in attributes.items()
+            if isinstance(value, keras.Variable)
+            and (chosen is None or id(value) in chosen)
+        }
 
     def _tensor(self, value: Any) -> Any:
         """The tensor of a variable; any other value as it is."""
         if not isinstance(value, keras.Variable):
             return value
-        if id(value) not in self._own:
+        if id(value) not in self._own and id(value) not in self._read:
             raise ValueError(f"it uses `{value.path}` of a layer inside it")
         with self._code(runs=False):
             return self._symbolic(value)

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend.common import global_state
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -190,6 +191,24 @@ def _copied_by_attributes() -> Iterator[None]:
         del copyreg.dispatch_table[ModuleType]
         if modules is not None:
             copyreg.dispatch_table[ModuleType] = modules
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Let layers be made whose variables have shapes, but no values.
+
+    That takes neither their time nor their memory. Such layers are to be
+    looked at within the block only. Keras refuses there to make variables of
+    given arrays.
+    """
+    name = "uninitialized_variables"
+    before = global_state.get_global_attribute(name, [])
+    global_state.set_global_attribute(name, [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(name, before)
 
 
 def forget_last_call(layer: keras.layers.Layer) -> None:

@@ -5,8 +5,8 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from keras import tree
 from keras.src.backend import compute_output_spec
 from keras.src.ops.symbolic_arguments import SymbolicArguments
 
+from kreg._keras_private.layers import flatten_layers
 from kreg._keras_private.patching import patched
 
 
@@ -74,7 +75,8 @@ class TracedGraph:
     """The calls of stock layers and operations in a model, however deep.
 
     Args:
-        calls: the calls on the way to the outputs, in the order of execution.
+        calls: the calls on the way to the outputs, and those to and from other
+            layers with weights, in the order of execution.
         inputs: the symbolic tensors that enter the model, flat.
         outputs: the symbolic tensors that leave it, flat.
         structure: the outputs in the structure that the model returns.
@@ -82,6 +84,7 @@ class TracedGraph:
             the model itself last.
         unseen: the path of the layer that uses a variable in a way that shows
             in no call, by the `id` of the variable.
+        aside: those of the calls on which the outputs do not depend.
     """
 
     calls: tuple[TracedCall, ...]
@@ -90,6 +93,7 @@ class TracedGraph:
     structure: Any
     composites: tuple[TracedCall, ...]
     unseen: Mapping[int, str]
+    aside: tuple[TracedCall, ...] = ()
 
 
 def traced_graph(
@@ -131,15 +135,43 @@ def trains_as_it_predicts(call: TracedCall) -> bool:
         return True
     made = []
     for training in (False, True):
-        options = {**call.arguments.kwargs, "training": training}
         try:
-            with _tracing, warnings.catch_warnings(), _Trace({}) as trace:
-                warnings.simplefilter("ignore")
-                layer(*call.arguments.args, **options)
+            calls = calls_inside(layer, call, training)
         except Exception:  # whatever the layer raises
             return False
-        made.append(trace.calls_of(layer))
+        # The layers, and the kinds of operations, that its code calls itself.
+        made.append(
+            [
+                inner.operation
+                if isinstance(inner.operation, keras.layers.Layer)
+                else type(inner.operation)
+                for inner in calls
+                if inner.owners and inner.owners[-1] is layer
+            ]
+        )
     return made[0] == made[1]
+
+
+def calls_inside(
+    layer: keras.layers.Layer, call: TracedCall, training: bool
+) -> list[TracedCall]:
+    """The calls in the code of a layer, and of those that it calls.
+
+    Args:
+        layer: the layer that was called, or one like it.
+        call: the call, of which the arguments are taken.
+        training: whether it is in training, where a layer asks for that.
+
+    Raises:
+        Exception: whatever the layer raises on symbolic tensors.
+    """
+    options = dict(call.arguments.kwargs)
+    if "training" in inspect.signature(layer.call).parameters:
+        options["training"] = training
+    with _tracing, warnings.catch_warnings(), _Trace({}) as trace:
+        warnings.simplefilter("ignore")
+        layer(*call.arguments.args, **options)
+    return trace.calls()
 
 
 def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:
@@ -212,6 +244,8 @@ class _Trace:
         self._places = [(0, 0)]  # where the code of each owner is
         self._pending: dict[int, tuple[bool | None, str | None]] = {}
         self._weights: dict[tuple[int, str], TracedCall] = {}
+        # The attributes of layers that are variables, by the `id` of the layer.
+        self._variables: dict[int, dict[str, keras.Variable]] = {}
         self._unseen: dict[int, str] = {}
         self._before: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._running = 0  # how many noted calls are being computed
@@ -278,13 +312,10 @@ class _Trace:
 
     def _look_into(self, layer: Any, args: Any, kwargs: Any) -> Any:
         attributes = vars(layer)
-        self._before.setdefault(id(layer), (attributes, dict(attributes)))
-        own = {
-            name: value
-            for name, value in attributes.items()
-            if isinstance(value, keras.Variable)
-        }
-        attributes.update({n: self._weight(v) for n, v in own.items()})
+        variables = self._variables.get(id(layer), {})
+        self._before.setdefault(
+            id(layer), (attributes, {**attributes, **variables})
+        )
         self._owners.append(layer)
         self._places.append((self._runs[id(layer)], 0))
         self._runs[id(layer)] += 1
@@ -293,30 +324,62 @@ class _Trace:
         )
         try:
             call = layer.quantized_call if quantized else layer.call
-            return call(*args, **kwargs)
+            # The code may use weights of the layers inside it, too.
+            with self._attributes(flatten_layers(layer), self._weight):
+                return call(*args, **kwargs)
         finally:
             self._owners.pop()
             self._places.pop()
-            attributes.update(own)
+
+    @contextmanager
+    def _attributes(
+        self,
+        layers: Sequence[Any],
+        value_of: Callable[[keras.Variable], Any],
+    ) -> Iterator[None]:
+        """Let the attributes of layers that hold variables be others."""
+        before = []
+        for layer in layers:
+            attributes = vars(layer)
+            variables = self._variables.setdefault(
+                id(layer),
+                {
+                    name: value
+                    for name, value in attributes.items()
+                    if isinstance(value, keras.Variable)
+                },
+            )
+            before.append((attributes, {n: attributes[n] for n in variables}))
+            attributes.update({n: value_of(v) for n, v in variables.items()})
+        try:
+            yield
+        finally:
+            for attributes, values in before:
+                attributes.update(values)
 
     def _specification(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """The outputs of a layer as tensors without a history."""
         self._running += 1
+        parts = flatten_layers(layer)
         try:
-            outputs = self._symbolic_call(layer, *args, **kwargs)
-            flat = tree.flatten(outputs)
-            given = tree.flatten((args, kwargs))
-            if not all(map(_has_known_shape, given)) or all(
-                map(_has_known_shape, flat)
-            ):
-                return outputs
-            # Some layers do not tell all sizes that they know.
-            call = layer.call
-            if getattr(layer, "quantization_mode", None):
-                call = layer.quantized_call
-            return compute_output_spec(call, *args, **kwargs)
+            with self._attributes(parts, lambda variable: variable):
+                return self._known_outputs(layer, args, kwargs)
         finally:
             self._running -= 1
+
+    def _known_outputs(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        outputs = self._symbolic_call(layer, *args, **kwargs)
+        flat = tree.flatten(outputs)
+        given = tree.flatten((args, kwargs))
+        if not all(map(_has_known_shape, given)) or all(
+            map(_has_known_shape, flat)
+        ):
+            return outputs
+        # Some layers do not tell all sizes that they know.
+        call = layer.call
+        if getattr(layer, "quantization_mode", None):
+            call = layer.quantized_call
+        return compute_output_spec(call, *args, **kwargs)
 
     def _operation_call(self) -> Callable[..., Any]:
         original = keras.Operation.symbolic_call
@@ -392,33 +455,41 @@ class _Trace:
         (self._composites if looked_into else self._calls).append(call)
         return call
 
-    def calls_of(self, owner: Any) -> list[Any]:
-        """The layers, and the kinds of operations, that an owner has called."""
-        return [
-            call.operation
-            if isinstance(call.operation, keras.layers.Layer)
-            else type(call.operation)
-            for call in (*self._calls, *self._composites)
-            if call.owners and call.owners[-1] is owner
-        ]
+    def calls(self) -> list[TracedCall]:
+        """The calls of weights, leaves and what was looked into."""
+        return [*self._weights.values(), *self._calls, *self._composites]
 
     def graph(self, inputs: tuple[Any, ...], structure: Any) -> TracedGraph:
         """The calls that the outputs depend on."""
         outputs = tuple(filter(_is_symbolic, tree.flatten(structure)))
-        needed = {id(tensor) for tensor in outputs}
-        calls = []
-        for call in reversed((*self._weights.values(), *self._calls)):
-            if any(id(tensor) in needed for tensor in call.output_tensors):
-                needed.update(id(tensor) for tensor in call.input_tensors)
-                calls.append(call)
+        on_the_way = set(map(id, self._leading_to(outputs)))
+        aside: dict[int, Any] = {}
+        for call in self._calls:
+            if (
+                getattr(call.operation, "weights", ())
+                and id(call) not in on_the_way
+            ) or any(id(tensor) in aside for tensor in call.input_tensors):
+                aside.update((id(t), t) for t in call.output_tensors)
+        calls = self._leading_to((*outputs, *aside.values()))
         return TracedGraph(
-            tuple(reversed(calls)),
+            tuple(calls),
             inputs,
             outputs,
             structure,
             tuple(self._composites),
             self._unseen,
+            tuple(call for call in calls if id(call) not in on_the_way),
         )
+
+    def _leading_to(self, tensors: Sequence[Any]) -> list[TracedCall]:
+        """The calls that tensors depend on, in the order of execution."""
+        needed = set(map(id, tensors))
+        calls = []
+        for call in reversed((*self._weights.values(), *self._calls)):
+            if any(id(tensor) in needed for tensor in call.output_tensors):
+                needed.update(id(tensor) for tensor in call.input_tensors)
+                calls.append(call)
+        return calls[::-1]
 
 
 def _is_symbolic(value: Any) -> bool:

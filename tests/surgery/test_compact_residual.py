@@ -299,9 +299,11 @@ def test_a_subclassed_model_stays_one(tmp_path):
     assert small.norm_epsilon == pytest.approx(EPSILON * 8 / 5)
 
 
-def test_a_model_stays_whole_whose_config_tells_no_epsilon(tmp_path):
+def test_a_class_stays_whole_whose_config_tells_no_epsilon(tmp_path):
     model = without_writers(subclassed(FixedTransformer))
     x = sample(model)
-    small, record = compacted(model, x, 1e-5, tmp_path, sample=x)
+    small, record = compacted(
+        model, x, 1e-5, tmp_path, sample=x, keep_class=True
+    )
     assert small.count_params() == model.count_params()
     assert all("epsilon" in row.stays for row in record.layers)

@@ -8,10 +8,16 @@ import keras
 import numpy as np
 
 from kreg._arguments import boolean, built_model, positive_integer, shown
-from kreg._keras_private import declared_inputs, flatten_layers
+from kreg._keras_private import (
+    TracedCall,
+    declared_inputs,
+    flatten_layers,
+    is_alike,
+    is_plain,
+)
 from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
-from kreg.surgery._compact.copies import freeze_alike
+from kreg.surgery._compact.copies import freeze_alike, tells_all
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
 from kreg.surgery._compact.rebuild import (
@@ -85,8 +91,10 @@ def compact(
        `intermediate_dim`. The class stays, and its methods with it;
     2. by the config of each layer. A subclass of `keras.Model` with a graph of
        layers is then a plain functional model;
-    3. by the layers, operations and weights inside a layer, which take its
-       place as layers and operations of Keras;
+    3. by the layers, operations and weights that the code of a layer, or of a
+       subclass of `keras.Model`, calls. They take its place as layers and
+       operations of Keras, and a model is then a plain functional one. What
+       its outputs do not depend on is left out;
     4. or the layer stays whole. Where nothing can be removed so, the first way
        is taken with the largest size that layers with one size need.
 
@@ -273,6 +281,7 @@ class _Compacting:
         self._notes: list[str] = []
         self._ways: Mapping[int, Way] = {}
         self._whole = False  # whether the model must keep its class
+        self._told: dict[int, bool] = {}
         self._follow()
         self._check_sample()
         self._fewest = self._values.number_of(model)
@@ -384,14 +393,7 @@ class _Compacting:
 
     def _found(self) -> keras.Model | None:
         while self._changes():
-            rebuild = Rebuild(
-                self._model,
-                self._values,
-                self._inputs,
-                lambda model: self._verification.build(model, self._reduced),
-                self._avoid,
-                whole=self._whole,
-            )
+            rebuild = self._rebuild()
             try:
                 small = rebuild.model()
             except StuckError as stuck:
@@ -405,6 +407,31 @@ class _Compacting:
                 return small
             self._step_back(set(rebuild.ways.values()), problem)
         return None
+
+    def _rebuild(self) -> Rebuild:
+        return Rebuild(
+            self._model,
+            self._values,
+            self._walked.graph.declared,
+            self._inputs,
+            self._tells_all,
+            lambda model: self._verification.build(model, self._reduced),
+            self._avoid,
+            whole=self._whole,
+        )
+
+    def _tells_all(self, layer: keras.layers.Layer) -> bool:
+        """Whether the config of a layer tells all that its code does."""
+        if id(layer) not in self._told:
+            call = self._call_of(layer)
+            self._told[id(layer)] = call is None or tells_all(layer, call)
+        return self._told[id(layer)]
+
+    def _call_of(self, layer: keras.layers.Layer) -> TracedCall | None:
+        """The first call of a layer of one's own, or of a model."""
+        graph = self._walked.graph.graph
+        calls = (*graph.composites, *graph.calls)
+        return next((call for call in calls if call.operation is layer), None)
 
     def _changes(self) -> bool:
         return self._values.change(self._model) or not all(
@@ -434,8 +461,14 @@ class _Compacting:
         self._notes.append(f"Without {what}: otherwise {problem}.")
 
     def _copy(self) -> keras.Model:
-        """A copy of the model, of the same class."""
-        problems = []
+        """A copy of the model, of the same class.
+
+        One that makes other calls is the last resort: it is so for inputs
+        that were not tried, at most.
+        """
+        problems: list[str] = []
+        doubtful: keras.Model | None = None
+        call = self._call_of(self._model)
         for copied in copies_of(self._model):
             try:
                 copy = copied()
@@ -444,15 +477,34 @@ class _Compacting:
                 problems.append(f"{type(error).__name__}: {error}")
                 continue
             problem = self._verification.problem(copy)
-            if problem is None:
+            if problem is not None:
+                problems.append(problem)
+            elif call is None or is_alike(call, copy):
                 return copy
-            problems.append(problem)
+            else:
+                doubtful = doubtful or copy
+        if doubtful is not None:
+            return self._copy_of_graph() or doubtful
         raise ValueError(
             "`model` must be one that can be copied: give its layers a "
             "`get_config` that returns all arguments of their constructors. "
             f"Received: model={self._model!r}, and of its copies: "
             + "; ".join(problems)
         )
+
+    def _copy_of_graph(self) -> keras.Model | None:
+        """The same layers, of which each is copied by itself."""
+        if not is_plain(self._model) or self._changes():
+            return None
+        rebuild = self._rebuild()
+        try:
+            copy = rebuild.model()
+        except StuckError:
+            return None
+        if self._verification.problem(copy) is not None:
+            return None
+        self._ways = rebuild.ways
+        return copy
 
     def _reduced(self, inputs: Any) -> Any:
         """The inputs of the small model: the features that stay, new ids."""

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
@@ -9,9 +10,20 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kreg._keras_private import cloned, flatten_layers, trusting
+from kreg._keras_private import (
+    TracedCall,
+    cloned,
+    flatten_layers,
+    is_alike,
+    trusting,
+    without_values,
+)
 from kreg.binding.binding import own_regularizer
-from kreg.surgery.stripped_copy import without_kreg
+from kreg.surgery.stripped_copy import (
+    anew,
+    config_without_kreg,
+    without_kreg,
+)
 
 # These layers are reused, not copied: their config lacks what they hold, and
 # they have no weights.
@@ -87,6 +99,32 @@ def copied_by_config(
     except Exception:  # whatever a layer raises
         return None
     return (copy, outputs) if described(copy) == described(layer) else None
+
+
+def tells_all(layer: keras.layers.Layer, call: TracedCall) -> bool:
+    """Whether the config of a layer of one's own tells all that its code does.
+
+    A `get_config` may forget arguments of the constructor. What is made from
+    it then computes something else, perhaps for few inputs.
+
+    Args:
+        layer: the layer, or a model.
+        call: a call of it.
+    """
+
+    def copy_is_alike() -> bool:
+        if isinstance(layer, keras.Model):
+            copy = anew(layer, config_without_kreg(layer))
+        else:
+            copy = from_config(layer, {})
+        copy(*call.arguments.args, **call.arguments.kwargs)
+        return described(copy) == described(layer) and is_alike(call, copy)
+
+    with suppress(Exception), without_values():
+        return copy_is_alike()
+    with suppress(Exception):  # whatever a layer raises
+        return copy_is_alike()
+    return False
 
 
 def copied_attributes(layer: keras.layers.Layer, name: str) -> Any:

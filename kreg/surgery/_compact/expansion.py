@@ -9,7 +9,12 @@ from typing import Any
 import keras
 from keras import constraints, layers, ops, regularizers, tree
 
-from kreg._keras_private import expanded, own_variables, stored_dtype
+from kreg._keras_private import (
+    expanded,
+    flatten_layers,
+    own_variables,
+    stored_dtype,
+)
 from kreg.binding.binding import own_regularizer
 from kreg.layers.channels.call import Reduction
 from kreg.surgery._compact.new_values import NewValues
@@ -26,7 +31,8 @@ class Expansion:
 
     Args:
         layer: the layer.
-        name: the name of the layer, which its weights get as a prefix.
+        name: the name of the layer, which its weights get as a prefix; empty
+            for none.
         values: what changes in the weights of the model.
         unused: returns a name that no layer has, from one that may be taken.
     """
@@ -40,6 +46,14 @@ class Expansion:
     ) -> None:
         self._layer, self._name = layer, name
         self._values, self._unused = values, unused
+        # Tied to what the layer computes: their weights, by `id`.
+        self._read = {
+            id(part.embeddings): part
+            for part in flatten_layers(layer)[1:]
+            if type(part) is layers.Embedding
+            and not part.lora_enabled
+            and values.is_read(part.embeddings)
+        }
         self._holders: dict[int, layers.Embedding] = {}
         self._tensors: dict[int, Any] = {}
         self._runs = 0
@@ -58,8 +72,10 @@ class Expansion:
         self._runs += 1
         self._tensors = {}
         flat = filter(keras.utils.is_keras_tensor, tree.flatten(inputs))
-        symbolic = partial(self._symbolic, next(flat))
-        with expanded(self._layer, replacement, symbolic, self._changed):
+        symbolic = partial(self._symbolic, next(flat), replacement)
+        with expanded(
+            self._layer, replacement, symbolic, self._changed, self._read
+        ):
             yield
 
     def set_values(self) -> None:
@@ -69,13 +85,32 @@ class Expansion:
                 value = self._values.value(variable).reshape(1, -1)
                 self._holders[id(variable)].embeddings.assign(value)
 
-    def _symbolic(self, source: Any, value: Any) -> Any:
+    def _symbolic(
+        self, source: Any, replacement: Replacement, value: Any
+    ) -> Any:
         """A weight or a constant, as if it were computed from a tensor."""
         if isinstance(value, keras.Variable):
+            embedding = self._read.get(id(value))
             if id(value) not in self._tensors:
-                self._tensors[id(value)] = self._weight(source, value)
+                self._tensors[id(value)] = (
+                    self._weight(source, value)
+                    if embedding is None
+                    else self._rows(source, embedding, replacement)
+                )
             return self._tensors[id(value)]
         return ops.add(value, ops.cast(_zero_of(source), value.dtype))
+
+    def _rows(
+        self,
+        source: Any,
+        embedding: layers.Embedding,
+        replacement: Replacement,
+    ) -> Any:
+        """All rows of an embedding inside the layer, looked up in order."""
+        count, _ = self._values.shape(embedding.embeddings)
+        ids = ops.add(ops.arange(count, dtype="int32"), _zero_of(source))
+        look_up = replacement(embedding) or embedding
+        return look_up(ids)
 
     def _weight(self, source: Any, variable: keras.Variable) -> Any:
         if id(variable) not in self._holders:
@@ -106,7 +141,7 @@ class Expansion:
             embeddings_constraint=constraint,
             dtype=stored if stored == computed else f"mixed_{computed}",
             trainable=variable.trainable,
-            name=self._unused(f"{self._name}_{variable.name}"),
+            name=self._unused(f"{self._name}_{variable.name}".lstrip("_")),
         )
 
     def _changed(self, operation: Any, place: int) -> Any:

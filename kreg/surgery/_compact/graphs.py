@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile, zip_longest
 from typing import Any
 
@@ -35,13 +36,18 @@ class SizedGraph:
         graph: the graph for inputs of one size.
         twins: the same call for inputs of another size, by the `id` of each
             call; none if the model cannot run on another size.
-        inputs: each input as the model declares it, whose sizes are None where
-            they are not fixed.
+        declared: the inputs in the structure that the model is called on, as
+            it declares them. Sizes are None where they are not fixed.
     """
 
     graph: TracedGraph
     twins: Mapping[int, TracedCall]
-    inputs: Sequence[Any]
+    declared: Any
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The same inputs, flat."""
+        return list(tree.flatten(self.declared))
 
 
 def sized_graph(
@@ -66,7 +72,6 @@ def sized_graph(
         ValueError: if the inputs of the model are not known.
     """
     declared = _declared(model, sample)
-    inputs = tree.flatten(declared)
     best: SizedGraph | None = None
     failure: Exception | None = None
     for sizes in _sizes(declared, sample):
@@ -78,7 +83,7 @@ def sized_graph(
         except Exception as error:  # whatever the model raises
             failure = failure or error
             continue
-        found = SizedGraph(graph, twins, inputs)
+        found = SizedGraph(graph, twins, _open(declared, *sizes[:2]))
         if best is None or _reasons(found) < _reasons(best):
             best = found
         if not _reasons(best):
@@ -86,7 +91,7 @@ def sized_graph(
     if best is not None:
         return best
     reason = _DEPENDS if failure is None else one_line(failure)
-    return SizedGraph(unseen_graph(model, declared, reason), {}, inputs)
+    return SizedGraph(unseen_graph(model, declared, reason), {}, declared)
 
 
 def path_of(call: TracedCall) -> str:
@@ -134,12 +139,12 @@ def _sizes(declared: Any, sample: Any) -> Iterator[tuple[Any, ...]]:
             )
         return
     one, other = (_of_size(declared, batch, 1) for batch in _BATCHES)
-    if sample is not None:
-        # The length of arrays may be one of many that the model takes.
+    # The sizes of arrays may be some of many that the model takes.
+    for axes in (_inner_axes, _first_axis) if sample is not None else ():
         yield (
             one,
-            tree.map_structure(lambda t: _of_length(t, _shorter), other),
-            tree.map_structure(lambda t: _of_length(t, _longer), other),
+            tree.map_structure(partial(_of_length, _shorter, axes), other),
+            tree.map_structure(partial(_of_length, _longer, axes), other),
         )
     yield one, other
 
@@ -160,12 +165,35 @@ def _of_size(declared: Any, batch: int, length: int) -> Any:
     return tree.map_structure(sized, declared)
 
 
-def _of_length(tensor: Any, change: Callable[[int], int]) -> Any:
-    """The same with another size of its first axis after the batch."""
-    if len(tensor.shape) < 2 + ("float" in tensor.dtype):
-        return tensor
-    batch, length, *others = tensor.shape
-    return _like(tensor, (batch, change(length), *others))
+def _of_length(
+    change: Callable[[int], int], axes: Callable[[Any], range], tensor: Any
+) -> Any:
+    """The same with other sizes of some axes after the batch."""
+    shape = list(tensor.shape)
+    for axis in axes(tensor):
+        shape[axis] = change(shape[axis])
+    return _like(tensor, tuple(shape))
+
+
+def _inner_axes(tensor: Any) -> range:
+    """Those after the batch, without that of the channels of floats."""
+    return range(1, len(tensor.shape) - ("float" in tensor.dtype))
+
+
+def _first_axis(tensor: Any) -> range:
+    return _inner_axes(tensor)[:1]
+
+
+def _open(declared: Any, one: Any, other: Any) -> Any:
+    """The inputs, with sizes that are None where two sizes were taken."""
+
+    def opened(tensor: Any, *sized: Any) -> Any:
+        sizes = zip(tensor.shape, *(t.shape for t in sized), strict=True)
+        return _like(
+            tensor, tuple(size if a == b else None for size, a, b in sizes)
+        )
+
+    return tree.map_structure(opened, declared, one, other)
 
 
 def _shorter(length: int) -> int:
@@ -176,7 +204,7 @@ def _longer(length: int) -> int:
     return _LONGER * length
 
 
-def _like(tensor: Any, shape: tuple[int, ...]) -> Any:
+def _like(tensor: Any, shape: tuple[int | None, ...]) -> Any:
     return keras.KerasTensor(
         shape, dtype=tensor.dtype, sparse=tensor.sparse, name=tensor.name
     )

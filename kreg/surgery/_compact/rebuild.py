@@ -2,8 +2,9 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -19,9 +20,11 @@ from kreg._keras_private import (
     forget_last_call,
     graph_of,
     is_plain,
+    own_layers,
     own_variables,
     run_graph,
     trusting,
+    without_values,
 )
 from kreg.layers.channels.call import Reduction
 from kreg.surgery._compact.config_search import (
@@ -51,9 +54,11 @@ class Way(StrEnum):
     CONFIG = "config of the layer"
     EXPANDED = "layers inside it"
     UNCHANGED = "unchanged"
+    LEFT_OUT = "left out, as the outputs do not depend on it"
 
 
 _NO_CONFIG = "no config gives it the smaller weights"
+_FORGETS = "its config does not tell all that its code does"
 
 
 class StuckError(Exception):
@@ -78,8 +83,11 @@ class Rebuild:
     Args:
         model: the model.
         values: what changes in its weights.
+        declared: its symbolic inputs, in the structure that it is called on.
         inputs: for each input of the model, which features stay; empty if the
             input has no features that are known.
+        tells_all: whether the config of a layer of one's own tells all that
+            its code does.
         build: calls a model on examples, so that it has weights.
         avoid: the ways not to take.
         whole: whether the config of the whole model is the only way to take.
@@ -95,7 +103,9 @@ class Rebuild:
         self,
         model: keras.Model,
         values: NewValues,
+        declared: Any,
         inputs: Sequence[NDArray[np.bool_]],
+        tells_all: Callable[[keras.layers.Layer], bool],
         build: Callable[[keras.Model], object],
         avoid: frozenset[Way] = frozenset(),
         *,
@@ -104,6 +114,7 @@ class Rebuild:
         self.least: dict[tuple[int, int], int] = {}
         self._whole = whole
         self._given, self._values = model, values
+        self._declared, self._tells_all = declared, tells_all
         self._inputs, self._build, self._avoid = inputs, build, avoid
         self.ways: dict[int, Way] = {}
         self._made: dict[int, Any] = {}
@@ -122,7 +133,7 @@ class Rebuild:
         try:
             small = self._by_model_config()
             if small is None and self._whole and not is_plain(self._given):
-                raise StuckError(self._given, _NO_CONFIG)
+                raise self._without_config(self._given)
             small = small or self._by_graph()
         except Exception as error:  # whatever a class of one's own raises
             raise _stuck_at(self._given, error) from error
@@ -134,7 +145,25 @@ class Rebuild:
         small.dtype_policy = self._given.dtype_policy
         if not self._given.trainable:
             small.trainable = False
+        if self.ways.get(id(self._given)) is not Way.MODEL_CONFIG:
+            present = {id(layer) for layer in flatten_layers(small)}
+            for part in own_layers(self._given):
+                self._note_left_out(part, present)
         return small
+
+    def _note_left_out(
+        self, layer: keras.layers.Layer, present: Collection[int]
+    ) -> None:
+        """Note the layers that are not in the smaller model.
+
+        Such are those that the code around them calls in training alone, or
+        in another method.
+        """
+        if self.ways.get(id(layer)) is Way.EXPANDED:
+            for part in own_layers(layer):
+                self._note_left_out(part, present)
+        elif id(self._made.get(id(layer))) not in present:
+            self.ways[id(layer)] = Way.LEFT_OUT
 
     def _by_model_config(self) -> keras.Model | None:
         """The model by its own config, with other integers."""
@@ -173,7 +202,11 @@ class Rebuild:
         wanted = [self._values.shape(v) for v in layer.weights]
 
         def shapes_of(candidate: dict[str, Any]) -> Shapes:
-            return [shape for shape, _ in described(make(candidate))]
+            # A `from_config` may put what it makes into the config.
+            with suppress(Exception), without_values():
+                made = make(deepcopy(candidate))
+                return [shape for shape, _ in described(made)]
+            return [shape for shape, _ in described(make(deepcopy(candidate)))]
 
         if layer is not self._given and _gives(wanted, config, shapes_of):
             # The sizes are those of its inputs.
@@ -191,6 +224,9 @@ class Rebuild:
                 for (place, axis), size in match.least.items()
             }
         if match.config is None:
+            return None
+        if not self._tells_all(layer):
+            self._reasons[id(layer)] = _FORGETS
             return None
         copy = make(match.config)
         if not self._has_numbers(layer, copy):
@@ -247,7 +283,7 @@ class Rebuild:
         model = self._given
         graph = graph_of(model)
         if graph is None:
-            raise self._without_config(model)
+            return self._by_code()
         inputs = []
         for tensor, kept in zip(graph.inputs, self._inputs, strict=True):
             shape = list(tensor.shape)
@@ -255,6 +291,22 @@ class Rebuild:
                 shape[-1] = int(kept.sum())
             inputs.append(_input_like(graph, tensor, shape))
         return self._functional(model, model.name, inputs)
+
+    def _by_code(self) -> keras.Model:
+        """A functional model of the calls in the code of a subclass."""
+        model = self._given
+        inputs: list[Any] = []
+        for path, tensor in tree.flatten_with_path(self._declared):
+            shape = list(tensor.shape[1:])
+            kept = self._inputs[len(inputs)]
+            if len(kept):
+                shape[-1] = int(kept.sum())
+            # Keras wants the inputs in a dict to have the names of its keys.
+            name = path[0] if isinstance(self._declared, dict) else None
+            inputs.append(keras.Input(shape, dtype=tensor.dtype, name=name))
+        nested = tree.pack_sequence_as(self._declared, inputs)
+        _, outputs = self._expanded(model, "", [nested], {})
+        return keras.Model(nested, outputs, name=model.name)
 
     def _functional(
         self, model: keras.Model, name: str, inputs: Sequence[Any]
@@ -344,7 +396,9 @@ class Rebuild:
         """A layer in which nothing changes, and its outputs."""
         is_own = not type(layer).__module__.startswith("keras.")
         made = None
-        if not is_own or Way.UNCHANGED not in self._avoid:
+        if not is_own or (
+            Way.UNCHANGED not in self._avoid and self._tells_all(layer)
+        ):
             made = copied_by_config(layer, name, args, kwargs)
         if made is None and is_own and graph_of(layer) is None:
             # A file could not hold it as it is, among other layers.
@@ -411,9 +465,12 @@ class Rebuild:
                 raise StuckError(layer, reason)
         self.ways[id(layer)] = Way.EXPANDED
         inside = {id(part): part for part in flatten_layers(layer)[1:]}
+        if layer is self._given:
+            self._uses.clear()  # the layers inside it may keep their names
         for part in inside.values():
             if id(part) not in self._names:
-                self._names[id(part)] = self._unused(f"{name}_{part.name}")
+                new = f"{name}_{part.name}".lstrip("_")
+                self._names[id(part)] = self._unused(new)
         takes_training = "training" in inspect.signature(layer.call).parameters
         expansion = Expansion(layer, name, self._values, self._unused)
 

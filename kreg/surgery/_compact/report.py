@@ -113,6 +113,8 @@ class Report:
         after = sum(int(np.prod(self.values.shape(v))) for v in variables)
         after += self.values.added.get(id(layer), 0)
         units, units_after, kept = self._units(layer, path)
+        if way is Way.LEFT_OUT:
+            after = units_after = 0
         reduction = self.values.reductions.get(id(layer))
         config = {} if reduction is None else reduction.config
         heads_name = next(filter(partial(hasattr, layer), _HEADS), "")
@@ -120,7 +122,7 @@ class Report:
         groups = getattr(layer, "groups", 0) or 0
         if groups < 2 or not hasattr(layer, "kernel_size"):
             groups = 0
-        changes = self.values.change(layer)
+        changes = self.values.change(layer) or way is Way.LEFT_OUT
         return LayerCompaction(
             path,
             type(layer).__name__,

@@ -158,6 +158,10 @@ class Walk:
                 )
         for call in calls:
             self._follow(call)
+        read = {id(t) for call in calls for t in call.input_tensors}
+        for call in graph.graph.aside:
+            if read.isdisjoint(map(id, call.output_tensors)):
+                self._pin_outputs(call)
         self.outputs = [self._operands[id(t)] for t in graph.graph.outputs]
         for operand in self.outputs:
             for channels in every_number(operand):
@@ -200,6 +204,21 @@ class Walk:
             self._operands[id(tensor)] = (
                 _zeros(operand) if self._as_zeros else operand
             )
+
+    def _pin_outputs(self, node: TracedCall) -> None:
+        """Keep the channels that a layer makes for nothing.
+
+        What it reads stays then, too: the layer is still called on that.
+        """
+        if not getattr(node.operation, "weights", ()):
+            return
+        for tensor in node.output_tensors:
+            for channels in every_number(self._operands[id(tensor)]):
+                self.network.pin(
+                    channels,
+                    f"the outputs of the model do not depend on "
+                    f"`{path_of(node)}`",
+                )
 
     def _call(self, node: TracedCall) -> Call:
         operands = [self._operand(tensor) for tensor in node.input_tensors]
