@@ -17,6 +17,20 @@ half a point of the dense network's accuracy on 4,000 questions for validation,
 the one that leaves the fewest parameters is chosen, for each seed. The accuracy
 given is that on 4,000 other questions, which no choice has seen.
 
+Found with seeds 0, 1 and 2, strengths from 3e-5 to 1e-3:
+
+- From random weights, tied groups leave 1, 1, 1 of 16 heads and 2,676 of 10,536
+  parameters, all at 3e-4 and 100 % accuracy. Separate groups leave 16, none and
+  14 at 3e-5: for seed 1 no strength keeps the accuracy. At 3e-5 the queries and
+  keys of 14 to 16 heads are zero, and the values and outputs of 0 to 2; from
+  1e-4 on the queries of all heads are, at 26 to 28 % accuracy. They vanish
+  before the attention has learned to look anywhere, and cannot return: a zero
+  query gives the key no gradient. Too much, 1e-3, ends both.
+- With three times as many epochs (75, seed 0 alone), separate groups end at one
+  head, too, at 3e-5; at 6e-5 they fail again. Tied ones end at 1 and 2 heads.
+- From the dense network, 12 epochs old (seed 0 alone; 3e-4, 1e-3 and 3e-3),
+  both leave one head, at 100 %. Tied groups are no better there.
+
 Run with:
     python benchmarks/attention_heads.py [--seeds 0 1 2] [--strengths ...]
         [--starts random dense] [--penalized 25]

@@ -21,6 +21,13 @@ Test accuracy is given for that strength alone.
 The models are written for LiteRT, and all files are timed in turn, on one
 thread; `predict_on_batch` is timed in turn, too.
 
+Found with seeds 0, 1 and 2, on a busy machine of two cores:
+
+- residual, strength 2e-3: 98.55, 98.37, 98.34 % in test became 98.47, 98.55,
+  98.36 %, with 5.7, 4.8, 4.8 times fewer FLOPs, in 0.42, 0.45, 0.45 of the time
+  in LiteRT. With 1e-3 there were 3.4, 3.0, 2.9 times fewer, and 0.26 points
+  more than the dense network in validation.
+
 Run with:
     python benchmarks/digits.py [--mnist MNIST_TRAIN.npz] [--seeds 0 1 2]
         [--networks transformer residual]
@@ -183,7 +190,7 @@ class Network:
 
 NETWORKS = {
     "transformer": Network(
-        transformer, heads_and_units, (6e-3, 9e-3), (12, 16, 16), 64
+        transformer, heads_and_units, (6e-3, 1e-2), (12, 16, 16), 64
     ),
     "residual": Network(residual, channels, (1e-3, 2e-3), (6, 10, 10), 128),
 }
