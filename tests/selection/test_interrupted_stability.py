@@ -101,7 +101,7 @@ def test_folder_of_another_selection_is_refused(
     change, told, tmp_path, paths_run
 ):
     run(tmp_path)
-    with pytest.raises(ValueError, match=f"very selection.*{told}"):
+    with pytest.raises(ValueError, match=f"same selection.*{told}"):
         run(tmp_path, **change)
     assert len(paths_run) == 4
 
@@ -109,7 +109,7 @@ def test_folder_of_another_selection_is_refused(
 def test_folder_of_other_rows_is_refused(tmp_path, paths_run, monkeypatch):
     run(tmp_path)
     monkeypatch.setattr("selection.interrupted_stability.Y", Y + 1e-9)
-    with pytest.raises(ValueError, match=r"very selection.*data"):
+    with pytest.raises(ValueError, match=r"same selection.*data"):
         run(tmp_path)
 
 
