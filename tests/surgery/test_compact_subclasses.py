@@ -98,6 +98,20 @@ class WithAside(Own):
 
 
 @serializable
+class HoldsAPart(Own):
+    """A layer inside another one is an attribute of the model, too."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        inside = keras.Sequential([layers.Dense(WIDTH, name="part")])
+        self.front = layers.TimeDistributed(inside, name="front")
+        self.part = inside.layers[0]
+
+    def call(self, x):
+        return self.last(self.hidden(self.front(x)))
+
+
+@serializable
 class OwnWeight(Own):
     def build(self, shape):
         self.shift = self.add_weight(shape=(8,), name="shift")
@@ -262,6 +276,19 @@ def test_what_is_computed_aside_is_left_out_and_said():
         layer.parameters_after for layer in record.layers
     )
     assert any("in training alone" in note for note in record.notes)
+
+
+def test_a_part_of_a_layer_is_not_left_out_where_the_model_holds_it_too():
+    model = built(HoldsAPart, floats)
+    x = floats(np.random.default_rng(1), 2, 5)
+    kill(model.hidden, 3)
+    small, record = kreg.compact(model, sample=x, return_compaction=True)
+    assert same(small, model, x)
+    assert not any("left out" in row.way for row in record.layers)
+    assert record.parameters_after == small.count_params()
+    assert record.parameters_after == sum(
+        row.parameters_after for row in record.layers
+    )
 
 
 def test_a_sum_that_nothing_reads_does_not_keep_the_rest():

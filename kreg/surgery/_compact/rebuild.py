@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from enum import StrEnum
@@ -146,24 +146,31 @@ class Rebuild:
         if not self._given.trainable:
             small.trainable = False
         if self.ways.get(id(self._given)) is not Way.MODEL_CONFIG:
-            present = {id(layer) for layer in flatten_layers(small)}
-            for part in own_layers(self._given):
-                self._note_left_out(part, present)
+            self._note_left_out(small)
         return small
 
-    def _note_left_out(
-        self, layer: keras.layers.Layer, present: Collection[int]
-    ) -> None:
+    def _note_left_out(self, small: keras.Model) -> None:
         """Note the layers that are not in the smaller model.
 
-        Such are those that the code around them calls in training alone, or
-        in another method.
+        Their outputs are not used, or the code around them calls them only in
+        training or in another method.
         """
-        if self.ways.get(id(layer)) is Way.EXPANDED:
-            for part in own_layers(layer):
-                self._note_left_out(part, present)
-        elif id(self._made.get(id(layer))) not in present:
-            self.ways[id(layer)] = Way.LEFT_OUT
+        present = {id(layer) for layer in flatten_layers(small)}
+        copied: set[int] = set()
+        others = []
+        parts = own_layers(self._given)
+        while parts:
+            layer = parts.pop()
+            if self.ways.get(id(layer)) is Way.EXPANDED:
+                parts.extend(own_layers(layer))
+            elif id(self._made.get(id(layer))) in present:
+                copied.update(map(id, flatten_layers(layer)))
+            else:
+                others.append(layer)
+        for layer in others:
+            # A model may hold a layer that is part of another layer, too.
+            if id(layer) not in copied:
+                self.ways[id(layer)] = Way.LEFT_OUT
 
     def _by_model_config(self) -> keras.Model | None:
         """The model by its own config, with other integers."""
