@@ -4,8 +4,8 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from enum import StrEnum
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -24,25 +24,19 @@ from kreg._keras_private import (
     own_variables,
     run_graph,
     trusting,
-    without_values,
 )
 from kreg.layers.channels.call import Reduction
-from kreg.surgery._compact.config_search import (
-    Match,
-    Shapes,
-    matching_config,
-)
 from kreg.surgery._compact.copies import (
     copied_attributes,
     copied_by_config,
     copy_values,
-    described,
     freeze_alike,
     from_config,
 )
 from kreg.surgery._compact.expansion import Expansion
 from kreg.surgery._compact.new_values import NewValues
-from kreg.surgery.stripped_copy import anew, config_without_kreg
+from kreg.surgery._compact.smaller_configs import SmallerConfigs
+from kreg.surgery.stripped_copy import anew
 
 
 class Way(StrEnum):
@@ -58,7 +52,6 @@ class Way(StrEnum):
 
 
 _NO_CONFIG = "no config gives it the smaller weights"
-_FORGETS = "its config does not tell all that its code does"
 
 
 class StuckError(Exception):
@@ -119,7 +112,7 @@ class Rebuild:
         self.ways: dict[int, Way] = {}
         self._made: dict[int, Any] = {}
         self._stuck: StuckError | None = None
-        self._reasons: dict[int, str] = {}
+        self._configs = SmallerConfigs(values, tells_all)
         self._names: dict[int, str] = {}
         self._uses = Counter({part.name for part in flatten_layers(model)})
         self._setters: list[tuple[Any, Callable[[], None]]] = []
@@ -191,6 +184,7 @@ class Rebuild:
             return copy
 
         found = self._searched(model, make)
+        self.least = self._configs.least
         if found is not None:
             self.ways[id(model)] = Way.MODEL_CONFIG
         return found
@@ -201,90 +195,18 @@ class Rebuild:
         make: Callable[[dict[str, Any]], keras.layers.Layer],
     ) -> Any | None:
         """A layer by its own config, with other integers; None if none fits."""
-        try:
-            config = config_without_kreg(layer)
-        except Exception:  # it may be anybody's
-            return None
-        config = _with_epsilons(config, self._epsilons(layer))
-        wanted = [self._values.shape(v) for v in layer.weights]
-
-        def shapes_of(candidate: dict[str, Any]) -> Shapes:
-            # A `from_config` may put what it makes into the config.
-            with suppress(Exception), without_values():
-                made = make(deepcopy(candidate))
-                return [shape for shape, _ in described(made)]
-            return [shape for shape, _ in described(make(deepcopy(candidate)))]
-
-        if layer is not self._given and _gives(wanted, config, shapes_of):
-            # The sizes are those of its inputs.
-            match = Match(config, {})
-        else:
-            match = matching_config(
-                config,
-                [shape for shape, _ in described(layer)],
-                wanted,
-                shapes_of,
-            )
-        if layer is self._given:
-            self.least = {
-                (id(layer.weights[place]), axis): size
-                for (place, axis), size in match.least.items()
-            }
-        if match.config is None:
-            return None
-        if not self._tells_all(layer):
-            self._reasons[id(layer)] = _FORGETS
-            return None
-        copy = make(match.config)
-        if not self._has_numbers(layer, copy):
-            self._reasons[id(layer)] = (
-                "no config gives a normalization inside it the `epsilon` that "
-                "it needs with fewer channels"
-            )
-            return None
-        self._setters.append((layer, lambda: self._set_values(layer, copy)))
+        copy = self._configs.smaller(
+            layer, make, sized_by_inputs=layer is not self._given
+        )
+        if copy is not None:
+            set_values = partial(self._configs.set_values, layer, copy)
+            self._setters.append((layer, set_values))
         return copy
 
     def _without_config(self, layer: keras.layers.Layer) -> StuckError:
-        return StuckError(layer, self._reasons.get(id(layer), _NO_CONFIG))
-
-    def _has_numbers(
-        self, layer: keras.layers.Layer, copy: keras.layers.Layer
-    ) -> bool:
-        """Whether a copy has the numbers that do not follow from its sizes.
-
-        Such is the `epsilon` of a normalization over fewer channels.
-        """
-        pairs = zip(flatten_layers(layer), flatten_layers(copy), strict=False)
-        return all(
-            self._numbers(part).items() <= new.get_config().items()
-            for part, new in pairs
-            if type(part).__module__.startswith("keras.")
+        return StuckError(
+            layer, self._configs.reasons.get(id(layer), _NO_CONFIG)
         )
-
-    def _epsilons(self, layer: keras.layers.Layer) -> dict[float, float]:
-        """The new `epsilon`s of layers inside a layer, by the old ones."""
-        found = {}
-        for part in flatten_layers(layer):
-            reduction = self._values.reductions.get(id(part))
-            if reduction is not None and "epsilon" in reduction.config:
-                found[part.epsilon] = reduction.config["epsilon"]
-        return found
-
-    def _numbers(self, layer: keras.layers.Layer) -> dict[str, float]:
-        """The floats in the config that a layer of Keras should have."""
-        reduction = self._values.reductions.get(id(layer))
-        config = layer.get_config()
-        if reduction is not None:
-            config.update(reduction.config)
-        return {k: v for k, v in config.items() if isinstance(v, float)}
-
-    def _set_values(
-        self, layer: keras.layers.Layer, copy: keras.layers.Layer
-    ) -> None:
-        for variable, new in zip(layer.weights, copy.weights, strict=True):
-            new.assign(self._values.value(variable))
-        freeze_alike(layer, copy)
 
     def _by_graph(self) -> keras.Model:
         model = self._given
@@ -550,30 +472,6 @@ def _called_anew(
         return copy
 
     return make
-
-
-def _gives(
-    wanted: Shapes,
-    config: dict[str, Any],
-    shapes_of: Callable[[dict[str, Any]], Shapes],
-) -> bool:
-    """Whether a layer with a config has weights of the wanted shapes."""
-    try:
-        return list(shapes_of(config)) == list(wanted)
-    except Exception:  # it may be anybody's
-        return False
-
-
-def _with_epsilons(config: Any, epsilons: Mapping[float, float]) -> Any:
-    """A config in which each `epsilon`, however it is named, is a new one."""
-    if not isinstance(config, dict):
-        return config
-    return {
-        key: epsilons.get(value, value)
-        if "eps" in key and isinstance(value, float)
-        else _with_epsilons(value, epsilons)
-        for key, value in config.items()
-    }
 
 
 def _nested_inputs(graph: Graph, args: Sequence[Any]) -> Iterator[Any]:
