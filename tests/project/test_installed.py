@@ -53,3 +53,21 @@ def test_import_loads_nothing_optional(module, loaded):
     if module in after_keras:
         pytest.skip(f"Keras loads {module} itself")
     assert module not in after_kreg
+
+
+def test_import_leaves_out_what_no_training_step_needs(loaded):
+    _, after_kreg = loaded
+    late = ("kreg.selection", "kreg.deployment")
+    assert not [name for name in after_kreg if name.startswith(late)]
+
+
+def test_names_that_are_imported_late_are_names_of_kreg():
+    code = """
+import kreg
+assert set(kreg.__all__) <= set(dir(kreg))
+assert kreg.path is kreg.selection.path
+assert kreg.export is kreg.deployment.export
+assert not hasattr(kreg, "no_such_name")
+print("done")
+"""
+    assert run(code).split()[-1] == "done"

@@ -86,8 +86,6 @@ class Rebuild:
         whole: whether the config of the whole model is the only way to take.
 
     Attributes:
-        least: sizes that the config of the model cannot give as they should
-            be, by the `id` of the variable and the axis, and what it can give.
         ways: how each layer got into the smaller model, by its `id`. Those
             inside one have no entry.
     """
@@ -104,7 +102,6 @@ class Rebuild:
         *,
         whole: bool = False,
     ) -> None:
-        self.least: dict[tuple[int, int], int] = {}
         self._whole = whole
         self._given, self._values = model, values
         self._declared, self._tells_all = declared, tells_all
@@ -116,6 +113,14 @@ class Rebuild:
         self._names: dict[int, str] = {}
         self._uses = Counter({part.name for part in flatten_layers(model)})
         self._setters: list[tuple[Any, Callable[[], None]]] = []
+
+    @property
+    def least(self) -> dict[tuple[int, int], int]:
+        """Sizes that the config of the model cannot give as they should be.
+
+        By the `id` of the variable and the axis, with what it can give.
+        """
+        return self._configs.least
 
     def model(self) -> keras.Model:
         """The smaller model.
@@ -184,7 +189,6 @@ class Rebuild:
             return copy
 
         found = self._searched(model, make)
-        self.least = self._configs.least
         if found is not None:
             self.ways[id(model)] = Way.MODEL_CONFIG
         return found
