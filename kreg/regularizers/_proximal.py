@@ -47,7 +47,8 @@ def ridge_shrink(w: Tensor, amount: Tensor | float) -> Tensor:
     Returns:
         A tensor of w's shape.
     """
-    return _positive_zeros(w / (1.0 + 2.0 * amount))
+    # XLA fuses a product with the operations that use it, but not a quotient.
+    return _positive_zeros(w * (1.0 / (1.0 + 2.0 * amount)))
 
 
 def _positive_zeros(w: Tensor) -> Tensor:
