@@ -1,7 +1,6 @@
 """The calls inside of layers and models of one's own."""
 
 import inspect
-import re
 import threading
 import warnings
 from collections import Counter
@@ -19,6 +18,7 @@ from keras.src.ops.symbolic_arguments import SymbolicArguments
 
 from kreg._keras_private.layers import flatten_layers
 from kreg._keras_private.patching import patched
+from kreg.error_messages import one_line
 
 
 class Weight(keras.Operation):
@@ -498,20 +498,6 @@ def _is_symbolic(value: Any) -> bool:
 
 def _has_known_shape(value: Any) -> bool:
     return not _is_symbolic(value) or None not in value.shape
-
-
-def one_line(error: Exception) -> str:
-    """The kind of an error and the first line of what it says."""
-    text = _ESCAPE_CODES.sub("", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered when"):
-        del lines[0]
-    first = lines[0] if lines else ""
-    return f"{type(error).__name__}: {first}"[:200].rstrip(": ")
-
-
-# By which Keras makes a part of its messages bold.
-_ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _path(owner: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from kreg._keras_private import cloned, flatten_layers, trusting
+from kreg.error_messages import one_line
 from kreg.foreign_objects import result_or_none
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
@@ -114,7 +115,7 @@ def stripped_copy(model: keras.Model) -> keras.Model:
         raise ValueError(
             f"`model` must be one that can be made anew from its config. "
             f"Received: `{model.name}` (of type {type(model).__name__}), "
-            f"which fails with {type(error).__name__}: {error}"
+            f"which fails with {one_line(error)}"
         ) from error
     model_variables = [(tuple(v.shape), v.dtype) for v in model.weights]
     copy_variables = [(tuple(v.shape), v.dtype) for v in copy.weights]

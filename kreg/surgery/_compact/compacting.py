@@ -15,6 +15,7 @@ from kreg._keras_private import (
     is_alike,
     is_plain,
 )
+from kreg.error_messages import one_line
 from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.copies import freeze_alike, tells_all
@@ -271,7 +272,7 @@ class Compacting:
                 copy = copied()
                 freeze_alike(self._model, copy)
             except Exception as error:  # whatever its layers raise
-                problems.append(f"{type(error).__name__}: {error}")
+                problems.append(one_line(error))
                 continue
             problem = self._verification.problem(copy)
             if problem is not None:

@@ -14,10 +14,10 @@ from kreg._keras_private import (
     TracedGraph,
     Weight,
     declared_inputs,
-    one_line,
     traced_graph,
     unseen_graph,
 )
+from kreg.error_messages import one_line
 
 _BATCHES = (2, 3)
 # Two lengths for all axes whose size is not fixed: some models take no long

@@ -25,6 +25,7 @@ from kreg._keras_private import (
     run_graph,
     trusting,
 )
+from kreg.error_messages import cause_of
 from kreg.layers.channels.call import Reduction
 from kreg.surgery._compact.copies import (
     copied_attributes,
@@ -441,8 +442,8 @@ def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
 def _stuck_at(operation: Any, error: Exception) -> StuckError:
     if isinstance(error, StuckError):
         return error
-    text = " ".join(str(error).split())[:200]
-    return StuckError(operation, f"it cannot be made smaller: {text}")
+    reason = f"it cannot be made smaller: {cause_of(error)}"
+    return StuckError(operation, reason)
 
 
 # The methods of a model by which it is trained, or used.

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._keras_private import flatten_layers, trusting
+from kreg.error_messages import one_line
 from kreg.surgery.layouts import layouts_that_fit
 from kreg.surgery.outputs import largest_difference, outputs_without_memory
 from kreg.surgery.sample import examples, random_samples
@@ -37,7 +38,6 @@ _ROUNDINGS = 100.0
 
 _EXAMPLES = 2  # in a random batch
 _SIZES = 2  # of inputs to compare on
-_LONGEST = 200  # characters of an error's message in a record
 
 
 class Verification:
@@ -161,7 +161,7 @@ class Verification:
         try:
             outputs = outputs_without_memory(small, reduced(sample))
         except Exception as error:  # whatever its layers raise
-            return f"it does not run: {_brief(error)}"
+            return f"it does not run: {one_line(error)}"
         difference = largest_difference(expected, outputs)
         if difference <= self._tolerance:
             return None
@@ -188,7 +188,7 @@ class Verification:
         try:
             loaded, config = _saved_and_loaded(small, self._classes)
         except Exception as error:  # whatever its layers raise
-            return f"its file cannot be loaded: {_brief(error)}"
+            return f"its file cannot be loaded: {one_line(error)}"
         place = next(places_of_kreg(config), None)
         if place is not None:
             return f"its file has an object of kreg at `{place}`"
@@ -248,10 +248,3 @@ def _saved_and_loaded(
                 path, custom_objects=dict(classes), compile=False
             )
     return loaded, config
-
-
-def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if len(text) > _LONGEST:  # Keras tells the cause at the end
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    return f"{type(error).__name__}: {text}"

@@ -16,8 +16,8 @@ from kreg._keras_private import (
     flatten_layers,
     graph_of,
     is_plain,
-    one_line,
 )
+from kreg.error_messages import one_line
 from kreg.layers.channels.call import (
     Call,
     Traced,
