@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kreg._arguments import shown
 from kreg._keras_private import TracedCall, Weight, operation_kind
-from kreg.layers.channels.activations import is_plain, plain
+from kreg.layers.channels.activations import is_plain_argument, plain_argument
 from kreg.layers.channels.call import matrix
 from kreg.layers.channels.weighted_sum import is_altered
 from kreg.surgery._compact.graphs import SizedGraph, path_of
@@ -264,6 +264,6 @@ def _compares_with_zero(call: TracedCall) -> bool:
         operation_kind(call.operation) in ("Equal", "NotEqual")
         and len(call.input_tensors) == 1
         and len(others) == 1
-        and is_plain(others[0])
-        and plain(others[0]) == 0
+        and is_plain_argument(others[0])
+        and plain_argument(others[0]) == 0
     )

@@ -26,6 +26,7 @@ from kreg.layers.channels.call import (
     kept_whole,
     matrix,
     signal_without_channels,
+    weight_channels,
 )
 from kreg.layers.channels.network import (
     Kept,
@@ -34,7 +35,6 @@ from kreg.layers.channels.network import (
     Parameter,
     Values,
 )
-from kreg.layers.channels.rearranging import of_parts
 from kreg.layers.table import traced
 from kreg.surgery._compact.graphs import SizedGraph, path_of, sized_graph
 from kreg.surgery._compact.tokens import Tokens, dropped_tokens
@@ -275,7 +275,7 @@ class Walk:
         ]
         for channels, _ in parts if key in self._shared_weights else ():
             self.network.pin(channels, self._shared_weights[key])
-        return of_parts(values, parts, self.network)
+        return weight_channels(values, parts, self.network)
 
     def _called(self, call: Call) -> Sequence[Operand]:
         operation = call.operation
