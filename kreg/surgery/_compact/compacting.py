@@ -13,7 +13,7 @@ from kreg._keras_private import (
     declared_inputs,
     flatten_layers,
     is_alike,
-    is_plain,
+    is_plain_model,
 )
 from kreg.error_messages import one_line
 from kreg.layers.channels.network import Channels
@@ -292,7 +292,7 @@ class Compacting:
 
     def _copy_of_graph(self) -> keras.Model | None:
         """The same layers, of which each is copied by itself."""
-        if not is_plain(self._model) or self._changes():
+        if not is_plain_model(self._model) or self._changes():
             return None
         rebuild = self._rebuild()
         try:

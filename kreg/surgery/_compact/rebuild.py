@@ -19,7 +19,7 @@ from kreg._keras_private import (
     flatten_layers,
     forget_last_call,
     graph_of,
-    is_plain,
+    is_plain_model,
     own_layers,
     own_variables,
     run_graph,
@@ -131,7 +131,11 @@ class Rebuild:
         """
         try:
             small = self._by_model_config()
-            if small is None and self._whole and not is_plain(self._given):
+            if (
+                small is None
+                and self._whole
+                and not is_plain_model(self._given)
+            ):
                 raise self._without_config(self._given)
             small = small or self._by_graph()
         except Exception as error:  # whatever a class of one's own raises
@@ -175,7 +179,7 @@ class Rebuild:
         """The model by its own config, with other integers."""
         model = self._given
         if (
-            is_plain(model)
+            is_plain_model(model)
             or Way.MODEL_CONFIG in self._avoid
             or self._values.adds_weights(model)
             or self._values.replaces(model)
@@ -298,7 +302,7 @@ class Rebuild:
             self.ways[id(operation)] = Way.RULE
             return self._reduced(operation, name, args, kwargs)
         if (
-            not is_plain(operation)
+            not is_plain_model(operation)
             and Way.CONFIG not in self._avoid
             and not self._values.replaces(operation)
         ):

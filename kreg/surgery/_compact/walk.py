@@ -15,7 +15,7 @@ from kreg._keras_private import (
     Weight,
     flatten_layers,
     graph_of,
-    is_plain,
+    is_plain_model,
 )
 from kreg.error_messages import one_line
 from kreg.layers.channels.call import (
@@ -241,7 +241,7 @@ class Walk:
             node,
             bool(training),
             self.graph.twins.get(id(node)),
-            is_called_once and all(map(is_plain, node.owners)),
+            is_called_once and all(map(is_plain_model, node.owners)),
             self._norms_as_operations
             and (is_called_once or has_size(node.operation)),
         )
