@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -56,6 +56,20 @@ class Call:
     twin: Any = None
     is_fixed: bool = False
     norms_as_operations: bool = False
+
+    def on(self, operands: Sequence[Operand]) -> "Call":
+        """The same call on other channels."""
+        if len(operands) != len(self.operands):
+            return replace(self, operands=operands, signals=(), masks=())
+        masks = set(map(id, self.masks))
+        pairs = zip(operands, self.operands, strict=True)
+        is_mask = [(new, id(old) in masks) for new, old in pairs]
+        return replace(
+            self,
+            operands=operands,
+            signals=[operand for operand, mask in is_mask if not mask],
+            masks=[operand for operand, mask in is_mask if mask],
+        )
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Report:
 
     def _why_whole(self, layer: keras.layers.Layer, outside: str) -> str:
         """Why a layer stays as it is, or what is around it."""
-        return self.stays.get(id(layer)) or self.walked.whole.get(
+        return self.stays.get(id(layer)) or self.walked.not_followed.get(
             id(layer), outside
         )
 
