@@ -23,7 +23,7 @@ from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery._compact.rebuild import Way
 from kreg.surgery._compact.walk import Walk
 
-# The arguments of attention layers that tell the number of heads.
+# The attributes of attention layers that hold the number of heads.
 _HEADS = ("num_heads", "num_query_heads")
 
 
@@ -35,7 +35,7 @@ class Report:
         walked: the walk through the model.
         kept: the channels that stay.
         values: the new values of its weights.
-        ways: how layers got into the smaller model, by their `id`.
+        ways: the ways of layers into the smaller model, by their `id`.
         stays: why layers stay whole, by their `id`.
     """
 
@@ -46,14 +46,14 @@ class Report:
     stays: Mapping[int, str]
 
     def rows(self, model: keras.Model) -> Iterator[LayerCompaction]:
-        """A row for each layer with weights; each weight is in one row."""
+        """A row for each layer with weights; each weight counts in one row."""
         counted: set[int] = set()
         top = self.ways.get(id(model), Way.UNCHANGED)
         stays = self._why_whole(model, "")
         yield from self._rows(model, "", top, stays, counted)
 
     def notes(self) -> Iterator[str]:
-        """What became of layers that others have taken the place of."""
+        """Notes on the layers that were expanded into the layers inside."""
         seen: set[int] = set()
         for call in self.walked.graph.graph.composites:
             layer = call.operation
@@ -96,7 +96,7 @@ class Report:
             )
 
     def _why_whole(self, layer: keras.layers.Layer, outside: str) -> str:
-        """Why a layer stays as it is, or what is around it."""
+        """Why a layer stays whole; `outside` is the reason around it."""
         return self.stays.get(id(layer)) or self.walked.not_followed.get(
             id(layer), outside
         )
@@ -148,7 +148,7 @@ class Report:
             count = _units_of(layer)
             return count, count, self._constants_of_own_weights(layer)
         signal = traced.outputs[0]
-        # Of channels along several axes, those along the last one count.
+        # Of channels along several axes, the places on the last axis count.
         channels = self.walked.network.places(signal.channels)[-1]
         stays = self.kept(channels)
         if signal.channels.ndim > 1:
@@ -161,7 +161,7 @@ class Report:
     def _constants_of_own_weights(
         self, layer: keras.layers.Layer
     ) -> dict[str, int]:
-        """Why constant columns of weights that a layer uses itself stay."""
+        """How many constant columns of a layer's own weights stay, and why."""
         reasons: Counter[str] = Counter()
         for variable in own_variables(layer):
             _, axes = self.walked.network.variables.get(
@@ -200,7 +200,7 @@ def _units_of(layer: keras.layers.Layer) -> int:
 
 
 def _is_one_row(layer: keras.layers.Layer) -> bool:
-    """Whether a layer of Keras that holds others is one row of the report."""
+    """Whether one row tells of a layer of Keras and of all layers inside."""
     parts = flatten_layers(layer)
     return (
         type(layer).__module__.startswith("keras.")

@@ -8,7 +8,7 @@ import numpy as np
 from kreg._keras_private import TracedCall
 from kreg.layers.channels.call import Call, Traced, every_number, kept_whole
 from kreg.layers.channels.network import Network, Operand, Parameter, Values
-from kreg.surgery._compact.graphs import path_of
+from kreg.surgery._compact.graphs import path_of_call
 
 SharedConstants = Mapping[int, Sequence[Values]]
 """The constants of each input of a layer, by the `id` of the layer."""
@@ -112,7 +112,7 @@ class SharedLayers:
         if _are_alike(first, operands):
             self._tie(first, operands)
             return
-        reason = f"`{path_of(call)}` is called on tensors that differ"
+        reason = f"`{path_of_call(call)}` is called on tensors that differ"
         for operand in (*first, *operands):
             for channels in every_number(operand):
                 self._network.pin(channels, reason)

@@ -13,7 +13,7 @@ from kreg._keras_private import TracedCall, Weight, operation_kind
 from kreg.layers.channels.activations import is_plain_argument, plain_argument
 from kreg.layers.channels.call import matrix
 from kreg.layers.channels.weighted_sum import is_altered
-from kreg.surgery._compact.graphs import SizedGraph, path_of
+from kreg.surgery._compact.graphs import SizedGraph, path_of_call
 
 Request = Literal["zeros"] | Sequence[int]
 """Which ids of an input go: a list of ids, or those whose rows are zero."""
@@ -206,9 +206,11 @@ class _Tables:
             elif operation_kind(call.operation) in _SAME_IDS:
                 ids.update(map(id, call.output_tensors))
             elif not _compares_with_zero(call):
-                reason = f"`{path_of(call)}` reads the ids, too"
+                reason = f"`{path_of_call(call)}` reads the ids, too"
                 if call.reason:
-                    reason = f"`{path_of(call)}` stays whole: {call.reason}"
+                    reason = (
+                        f"`{path_of_call(call)}` stays whole: {call.reason}"
+                    )
                 self._obstacles.setdefault(place, reason)
         if any(id(tensor) in ids for tensor in self._graph.outputs):
             self._obstacles.setdefault(place, "the ids are an output, too")
@@ -253,7 +255,8 @@ class _Tables:
                 reads_ids = any(id(t) in ids for t in call.input_tensors)
                 if is_shared or variable is not looked_up or not reads_ids:
                     self._other_uses.setdefault(
-                        id(variable), f"`{path_of(call)}` uses the rows, too"
+                        id(variable),
+                        f"`{path_of_call(call)}` uses the rows, too",
                     )
 
 

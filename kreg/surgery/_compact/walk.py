@@ -35,7 +35,7 @@ from kreg.layers.channels.network import (
     Parameter,
 )
 from kreg.layers.table import traced
-from kreg.surgery._compact.graphs import SizedGraph, path_of, sized_graph
+from kreg.surgery._compact.graphs import SizedGraph, path_of_call, sized_graph
 from kreg.surgery._compact.shared_layers import SharedConstants, SharedLayers
 from kreg.surgery._compact.tokens import Tokens, dropped_tokens
 
@@ -207,7 +207,7 @@ class Walk:
                 self.network.pin(
                     channels,
                     f"the outputs of the model do not depend on "
-                    f"`{path_of(node)}`",
+                    f"`{path_of_call(node)}`",
                 )
 
     def _call(self, node: TracedCall) -> Call:
@@ -225,7 +225,7 @@ class Walk:
         is_called_once = self._calls[id(node.operation)] == 1
         return Call(
             node.operation,
-            path_of(node),
+            path_of_call(node),
             operands,
             [o for t, o in pairs if id(t) not in masks],
             [o for t, o in pairs if id(t) in masks],
