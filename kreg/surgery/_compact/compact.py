@@ -128,11 +128,11 @@ def compact(
             `x[..., kept_inputs]`. Defaults to `False`.
         norms_as_operations: bool, whether normalizations with constant channels
             become operations that know the sums of the constants, so that
-            these channels can go: every `LayerNormalization`, and `RMSNormalization`
-            and `UnitNormalization` where constants are not 0. A small
-            functional model of Keras's operations then replaces the layer, and
-            runs slower than the layer. A normalization that passes on a mask
-            stays. Defaults to `False`.
+            these channels can go: every `LayerNormalization`, and
+            `RMSNormalization` and `UnitNormalization` where the constants are
+            not 0. A small functional model of Keras's operations then replaces
+            the layer, and runs slower than the layer. A normalization that
+            passes on a mask stays. Defaults to `False`.
         drop_tokens: which rows of embeddings go, and with them the ids that
             look them up: a sequence of ids that never occur in the inputs, or
             `"zeros"` for ids whose rows are 0, which get one id together. A
