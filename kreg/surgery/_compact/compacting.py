@@ -73,10 +73,10 @@ class Compacting:
             else options.keep_class
         )
         self._verification = Verification(model, sample, self._occurring)
-        self._stays: dict[int, str] = {}
+        self._opaque: dict[int, str] = {}  # why layers stay whole, by `id`
         self._avoid = _NOTHING
-        self._shared_sizes: Mapping[tuple[int, int], int] = {}
-        self._least: Mapping[tuple[int, int], int] = {}
+        self._least_by_config: Mapping[tuple[int, int], int] = {}
+        self._least_sizes: Mapping[tuple[int, int], int] = {}
         self._notes: list[str] = []
         self._ways: Mapping[int, Way] = {}
         self._keep_class = False  # whether the model must keep its class now
@@ -93,14 +93,14 @@ class Compacting:
             self._model,
             self._options.drop_inputs,
             self._sample if needs_sample else None,
-            self._stays,
+            self._opaque,
             norms_as_operations=self._options.norms_as_operations,
             drop_tokens=self._options.drop_tokens
-            if id(self._model) not in self._stays
+            if id(self._model) not in self._opaque
             else None,
         )
         network = self._walked.network
-        if id(self._model) in self._stays:
+        if id(self._model) in self._opaque:
             for channels in network.bundles:
                 network.pin(channels, "the model stays as it is")
         self._kept = kept_channels(
@@ -148,7 +148,7 @@ class Compacting:
             for variable in layer.variables:
                 rank = len(variable.shape)
                 for axis in range(rank):
-                    count = self._least.get((id(variable), axis))
+                    count = self._least_sizes.get((id(variable), axis))
                     if count is None:
                         continue
                     if channels is None or channels.ndim > 1:
@@ -172,12 +172,12 @@ class Compacting:
 
     def _of_shared_sizes(self) -> keras.Model | None:
         """A model by its own config, with sizes that several layers share."""
-        if not self._shared_sizes:
+        if not self._least_by_config:
             return None
-        # The config may allow to remove some units, if not all of them.
-        self._start_again(self._shared_sizes)
+        # The config of the model can remove some units, if not all.
+        self._start_again(self._least_by_config)
         self._keep_class = True
-        self._stays = {
+        self._opaque = {
             id(layer): "the config of the model has no other size for it"
             for layer, channels, _ in self._sizes_to_keep()
             if channels is None
@@ -185,8 +185,8 @@ class Compacting:
         self._follow()
         return self._verified()
 
-    def _start_again(self, least: Mapping[tuple[int, int], int]) -> None:
-        self._least, self._stays, self._avoid = least, {}, _NOTHING
+    def _start_again(self, least_sizes: Mapping[tuple[int, int], int]) -> None:
+        self._least_sizes, self._opaque, self._avoid = least_sizes, {}, _NOTHING
         self._keep_class = False
         self._follow()
 
@@ -197,10 +197,12 @@ class Compacting:
             try:
                 small = rebuild.model()
             except StuckError as stuck:
-                self._shared_sizes = self._shared_sizes or rebuild.least
                 self._keep(stuck.operation, stuck.reason)
                 continue
-            self._shared_sizes = self._shared_sizes or rebuild.least
+            finally:
+                self._least_by_config = (
+                    self._least_by_config or rebuild.least_sizes
+                )
             problem = self._verification.problem(small, self._reduced)
             if problem is None:
                 self._ways = rebuild.ways
@@ -242,9 +244,9 @@ class Compacting:
 
     def _keep(self, operation: Any, reason: str) -> None:
         """Keep a layer whole. If it had to stay already, keep the model so."""
-        if id(operation) in self._stays:
+        if id(operation) in self._opaque:
             operation = self._model
-        self._stays[id(operation)] = reason
+        self._opaque[id(operation)] = reason
         self._follow()
 
     def _step_back(self, taken: set[Way], problem: str) -> None:
@@ -334,7 +336,7 @@ class Compacting:
     def record(self, small: keras.Model) -> Compaction:
         """The record of what was removed, and of what stays and why."""
         report = Report(
-            self._walked, self._kept, self._values, self._ways, self._stays
+            self._walked, self._kept, self._values, self._ways, self._opaque
         )
         if not self._verification.runs:
             self._notes.append(

@@ -117,12 +117,12 @@ class Rebuild:
         self._setters: list[tuple[Any, Callable[[], None]]] = []
 
     @property
-    def least(self) -> dict[tuple[int, int], int]:
+    def least_sizes(self) -> dict[tuple[int, int], int]:
         """The least sizes to ask for where no config of the model gives fewer.
 
         They are by the `id` of the variable and by the axis.
         """
-        return self._configs.least
+        return self._configs.least_sizes
 
     def model(self) -> keras.Model:
         """The smaller model.

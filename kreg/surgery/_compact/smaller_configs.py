@@ -30,8 +30,8 @@ class SmallerConfigs:
 
     Attributes:
         reasons: why layers cannot be made by their configs, by their `id`.
-        least: the least sizes to ask for where no config of the model gives
-            fewer, by the `id` of the variable and by the axis.
+        least_sizes: the least sizes to ask for where no config of the model
+            gives fewer, by the `id` of the variable and by the axis.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SmallerConfigs:
     ) -> None:
         self._values, self._tells_all = values, tells_all
         self.reasons: dict[int, str] = {}
-        self.least: dict[tuple[int, int], int] = {}
+        self.least_sizes: dict[tuple[int, int], int] = {}
 
     def smaller(
         self,
@@ -84,7 +84,7 @@ class SmallerConfigs:
                 shapes_of,
             )
         if not sized_by_inputs:
-            self.least = {
+            self.least_sizes = {
                 (id(layer.weights[place]), axis): size
                 for (place, axis), size in match.least.items()
             }
