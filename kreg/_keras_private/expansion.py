@@ -49,7 +49,7 @@ def expanded(
     Args:
         layer: a layer that calls others.
         replacement: returns what is called in the place of a layer inside it;
-            None for this layer itself.
+            None to call that layer.
         symbolic: returns a symbolic tensor for a variable of the layer, or for
             an array on which it calls a layer inside it.
         changed: takes an operation, and how many operations the layer has

@@ -67,7 +67,7 @@ class Expansion:
         Args:
             inputs: the arguments of the call.
             replacement: returns what is called in the place of a layer inside
-                it; None for this layer itself.
+                it; None to call that layer.
         """
         self._runs += 1
         self._tensors = {}

@@ -298,8 +298,8 @@ class Walk:
                     why = self._shared_weights[id(variable)]
                     return kept_whole(call, self.network, f"is kept: {why}")
             if _is_inside(call.node) and _lacks_bias(call.operation):
-                # No bias of the layer can make up for constants: the code
-                # around it says that it has none.
+                # The code around the layer decides that it has no bias, so
+                # none can make up for a constant.
                 call = call.on([_only_zeros(o) for o in call.operands])
         try:
             return traced(call, self.network)
