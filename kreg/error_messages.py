@@ -6,6 +6,7 @@ import re
 _PLACES = ("in user code:", "Exception encountered when calling")
 # By which Keras makes parts of its messages bold.
 _BOLD = re.compile(r"\x1b\[[01]m")
+_LEFT_OUT = " [...] "
 
 
 def one_line(error: BaseException) -> str:
@@ -27,8 +28,8 @@ def cause_of(error: BaseException, longest: int = 300) -> str:
     line = _printable(_line(error))
     if len(line) <= longest:
         return line
-    half = longest // 2 - 3
-    return f"{line[:half]} [...] {line[-half:]}"
+    half = (longest - len(_LEFT_OUT)) // 2
+    return f"{line[:half]}{_LEFT_OUT}{line[-half:]}"
 
 
 def _line(error: BaseException) -> str:

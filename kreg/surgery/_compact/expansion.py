@@ -153,7 +153,7 @@ class Expansion:
         before, reduction = traced
         if type(before) is not type(operation):
             raise ValueError("what it computes depends on its sizes")
-        return with_sizes(operation, before, reduction)
+        return _with_sizes(operation, before, reduction)
 
 
 def _zero_of(tensor: Any) -> Any:
@@ -162,7 +162,7 @@ def _zero_of(tensor: Any) -> Any:
     return ops.sum(ops.zeros_like(tensor[first], dtype="int32"))
 
 
-def with_sizes(operation: Any, before: Any, reduction: Reduction) -> Any:
+def _with_sizes(operation: Any, before: Any, reduction: Reduction) -> Any:
     """A copy of an operation, with the sizes that a reduction changes.
 
     Args:
