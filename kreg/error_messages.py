@@ -1,4 +1,4 @@
-"""Messages of errors in one line, which names the cause."""
+"""One line for the message of an error: the cause that it names."""
 
 import re
 

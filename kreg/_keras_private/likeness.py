@@ -1,4 +1,4 @@
-"""Comparing the code of a layer: with that of a copy, and in training."""
+"""Comparing the calls of a layer with those of a copy, and in training."""
 
 import inspect
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The record of a compaction, made from the walk and the new weights."""
+"""Making the record of a compaction: a row for each layer, and notes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
