@@ -3,6 +3,8 @@
 The peer fits the null model by SciPy on inputs that are centred and scaled.
 """
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -124,7 +126,8 @@ def factors_of(kind, outputs):
 
 def model_of(loss, outputs, inputs=INPUTS):
     keras.utils.set_random_seed(0)
-    layer = keras.layers.Dense(outputs, ACTIVATIONS.get(loss))
+    activation = ACTIVATIONS.get(loss) if isinstance(loss, str) else None
+    layer = keras.layers.Dense(outputs, activation)
     model = keras.Sequential([keras.Input((inputs,)), layer])
     model.compile("sgd", loss, jit_compile=keras.backend.backend() == "jax")
     return model
@@ -488,6 +491,38 @@ def test_many_rows_on_a_kink(case):
     expected = least_strength(x, y, KINKS[loss], factors, weights, directions)
     found = strength_max(model, data, penalty)
     assert found == pytest.approx(expected, rel=2e-4)
+
+
+def unreduced(y, z):
+    return keras.ops.abs(y - z)[:, 0]
+
+
+def of_one_precision(y, z):
+    """A loss that only computes in single precision."""
+    return unreduced(y, z) * keras.ops.ones((1,), "float32")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    few_of(
+        [unreduced, of_one_precision, ["mae"], keras.losses.MeanAbsoluteError],
+        unreduced,
+    ),
+)
+def test_the_loss_may_be_any_that_has_a_value_for_each_row(loss):
+    x, y = rows("mse", 1)
+    y = np.round(y)
+    expected = least_strength(x, y, KINKS["mae"], np.ones((INPUTS, 1)))
+    model = model_of(loss() if isinstance(loss, type) else loss, 1)
+    assert strength_max(model, (x, y)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_scipy_it_may_be_too_high(monkeypatch):
+    x, y = rows("mse", 1)
+    y = np.round(y)
+    exact = strength_max(model_of("mae", 1), (x, y))
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    assert strength_max(model_of("mae", 1), (x, y)) > 0.999 * exact
 
 
 def kernel_of_svm(x, y, strength):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,7 +20,8 @@ _MOST_ENTRIES = 2**25
 # The largest relative deviation from the loss of the model.
 _SAME = 1e-4
 # JAX computes in single precision unless a program says otherwise.
-_DTYPE = "float32" if keras.backend.backend() == "jax" else "float64"
+_IS_JAX = keras.backend.backend() == "jax"
+_PRECISIONS = ("float32",) if _IS_JAX else ("float64", "float32")
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,20 @@ def row_losses(
         None if their mean is not `loss`, the last layer is not a dense one with
         this kernel, or the data are too large.
     """
-    layer = model.layers[-1]
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
+        return None
+    layer, given_losses = model.layers[-1], tree.flatten(model.loss)
     if (
         type(layer) is not layers.Dense
         or layer.kernel is not kernel
-        or list(map(id, getattr(model, "outputs", None) or ()))
-        != [id(layer.output)]
+        or [id(output) for output in outputs] != [id(layer.output)]
         or len(layer.output.shape) != 2
         or layer.units > _MOST_OUTPUTS
-        or not (isinstance(model.loss, str) or callable(model.loss))
+        or len(given_losses) != 1
     ):
         return None
-    before = keras.Model(model.inputs, layer.input)
+    before = keras.Model(model.inputs, layer.input, name="before")
     parts: list[tuple[Array, Array, Array]] = []
     entries = 0
     for (x, y, *weights), size in batches_of(train, _ROWS_AT_ONCE):
@@ -86,21 +90,28 @@ def row_losses(
             inputs = np.hstack([inputs, np.ones((len(inputs), 1))])
     if targets.size == sums.size:
         targets = targets.reshape(sums.shape)
-    function = keras.losses.get(model.loss)
+    function = keras.losses.get(given_losses[0])
     function = getattr(function, "call", function)
 
-    def of(sums: Array) -> Array:
-        made = layer.activation(ops.convert_to_tensor(sums.astype(_DTYPE)))
-        y = ops.convert_to_tensor(targets.astype(_DTYPE))
+    def of(sums: Array, precision: str) -> Array:
+        made = layer.activation(ops.convert_to_tensor(sums.astype(precision)))
+        y = ops.convert_to_tensor(targets.astype(precision))
         return _double(function(y, made))
 
-    each = of(sums)
-    if each.shape != (len(sums),) or shares.shape != (len(sums), 1):
-        return None
-    shares = np.asarray(shares[:, 0] / len(sums), "float64")
-    if not abs(shares @ each - loss) <= _SAME * abs(loss):
-        return None
-    return RowLosses(inputs, sums, shares, of)
+    for precision in _PRECISIONS:
+        try:
+            each = of(sums, precision)
+        except Exception:  # a user's own loss may have constants of a precision
+            continue
+        if each.shape != (len(sums),) or shares.shape != (len(sums), 1):
+            return None
+        factors = np.asarray(shares[:, 0] / len(sums), "float64")
+        if not abs(factors @ each - loss) <= _SAME * abs(loss):
+            return None
+        return RowLosses(
+            inputs, sums, factors, partial(of, precision=precision)
+        )
+    return None
 
 
 def _double(tensor: Any) -> Array:
