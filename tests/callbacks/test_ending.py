@@ -70,6 +70,8 @@ def missed(sparsity, **state):
         "are_finite": lambda: True,
         "possible": 1.0,
         "bounds": (0.5, 2.0),
+        "largest_group": 0,
+        "weights": SimpleNamespace(total=1000),
         **state,
     }
     return SimpleNamespace(
@@ -89,6 +91,8 @@ REASONS = [
     (missed(ABOVE), 0.35, 900, "stopped after 35% of its epochs"),
     (missed(BELOW), 1.0, 900, "went on moving"),
     (missed(ABOVE), 1.0, 900, "went on moving"),
+    (missed(BELOW, largest_group=40), 1.0, 900, r"0\.0400 of it.* rose no fas"),
+    (missed(ABOVE, largest_group=40), 1.0, 900, "come back late or never"),
     (missed(BELOW, is_bounded=True), 0.5, 80, "upper bound, 2"),
     (missed(ABOVE, is_bounded=True), 0.5, 80, "lower bound, 0.5"),
     (missed(BELOW, are_held=True), 1.0, 80, "learning rate is 0"),

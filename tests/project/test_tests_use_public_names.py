@@ -37,6 +37,8 @@ ALLOWED = {
     ],
     "functions of numbers, whose edges no training reaches one by one": [
         "kreg.callbacks._target.controller",
+        "kreg.callbacks._target.group_controller",
+        "kreg.callbacks._target.group_norms",
         "kreg.callbacks._target.outcome",
         "kreg.callbacks._target.training_progress",
         "kreg.deployment._costs",

@@ -151,6 +151,23 @@ _LARGEST_FALL = 2.0
 _HASTY, _HASTE = 0.012, 3.0
 
 
+def desired_sparsity(
+    target: float, start: tuple[float, float], progress: float
+) -> float:
+    """The sparsity at some progress on a cubic path to a target.
+
+    Args:
+        target: the sparsity from `RAMP_END` on.
+        start: the progress and the sparsity at the start of the path.
+        progress: the progress.
+    """
+    began, sparsity = start
+    if progress >= RAMP_END or began >= RAMP_END:
+        return target
+    left = (RAMP_END - progress) / (RAMP_END - began)
+    return target + (sparsity - target) * left**3
+
+
 class StrengthController:
     """Moves a strength so that a sparsity follows a path to a target.
 
@@ -224,11 +241,7 @@ class StrengthController:
 
     def desired(self, progress: float) -> float:
         """The sparsity on the path at some progress."""
-        start, sparsity = self._start
-        if progress >= RAMP_END or start >= RAMP_END:
-            return self._target
-        left = (RAMP_END - progress) / (RAMP_END - start)
-        return self._target + (sparsity - self._target) * left**3
+        return desired_sparsity(self._target, self._start, progress)
 
     def change(
         self,

@@ -136,6 +136,8 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
             "train longer; under loss scaling look for gradients that are not "
             "finite, whose updates are left out"
         )
+    if steering.largest_group:
+        return group_reason(steering)
     if updates < _FEW_UPDATES:
         if is_below:
             return (
@@ -149,6 +151,22 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
     return (
         "the sparsity went on moving while the strength had come to rest: "
         "train longer, or let the learning rate end above 0"
+    )
+
+
+def group_reason(steering: Steering) -> str:
+    """Why a target was missed whose zeros are those of whole groups."""
+    share = steering.largest_group / steering.weights.total
+    if steering.sparsity < steering.target:
+        return (
+            f"whole groups become zero, the largest of them {share:.4f} of it, "
+            "and the strength rose no faster, so that those that should stay "
+            "do not vanish with them: train longer"
+        )
+    return (
+        f"whole groups become zero, the largest of them {share:.4f} of it, and "
+        "come back late or never when the strength falls: train longer, so "
+        "that it can rise more slowly"
     )
 
 

@@ -13,6 +13,8 @@ from kreg.callbacks._target.controller import (
     StrengthController,
     first_log_factor,
 )
+from kreg.callbacks._target.group_controller import GroupController
+from kreg.callbacks._target.group_norms import GroupNorms, are_grouped
 from kreg.callbacks._target.steered_weights import SteeredWeights
 from kreg.regularizers import Penalty
 
@@ -192,7 +194,12 @@ class Steering:
         self.possible = 1.0
         self._penalties = SteeredPenalties(weights, bounds)
         self._variables = variables
-        self._controller: StrengthController | None = None
+        self._groups = (
+            GroupNorms(weights, variables, target)
+            if are_grouped(weights, variables)
+            else None
+        )
+        self._controller: StrengthController | GroupController | None = None
         self._switched_off_at: int | None = None
         self._bounded_since: float | None = None
         # The progress since which all learning rates of the weights are 0.
@@ -203,10 +210,18 @@ class Steering:
     def has_reached(self) -> bool:
         """Whether the sparsity is within half a percentage point of the target.
 
-        For small weights, one entry or unit more is allowed.
+        For small weights, one entry or unit more is allowed. If whole groups
+        become zero, half of the largest is allowed.
         """
         away = abs(self.target - self.sparsity) * self.weights.total
-        return away <= 0.005 * self.weights.total + 1.0
+        return away <= max(
+            0.005 * self.weights.total + 1.0, 0.5 * self.largest_group
+        )
+
+    @property
+    def largest_group(self) -> int:
+        """The entries or units of the largest group; 0 if there are none."""
+        return 0 if self._groups is None else self._groups.largest
 
     @property
     def is_bounded(self) -> bool:
@@ -234,6 +249,12 @@ class Steering:
     def is_waiting(self) -> bool:
         """Whether the first strength has not been chosen yet."""
         return self._controller is None
+
+    def leave_out_others(self, weights: SteeredWeights) -> None:
+        """Steer only a part of the weights from now on."""
+        self.weights = weights
+        if self._groups is not None:
+            self._groups.choose(weights)
 
     def are_finite(self) -> bool:
         """Whether no entry of the weights is NaN or infinite now."""
@@ -303,7 +324,12 @@ class Steering:
         if progress == 0.0 or memory is None:
             return None
         counting, memory = memory[:COUNTING_SIZE], memory[COUNTING_SIZE:]
-        if len(memory) not in (_OWN_SIZE, _OWN_SIZE + StrengthController.SIZE):
+        size = (
+            StrengthController.SIZE
+            if self._groups is None
+            else GroupController.SIZE
+        )
+        if len(memory) not in (_OWN_SIZE, _OWN_SIZE + size):
             return None
         target, past, has_acted, off_at, bounded_since, *controller = memory
         if (
@@ -320,8 +346,14 @@ class Steering:
         self._switched_off_at = None if off_at == _NONE else int(off_at)
         self._bounded_since = None if bounded_since == _NONE else bounded_since
         if controller:
-            self._controller = StrengthController.recall(
-                target, 1.0 / self.weights.total, controller
+            self._controller = (
+                StrengthController.recall(
+                    target, 1.0 / self.weights.total, controller
+                )
+                if self._groups is None
+                else GroupController.recall(
+                    target, self._groups.nearest, controller
+                )
             )
             self.desired = self._controller.desired(past)
         return counting
@@ -376,8 +408,11 @@ class Steering:
             self._bounded_since = progress
 
     def _start(self, progress: float) -> None:
-        self._controller = StrengthController(
-            self.target, progress, self.sparsity, 1.0 / self.weights.total
+        common = self.target, progress, self.sparsity
+        self._controller = (
+            StrengthController(*common, 1.0 / self.weights.total)
+            if self._groups is None
+            else GroupController(*common, self._groups.nearest)
         )
 
     def _opposes_gap(self, change: float) -> bool:
