@@ -287,9 +287,20 @@ def _product(values: NDArray[np.float64]) -> Values:
 
 
 def _chosen(values: NDArray[np.float64]) -> Values:
-    """The constants that both choices of a condition have in common."""
-    _, one, other = values
-    return np.where(one == other, one, np.nan)
+    """The chosen constants; those that both choices share for any condition."""
+    condition, one, other = values
+    chosen = np.where(condition != 0, one, other)
+    unknown = np.isnan(condition) & (one != other)
+    return np.where(unknown, np.nan, chosen)
+
+
+def _compared(compare: Combine) -> Tracer:
+    """The tracer of a comparison of two tensors."""
+
+    def values_of(values: NDArray[np.float64]) -> Values:
+        return np.where(np.isnan(values).any(axis=0), np.nan, compare(values))
+
+    return combining(values_of)
 
 
 total = combining(lambda values: values.sum(axis=0))
@@ -301,4 +312,10 @@ difference = combining(lambda values: values[0] - values[1])
 quotient = combining(lambda values: values[0] / values[1])
 power = combining(lambda values: values[0] ** values[1])
 choice = combining(_chosen)
+equal = _compared(lambda values: values[0] == values[1])
+not_equal = _compared(lambda values: values[0] != values[1])
+greater = _compared(lambda values: values[0] > values[1])
+greater_equal = _compared(lambda values: values[0] >= values[1])
+less = _compared(lambda values: values[0] < values[1])
+less_equal = _compared(lambda values: values[0] <= values[1])
 unknown = combining(lambda values: np.full(values.shape[1:], np.nan))

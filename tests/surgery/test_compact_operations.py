@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from surgery.handmade import filled, same, x_of
+from thorough import few_of
 
 import kreg
 
@@ -107,8 +108,46 @@ def units_left_of(activation):
     return small.get_layer("up").units
 
 
-def test_units_with_an_activation_of_ones_own_go():
-    assert units_left_of(own_gelu) == 5
+@keras.saving.register_keras_serializable(package="operations")
+def leaky(x):
+    return ops.where(x > 0, x, 0.1 * x)
+
+
+@keras.saving.register_keras_serializable(package="operations")
+def within_one(x):
+    inside = ops.logical_and(x >= -1.0, ops.logical_not(x > 1.0))
+    return ops.where(inside, x, ops.sign(x))
+
+
+@pytest.mark.parametrize("activation", [own_gelu, leaky, within_one])
+def test_units_with_an_activation_of_ones_own_go(activation):
+    assert units_left_of(activation) == 5
+
+
+COMPARISONS = {
+    "equal": lambda x: ops.where(ops.equal(x, 0.5), 2.0, x),
+    "not_equal": lambda x: ops.where(ops.not_equal(x, 0.5), x, 2.0),
+    "greater": lambda x: ops.where(x > 0.1, x, 0.3 * x),
+    "greater_equal": lambda x: ops.where(x >= 0.5, 1.0, x),
+    "less": lambda x: ops.where(x < 0.5, x, 3.0),
+    "less_equal": lambda x: ops.where(x <= 0.5, -1.0, x),
+    "of_two": lambda x: ops.where(x > ops.square(x), x, -x),
+}
+
+
+@pytest.mark.parametrize("name", few_of(COMPARISONS, "greater", "of_two"))
+def test_constants_are_compared(name):
+    up = layers.Dense(8)
+    x = keras.Input((6,))
+    down = layers.Dense(2)(COMPARISONS[name](up(x)))
+    model = filled(keras.Model(x, down))
+    kernel, bias = up.get_weights()
+    kernel[:, :3] = 0.0
+    bias[:3] = 0.5, -0.5, 0.0
+    up.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert same(small, model, x_of(4, 6))
+    assert small.layers[1].units == 5
 
 
 @keras.saving.register_keras_serializable(package="operations")
