@@ -75,8 +75,8 @@ class TracedGraph:
     """The calls of stock layers and operations in a model, however deep.
 
     Args:
-        calls: the calls on the way to the outputs, and those to and from other
-            layers with weights, in the order of execution.
+        calls: the calls on the way to the outputs and the losses, and those to
+            and from other layers with weights, in the order of execution.
         inputs: the symbolic tensors that enter the model, flat.
         outputs: the symbolic tensors that leave it, flat.
         structure: the outputs in the structure that the model returns.
@@ -85,6 +85,7 @@ class TracedGraph:
         unseen: the path of the layer that uses a variable in a way that shows
             in no call, by the `id` of the variable.
         aside: those of the calls on which the outputs do not depend.
+        losses: the tensors that code adds as losses.
     """
 
     calls: tuple[TracedCall, ...]
@@ -94,6 +95,7 @@ class TracedGraph:
     composites: tuple[TracedCall, ...]
     unseen: Mapping[int, str]
     aside: tuple[TracedCall, ...] = ()
+    losses: tuple[Any, ...] = ()
 
 
 def traced_graph(
@@ -239,6 +241,7 @@ class _Trace:
         self._thread = threading.get_ident()
         self._calls: list[TracedCall] = []
         self._composites: list[TracedCall] = []
+        self._losses: list[Any] = []
         self._owners: list[Any] = []
         self._runs: Counter[int] = Counter()  # of each layer, by its `id`
         self._places = [(0, 0)]  # where the code of each owner is
@@ -258,6 +261,7 @@ class _Trace:
         for owner, name, value in (
             (layer, "symbolic_call", self._layer_call()),
             (operation, "symbolic_call", self._operation_call()),
+            (layer, "add_loss", self._adding_loss()),
             (keras.Variable, "value", self._reading()),
             (layer_module, "Node", self._note),
             (operation_module, "Node", self._note),
@@ -292,14 +296,16 @@ class _Trace:
                 return original(layer, *args, **kwargs)
             reason = self._opaque.get(id(layer))
             if is_composite(layer) and reason is None:
-                noted = len(self._calls), len(self._composites)
+                noted = [self._calls, self._composites, self._losses]
+                counts = list(map(len, noted))
                 try:
                     return self._look_into(layer, args, kwargs)
                 except Exception as error:
                     if not self._owners:
                         raise  # the model itself
                     reason = one_line(error)
-                    del self._calls[noted[0] :], self._composites[noted[1] :]
+                    for made, count in zip(noted, counts, strict=True):
+                        del made[count:]
                     self._pending.clear()
             if reason is not None:
                 for variable in layer.variables:
@@ -402,6 +408,18 @@ class _Trace:
 
         return symbolic_call
 
+    def _adding_loss(self) -> Callable[..., Any]:
+        original = keras.layers.Layer.add_loss
+
+        def add_loss(layer: Any, loss: Any) -> Any:
+            symbolic = list(filter(_is_symbolic, tree.flatten(loss)))
+            if self._is_elsewhere() or not symbolic:
+                return original(layer, loss)
+            self._losses += symbolic
+            return None
+
+        return add_loss
+
     def _reading(self) -> property:
         original = keras.Variable.value
 
@@ -470,7 +488,7 @@ class _Trace:
                 and id(call) not in on_the_way
             ) or any(id(tensor) in aside for tensor in call.input_tensors):
                 aside.update((id(t), t) for t in call.output_tensors)
-        calls = self._leading_to((*outputs, *aside.values()))
+        calls = self._leading_to((*outputs, *aside.values(), *self._losses))
         return TracedGraph(
             tuple(calls),
             inputs,
@@ -479,6 +497,7 @@ class _Trace:
             tuple(self._composites),
             self._unseen,
             tuple(call for call in calls if id(call) not in on_the_way),
+            tuple(self._losses),
         )
 
     def _leading_to(self, tensors: Sequence[Any]) -> list[TracedCall]:

@@ -74,8 +74,8 @@ class _GroupedSums:
         else:
             network.pin(
                 units.channels,
-                f"the activation of `{call.path}` is not known to treat every "
-                "unit by itself",
+                f"`{call.path}` has an activation that is not known to treat "
+                "every unit by itself",
             )
             constants = np.full(len(constants), np.nan)
         if self._padded:

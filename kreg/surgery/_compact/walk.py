@@ -166,6 +166,9 @@ class Walk:
         for operand in self.outputs:
             for channels in every_number(operand):
                 self.network.pin(channels, "it is an output of the model")
+        for tensor in graph.graph.losses:
+            for channels in every_number(self._operand(tensor)):
+                self.network.pin(channels, "it is a loss of the model")
         for call in graph.graph.composites:
             self._tie_to_first_call(call)
         self.found_more = _number_of_constants(
@@ -303,6 +306,7 @@ class Walk:
             for variable in call.operation.variables:
                 if id(variable) in self._shared_weights:
                     why = self._shared_weights[id(variable)]
+                    self.whole[id(call.operation)] = why
                     return kept_whole(call, self.network, f"is kept: {why}")
             if _is_inside(call.node) and _lacks_bias(call.operation):
                 # The code around it decides that there is no bias to which a
