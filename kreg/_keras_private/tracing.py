@@ -262,6 +262,7 @@ class _Trace:
             (layer, "symbolic_call", self._layer_call()),
             (operation, "symbolic_call", self._operation_call()),
             (layer, "add_loss", self._adding_loss()),
+            (keras.random.SeedGenerator, "next", self._drawing()),
             (keras.Variable, "value", self._reading()),
             (layer_module, "Node", self._note),
             (operation_module, "Node", self._note),
@@ -419,6 +420,17 @@ class _Trace:
             return None
 
         return add_loss
+
+    def _drawing(self) -> Callable[..., Any]:
+        """Random numbers that are the same in each trace."""
+        original = keras.random.SeedGenerator.next
+
+        def next_seed(generator: Any, ordered: bool = True) -> Any:
+            if self._is_elsewhere():
+                return original(generator, ordered)
+            return keras.ops.zeros((2,), generator.state.dtype)
+
+        return next_seed
 
     def _reading(self) -> property:
         original = keras.Variable.value

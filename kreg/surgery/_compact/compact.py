@@ -62,7 +62,8 @@ def compact(
     that as much as possible stays what it is:
 
     1. by the config of the whole model with other integers, such as
-       `intermediate_dim`. The class stays, and its methods with it;
+       `intermediate_dim`, or with smaller models where it holds models. The
+       class stays, and its methods with it;
     2. by the config of each layer. A subclass of `keras.Model` with a graph of
        layers is then a plain functional model;
     3. by the layers, operations and weights that the code of a layer, or of a

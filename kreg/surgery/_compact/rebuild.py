@@ -20,23 +20,26 @@ from kreg._keras_private import (
     forget_last_call,
     graph_of,
     is_plain,
+    one_line,
     own_layers,
     own_variables,
     run_graph,
     trusting,
 )
 from kreg.layers.channels.call import Reduction
+from kreg.surgery._compact.config_parts import parts_in, with_parts
 from kreg.surgery._compact.copies import (
     copied_attributes,
     copied_by_config,
     copy_values,
+    described,
     freeze_alike,
     from_config,
 )
 from kreg.surgery._compact.expansion import Expansion
 from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery._compact.smaller_configs import SmallerConfigs
-from kreg.surgery.stripped_copy import anew
+from kreg.surgery.stripped_copy import anew, config_without_kreg
 
 
 class Way(StrEnum):
@@ -189,9 +192,42 @@ class Rebuild:
             return copy
 
         found = self._searched(model, make)
+        if found is None:
+            with suppress(Exception):  # it may be anybody's
+                found = self._of_smaller_parts(make)
         if found is not None:
             self.ways[id(model)] = Way.MODEL_CONFIG
         return found
+
+    def _of_smaller_parts(
+        self, make: Callable[[dict[str, Any]], keras.Model]
+    ) -> keras.Model | None:
+        """The model by its own config, which holds models that are smaller."""
+        model = self._given
+        config = config_without_kreg(model)
+        held = parts_in(config, {p.name: p for p in own_layers(model)})
+        if not any(map(is_plain, held.values())) or not self._tells_all(model):
+            return None
+        parts = Rebuild(
+            model,
+            self._values,
+            self._declared,
+            self._inputs,
+            self._tells_all,
+            self._build,
+            self._avoid | {Way.MODEL_CONFIG},
+        )
+        parts.model()
+        made = {name: parts._made[id(part)] for name, part in held.items()}
+        if any(type(made[name]) is not type(held[name]) for name in held):
+            return None
+        copy = make(with_parts(config, held, made))
+        wanted = [self._values.shape(v) for v in model.weights]
+        if [shape for shape, _ in described(copy)] != wanted:
+            return None
+        set_values = partial(self._configs.set_values, model, copy)
+        self._setters.append((model, set_values))
+        return copy
 
     def _searched(
         self,
@@ -441,8 +477,8 @@ def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
 def _stuck_at(operation: Any, error: Exception) -> StuckError:
     if isinstance(error, StuckError):
         return error
-    text = " ".join(str(error).split())[:200]
-    return StuckError(operation, f"it cannot be made smaller: {text}")
+    reason = f"it cannot be made smaller: {one_line(error)}"
+    return StuckError(operation, reason)
 
 
 # The methods of a model by which it is trained, or used.
