@@ -225,6 +225,8 @@ def concatenation(call: Call, network: Network) -> Traced:
     ]
     if not any(signal.channels.size for signal in signals):
         return Traced((signal_without_channels(rank),))
+    if any(s.axes == (axis,) and s.channels.size for s in signals):
+        signals = _with_positions(call, network, axis, signals)
     first = signals[0]
     if {s.axes for s in signals} != {first.axes} or not all(
         s.channels.size for s in signals
@@ -260,6 +262,23 @@ def concatenation(call: Call, network: Network) -> Traced:
     terms = [_Term((1,) * rank, signal) for signal in signals]
     _note_mixtures(call, network, terms, first, values, constants)
     return Traced((first.with_constants(constants),))
+
+
+def _with_positions(
+    call: Call, network: Network, axis: int, signals: Sequence[Signal]
+) -> list[Signal]:
+    """Channels that stay, in the place of positions beside other channels."""
+    found = []
+    for place, signal in enumerate(signals):
+        nodes = (call.node, call.twin or call.node)
+        sizes = {node.input_tensors[place].shape[axis] for node in nodes}
+        if not signal.channels.size and len(sizes) == 1:
+            signal = network.new(sizes.pop(), axis)
+            network.pin(
+                signal.channels, f"`{call.path}` joins them as positions"
+            )
+        found.append(signal)
+    return found
 
 
 def _note_mixtures(

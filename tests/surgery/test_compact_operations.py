@@ -163,3 +163,28 @@ def by_width(x):
 @pytest.mark.parametrize("activation", [centered, by_width])
 def test_an_activation_that_mixes_units_keeps_them(activation):
     assert units_left_of(activation) == 8
+
+
+POSITIONS = {
+    "one_channel": lambda x: layers.Flatten()(layers.Dense(1)(x)),
+    "largest": lambda x: ops.max(x, axis=-1),
+    "product": lambda x: ops.squeeze(ops.matmul(x, ops.ones((4, 1))), -1),
+}
+
+
+@pytest.mark.parametrize("first", few_of([False, True], False))
+@pytest.mark.parametrize("name", few_of(POSITIONS, "one_channel"))
+def test_positions_stay_beside_channels_that_go(name, first, tmp_path):
+    x = keras.Input((5, 4))
+    deep = layers.Dense(8, "relu", name="deep")
+    parts = [layers.Flatten()(deep(x)), POSITIONS[name](x)]
+    joined = layers.Concatenate()(parts[::-1] if first else parts)
+    model = filled(keras.Model(x, layers.Dense(2, name="last")(joined)))
+    kernel, bias = deep.get_weights()
+    kernel[:, :3] = 0.0
+    deep.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert same(small, model, x_of(3, 5, 4))
+    path = tmp_path / "small.keras"
+    assert same(saved_and_loaded(small, path), model, x_of(3, 5, 4))
+    assert small.get_layer("last").kernel.shape[0] == 5 * 5 + 5
