@@ -218,6 +218,9 @@ TABLE: tuple[LayerRow, ...] = (
         any_axes=True,
     ),
     LayerRow(
+        (layers.Lambda,), channels=_elementwise.function_layer, any_axes=True
+    ),
+    LayerRow(
         (
             layers.ActivityRegularization,
             layers.AlphaDropout,

@@ -188,3 +188,29 @@ def test_positions_stay_beside_channels_that_go(name, first, tmp_path):
     path = tmp_path / "small.keras"
     assert same(saved_and_loaded(small, path), model, x_of(3, 5, 4))
     assert small.get_layer("last").kernel.shape[0] == 5 * 5 + 5
+
+
+LAMBDAS = {
+    "scaled": (lambda: layers.Lambda(lambda x: 2.0 * ops.tanh(x)), 5),
+    "arguments": (
+        lambda: layers.Lambda(lambda x, by: x * by, arguments={"by": 3.0}),
+        5,
+    ),
+    "named": (lambda: layers.Lambda(own_gelu), 5),
+    "mixing": (lambda: layers.Lambda(centered), 8),
+    "shape": (lambda: layers.Lambda(lambda x: 2.0 * x, output_shape=(8,)), 8),
+}
+
+
+@pytest.mark.parametrize("name", few_of(LAMBDAS, "arguments", "shape"))
+def test_units_before_a_lambda(name):
+    make, count = LAMBDAS[name]
+    up = layers.Dense(8, name="up")
+    hidden = [up, make(), layers.Dense(2)]
+    model = filled(keras.Sequential([keras.Input((6,)), *hidden]))
+    kernel, bias = up.get_weights()
+    kernel[:, :3] = 0.0
+    up.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert same(small, model, x_of(4, 6))
+    assert small.get_layer("up").units == count
