@@ -274,6 +274,7 @@ TABLE: tuple[LayerRow, ...] = (
         channels=moved,
         any_axes=True,
     ),
+    LayerRow((layers.Dot,), channels=_contracting.dot_layer, any_axes=True),
     LayerRow((layers.Softmax,), channels=_contracting.softmax, any_axes=True),
     LayerRow(
         (layers.Concatenate,), channels=_merging.concatenation, any_axes=True

@@ -227,6 +227,7 @@ LAYERS = {
     "reshape": Instance(lambda: layers.Reshape((12, 8)), (3, 4, 8)),
     "repeat": Instance(lambda: layers.RepeatVector(3), (8,)),
     "concatenate": Instance(lambda: layers.Concatenate(), (8,), num_inputs=2),
+    "dot": Instance(lambda: layers.Dot(-1), (5, 8), num_inputs=2),
     "add": Instance(lambda: layers.Add(), (8,), num_inputs=2),
     "average": Instance(lambda: layers.Average(), (8,), num_inputs=2),
     "maximum": Instance(lambda: layers.Maximum(), (8,), num_inputs=2),

@@ -214,3 +214,30 @@ def test_units_before_a_lambda(name):
     small = kreg.compact(model)
     assert same(small, model, x_of(4, 6))
     assert small.get_layer("up").units == count
+
+
+DOTS = {
+    "vectors": ((), layers.Dot, {"axes": 1}, 3),
+    "matrices": ((5,), layers.Dot, {"axes": 2}, 3),
+    "attended": ((5,), layers.Dot, {"axes": (1, 1)}, 6),
+    "normalized": ((), layers.Dot, {"axes": 1, "normalize": True}, 8),
+}
+
+
+@pytest.mark.parametrize("name", few_of(DOTS, "vectors", "attended"))
+def test_two_towers_lose_what_their_dot_does_not_need(name, tmp_path):
+    places, cls, options, count = DOTS[name]
+    one, other = layers.Dense(8, name="one"), layers.Dense(8, name="other")
+    x = keras.Input((*places, 4))
+    y = cls(**options)([one(x), other(x)])
+    model = filled(keras.Model(x, layers.Dense(2)(layers.Flatten()(y))))
+    for layer, dead in ((one, [0, 1]), (other, [2, 3, 4])):
+        kernel, bias = layer.get_weights()
+        kernel[:, dead], bias[dead] = 0.0, 0.0
+        layer.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    inputs = x_of(3, *places, 4)
+    assert same(small, model, inputs)
+    path = tmp_path / "small.keras"
+    assert same(saved_and_loaded(small, path), model, inputs)
+    assert small.get_layer("one").units == count
