@@ -47,8 +47,8 @@ class Pair(keras.Model):
     def call(self, x):
         return self.decoder(self.encoder(x))
 
-    def train_step(self, data):
-        return super().train_step(data)
+    def train_step(self, *arguments):
+        return super().train_step(*arguments)
 
     def get_config(self):
         encoder, decoder = serialized(self.encoder, self.decoder)

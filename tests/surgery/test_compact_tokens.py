@@ -259,9 +259,8 @@ def adapted():
     return model
 
 
-def looked_up_before():
-    lookup = layers.IntegerLookup(vocabulary=list(range(20, 30)))
-    return model_of(lambda x: words()(lookup(x)), "int64")
+def hashed():
+    return model_of(lambda x: words()(ops.mod(x, 7)))
 
 
 REFUSED = {
@@ -269,7 +268,7 @@ REFUSED = {
     "padded": (lambda: model_of(padded_with_one), GONE, "reads the ids, too"),
     "constant": (lambda: model_of(with_constant), GONE, "reads the ids, too"),
     "lora": (adapted, GONE, "is quantized or has LoRA"),
-    "lookup": (looked_up_before, GONE, "`integer_lookup.*` reads the ids"),
+    "hashed": (hashed, GONE, "`mod.*` reads the ids, too"),
     "other_uses": (lambda: model_of(Counted()), GONE, "reads the ids, too"),
     "tied": (tied, GONE, "uses the rows, too"),
     "several": (lambda: two_inputs(False), GONE, "dict by the names"),
