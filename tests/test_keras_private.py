@@ -437,10 +437,12 @@ def test_plain_models_are_of_keras_own_classes():
 
     inputs = keras.Input((2,))
     outputs = keras.layers.Dense(1)(inputs)
-    assert private.is_plain(keras.Model(inputs, outputs))
-    assert private.is_plain(keras.Sequential([inputs, keras.layers.Dense(1)]))
-    assert not private.is_plain(Model(inputs, outputs))
-    assert not private.is_plain(keras.layers.Dense(1))
+    assert private.is_plain_model(keras.Model(inputs, outputs))
+    assert private.is_plain_model(
+        keras.Sequential([inputs, keras.layers.Dense(1)])
+    )
+    assert not private.is_plain_model(Model(inputs, outputs))
+    assert not private.is_plain_model(keras.layers.Dense(1))
 
 
 def test_masks_that_tensors_carry():

@@ -13,7 +13,7 @@ from kreg._keras_private.graphs import (
     carries_mask,
     declared_inputs,
     graph_of,
-    is_plain,
+    is_plain_model,
     operation_kind,
     run_graph,
 )
@@ -30,7 +30,7 @@ from kreg._keras_private.layers import (
     with_path,
     without_values,
 )
-from kreg._keras_private.likeness import is_alike
+from kreg._keras_private.likeness import is_alike, trains_as_it_predicts
 from kreg._keras_private.optimizers import (
     added_variables,
     built_variables,
@@ -55,17 +55,17 @@ from kreg._keras_private.saving import (
     save_with_weights,
     trusting,
 )
-from kreg._keras_private.tracing import (
+from kreg._keras_private.traced_calls import (
     TracedCall,
     TracedGraph,
     Weight,
     call_in_wrapper,
+    unseen_graph,
+)
+from kreg._keras_private.tracing import (
     is_composite,
-    one_line,
     traced_function,
     traced_graph,
-    trains_as_it_predicts,
-    unseen_graph,
 )
 from kreg._keras_private.training import (
     CarriedState,
@@ -123,12 +123,11 @@ __all__ = [
     "in_symbolic_scope",
     "is_alike",
     "is_composite",
-    "is_plain",
+    "is_plain_model",
     "is_stateless",
     "keep_with_models",
     "list_metric",
     "make_state_current",
-    "one_line",
     "operation_kind",
     "own_layers",
     "own_trainable_variables",

@@ -1,4 +1,4 @@
-"""Running the code of a layer so that its calls take the layer's place."""
+"""Running the code of a layer so that the calls in it replace the layer."""
 
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -9,6 +9,7 @@ import keras
 import keras.src.layers.layer as layer_module
 import keras.src.ops as private_ops
 from keras import ops, tree
+from keras.utils import is_keras_tensor
 
 from kreg._keras_private.layers import flatten_layers, own_variables
 from kreg._keras_private.open_sizes import (
@@ -20,10 +21,11 @@ from kreg._keras_private.open_sizes import (
     reshape,
     tile,
 )
-from kreg._keras_private.patching import patched
+from kreg._keras_private.patching import patched, restore_attributes
 
-# The operations that are told the sizes of their output, and by which argument.
-_TOLD_SIZES = {
+# Operations with an argument for the sizes of their output: the name of this
+# argument, and the function for open sizes.
+_SIZE_ARGUMENTS = {
     "Reshape": ("newshape", reshape),
     "BroadcastTo": ("shape", broadcast_to),
     "Tile": ("repeats", tile),
@@ -38,37 +40,36 @@ def expanded(
     changed: Callable[[Any, int], Any] = lambda operation, place: operation,
     read: Collection[int] = (),
 ) -> Iterator[None]:
-    """Let symbolic calls of `layer` be the calls inside its `call`.
+    """Replace symbolic calls of `layer` by the calls inside its `call`.
 
-    While the block runs, calling `layer` on symbolic tensors adds the layers
-    and operations that it calls to the graph, and not itself. Sizes that the
-    tensors leave open may be used for shapes, masks and positions.
+    While the block runs, a call of `layer` on symbolic tensors adds the layers
+    and operations that its code calls to the graph, but not the layer. The
+    code may use sizes that are None for shapes, masks and positions.
 
     Args:
         layer: a layer that calls others.
         replacement: returns what is called in the place of a layer inside it;
-            None for the layer itself.
-        symbolic: returns the symbolic tensor that takes the place of a
-            variable of the layer itself, or of a tensor on which it calls a
-            layer inside it.
-        changed: returns what is called in the place of an operation, given
-            how many the layer has called before. Defaults to the operation
-            itself.
-        read: the variables of layers inside it that it uses itself, too, by
-            their `id`. Defaults to none.
+            None to call that layer.
+        symbolic: returns a symbolic tensor for a variable of the layer, or for
+            an array on which it calls a layer inside it.
+        changed: takes an operation, and how many operations the layer has
+            called before. Returns what is called in its place. Defaults to the
+            operation itself.
+        read: the `id`s of variables that belong to layers inside the layer,
+            and that its code uses, too. Defaults to none.
 
     Raises:
-        ValueError: by the call of `layer`, if the code of the layer uses sizes
-            or weights in a way that no graph can say.
+        ValueError: by the call of `layer`, if its code uses sizes or weights in
+            a way that no graph can express.
     """
     with _Expansion(layer, replacement, symbolic, changed, read).patches():
         yield
 
 
 class _Expansion:
-    """What one layer does, noted in one thread while the code of it runs.
+    """Replaces what the code of one layer calls, in one thread.
 
-    Code of others, such as of the layers that it calls, runs as ever.
+    All other code runs as usual, as that of the layers that it calls.
     """
 
     def __init__(
@@ -84,13 +85,14 @@ class _Expansion:
         self._symbolic, self._changed = symbolic, changed
         self._own = {id(v) for v in own_variables(layer)}
         self._thread = threading.get_ident()
-        self._runs = False
+        self._code_runs = False
         self._place = 0
-        # Tensors that depend on sizes alone. They are kept, and so their `id`.
+        # Tensors that depend on sizes alone, by their `id`. They are held so
+        # that no other tensor gets the same `id`.
         self._of_sizes: dict[int, Any] = {}
 
     def patches(self) -> ExitStack:
-        """Everything that is another in Keras while the code runs."""
+        """Replace methods and functions of Keras, until the stack is closed."""
         stack = ExitStack()
         layer, operation = keras.layers.Layer, keras.Operation
         for owner, name, value in (
@@ -114,15 +116,16 @@ class _Expansion:
 
     def _is_here(self) -> bool:
         """Whether it is the code of the layer that runs."""
-        return self._runs and threading.get_ident() == self._thread
+        return self._code_runs and threading.get_ident() == self._thread
 
     @contextmanager
     def _code(self, runs: bool) -> Iterator[None]:
-        before, self._runs = self._runs, runs
+        """Tell in a block whether the code of the layer runs, or other code."""
+        before, self._code_runs = self._code_runs, runs
         try:
             yield
         finally:
-            self._runs = before
+            self._code_runs = before
 
     def _layer_call(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(part: Any, *args: Any, **kwargs: Any) -> Any:
@@ -130,8 +133,8 @@ class _Expansion:
                 return original(part, *args, **kwargs)
             other = self._replacement(part)
             with self._code(runs=False):
-                if not any(map(_is_symbolic, tree.flatten((args, kwargs)))):
-                    # Its weights would end as a constant.
+                if not any(map(is_keras_tensor, tree.flatten((args, kwargs)))):
+                    # On arrays alone, its outputs would be constants.
                     args = tree.map_structure(self._symbolic, args)
                 if other is None:
                     return original(part, *args, **kwargs)
@@ -175,16 +178,19 @@ class _Expansion:
             with self._code(runs=True):
                 return call(*args, **kwargs)
         finally:
-            for name in attributes.keys() - before.keys():
-                del attributes[name]
-            attributes.update(before)
+            restore_attributes(attributes, before)
             for values, own in zip(inside, variables, strict=True):
                 values.update(own)
 
     def _tensors_of(
         self, attributes: dict[str, Any], chosen: Collection[int] | None = None
     ) -> dict[str, Any]:
-        """The tensors of attributes that are variables, of all or of some."""
+        """Symbolic tensors for the attributes that are variables.
+
+        Args:
+            attributes: the attributes of a layer.
+            chosen: the `id`s of the variables to replace. Defaults to all.
+        """
         return {
             name: self._tensor(value)
             for name, value in attributes.items()
@@ -193,7 +199,7 @@ class _Expansion:
         }
 
     def _tensor(self, value: Any) -> Any:
-        """The tensor of a variable; any other value as it is."""
+        """The symbolic tensor for a variable; any other value as it is."""
         if not isinstance(value, keras.Variable):
             return value
         if id(value) not in self._own and id(value) not in self._read:
@@ -210,17 +216,18 @@ class _Expansion:
             args, kwargs = tree.map_structure(self._tensor, (args, kwargs))
             kind = type(operation).__name__
             if kind == "GetItem" and not isinstance(args[1], int | tuple):
-                args = args[0], (args[1],)  # its rule for shapes needs it
+                # Its rule for shapes takes slices in a tuple only.
+                args = args[0], (args[1],)
             of_sizes = all(
                 id(tensor) in self._of_sizes
                 for tensor in tree.flatten((args, kwargs))
-                if _is_symbolic(tensor)
+                if is_keras_tensor(tensor)
             )
             if not of_sizes:
                 operation = self._changed(operation, self._place)
                 self._place += 1
             with self._code(runs=False):
-                name, with_open = _TOLD_SIZES.get(kind, ("", None))
+                name, with_open = _SIZE_ARGUMENTS.get(kind, ("", None))
                 sizes = getattr(operation, name, ())
                 if with_open is not None and are_open(sizes):
                     outputs = with_open(args[0], sizes)
@@ -228,11 +235,11 @@ class _Expansion:
                     outputs = get_item(*args)
                 else:
                     outputs = original(operation, *args, **kwargs)
-            return self._noted(outputs) if of_sizes else outputs
+            return self._noted_as_sizes(outputs) if of_sizes else outputs
 
         return symbolic_call
 
-    def _noted(self, outputs: Any) -> Any:
+    def _noted_as_sizes(self, outputs: Any) -> Any:
         self._of_sizes.update((id(t), t) for t in tree.flatten(outputs))
         return outputs
 
@@ -262,51 +269,49 @@ class _Expansion:
         return property(shape)
 
     def _functions(self, module: Any) -> dict[str, Callable[..., Any]]:
-        """Functions of Keras's operations that take sizes that are open."""
+        """Functions that take the place of Keras's, and take open sizes."""
         return {
-            "reshape": self._told_sizes(module.reshape, "Reshape"),
-            "broadcast_to": self._told_sizes(
+            "reshape": self._taking_open_sizes(module.reshape, "Reshape"),
+            "broadcast_to": self._taking_open_sizes(
                 module.broadcast_to, "BroadcastTo"
             ),
             **{
-                name: self._made(getattr(module, name), with_open)
+                name: self._without_tensor(getattr(module, name), with_open)
                 for name, with_open in OF_OPEN_SIZES.items()
             },
         }
 
-    def _told_sizes(
+    def _taking_open_sizes(
         self, original: Callable[..., Any], kind: str
     ) -> Callable[..., Any]:
         def function(x: Any, *args: Any, **kwargs: Any) -> Any:
             (sizes,) = (*args, *kwargs.values())
             if self._is_here() and are_open(sizes):
-                if not _is_symbolic(x):
+                if not is_keras_tensor(x):
                     with self._code(runs=False):
-                        return self._noted(_TOLD_SIZES[kind][1](x, sizes))
+                        return self._noted_as_sizes(
+                            _SIZE_ARGUMENTS[kind][1](x, sizes)
+                        )
                 operation = getattr(private_ops.numpy, kind)(tuple(sizes))
                 return operation.symbolic_call(x)
             return original(x, sizes)
 
         return function
 
-    def _made(
+    def _without_tensor(
         self, original: Callable[..., Any], with_open: Callable[..., Any]
     ) -> Callable[..., Any]:
         def function(*args: Any, **kwargs: Any) -> Any:
-            given = (*args, *kwargs.values())
-            if self._is_here() and any(map(are_open, given)):
+            arguments = (*args, *kwargs.values())
+            if self._is_here() and any(map(are_open, arguments)):
                 with self._code(runs=False):
-                    return self._noted(with_open(*args, **kwargs))
+                    return self._noted_as_sizes(with_open(*args, **kwargs))
             return original(*args, **kwargs)
 
         return function
 
 
-def _is_symbolic(value: Any) -> bool:
-    return isinstance(value, keras.KerasTensor)
-
-
 def stored_dtype(variable: keras.Variable) -> str:
-    """The type that a variable is kept in, also where layers cast it."""
+    """The type in which a variable is stored, even where layers cast it."""
     dtype: str = variable._dtype
     return dtype

@@ -56,7 +56,7 @@ def carries_mask(tensor: Any) -> bool:
     return get_keras_mask(tensor) is not None
 
 
-def is_plain(layer: Any) -> bool:
+def is_plain_model(layer: Any) -> bool:
     """Whether a layer is a functional or sequential model of Keras's class."""
     return graph_of(layer) is not None and type(layer).__module__.startswith(
         "keras."

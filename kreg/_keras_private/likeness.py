@@ -1,5 +1,6 @@
-"""Whether a copy of a layer computes what the layer computes."""
+"""Comparing the calls of a layer with those of a copy, and in training."""
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,57 +9,84 @@ import numpy as np
 from keras import tree
 
 from kreg._keras_private.layers import flatten_layers
-from kreg._keras_private.tracing import (
-    TracedCall,
-    Weight,
-    calls_inside,
-    is_composite,
-)
+from kreg._keras_private.traced_calls import TracedCall, Weight
+from kreg._keras_private.tracing import calls_inside, is_composite
 
-# They do not tell what a layer computes.
+# Attributes and entries of configs that do not change what is computed.
 _NOT_COMPARED = {"name", "seed", "module", "registered_name", "build_config"}
 
 
 def is_alike(call: TracedCall, copy: keras.layers.Layer) -> bool:
     """Whether the code of a copy makes the same calls as that of a layer.
 
-    Compared are the layers and operations that both call, in training, too:
-    the configs of Keras's layers, and the sizes and constants that operations
-    are told. It shows an argument of a constructor that a config forgets, also
-    where the outputs for some inputs are the same. The values of weights are
-    not compared.
+    The calls in training are compared, too. Equal calls have layers of Keras
+    with equal configs, or operations with equal sizes and constants. So an
+    argument of a constructor that a config forgets is found, even where it
+    does not change the outputs for some inputs. The values of weights are not
+    compared.
 
     Args:
-        call: a call of the layer, of which the arguments are taken.
+        call: a call of the layer. The copy is called with its arguments.
         copy: a layer of the same class, with weights of the same shapes.
     """
     layer = call.operation
     for training in (False, True):
         try:
-            one = calls_inside(layer, call, training)
+            layer_calls = calls_inside(layer, call, training)
         except Exception:  # whatever the layer raises
             if not training:
-                return _described(layer) == _described(copy)
-            continue  # symbolic tensors are not for all code of training
+                return _attributes(layer) == _attributes(copy)
+            continue  # code for training may need values
         try:
-            other = calls_inside(copy, call, training)
+            copy_calls = calls_inside(copy, call, training)
         except Exception:  # whatever the copy raises
             return False
-        if list(_all_told(layer, one, training)) != list(
-            _all_told(copy, other, training)
+        if list(_comparable_calls(layer, layer_calls, training)) != list(
+            _comparable_calls(copy, copy_calls, training)
         ):
             return False
     return True
 
 
-def _all_told(
+def trains_as_it_predicts(call: TracedCall) -> bool:
+    """Whether the code of a layer makes the same calls in training.
+
+    What the called layers do in training does not count. The answer is False
+    if the code cannot run on symbolic tensors in training.
+
+    Args:
+        call: a call of a layer that was looked into.
+    """
+    layer = call.operation
+    if "training" not in inspect.signature(layer.call).parameters:
+        return True
+    called = []
+    for training in (False, True):
+        try:
+            calls = calls_inside(layer, call, training)
+        except Exception:  # whatever the layer raises
+            return False
+        # The layers, and the kinds of operations, that its code calls itself.
+        called.append(
+            [
+                inner.operation
+                if isinstance(inner.operation, keras.layers.Layer)
+                else type(inner.operation)
+                for inner in calls
+                if inner.owners and inner.owners[-1] is layer
+            ]
+        )
+    return called[0] == called[1]
+
+
+def _comparable_calls(
     layer: keras.layers.Layer, calls: list[TracedCall], training: bool
 ) -> Iterator[Any]:
-    """What each call is told, with numbers in the place of tensors."""
+    """What tells each call: its settings, and numbers for its tensors."""
     weights = {id(v): i for i, v in enumerate(layer.variables)}
     tensors: dict[int, int] = {}
 
-    def told(value: Any) -> Any:
+    def numbered(value: Any) -> Any:
         if isinstance(value, keras.KerasTensor):
             return "tensor", tensors.setdefault(id(value), len(tensors))
         return _comparable(value, training)
@@ -66,21 +94,17 @@ def _all_told(
     for call in calls:
         operation = call.operation
         if isinstance(operation, Weight):
-            what: Any = weights.get(id(operation.variable))
+            settings: Any = weights.get(id(operation.variable))
         elif is_composite(operation):
-            what = None  # the calls inside it tell
+            settings = None  # the calls inside it are compared
         elif isinstance(operation, keras.layers.Layer):
-            what = _config(operation)
+            settings = _config(operation)
         else:
-            what = {
-                name: _comparable(value, training)
-                for name, value in vars(operation).items()
-                if not name.startswith("_") and name not in _NOT_COMPARED
-            }
+            settings = _public_attributes(operation, training)
         arguments = call.arguments.args, call.arguments.kwargs
-        given = [told(value) for value in tree.flatten(arguments)]
-        outputs = [told(tensor) for tensor in call.output_tensors]
-        yield type(operation), what, given, outputs
+        inputs = [numbered(value) for value in tree.flatten(arguments)]
+        outputs = [numbered(tensor) for tensor in call.output_tensors]
+        yield type(operation), settings, inputs, outputs
 
 
 def _config(layer: keras.layers.Layer) -> Any:
@@ -103,30 +127,31 @@ def _without_names(config: Any) -> Any:
 
 
 def _comparable(value: Any, training: bool) -> Any:
-    """A value that can be compared; only the kind of one that cannot."""
+    """A value as one that `==` compares; the class for any other object."""
     if isinstance(value, str | bytes | bool | int | float | type(None) | slice):
-        return repr(value)  # also of numbers that are not equal to themselves
+        return repr(value)  # because NaN is not equal to itself
     if isinstance(value, keras.Variable):
         return tuple(value.shape), value.dtype
     if isinstance(value, list | tuple):
         return [_comparable(part, training) for part in value]
     if isinstance(value, np.ndarray) or keras.ops.is_tensor(value):
         array = keras.ops.convert_to_numpy(value)
-        # In training, it may be a random one.
+        # An array may be random in training, such as a mask of dropout.
         return array.shape, "" if training else array.tobytes()
     return getattr(value, "__qualname__", type(value).__qualname__)
 
 
-def _described(layer: keras.layers.Layer) -> list[Any]:
-    """The public attributes of a layer and of those inside it."""
+def _attributes(layer: keras.layers.Layer) -> list[Any]:
+    """The public attributes of a layer and of the layers inside it."""
     return [
-        (
-            type(part),
-            {
-                name: _comparable(value, training=False)
-                for name, value in sorted(vars(part).items())
-                if not name.startswith("_") and name not in _NOT_COMPARED
-            },
-        )
+        (type(part), _public_attributes(part, training=False))
         for part in flatten_layers(layer)
     ]
+
+
+def _public_attributes(owner: Any, training: bool) -> dict[str, Any]:
+    return {
+        name: _comparable(value, training)
+        for name, value in vars(owner).items()
+        if not name.startswith("_") and name not in _NOT_COMPARED
+    }

@@ -1,8 +1,22 @@
-"""Giving attributes of Keras another value while a block runs."""
+"""Giving attributes another value for a while, and putting them back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+
+def restore_attributes(
+    attributes: dict[str, Any], before: Mapping[str, Any]
+) -> None:
+    """Give an object the attributes that it had before.
+
+    Args:
+        attributes: its attributes, as `vars` returns them.
+        before: a copy of them that was made before.
+    """
+    for name in attributes.keys() - before.keys():
+        del attributes[name]
+    attributes.update(before)
 
 
 @contextmanager

@@ -1,13 +1,11 @@
-"""The calls inside of layers and models of one's own."""
+"""Tracing the calls inside of custom layers and models."""
 
 import inspect
-import re
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,86 +14,12 @@ import keras.src.ops.operation as operation_module
 from keras import tree
 from keras.src.backend import compute_output_spec
 from keras.src.ops.symbolic_arguments import SymbolicArguments
+from keras.utils import is_keras_tensor
 
 from kreg._keras_private.layers import flatten_layers
-from kreg._keras_private.patching import patched
-
-
-class Weight(keras.Operation):
-    """The operation that reads a variable, without any inputs.
-
-    Args:
-        variable: the variable that it reads.
-    """
-
-    def __init__(self, variable: keras.Variable) -> None:
-        super().__init__(name=variable.name)
-        self.variable = variable
-
-    def call(self) -> Any:
-        """The value of the variable."""
-        return self.variable.value
-
-
-@dataclass(frozen=True, eq=False)
-class TracedCall:
-    """A call in a traced graph.
-
-    Args:
-        operation: a layer, an operation of `keras.ops` or a `Weight`.
-        arguments: its arguments, as in a node of Keras: `args`, `kwargs` and
-            `fill_in`. Variables among them are tensors of a `Weight`.
-        output_tensors: its outputs, flat.
-        owners: the model and the layers in which it is made, outermost first.
-        training: whether it runs as in training; None if it does not say.
-        reason: why the inside of a layer of one's own could not be followed;
-            None for all other calls.
-        place: for an operation in the code of its owner, how often the owner
-            has run before, and how many operations it has called before since
-            it runs.
-    """
-
-    operation: Any
-    arguments: Any
-    output_tensors: tuple[Any, ...]
-    owners: tuple[Any, ...] = ()
-    training: bool | None = None
-    reason: str | None = None
-    place: tuple[int, int] = (0, 0)
-
-    @property
-    def input_tensors(self) -> list[Any]:
-        """The symbolic tensors among the arguments."""
-        tensors: list[Any] = self.arguments.keras_tensors
-        return tensors
-
-
-@dataclass(frozen=True, eq=False)
-class TracedGraph:
-    """The calls of stock layers and operations in a model, however deep.
-
-    Args:
-        calls: the calls on the way to the outputs and the losses, and those to
-            and from other layers with weights, in the order of execution.
-        inputs: the symbolic tensors that enter the model, flat.
-        outputs: the symbolic tensors that leave it, flat.
-        structure: the outputs in the structure that the model returns.
-        composites: the calls of the layers and models that were looked into,
-            the model itself last.
-        unseen: the path of the layer that uses a variable in a way that shows
-            in no call, by the `id` of the variable.
-        aside: those of the calls on which the outputs do not depend.
-        losses: the tensors that code adds as losses.
-    """
-
-    calls: tuple[TracedCall, ...]
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
-    structure: Any
-    composites: tuple[TracedCall, ...]
-    unseen: Mapping[int, str]
-    aside: tuple[TracedCall, ...] = ()
-    losses: tuple[Any, ...] = ()
+from kreg._keras_private.patching import patched, restore_attributes
+from kreg._keras_private.traced_calls import TracedCall, TracedGraph, Weight
+from kreg.error_messages import one_line
 
 
 def traced_graph(
@@ -103,66 +27,35 @@ def traced_graph(
 ) -> TracedGraph:
     """Run a model on symbolic tensors, and note the calls inside of it.
 
-    Layers of Keras's own are single calls, and so is a layer of one's own
-    whose Python code cannot run on symbolic tensors. The calls leave no trace
-    in the model: its variables, attributes and nodes are as before.
+    A layer of Keras is a single call. So is a custom layer whose Python code
+    cannot run on symbolic tensors. The run leaves the variables, attributes
+    and nodes of the model as they were.
 
     Args:
         model: a built model of any kind.
-        inputs: its inputs, in the structure that it is called on, as
-            `keras.KerasTensor`s. Sizes that are not known may make code fail.
+        inputs: `keras.KerasTensor`s in the structure that the model is called
+            on. Custom code may fail on sizes that are None.
         opaque: the layers not to look into, and why, by their `id`.
 
     Raises:
         Exception: whatever the model raises on such inputs.
     """
     with _tracing, warnings.catch_warnings(), _Trace(opaque or {}) as trace:
-        # What a layer warns of, it said when the model was made.
+        # Layers have given their warnings when the model was made.
         warnings.simplefilter("ignore")
         outputs = model(inputs, training=False)
     return trace.graph(tuple(tree.flatten(inputs)), outputs)
 
 
-def trains_as_it_predicts(call: TracedCall) -> bool:
-    """Whether the code of a layer makes the same calls in training.
-
-    The layers that it calls may differ in training. False if its code cannot
-    run on symbolic tensors in training.
-
-    Args:
-        call: a call of a layer that was looked into.
-    """
-    layer = call.operation
-    if "training" not in inspect.signature(layer.call).parameters:
-        return True
-    made = []
-    for training in (False, True):
-        try:
-            calls = calls_inside(layer, call, training)
-        except Exception:  # whatever the layer raises
-            return False
-        # The layers, and the kinds of operations, that its code calls itself.
-        made.append(
-            [
-                inner.operation
-                if isinstance(inner.operation, keras.layers.Layer)
-                else type(inner.operation)
-                for inner in calls
-                if inner.owners and inner.owners[-1] is layer
-            ]
-        )
-    return made[0] == made[1]
-
-
 def calls_inside(
     layer: keras.layers.Layer, call: TracedCall, training: bool
 ) -> list[TracedCall]:
-    """The calls in the code of a layer, and of those that it calls.
+    """The calls in the code of a layer and of the layers that it calls.
 
     Args:
-        layer: the layer that was called, or one like it.
-        call: the call, of which the arguments are taken.
-        training: whether it is in training, where a layer asks for that.
+        layer: the layer that was called, or one of the same class.
+        call: a call, whose arguments are passed to the layer.
+        training: the argument `training` of the layer, if its code takes one.
 
     Raises:
         Exception: whatever the layer raises on symbolic tensors.
@@ -174,27 +67,6 @@ def calls_inside(
         warnings.simplefilter("ignore")
         layer(*call.arguments.args, **options)
     return trace.calls()
-
-
-def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:
-    """The graph of a model that is not looked into: a single call of it."""
-    outputs = tuple(tree.flatten(getattr(model, "outputs", None) or ()))
-    call = TracedCall(model, SymbolicArguments(inputs), outputs, reason=reason)
-    return TracedGraph(
-        (call,),
-        tuple(tree.flatten(inputs)),
-        outputs,
-        outputs,
-        (),
-        {id(variable): model.name for variable in model.variables},
-    )
-
-
-def call_in_wrapper(
-    layer: keras.layers.Layer, tensor: Any, output_tensors: Sequence[Any]
-) -> TracedCall:
-    """The call of a layer by a wrapper around it, which no trace shows."""
-    return TracedCall(layer, SymbolicArguments(tensor), tuple(output_tensors))
 
 
 def traced_function(
@@ -212,14 +84,14 @@ def traced_function(
 _tracing = threading.RLock()
 
 
-# This layer looks its weight up in one call, and multiplies with it in another.
+# One call of this layer looks up rows of its weight, another multiplies by it.
 _IN_BOTH_DIRECTIONS = getattr(keras.layers, "ReversibleEmbedding", keras.Model)
 
 
 def is_composite(operation: Any) -> bool:
-    """Whether it is looked into: a model, or a layer that is none of Keras's.
+    """Whether a trace looks into a layer: into models and custom layers.
 
-    So is a `ReversibleEmbedding`.
+    It also looks into a `ReversibleEmbedding`.
     """
     if isinstance(operation, keras.Model | _IN_BOTH_DIRECTIONS):
         return True
@@ -229,11 +101,11 @@ def is_composite(operation: Any) -> bool:
 
 
 class _Trace:
-    """Notes the calls of one thread while it is entered.
+    """Notes the calls of one thread while the block of the trace runs.
 
     Keras makes a `Node` of each symbolic call of an operation or a layer. In
-    the thread of the trace, a `TracedCall` takes its place, and a layer that
-    is looked into runs its `call` on the symbolic tensors themselves.
+    the thread of the trace, a `TracedCall` takes the place of the node. A layer
+    that is looked into runs its `call` on the symbolic tensors themselves.
     """
 
     def __init__(self, opaque: Mapping[int, str]) -> None:
@@ -244,14 +116,14 @@ class _Trace:
         self._losses: list[Any] = []
         self._owners: list[Any] = []
         self._runs: Counter[int] = Counter()  # of each layer, by its `id`
-        self._places = [(0, 0)]  # where the code of each owner is
+        self._places = [(0, 0)]  # of the next operation, for each owner
         self._pending: dict[int, tuple[bool | None, str | None]] = {}
         self._weights: dict[tuple[int, str], TracedCall] = {}
         # The attributes of layers that are variables, by the `id` of the layer.
         self._variables: dict[int, dict[str, keras.Variable]] = {}
         self._unseen: dict[int, str] = {}
         self._before: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self._running = 0  # how many noted calls are being computed
+        self._running = 0  # how many calls inside each other are computed
         self._exit = ExitStack()
 
     def __enter__(self) -> "_Trace":
@@ -282,18 +154,16 @@ class _Trace:
 
     def _restore_attributes(self) -> None:
         for attributes, before in self._before.values():
-            for name in attributes.keys() - before.keys():
-                del attributes[name]
-            attributes.update(before)
+            restore_attributes(attributes, before)
 
-    def _is_elsewhere(self) -> bool:
+    def _is_other_thread(self) -> bool:
         return threading.get_ident() != self._thread
 
     def _layer_call(self) -> Callable[..., Any]:
         original = self._symbolic_call
 
         def symbolic_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._is_elsewhere() or self._running:
+            if self._is_other_thread() or self._running:
                 return original(layer, *args, **kwargs)
             reason = self._opaque.get(id(layer))
             if is_composite(layer) and reason is None:
@@ -318,6 +188,7 @@ class _Trace:
         return symbolic_call
 
     def _look_into(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """Run the code of a layer, so that the calls in it are noted."""
         attributes = vars(layer)
         variables = self._variables.get(id(layer), {})
         self._before.setdefault(
@@ -344,7 +215,7 @@ class _Trace:
         layers: Sequence[Any],
         value_of: Callable[[keras.Variable], Any],
     ) -> Iterator[None]:
-        """Let the attributes of layers that hold variables be others."""
+        """Replace variables in the attributes of layers while a block runs."""
         before = []
         for layer in layers:
             attributes = vars(layer)
@@ -365,24 +236,24 @@ class _Trace:
                 attributes.update(values)
 
     def _specification(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """The outputs of a layer as tensors without a history."""
+        """The outputs of a layer, without looking into it."""
         self._running += 1
         parts = flatten_layers(layer)
         try:
             with self._attributes(parts, lambda variable: variable):
-                return self._known_outputs(layer, args, kwargs)
+                return self._sized_outputs(layer, args, kwargs)
         finally:
             self._running -= 1
 
-    def _known_outputs(self, layer: Any, args: Any, kwargs: Any) -> Any:
+    def _sized_outputs(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """The outputs of a layer, with all sizes if its inputs have them."""
         outputs = self._symbolic_call(layer, *args, **kwargs)
-        flat = tree.flatten(outputs)
-        given = tree.flatten((args, kwargs))
-        if not all(map(_has_known_shape, given)) or all(
-            map(_has_known_shape, flat)
+        arguments = tree.flatten((args, kwargs))
+        if not all(map(_has_all_sizes, arguments)) or all(
+            map(_has_all_sizes, tree.flatten(outputs))
         ):
             return outputs
-        # Some layers do not tell all sizes that they know.
+        # The `compute_output_shape` of some layers leaves sizes open.
         call = layer.call
         if getattr(layer, "quantization_mode", None):
             call = layer.quantized_call
@@ -392,10 +263,10 @@ class _Trace:
         original = keras.Operation.symbolic_call
 
         def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._is_elsewhere():
+            if self._is_other_thread():
                 return original(operation, *args, **kwargs)
             if type(operation).__name__ == "GetItem":
-                # Its rule for shapes takes no slice that is alone.
+                # Its rule for shapes takes slices in a tuple only.
                 x, key = args
                 args = x, key if isinstance(key, int | tuple) else (key,)
             self._running += 1
@@ -413,8 +284,8 @@ class _Trace:
         original = keras.layers.Layer.add_loss
 
         def add_loss(layer: Any, loss: Any) -> Any:
-            symbolic = list(filter(_is_symbolic, tree.flatten(loss)))
-            if self._is_elsewhere() or not symbolic:
+            symbolic = list(filter(is_keras_tensor, tree.flatten(loss)))
+            if self._is_other_thread() or not symbolic:
                 return original(layer, loss)
             self._losses += symbolic
             return None
@@ -426,7 +297,7 @@ class _Trace:
         original = keras.random.SeedGenerator.next
 
         def next_seed(generator: Any, ordered: bool = True) -> Any:
-            if self._is_elsewhere():
+            if self._is_other_thread():
                 return original(generator, ordered)
             return keras.ops.zeros((2,), generator.state.dtype)
 
@@ -436,7 +307,11 @@ class _Trace:
         original = keras.Variable.value
 
         def value(variable: Any) -> Any:
-            if self._owners and not self._running and not self._is_elsewhere():
+            if (
+                self._owners
+                and not self._running
+                and not self._is_other_thread()
+            ):
                 path = _path(self._owners[-1])
                 self._unseen.setdefault(id(variable), path)
             return original.__get__(variable)
@@ -460,8 +335,8 @@ class _Trace:
         call_kwargs: Any = None,
         outputs: Any = None,
     ) -> Any:
-        """Take the place of the constructor of Keras's `Node`."""
-        if self._is_elsewhere() or (
+        """Note a call: this takes the place of Keras's class `Node`."""
+        if self._is_other_thread() or (
             isinstance(operation, keras.layers.Layer) and self._running
         ):
             return self._node(operation, call_args, call_kwargs, outputs)
@@ -476,7 +351,7 @@ class _Trace:
         call = TracedCall(
             operation,
             SymbolicArguments(*args, **kwargs),
-            tuple(t for t in tree.flatten(outputs) if _is_symbolic(t)),
+            tuple(t for t in tree.flatten(outputs) if is_keras_tensor(t)),
             tuple(self._owners),
             training,
             reason,
@@ -486,12 +361,12 @@ class _Trace:
         return call
 
     def calls(self) -> list[TracedCall]:
-        """The calls of weights, leaves and what was looked into."""
+        """All calls: of weights, of leaves, of what was looked into."""
         return [*self._weights.values(), *self._calls, *self._composites]
 
     def graph(self, inputs: tuple[Any, ...], structure: Any) -> TracedGraph:
-        """The calls that the outputs depend on."""
-        outputs = tuple(filter(_is_symbolic, tree.flatten(structure)))
+        """The graph of the calls that lead to the outputs, and of others."""
+        outputs = tuple(filter(is_keras_tensor, tree.flatten(structure)))
         on_the_way = set(map(id, self._leading_to(outputs)))
         aside: dict[int, Any] = {}
         for call in self._calls:
@@ -523,26 +398,8 @@ class _Trace:
         return calls[::-1]
 
 
-def _is_symbolic(value: Any) -> bool:
-    return isinstance(value, keras.KerasTensor)
-
-
-def _has_known_shape(value: Any) -> bool:
-    return not _is_symbolic(value) or None not in value.shape
-
-
-def one_line(error: Exception) -> str:
-    """The kind of an error and the first line of what it says."""
-    text = _ESCAPE_CODES.sub("", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered when"):
-        del lines[0]
-    first = lines[0] if lines else ""
-    return f"{type(error).__name__}: {first}"[:200].rstrip(": ")
-
-
-# By which Keras makes a part of its messages bold.
-_ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*m")
+def _has_all_sizes(value: Any) -> bool:
+    return not is_keras_tensor(value) or None not in value.shape
 
 
 def _path(owner: Any) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
+from kreg.error_messages import cause_of
+
 
 class CommandError(Exception):
     """The work failed; the message is one readable line."""
@@ -28,34 +30,12 @@ def in_one_line(error: BaseException) -> str:
         error: any error. The name of its class comes first, unless the message
             alone is clear.
     """
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror
-        if error.filename is not None:
-            text = f"{error.filename}: {text}"
-    else:
-        text = _informative_line(str(error)) or type(error).__name__
-        if not isinstance(error, (CommandError, ValueError, ImportError)):
-            text = f"{type(error).__name__}: {text}"
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return (
-        text
-        if len(text) <= _LONGEST_MESSAGE
-        else f"{text[: _LONGEST_MESSAGE - 3]}..."
-    )
+    text = cause_of(error, _LONGEST_MESSAGE) or type(error).__name__
+    if isinstance(error, (CommandError, ValueError, ImportError, OSError)):
+        return text
+    return f"{type(error).__name__}: {text}"
 
 
-def _informative_line(text: str) -> str:
-    """The line that says what failed; Keras may put a config before it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines:
-        if line.startswith(_KERAS_PREFIX):
-            return line.removeprefix(_KERAS_PREFIX)
-    if lines and lines[0].endswith(":"):
-        return " ".join(lines[:2])
-    return lines[0] if lines else ""
-
-
-_KERAS_PREFIX = "Exception encountered: "
 _LONGEST_MESSAGE = 600
 
 

@@ -20,7 +20,7 @@ from kreg._arguments import (
 from kreg._keras_private import flatten_layers
 from kreg.deployment._outputs import artefact_outputs
 from kreg.deployment._shippable import shippable
-from kreg.deployment.formats import cause_of, require_format, write
+from kreg.deployment.formats import cause_or_remedy, require_format, write
 from kreg.files.atomic import refuse_path, staged
 from kreg.results.result import SavedResult
 from kreg.surgery.outputs import largest_difference, model_outputs
@@ -188,7 +188,7 @@ def export(
         except Exception as error:
             raise ValueError(
                 f"`model` was written as {format!r} but does not run: "
-                f"{cause_of(error)}"
+                f"{cause_or_remedy(error)}"
             ) from error
         difference = largest_difference(expected, actual)
         if difference > tolerance:
@@ -227,7 +227,7 @@ def _expected(model: keras.Model, sample: Structure) -> list[Any]:
         raise ValueError(
             "`sample` must be inputs that the model can be called on; pass it "
             "if random ones do not fit. The model says: "
-            f"{cause_of(error)}"
+            f"{cause_or_remedy(error)}"
         ) from error
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from kreg._arguments import one_of
+from kreg.error_messages import one_line
 from kreg.surgery.sample import Structure, input_tensors
 from kreg.tensorflow_messages import without_messages
 
@@ -133,9 +134,6 @@ def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-_PLACE_LINES = ("in user code:", "Exception encountered when calling")
-
-
 def write(
     model: keras.Model,
     path: Path,
@@ -174,13 +172,13 @@ def write(
             model.export(path, format=kind, verbose=False, **options)
     except Exception as error:
         raise ValueError(
-            f"`model` cannot be written as {kind!r}: {cause_of(error)}"
+            f"`model` cannot be written as {kind!r}: {cause_or_remedy(error)}"
         ) from error
 
 
-def cause_of(error: BaseException) -> str:
+def cause_or_remedy(error: BaseException) -> str:
     """The message of an error in one line, with a remedy if one is known."""
-    text = re.sub(r"\x1b\[\d+m", "", str(error))  # without colours
+    text = str(error)
     unsupported = sorted(set(re.findall(r"\bFlex[A-Z]\w*", text)))
     if unsupported:
         return (
@@ -196,19 +194,7 @@ def cause_of(error: BaseException) -> str:
             f"it has operations that ONNX lacks ({', '.join(unsupported)}); "
             "replace their layer or activation, or choose another format"
         )
-    # Keras may put a whole config or a layer's arguments before the cause.
-    text = text.rpartition("Exception encountered:")[2]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # Keras and TensorFlow name the place of the error before its cause.
-    lines = [line for line in lines if not line.startswith(_PLACE_LINES)] or [
-        ""
-    ]
-    return f"{type(error).__name__}: {_shortened(lines[0])}"
-
-
-def _shortened(text: str) -> str:
-    """The start and the end of a long text; the end names the cause."""
-    return text if len(text) <= 300 else f"{text[:140]} [...] {text[-150:]}"
+    return one_line(error)
 
 
 def _signature(

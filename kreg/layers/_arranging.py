@@ -10,14 +10,12 @@ from kreg.layers.channels.call import (
     channel_axis,
     every_number,
     kept_whole,
+    note_padding,
+    same_along,
+    weight_channels,
 )
 from kreg.layers.channels.network import Kept, Network, Parameter, Signal
-from kreg.layers.channels.rearranging import (
-    moved,
-    of_parts,
-    picked,
-    same_along,
-)
+from kreg.layers.channels.rearranging import moved, picked
 
 
 def reshape(call: Call, network: Network) -> Traced:
@@ -95,11 +93,8 @@ def _padded(
     call: Call, network: Network, signal: Signal, value: float
 ) -> Signal:
     """The channels after padding; constants other than `value` vary."""
+    note_padding(call, network, signal, value)
     same = signal.constants == value
-    network.note_obstacle(
-        signal.channels[~same & ~np.isnan(signal.constants)],
-        f"the padding of `{call.path}` differs from its constant",
-    )
     return signal.with_constants(np.where(same, value, np.nan))
 
 
@@ -127,4 +122,4 @@ def take(call: Call, network: Network) -> Traced:
             parts.append((channels, (axis + shift,)))
     values = same_along(table.values, (0,))
     values = values.reshape((1,) * (shift + 1) + values.shape)
-    return Traced((of_parts(values, parts, network),))
+    return Traced((weight_channels(values, parts, network),))

@@ -343,7 +343,7 @@ def _contracted(
     first, second, output = letters
     operands = list(call.operands)
     if all(isinstance(o, Parameter) for o in operands):
-        operands[0] = along_one_axis(operands[0], len(first), network)
+        operands[0] = along_one_axis(operands[0], network)
     if isinstance(operands[0], Parameter):
         operands.reverse()
         first, second = second, first

@@ -3,10 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.layers.channels.activations import (
-    applied_to_constants,
-    is_elementwise,
-)
 from kreg.layers.channels.call import (
     Call,
     Reduction,
@@ -16,6 +12,7 @@ from kreg.layers.channels.call import (
     is_padded,
     kept_whole,
     matrix,
+    note_padding,
 )
 from kreg.layers.channels.network import (
     EqualGroups,
@@ -25,7 +22,11 @@ from kreg.layers.channels.network import (
     Values,
     WeightedSum,
 )
-from kreg.layers.channels.weighted_sum import bias_of, is_altered
+from kreg.layers.channels.weighted_sum import (
+    activated,
+    bias_of,
+    is_altered,
+)
 
 
 def grouped_channels(call: Call, network: Network) -> Traced:
@@ -66,25 +67,10 @@ class _GroupedSums:
         network.units[call.path] = units.channels
         self._inputs = signal.channels.reshape(layer.groups, -1)
         self._outputs = units.channels.reshape(layer.groups, -1)
-        constants = self._unit_constants()
-        if is_elementwise(layer.activation):
-            constants = applied_to_constants(
-                layer.activation, constants, layer.compute_dtype
-            )
-        else:
-            network.pin(
-                units.channels,
-                f"`{call.path}` has an activation that is not known to treat "
-                "every unit by itself",
-            )
-            constants = np.full(len(constants), np.nan)
+        units = units.with_constants(self._unit_constants())
+        self.units = activated(call, network, units)
         if self._padded:
-            lost = ~np.isnan(signal.constants) & (signal.constants != 0)
-            network.note_obstacle(
-                signal.channels[lost],
-                f"the padding of `{call.path}` differs from its constant",
-            )
-        self.units = units.with_constants(constants)
+            note_padding(call, network, signal)
         network.sums.append(
             WeightedSum(
                 call.path,

@@ -10,24 +10,28 @@ from keras import layers, tree
 from numpy.typing import NDArray
 
 from kreg._keras_private import carries_mask
-from kreg.layers.channels.activations import is_plain, plain, same_in_twin
+from kreg.layers.channels.activations import (
+    is_plain_argument,
+    plain_argument,
+    same_in_twin,
+)
 from kreg.layers.channels.call import (
     Call,
     Traced,
     Tracer,
     along_one_axis,
     kept_whole,
+    same_along,
     signal_without_channels,
 )
 from kreg.layers.channels.network import (
-    Channels,
     Network,
     Operand,
     Parameter,
+    Part,
     Signal,
     Values,
 )
-from kreg.layers.channels.rearranging import same_along
 
 Combine = Callable[[NDArray[np.float64]], Values]
 
@@ -54,7 +58,7 @@ class _Term:
         return None
 
     @property
-    def parts(self) -> Sequence[tuple[Channels, tuple[int, ...]]]:
+    def parts(self) -> Sequence[Part]:
         """Its channels, and the axes along which they lie."""
         if isinstance(self.operand, Parameter):
             return self.operand.parts
@@ -154,8 +158,8 @@ def _terms(call: Call) -> list[_Term]:
             or isinstance(call.operation, keras.layers.Layer)
         ):
             continue
-        elif is_plain(argument) and same_in_twin(call.node, call.twin):
-            terms.append(_Term((), None, np.asarray(plain(argument))))
+        elif is_plain_argument(argument) and same_in_twin(call.node, call.twin):
+            terms.append(_Term((), None, np.asarray(plain_argument(argument))))
         else:
             # The values may depend on the sizes of the inputs.
             terms.append(_Term(np.shape(argument), None))
@@ -165,7 +169,7 @@ def _terms(call: Call) -> list[_Term]:
 def _along_one_axis(term: _Term, network: Network) -> _Term:
     if not isinstance(term.operand, Parameter):
         return term
-    signal = along_one_axis(term.operand, len(term.shape), network)
+    signal = along_one_axis(term.operand, network)
     return _Term(term.shape, signal)
 
 
@@ -218,7 +222,7 @@ def concatenation(call: Call, network: Network) -> Traced:
     rank = len(call.node.output_tensors[0].shape)
     axis = call.operation.axis % rank
     signals = [
-        along_one_axis(operand, rank, network)
+        along_one_axis(operand, network)
         if isinstance(operand, Parameter)
         else operand
         for operand in call.operands

@@ -335,20 +335,6 @@ def traced(call: Call, network: Network) -> Traced:
     if row is None or row.channels is None:
         return kept_whole(call, network)
     if not row.any_axes:
-        call = _along_one_axis(call, network)
+        signals = [along_one_axis(operand, network) for operand in call.signals]
+        call = replace(call, signals=signals)
     return row.channels(call, network)
-
-
-def _along_one_axis(call: Call, network: Network) -> Call:
-    """The call on channels that lie along one axis of each tensor."""
-    ranks = {
-        id(operand): len(tensor.shape)
-        for tensor, operand in zip(
-            call.node.input_tensors, call.operands, strict=True
-        )
-    }
-    signals = [
-        along_one_axis(operand, ranks[id(operand)], network)
-        for operand in call.signals
-    ]
-    return replace(call, signals=signals)

@@ -107,11 +107,11 @@ def fraction_averages(
 def updated_average(
     average: keras.Variable, fraction: Tensor, momentum: float
 ) -> Tensor:
-    """The average of clipped fractions, updated with one more.
+    """The average of clipped fractions, or of steps, updated with one more.
 
     Args:
         average: the previous average; 0 before the first update.
-        fraction: the fraction of the update.
+        fraction: the fraction, or the step, of the update.
         momentum: the decay of the optimizer's own average.
     """
     before = ops.convert_to_tensor(average)

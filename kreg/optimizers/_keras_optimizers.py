@@ -95,7 +95,9 @@ def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     mean = _slot_tensor(optimizer, "_average_gradients", variable)
     # An update divided by a variance has no limit, so the step has none. At
     # rest the variance is as small as rounding errors, which differ between
-    # compilers. An epsilon well above them makes the step reliable.
+    # compilers. An epsilon well above them makes the step reliable. With the
+    # default one, updates at rest are so long that weights oscillate by about
+    # the learning rate, as in Keras without a penalty.
     divisor = ops.sqrt(v - ops.square(mean) + optimizer.epsilon)
     return EffectiveStep(rate / divisor)
 
@@ -165,6 +167,14 @@ def _beta_1(optimizer: Any) -> float:
     return float(optimizer.beta_1)
 
 
+def _is_centered_with_momentum(optimizer: Any) -> bool:
+    """Whether an RMSprop divides by variances, and keeps the quotients.
+
+    Variances change by orders of magnitude within a few updates.
+    """
+    return bool(optimizer.centered and optimizer.momentum)
+
+
 def _no_momentum(optimizer: Any) -> float:
     return 0.0
 
@@ -185,7 +195,10 @@ KERAS_OPTIMIZERS: dict[type, OptimizerRow] = {
         _adamax, GradientMemory("_m", _first_moment_scale), _beta_1
     ),
     keras.optimizers.RMSprop: OptimizerRow(
-        _rmsprop, momentum=_momentum, momentum_holds_rate=True
+        _rmsprop,
+        momentum=_momentum,
+        momentum_holds_rate=True,
+        momentum_holds_step=_is_centered_with_momentum,
     ),
     keras.optimizers.Adagrad: OptimizerRow(_adagrad, momentum=_no_momentum),
     keras.optimizers.Adadelta: OptimizerRow(_adadelta, momentum=_no_momentum),

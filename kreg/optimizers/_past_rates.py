@@ -1,4 +1,4 @@
-"""The average of the learning rates of past updates in momentum.
+"""The averages of past learning rates, or past steps, in momentum.
 
 SGD and RMSprop multiply each gradient by the current learning rate before they
 add it to their momentum. So while the rate falls, updates are longer than the
@@ -9,6 +9,10 @@ would be shrunk too little.
 Each weight has its own average, over the updates that it took part in, with or
 without a penalty. So a weight that was left out for a while, or whose penalty
 was suspended, continues with the rates in its momentum.
+
+Centered RMSprop with momentum divides each gradient by a standard deviation
+that changes by orders of magnitude within a few updates. There the average is
+that of each entry's effective step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +22,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from kreg._keras_private import built_variables
+from kreg._keras_private import built_variables, responsible_optimizer
 from kreg._types import Tensor
 from kreg.binding.binding import member_optimizers
-from kreg.optimizers.table import momentum_holds_rate, momentum_of
+from kreg.optimizers.table import (
+    momentum_holds_rate,
+    momentum_holds_step,
+    momentum_of,
+)
+from kreg.regularizers.norms import summable_dtype
 
 
 def rate_averages(
@@ -37,6 +46,7 @@ def rate_averages(
     Returns:
         A variable for each optimizer whose momentum includes learning rates, by
         the optimizer's `id`. It has an entry for each weight of the optimizer.
+        Optimizers whose steps are averaged are left out.
     """
     return {
         id(optimizer): wrapper.add_variable(
@@ -47,8 +57,36 @@ def rate_averages(
         for optimizer in member_optimizers(inner_optimizer)
         if momentum_holds_rate(optimizer)
         and momentum_of(optimizer)
+        and not momentum_holds_step(optimizer)
         and built_variables(optimizer)
     }
+
+
+def step_averages(
+    wrapper: keras.optimizers.Optimizer,
+    inner_optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable | None]:
+    """Variables for the averages of effective steps over past updates.
+
+    Args:
+        wrapper: the optimizer that owns the new variables.
+        inner_optimizer: the optimizer, or a `MultiOptimizer`.
+
+    Returns:
+        A variable for each weight of the optimizer; None where the average of
+        learning rates is enough.
+    """
+    return [
+        wrapper.add_variable(
+            shape=variable.shape,
+            dtype=summable_dtype(variable),
+            aggregation="mean",
+            name=f"{variable.name}_average_step",
+        )
+        if momentum_holds_step(responsible_optimizer(inner_optimizer, variable))
+        else None
+        for variable in built_variables(inner_optimizer)
+    ]
 
 
 def place_of(

@@ -19,7 +19,11 @@ from kreg.optimizers._clipping import (
     clipped_fractions,
     fraction_averages,
 )
-from kreg.optimizers._past_rates import pending_rates, rate_averages
+from kreg.optimizers._past_rates import (
+    pending_rates,
+    rate_averages,
+    step_averages,
+)
 from kreg.optimizers._pending_steps import pending_steps
 from kreg.optimizers._proximal_step import (
     constraints_put_off,
@@ -56,7 +60,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     `w <- argmin over u of penalty(u) + sum((u - w) ** 2 / (2 * t))`, where `t`
     is the effective step of that weight under the inner optimizer, such as
     `learning_rate / (1 - momentum)` for SGD. A changing learning rate is
-    averaged over past updates in the same way as in the momentum. If the
+    averaged over past updates in the same way as in the momentum; so is the
+    step of `RMSprop(centered=True)`. If the
     penalty is not convex, such as `MCP`, both update and proximal step are
     shortened where momentum would make weights oscillate forever.
 
@@ -89,7 +94,10 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         inner_optimizer: a `keras.optimizers.Optimizer` or the name of one:
             SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta,
             ScheduleFreeAdamW (JAX), one registered with
-            `kreg.optimizers.register_optimizer`, or a `MultiOptimizer`.
+            `kreg.optimizers.register_optimizer`, or a `MultiOptimizer`. Give
+            `RMSprop(centered=True)` an `epsilon` of about 1e-3: it divides by
+            a standard deviation, which is 0 or NaN by rounding where gradients
+            are constant, as those of weights at rest under a penalty.
         name: the name of the optimizer. Defaults to `"proximal_optimizer"`.
 
     Raises:
@@ -122,6 +130,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
     built: bool
     fraction_averages: Sequence[keras.Variable | None]
     rate_averages: Mapping[int, keras.Variable]
+    step_averages: Sequence[keras.Variable | None]
 
     def __init__(
         self,
@@ -171,6 +180,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
             self.inner_optimizer.build(list(variables))
         self.fraction_averages = fraction_averages(self, self.inner_optimizer)
         self.rate_averages = rate_averages(self, self.inner_optimizer)
+        self.step_averages = step_averages(self, self.inner_optimizer)
         self.built = True
 
     def apply(
@@ -240,13 +250,14 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
                 if gradient is not None
             ],
         )
-        built_ids = map(id, built_variables(self))
+        built_ids = [id(v) for v in built_variables(self)]
         steps = pending_steps(
             terms,
             self.inner_optimizer,
             clipped_fractions(self.inner_optimizer, grads, variables),
             dict(zip(built_ids, self.fraction_averages, strict=True)),
             rates,
+            dict(zip(built_ids, self.step_averages, strict=True)),
             _sparse_gradients(grads, variables),
         )
         with constraints_put_off(steps):
@@ -289,7 +300,8 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         """The variables of the inner optimizer, then those that this one adds.
 
         If there is momentum, these are averages over past updates: of the
-        fractions that clipping leaves of gradients, and of learning rates.
+        fractions that clipping leaves of gradients, of learning rates, and of
+        effective steps that change fast.
         """
         return [*self.inner_optimizer.variables, *added_variables(self)]
 
@@ -370,6 +382,7 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
         return [
             *(v for v in self.fraction_averages if v is not None),
             *self.rate_averages.values(),
+            *(v for v in self.step_averages if v is not None),
         ]
 
     def get_config(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _weights_of(steps: Sequence[PendingStep]) -> list[PendingWeight]:
 def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
     """Take the proximal steps; called after the update."""
     steps = [
-        replace(step, weights=tuple(map(_with_averaged_fraction, step.weights)))
+        replace(step, weights=tuple(map(_with_averages, step.weights)))
         for step in steps
     ]
     if keras.backend.backend() == "tensorflow":
@@ -58,6 +58,24 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
             _take_step(
                 step, step.term.variables, lambda function, _: function()
             )
+
+
+def _with_averages(weight: PendingWeight) -> PendingWeight:
+    return _with_averaged_step(_with_averaged_fraction(weight))
+
+
+def _with_averaged_step(weight: PendingWeight) -> PendingWeight:
+    """The weight with the effective step that matches its momentum."""
+    average = weight.step_average
+    if average is None:
+        return weight
+    rate = ops.cast(weight.rate, weight.variable.dtype)
+    effective = weight.rule(weight.optimizer, weight.variable, rate)
+    step = updated_average(average, effective.step, weight.momentum)
+    step = _if_updated(weight, average, step)
+    average.assign(step)
+    effective = replace(effective, step=step)
+    return replace(weight, rule=lambda *_: effective)
 
 
 def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:

@@ -114,6 +114,10 @@ class OptimizerRow:
             below 1; None if unknown.
         momentum_holds_rate: whether each past gradient enters the momentum
             multiplied by the learning rate of its time.
+        momentum_holds_step: a function of the optimizer: whether its effective
+            step changes so fast that the average of the past steps of each
+            entry, over which its momentum averages past gradients, must be
+            kept.
         refusal: why `ProximalOptimizer` refuses the optimizer, and what to use
             instead; empty if it does not.
     """
@@ -122,4 +126,5 @@ class OptimizerRow:
     gradient_memory: GradientMemory | None = None
     momentum: Momentum | None = None
     momentum_holds_rate: bool = False
+    momentum_holds_step: Callable[[Any], bool] = lambda optimizer: False
     refusal: str = ""

@@ -197,6 +197,11 @@ def momentum_holds_rate(optimizer: keras.optimizers.Optimizer) -> bool:
     return row_of(type(optimizer)).momentum_holds_rate
 
 
+def momentum_holds_step(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the momentum holds effective steps unlike the present one."""
+    return row_of(type(optimizer)).momentum_holds_step(optimizer)
+
+
 def _is_optimizer_class(value: object) -> TypeGuard[type]:
     return isinstance(value, type) and issubclass(
         value, keras.optimizers.Optimizer

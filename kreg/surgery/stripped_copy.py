@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from kreg._keras_private import cloned, flatten_layers, trusting
+from kreg.error_messages import one_line
 from kreg.foreign_objects import result_or_none
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
 
@@ -114,21 +115,29 @@ def stripped_copy(model: keras.Model) -> keras.Model:
         raise ValueError(
             f"`model` must be one that can be made anew from its config. "
             f"Received: `{model.name}` (of type {type(model).__name__}), "
-            f"which fails with {type(error).__name__}: {error}"
+            f"which fails with {one_line(error)}"
         ) from error
-    model_variables = [(tuple(v.shape), v.dtype) for v in model.weights]
-    copy_variables = [(tuple(v.shape), v.dtype) for v in copy.weights]
-    if model_variables != copy_variables:
+    if weight_specs(copy) != weight_specs(model):
         raise ValueError(
             "`model` must be one that makes the same weights anew from its "
             f"config. Received: `{model.name}` (of type "
-            f"{type(model).__name__}) with {len(model_variables)} weights, "
-            f"of which the copy makes {len(copy_variables)}"
+            f"{type(model).__name__}) with {len(model.weights)} weights, "
+            f"of which the copy makes {len(copy.weights)}"
         )
-    for variable, source in zip(copy.weights, model.weights, strict=True):
-        # A copy, because a step on JAX may reuse the memory of the array.
-        variable.assign(np.array(ops.convert_to_numpy(source)))
+    copy_weights(model, copy)
     return copy
+
+
+def weight_specs(layer: keras.layers.Layer) -> list[tuple[Any, str]]:
+    """The shape and the dtype of each weight of a layer or a model."""
+    return [(tuple(v.shape), v.dtype) for v in layer.weights]
+
+
+def copy_weights(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
+    """Set the weights of a copy to those of a layer or a model."""
+    for variable, copied in zip(source.weights, copy.weights, strict=True):
+        # A copy, because a step on JAX may reuse the memory of the array.
+        copied.assign(np.array(ops.convert_to_numpy(variable)))
 
 
 def config_without_kreg(layer: keras.layers.Layer) -> dict[str, Any]:

@@ -48,6 +48,9 @@ OPTIMIZERS = {
     "RMSprop_centered": lambda: optimizers.RMSprop(
         3e-3, centered=True, epsilon=1e-3
     ),
+    "RMSprop_centered_momentum": lambda: optimizers.RMSprop(
+        1e-3, centered=True, momentum=0.9, epsilon=1e-3
+    ),
     "Adagrad": lambda: optimizers.Adagrad(0.5),
     "Adadelta": lambda: optimizers.Adadelta(decaying(5.0)),
     "ScheduleFreeAdamW": lambda: optimizers.ScheduleFreeAdamW(0.5, epsilon=1.0),
@@ -127,7 +130,9 @@ ONE = few_of(NAMES, FEW[-1])
 ONE_OF_FEW = few_of(FEW, FEW[-1])
 
 
-@pytest.mark.parametrize("name", few_of(NAMES, *FEW))
+@pytest.mark.parametrize(
+    "name", few_of(NAMES, *FEW, "RMSprop_centered_momentum")
+)
 def test_lasso(name, xy):
     (kernel,) = train(name, kreg.L1(2 * ALPHA), *xy)
     theirs = solved(Lasso(ALPHA, fit_intercept=False, **EXACT), *xy)

@@ -49,6 +49,9 @@ OPTIMIZERS = {
     "RMSprop": lambda rate: optimizers.RMSprop(
         rate, momentum=0.9, epsilon=1e-2
     ),
+    "centered": lambda rate: optimizers.RMSprop(
+        rate, momentum=0.9, centered=True, epsilon=1e-2
+    ),
     "registered": lambda rate: HeavyBall(rate, momentum=0.9),
     "clipped": lambda rate: optimizers.SGD(rate, momentum=0.9, clipnorm=0.5),
 }
@@ -109,13 +112,11 @@ def test_a_callback_may_lower_the_rate():
 
 
 @pytest.mark.thorough
-def test_accumulated_gradients_count_as_one_update():
+@pytest.mark.parametrize("name", ["SGD", "centered"])
+def test_accumulated_gradients_count_as_one_update(name):
     """A schedule counts every batch, the momentum only updates."""
-    inner = optimizers.SGD(
-        schedules.CosineDecay(RATE, 4 * STEPS),
-        momentum=0.9,
-        gradient_accumulation_steps=4,
-    )
+    inner = OPTIMIZERS[name](schedules.CosineDecay(RATE, 4 * STEPS))
+    inner.gradient_accumulation_steps = 4
     model = model_with(kreg.ProximalOptimizer(inner))
     fit_steps(model, *data(), 4 * STEPS, parts=4)
     assert_is_lasso(model)
@@ -146,10 +147,11 @@ def test_members_have_rates_of_their_own():
 
 @pytest.mark.tensorflow
 @pytest.mark.thorough
-def test_on_several_devices(mirrored_strategy):
+@pytest.mark.parametrize("name", ["SGD", "centered"])
+def test_on_several_devices(name, mirrored_strategy):
     with mirrored_strategy.scope():
         model = model_with(
-            kreg.ProximalOptimizer(OPTIMIZERS["SGD"](RATES["cosine"]()))
+            kreg.ProximalOptimizer(OPTIMIZERS[name](RATES["cosine"]()))
         )
     fit_steps(model, *data(), STEPS)
     assert_is_lasso(model)
@@ -234,10 +236,11 @@ def test_a_constant_rate_is_used_as_it_is():
     np.testing.assert_array_equal(average, inner.learning_rate)
 
 
-def test_the_average_is_saved_with_the_optimizer(tmp_path):
+@pytest.mark.parametrize("name", few_of(["SGD", "centered"], "SGD"))
+def test_the_average_is_saved_with_the_optimizer(name, tmp_path):
     x, y = data()
     model = model_with(
-        kreg.ProximalOptimizer(OPTIMIZERS["SGD"](RATES["cosine"]()))
+        kreg.ProximalOptimizer(OPTIMIZERS[name](RATES["cosine"]()))
     )
     fit_steps(model, x, y, 20)
     model.save(tmp_path / "model.keras")

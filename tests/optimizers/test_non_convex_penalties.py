@@ -95,6 +95,9 @@ OPTIMIZERS = {
     "RMSprop_centered": lambda: optimizers.RMSprop(
         3e-3, centered=True, epsilon=1e-3
     ),
+    "RMSprop_centered_momentum": lambda: optimizers.RMSprop(
+        1e-3, centered=True, momentum=0.9, epsilon=1e-3
+    ),
     "Adagrad": lambda: optimizers.Adagrad(0.5),
     "Adadelta": lambda: optimizers.Adadelta(decaying(5.0)),
 }

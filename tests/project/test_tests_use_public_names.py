@@ -23,6 +23,7 @@ ALLOWED = {
     ],
     "what other folders build on and users do not call": [
         "kreg.deployment.formats",
+        "kreg.error_messages",
         "kreg.layers.weights",
         "kreg.layers.table",
         "kreg.optimizers.gradient_memory",

@@ -3,11 +3,14 @@
 The peer fits the null model by SciPy on inputs that are centred and scaled.
 """
 
+import sys
+
 import keras
 import numpy as np
 import pytest
 from scipy.optimize import brentq, linprog, minimize
 from scipy.special import expit, log_softmax, softmax
+from sklearn.linear_model import QuantileRegressor
 from thorough import few_of
 
 import kreg
@@ -123,7 +126,8 @@ def factors_of(kind, outputs):
 
 def model_of(loss, outputs, inputs=INPUTS):
     keras.utils.set_random_seed(0)
-    layer = keras.layers.Dense(outputs, ACTIVATIONS.get(loss))
+    activation = ACTIVATIONS.get(loss) if isinstance(loss, str) else None
+    layer = keras.layers.Dense(outputs, activation)
     model = keras.Sequential([keras.Input((inputs,)), layer])
     model.compile("sgd", loss, jit_compile=keras.backend.backend() == "jax")
     return model
@@ -334,48 +338,229 @@ ALIKE = {
 }
 
 
-@pytest.mark.parametrize("kind", few_of(["an entry", "two rows"], "an entry"))
+@pytest.mark.parametrize(
+    "kind", few_of(["none", "an entry", "two rows"], "an entry")
+)
 @pytest.mark.parametrize("alike", few_of(ALIKE, "halves"))
 def test_a_loss_with_kinks_where_targets_are_alike(alike, kind):
-    """The largest strength may be too high there, but not too low."""
     x, y = rows("mse", 1)
     y = ALIKE[alike](y)
     factors = factors_of(kind, 1)
     found = strength_max(
         model_of("mae", 1), (x, y), lambda s: kreg.L1(s, factors=factors)
     )
-    least = least_absolute_strength(x, y, factors)
-    assert found >= least * (1.0 - 1e-3)
-    assert found <= least * 2.0
+    expected = least_strength(x, y, KINKS["mae"], factors)
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
-def least_absolute_strength(x, y, factors):
+def pinball(share):
+    """The loss of which a quantile is the minimum."""
+
+    def loss(y, z):
+        above, below = share * (y - z), (share - 1.0) * (y - z)
+        return keras.ops.mean(keras.ops.maximum(above, below), axis=-1)
+
+    return loss
+
+
+# The derivatives of an entry's loss below and above its kink, and the kink.
+KINKS = {
+    "mae": lambda y: (-1.0 + 0.0 * y, 1.0 + 0.0 * y, y),
+    "hinge": lambda y: (np.minimum(-y, 0.0), np.maximum(-y, 0.0), y),
+    **{
+        share: lambda y, q=share: (-q + 0.0 * y, 1.0 - q + 0.0 * y, y)
+        for share in (0.1, 0.5, 0.9)
+    },
+}
+
+
+def least_strength(x, y, kinks, factors, weights=None, directions=None):
     """The smallest strength at which a gradient of each row allows zeros.
 
-    It is found among all subgradients of the absolute error whose sum is that
-    of a null model: those at which the dual problem of its fit is largest.
+    It is found among all subgradients whose sum is that of a null model: those
+    at which the dual problem of its fit is largest.
+
+    Args:
+        x: the inputs.
+        y: the targets.
+        kinks: a function of KINKS.
+        factors: the factors of the penalty.
+        weights: the weights of the rows.
+        directions: the norm of a group, an input, is the maximum of the
+            products with these; None for a group of each entry.
     """
-    size, spared = len(y), factors[:, 0] == 0.0
-    fitted = np.hstack([np.ones((size, 1)), scaled(x)[:, spared]])
-    pulled = (x - x.mean(axis=0))[:, ~spared] / factors[~spared, 0]
-    bounds = [(-1.0 / size, 1.0 / size)] * size
-    balanced = np.zeros(fitted.shape[1])
-    fit = linprog(-y[:, 0], A_eq=fitted.T, b_eq=balanced, bounds=bounds)
-    column = -np.ones((pulled.shape[1], 1))
+    (size, outputs), inputs = y.shape, x.shape[1]
+    weights = np.ones(size) if weights is None else weights
+    low, high, place = kinks(y)
+    each = np.eye(outputs)
+    deviation = x.std(axis=0)
+    fitted = [np.kron(np.ones(size), row) for row in each]
+    pulled = []
+    for j in range(inputs):
+        for k in range(outputs):
+            column = np.kron(scaled(x)[:, j], each[k])
+            if factors[j, k] == 0.0:
+                fitted.append(column)
+            elif directions is None:
+                pulled.append(deviation[j] / factors[j, k] * column)
+        if directions is not None:
+            pulled += [
+                deviation[j] * np.kron(scaled(x)[:, j], d) for d in directions
+            ]
+    share = weights[:, None] / outputs
+    bounds = list(zip((low * share).flat, (high * share).flat, strict=True))
+    fitted, pulled = np.array(fitted), np.array(pulled)
+    balanced = np.zeros(len(fitted))
+    cost = (place - np.median(place)).ravel()
+    fit = linprog(cost, A_eq=fitted, b_eq=balanced, bounds=bounds)
+    unit = np.abs(pulled).max()
+    column = -np.ones((len(pulled), 1))
     limits = [
-        np.hstack([pulled.T, column]),
-        np.hstack([-pulled.T, column]),
-        np.append(-y[:, 0], 0.0)[None],
+        np.hstack([pulled / unit, column]),
+        np.hstack([-pulled / unit, column]),
+        np.append(cost, 0.0)[None],
     ]
     solved = linprog(
-        np.append(np.zeros(size), 1.0),
+        np.append(np.zeros(cost.size), 1.0),
         A_ub=np.vstack(limits),
-        b_ub=np.append(np.zeros(2 * pulled.shape[1]), fit.fun * (1.0 - 1e-9)),
-        A_eq=np.hstack([fitted.T, balanced[:, None]]),
+        b_ub=np.append(
+            np.zeros(2 * len(pulled)), fit.fun + 1e-9 * abs(fit.fun)
+        ),
+        A_eq=np.hstack([fitted, balanced[:, None]]),
         b_eq=balanced,
         bounds=[*bounds, (0.0, None)],
     )
-    return solved.x[-1]
+    return unit * solved.x[-1] / size
+
+
+def of_classes(share):
+    """A function of targets: two classes, the larger targets in one."""
+    return lambda y: np.where(y > np.quantile(y, 1.0 - share), 1.0, -1.0)
+
+
+def binary(y):
+    return (y > np.median(y) + 0.3).astype("float64")
+
+
+ON_KINKS = {
+    "hinge, classes alike": ("hinge", of_classes(0.5), {}),
+    "hinge, 30 %": ("hinge", of_classes(0.3), {}),
+    "hinge, 10 %": ("hinge", of_classes(0.1), {}),
+    "hinge, fitted entries": ("hinge", of_classes(0.3), {"kind": MANY}),
+    "binary": ("mae", binary, {}),
+    "a tenth": (0.1, np.asarray, {}),
+    "a tenth, whole": (0.1, np.round, {"kind": "an entry"}),
+    "half, whole": (0.5, np.round, {}),
+    "nine tenths": (0.9, np.asarray, {"kind": "two rows"}),
+    "nine tenths, whole": (0.9, np.round, {"kind": MANY}),
+    "many units": (0.1, np.asarray, {"kind": MANY, "scale": OF_UNITS}),
+    "many units, whole": ("mae", np.round, {"kind": MANY, "scale": OF_UNITS}),
+    "weights": ("mae", np.round, {"weighted": True}),
+    "three outputs": ("mae", np.asarray, {"outputs": 3}),
+    "three outputs, whole": ("mae", np.round, {"outputs": 3}),
+    "outputs and factors": ("mae", np.round, {"outputs": 3, "kind": MANY}),
+    "groups": ("mae", np.round, {"outputs": 2, "grouped": True}),
+}
+
+
+@pytest.mark.parametrize(
+    "case", few_of(ON_KINKS, "hinge, 30 %", "a tenth, whole", "groups")
+)
+def test_many_rows_on_a_kink(case):
+    loss, targets, settings = ON_KINKS[case]
+    outputs = settings.get("outputs", 1)
+    x, y = rows("mse", outputs, settings.get("scale", 1.0))
+    y = targets(y)
+    factors = factors_of(settings.get("kind", "none"), outputs)
+    data, weights, directions = (x, y), None, None
+    if settings.get("weighted"):
+        weights = single(np.random.default_rng(1).uniform(0.2, 2.0, ROWS))
+        data = (x, y, weights)
+
+    def penalty(strength):
+        if settings.get("grouped"):
+            return kreg.GroupLasso(strength, "inputs")
+        return kreg.L1(strength, factors=factors)
+
+    if settings.get("grouped"):
+        angles = np.linspace(0.0, np.pi, 400)
+        directions = np.array([np.cos(angles), np.sin(angles)]).T / 2**0.5
+    model = model_of(
+        pinball(loss) if loss in (0.1, 0.5, 0.9) else loss, outputs
+    )
+    expected = least_strength(x, y, KINKS[loss], factors, weights, directions)
+    found = strength_max(model, data, penalty)
+    assert found == pytest.approx(expected, rel=2e-4)
+
+
+def unreduced(y, z):
+    return keras.ops.abs(y - z)[:, 0]
+
+
+def of_one_precision(y, z):
+    """A loss that only computes in single precision."""
+    return unreduced(y, z) * keras.ops.ones((1,), "float32")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    few_of(
+        [unreduced, of_one_precision, ["mae"], keras.losses.MeanAbsoluteError],
+        unreduced,
+    ),
+)
+def test_the_loss_may_be_any_that_has_a_value_for_each_row(loss):
+    x, y = rows("mse", 1)
+    y = np.round(y)
+    expected = least_strength(x, y, KINKS["mae"], np.ones((INPUTS, 1)))
+    model = model_of(loss() if isinstance(loss, type) else loss, 1)
+    assert strength_max(model, (x, y)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_scipy_it_may_be_too_high(monkeypatch):
+    x, y = rows("mse", 1)
+    y = np.round(y)
+    exact = strength_max(model_of("mae", 1), (x, y))
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    assert strength_max(model_of("mae", 1), (x, y)) > 0.999 * exact
+
+
+def kernel_of_svm(x, y, strength):
+    """The kernel of a support vector machine under L1, from its linear program.
+
+    The unknowns are the losses of rows, both signs of the kernel, and the bias.
+    """
+    size, inputs = x.shape
+    cost = np.repeat([1.0 / size, strength, 0.0], [size, 2 * inputs, 1])
+    solved = linprog(
+        cost,
+        A_ub=-np.hstack([np.eye(size), y * x, -y * x, y]),
+        b_ub=-np.ones(size),
+        bounds=[(0.0, None)] * (size + 2 * inputs) + [(None, None)],
+    ).x[size:-1]
+    return solved[:inputs] - solved[inputs:]
+
+
+def kernel_of_quantiles(x, y, strength):
+    estimator = QuantileRegressor(quantile=0.9, alpha=strength)
+    return estimator.fit(x, y[:, 0]).coef_
+
+
+PEERS = {
+    "support vector machine": ("hinge", of_classes(0.3), kernel_of_svm),
+    "quantile regression": (pinball(0.9), np.round, kernel_of_quantiles),
+}
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_the_solution_is_zero_at_it_and_not_below(peer):
+    loss, targets, kernel_of = PEERS[peer]
+    x, y = rows("mse", 1)
+    y = targets(y)
+    found = strength_max(model_of(loss, 1), (x, y))
+    above, below = (kernel_of(x, y, found * f) for f in (1.001, 0.999))
+    assert np.abs(above).max() < 1e-9
+    assert np.abs(below).max() > 1e-6
 
 
 X = rows("mse", 1)[0]

@@ -198,7 +198,7 @@ def test_a_constant_stays_where_no_bias_can_take_it_up():
 
 def test_code_that_branches_on_values_is_kept_with_its_reason():
     analysis = Analysis(random_weights(model_of("Opaque", "FeedForward")))
-    (reason,) = analysis.walk.whole.values()
+    (reason,) = analysis.walk.not_followed.values()
     assert "boolean" in reason
     assert not any("opaque" in path for path in analysis.changed)
 
@@ -218,7 +218,7 @@ def test_code_that_branches_on_the_length_is_kept_with_its_reason():
     thinned(model, np.random.default_rng(0))
     analysis = Analysis(model)
     assert analysis.worst < TOLERANCE
-    (reason,) = analysis.walk.whole.values()
+    (reason,) = analysis.walk.not_followed.values()
     assert "size of its inputs" in reason
 
 

@@ -76,7 +76,7 @@ def test_units_and_heads_go(name):
     smaller = without_heads_and_units(model)
     analysis = Analysis(model)
     assert analysis.worst < 1e-5
-    assert not analysis.walk.whole
+    assert not analysis.walk.not_followed
     assert smaller
     for kernel in smaller:
         rows = analysis.values[id(kernel)].shape[0]

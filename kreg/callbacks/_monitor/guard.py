@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kreg.error_messages import one_line
+
 
 class Guard:
     """Keeps a failure of the monitor from ending the training.
@@ -38,12 +40,7 @@ class Guard:
                 warnings.warn(
                     f"`RegularizationMonitor` could not {kind}"
                     f"{f' of {of}' if of else ''}: "
-                    f"{type(error).__name__}: {_shortened(error)}. Training "
-                    "goes on, and the log leaves this out.",
+                    f"{one_line(error)}. Training goes on, and the log leaves "
+                    "this out.",
                     stacklevel=2,
                 )
-
-
-def _shortened(error: Exception, most: int = 300) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= most else f"{text[:most]}..."

@@ -94,20 +94,21 @@ def _elementwise_calls(
         if kind not in ELEMENTWISE_KINDS | ELEMENTWISE_ON_SEVERAL or not all(
             tuple(a.shape) == shape
             if isinstance(a, keras.KerasTensor)
-            else is_plain(a)
+            else is_plain_argument(a)
             for a in arguments
         ):
             return None
         calls.append((kind, settings(call.operation)))
         calls += [
-            places[id(a)] if id(a) in places else plain(a) for a in arguments
+            places[id(a)] if id(a) in places else plain_argument(a)
+            for a in arguments
         ]
         for tensor in call.output_tensors:
             places[id(tensor)] = len(places)
     return [*calls, places.get(id(graph.outputs[0]))]
 
 
-def is_plain(argument: Any) -> bool:
+def is_plain_argument(argument: Any) -> bool:
     """Whether an argument is a number, a string or None, not an array."""
     return (
         argument is None
@@ -116,7 +117,7 @@ def is_plain(argument: Any) -> bool:
     )
 
 
-def plain(argument: Any) -> Any:
+def plain_argument(argument: Any) -> Any:
     """A plain argument as a value that can be compared."""
     if ops.is_tensor(argument):
         return ops.convert_to_numpy(argument).item()
@@ -138,7 +139,7 @@ def same_in_twin(node: Any, twin: Any) -> bool:
         return True
     first, second = (
         [
-            plain(a)
+            plain_argument(a)
             for a in tree.flatten((n.arguments.args, n.arguments.kwargs))
             if not isinstance(a, keras.KerasTensor)
         ]

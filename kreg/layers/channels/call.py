@@ -17,6 +17,7 @@ from kreg.layers.channels.network import (
     Network,
     Operand,
     Parameter,
+    Part,
     Signal,
 )
 
@@ -55,6 +56,20 @@ class Call:
     twin: Any = None
     is_fixed: bool = False
     norms_as_operations: bool = False
+
+    def on(self, operands: Sequence[Operand]) -> "Call":
+        """The same call on other channels."""
+        if len(operands) != len(self.operands):
+            return replace(self, operands=operands, signals=(), masks=())
+        masks = set(map(id, self.masks))
+        pairs = zip(operands, self.operands, strict=True)
+        is_mask = [(new, id(old) in masks) for new, old in pairs]
+        return replace(
+            self,
+            operands=operands,
+            signals=[operand for operand, mask in is_mask if not mask],
+            masks=[operand for operand, mask in is_mask if mask],
+        )
 
 
 @dataclass(frozen=True)
@@ -162,40 +177,68 @@ def with_channels(call: Call, network: Network, axis: int) -> Call:
     return replace(call, signals=[signal])
 
 
-def along_one_axis(operand: Operand, rank: int, network: Network) -> Signal:
+def along_one_axis(operand: Operand, network: Network) -> Signal:
     """The channels along the last of their axes, for a layer that needs one.
 
     The other axes keep their sizes.
 
     Args:
         operand: channels along any number of axes.
-        rank: the number of axes of the tensor.
         network: the channels of the model.
     """
     if isinstance(operand, Parameter):
-        return _last_part(operand, rank, network)
+        return _last_part(operand, network)
     signal = operand
     if signal.channels.ndim == 1:
         return signal
     rows = signal.channels.reshape(-1, signal.channels.shape[-1])
     for row in rows[1:]:
         network.tie(rows[0], row)
-    values = signal.constants.reshape(rows.shape)
-    same = (values == values[0]).all(axis=0)
-    constants = np.where(same, values[0], np.nan)
+    constants = same_along(signal.constants.reshape(rows.shape), (0,))
     return Signal(rows[0], constants, (signal.axis,))
 
 
-def _last_part(parameter: Parameter, rank: int, network: Network) -> Signal:
+def _last_part(parameter: Parameter, network: Network) -> Signal:
     """The channels along the last axis of a weight; the other axes stay."""
-    *others, (channels, axes) = sorted(parameter.parts, key=lambda p: p[1][-1])
+    *others, last = sorted(parameter.parts, key=lambda part: part[1][-1])
     for numbers, _ in others:
         network.pin(numbers, "it lies along positions")
-    positions = tuple(a for a in range(rank) if a not in axes)
-    low = parameter.values.min(axis=positions)
-    high = parameter.values.max(axis=positions)
-    constants = np.where(low == high, low, np.nan).astype(np.float64)
-    return network.signal(channels, constants, axes)
+    return _one_part(parameter.values, last, network)
+
+
+def weight_channels(
+    values: NDArray[Any], parts: Sequence[Part], network: Network
+) -> Any:
+    """The channels of a weight that custom code uses itself.
+
+    Args:
+        values: the values of the weight.
+        parts: its channels, and the axes along which they lie.
+        network: the channels of the model.
+
+    Returns:
+        A `Signal` if all channels lie along the same axes, else a `Parameter`.
+    """
+    for channels, _ in parts:
+        network.places(channels)
+    if not parts:
+        return signal_without_channels(values.ndim)
+    if len(parts) > 1:
+        return Parameter(values, tuple(parts))
+    return _one_part(values, parts[0], network)
+
+
+def _one_part(values: NDArray[Any], part: Part, network: Network) -> Signal:
+    channels, axes = part
+    positions = tuple(a for a in range(values.ndim) if a not in axes)
+    return network.signal(channels, same_along(values, positions), axes)
+
+
+def same_along(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+    """The values that are the same along some axes, NaN for the others."""
+    low, high = values.min(axis=axes), values.max(axis=axes)
+    same: NDArray[Any] = np.where(low == high, low, np.nan).astype(np.float64)
+    return same
 
 
 def signal_without_channels(rank: int) -> Signal:
@@ -211,6 +254,17 @@ def channel_axis(layer: keras.layers.Layer) -> int:
 def is_padded(layer: Any) -> bool:
     """Whether the window of a layer may reach over the border of its input."""
     return layer.padding != "valid" and any(s > 1 for s in layer.kernel_size)
+
+
+def note_padding(
+    call: Call, network: Network, signal: Signal, value: float = 0.0
+) -> None:
+    """Note which constant channels differ from the `value` of a padding."""
+    differs = ~np.isnan(signal.constants) & (signal.constants != value)
+    network.note_obstacle(
+        signal.channels[differs],
+        f"the padding of `{call.path}` differs from its constant",
+    )
 
 
 def array(variable: Any) -> NDArray[np.float64]:

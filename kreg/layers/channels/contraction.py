@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kreg.layers.channels.call import signal_without_channels
+from kreg.layers.channels.call import same_along, signal_without_channels
 from kreg.layers.channels.network import (
     Channels,
     Kept,
     Network,
+    Part,
     Signal,
     Values,
     WeightedSum,
 )
-from kreg.layers.channels.rearranging import same_along
 
 # Larger products, in pairs of an input and a unit, are not followed.
 _MOST_PAIRS = 2**28
@@ -126,7 +126,7 @@ class EinsumSums:
     def tie(
         self,
         network: Network,
-        parts: Sequence[tuple[Channels, tuple[int, ...]]],
+        parts: Sequence[Part],
         path: str,
     ) -> None:
         """Let the channels of a kernel stay or go with inputs and units."""

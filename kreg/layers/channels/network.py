@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Channels = NDArray[np.int64]
 Values = NDArray[np.float64]
+Part = tuple[Channels, tuple[int, ...]]
+"""Channels, and the axes of a tensor along which they lie."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Parameter:
     """
 
     values: NDArray[Any]
-    parts: tuple[tuple[Channels, tuple[int, ...]], ...]
+    parts: tuple[Part, ...]
 
 
 Operand = Signal | Parameter

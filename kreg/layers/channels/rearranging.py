@@ -17,14 +17,16 @@ from kreg.layers.channels.call import (
     Reduction,
     Traced,
     kept_whole,
+    same_along,
     signal_without_channels,
+    weight_channels,
 )
 from kreg.layers.channels.network import (
-    Channels,
     Kept,
     Network,
     Operand,
     Parameter,
+    Part,
     Signal,
 )
 
@@ -85,7 +87,7 @@ def reshaped(call: Call, network: Network) -> Traced:
     return Traced(done.outputs, reduce)
 
 
-def _parts(operand: Operand) -> Sequence[tuple[Channels, tuple[int, ...]]]:
+def _parts(operand: Operand) -> Sequence[Part]:
     """The channels of a tensor, and the axes along which they lie."""
     if isinstance(operand, Parameter):
         return operand.parts
@@ -186,31 +188,7 @@ def _rearranged_parameter(call: Call, network: Network) -> Traced:
         else:
             _keep_order(call, network, [part])
             parts.append((outputs[0].channels, outputs[0].axes))
-    return Traced((of_parts(values, parts, network),))
-
-
-def of_parts(
-    values: NDArray[Any],
-    parts: Sequence[tuple[Channels, tuple[int, ...]]],
-    network: Network,
-) -> Any:
-    """A weight as a signal, if its channels lie along one axis."""
-    for channels, _ in parts:
-        network.places(channels)
-    if not parts:
-        return signal_without_channels(values.ndim)
-    if len(parts) > 1:
-        return Parameter(values, tuple(parts))
-    channels, axes = parts[0]
-    positions = tuple(a for a in range(values.ndim) if a not in axes)
-    return Signal(channels, same_along(values, positions), axes)
-
-
-def same_along(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
-    """The values that are the same along some axes, NaN for the others."""
-    low, high = values.min(axis=axes), values.max(axis=axes)
-    same: NDArray[Any] = np.where(low == high, low, np.nan).astype(np.float64)
-    return same
+    return Traced((weight_channels(values, parts, network),))
 
 
 def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:

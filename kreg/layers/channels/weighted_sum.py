@@ -17,6 +17,7 @@ from kreg.layers.channels.call import (
     array,
     kept_whole,
     matrix,
+    note_padding,
 )
 from kreg.layers.channels.network import (
     Kept,
@@ -105,11 +106,7 @@ class KernelSums:
         network.units[call.path] = units.channels
         constants = self._unit_constants(reads)
         if padded:
-            lost = ~np.isnan(signal.constants) & (signal.constants != 0)
-            network.note_obstacle(
-                signal.channels[lost],
-                f"the padding of `{call.path}` differs from its constant",
-            )
+            note_padding(call, network, signal)
         self.units = activated(call, network, units.with_constants(constants))
         network.sums.append(
             WeightedSum(

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,8 +58,8 @@ _FLAT = 1e-7
 _ZERO_OF_FIRST, _ZERO_OF_ROUNDING = 1e-9, 1e-4
 
 
-def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
-    """The derivatives by fixed variables, at a minimum over the free ones.
+def slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Slope:
+    """A subgradient at a minimum over the free variables, zero by these.
 
     The minimum is found by limited-memory BFGS. To make it independent of the
     units of the variables, each variable is first moved alone to measure its
@@ -77,8 +77,8 @@ def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
         start: the initial values of the free variables.
 
     Returns:
-        The derivatives by the fixed variables; all 0 if they are nothing but
-        rounding.
+        The minimum, with the value and a subgradient there. The derivatives by
+        the fixed variables are all 0 if they are nothing but rounding.
 
     References:
         Liu and Nocedal, "On the limited memory BFGS method for large scale
@@ -89,7 +89,7 @@ def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
     search = _Search(slope_at)
     first = search.at(start)
     if not first.free.size:
-        return first.fixed
+        return first
     root = None
     if first.free.size <= _MOST_PROBED:
         root = _root_of_inverse(search, first)
@@ -105,8 +105,8 @@ def fixed_slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Vector:
         _ZERO_OF_ROUNDING * max(rounding, default=0.0),
     )
     if _largest(combined.fixed) <= limit:
-        return np.zeros_like(combined.fixed)
-    return combined.fixed
+        return replace(combined, fixed=np.zeros_like(combined.fixed))
+    return combined
 
 
 class _Search:
@@ -349,16 +349,16 @@ def _combined(
     ]
     slopes = np.array([_scaled(root, point.free) for point in points])
     weights = convex_combination(slopes @ slopes.T, np.zeros(len(points)))
-    return _mean(points, weights)
+    return _mean(best, points, weights)
 
 
-def _mean(points: Sequence[Slope], weights: Vector) -> Slope:
+def _mean(best: Slope, points: Sequence[Slope], weights: Vector) -> Slope:
     pairs = [(w, p) for w, p in zip(weights, points, strict=True) if w > 0.0]
     return Slope(
-        points[-1].place,
+        best.place,
         np.sum([weight * point.free for weight, point in pairs], axis=0),
         np.sum([weight * point.fixed for weight, point in pairs], axis=0),
-        float(np.sum([weight * point.value for weight, point in pairs])),
+        best.value,
     )
 
 
@@ -403,7 +403,7 @@ def _at_kink(
     slopes = np.array([_in_basis(root, point.free) for point in bundle])
     products = _LEVEL * step * slopes @ slopes.T
     weights = convex_combination(products, _below(best, bundle))
-    return _mean(bundle, weights)
+    return _mean(best, bundle, weights)
 
 
 # Planes count as meeting if their distance is rounding of the value.

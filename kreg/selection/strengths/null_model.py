@@ -17,7 +17,7 @@ from kreg.selection.strengths.centring import (
     centred,
     may_be_rounding,
 )
-from kreg.selection.strengths.minimum import Slope, fixed_slope_at_minimum
+from kreg.selection.strengths.minimum import Slope, slope_at_minimum
 from kreg.selection.strengths.penalty_family import PenaltyFamily
 from kreg.selection.training.gradient import DataGradient, data_gradient
 from kreg.selection.training.inputs import is_linear
@@ -87,6 +87,7 @@ _NEEDED = 0.5
 _ROWS = 4096
 
 StrengthOf = Callable[[DataGradient, PenalizedWeight, Array], float]
+LeastSlope = Callable[[DataGradient, PenalizedWeight, Array, Any], Array]
 
 
 def strength_at_zero(
@@ -94,6 +95,7 @@ def strength_at_zero(
     train: Any,
     penalized: Sequence[PenalizedWeight],
     strength_of: StrengthOf,
+    least_slope: LeastSlope | None = None,
 ) -> float:
     """The strength that keeps a model at zero.
 
@@ -110,6 +112,9 @@ def strength_at_zero(
             if nothing pulls it away from zero. It is called while the penalized
             entries of the weight are zero, with the function for gradients, the
             weight, and the gradient of the data loss by those entries.
+        least_slope: a function that gets the same at the null model of a model
+            with one penalized weight, and the data. It returns the subgradient
+            of least strength, if the loss has kinks there.
 
     Returns:
         A float; 0.0 if nothing pulls any weight away from zero; NaN if the
@@ -130,6 +135,8 @@ def strength_at_zero(
         slopes = _slopes_at_null_model if linear else _slopes_one_by_one
         for weight, slope in slopes(gradient, penalized):
             loss = gradient.loss
+            if linear and least_slope is not None and len(penalized) == 1:
+                slope = least_slope(gradient, weight, slope, train)
             strength = strength_of(gradient, weight, slope)
             if strength > 0.0:
                 needed.append((strength, loss - trained))
@@ -193,10 +200,12 @@ def _slopes_at_null_model(
         rest = [w.only_penalized(slopes[id(w.variable)]) for w in penalized]
         return Slope(place(), free_of(slopes), _flat(rest), gradient.loss)
 
-    flat, start = fixed_slope_at_minimum(slope_at, place()), 0
+    minimum, start = slope_at_minimum(slope_at, place()), 0
+    slope_at(minimum.place)
     for weight in penalized:
         stop = start + weight.spared.size
-        yield weight, flat[start:stop].reshape(weight.spared.shape)
+        flat = minimum.fixed[start:stop]
+        yield weight, flat.reshape(weight.spared.shape)
         start = stop
 
 

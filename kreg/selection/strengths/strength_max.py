@@ -5,12 +5,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from kreg._arguments import built_model
 from kreg.regularizers import L1
 from kreg.regularizers.grouping import Grouping
 from kreg.selection.data.rows import checked_part
+from kreg.selection.strengths.kinks import least_slope
 from kreg.selection.strengths.null_model import (
     PenalizedWeight,
     gradients_by_id,
@@ -22,6 +24,7 @@ from kreg.selection.strengths.penalty_family import (
     PenaltyFamily,
     penalty_family,
 )
+from kreg.selection.strengths.row_losses import row_losses
 from kreg.selection.training.gradient import DataGradient
 from kreg.selection.training.inputs import is_linear
 from kreg.selection.training.models import values_of
@@ -55,12 +58,13 @@ def strength_max(
     model, where all penalized weights are zero and all others are fitted, such
     as biases and entries with a factor of 0. For `kreg.L1` it is the largest
     absolute entry of the gradient of the data loss there, divided by its
-    factor. If the loss has kinks, as the absolute error has, and there are
-    several unpenalized entries, the result may be off by a few percent.
-    If many rows lie on a kink at the null model, it is too high, sometimes by
-    far: under the absolute error, if many rows have the same target; under
-    `hinge`, if the classes differ in size. Existing penalties of the model are
-    ignored.
+    factor. If the loss has kinks, as `"mae"` and `"hinge"` have, rows on a kink
+    leave a choice of gradients, of which the smallest counts. It is found by a
+    linear program if SciPy is installed, the last layer is the dense layer with
+    the kernel, with at most 8 outputs, and the loss of a row is a sum over
+    these. Otherwise, as under `"categorical_hinge"`, the result may be far too
+    high if many rows lie on a kink at the null model. Existing penalties of the
+    model are ignored.
 
     In a network the gradients of inner kernels vanish at the null model, so
     zero is a fixed point at any strength. There the result is a scale, not a
@@ -203,8 +207,22 @@ def largest_zeroing_strength(
     ) -> float:
         return _zeroing_strength(family, -slope, weight.groups)
 
+    def least(
+        gradient: DataGradient,
+        weight: PenalizedWeight,
+        slope: NDArray[Any],
+        rows: Any,
+    ) -> NDArray[Any]:
+        variable, loss = weight.variable, gradient.loss
+        losses = row_losses(gradient.model, variable, rows, loss)
+        if losses is None:
+            return slope
+        norms, groups = _norms_kept_at_zero(family, weight)
+        found = least_slope(losses, slope, norms, groups)
+        return slope if found is None else found
+
     eps = float(np.finfo(keras.config.floatx()).eps)
-    largest = strength_at_zero(model, train, weights, strength_of)
+    largest = strength_at_zero(model, train, weights, strength_of, least)
     return largest * (1.0 + _ROUNDING_UP * eps)
 
 
@@ -250,6 +268,35 @@ def _largest_shrinking_strength(
 def _makes_zeros(family: PenaltyFamily, weight: PenalizedWeight) -> bool:
     ones = np.ones(weight.spared.shape)
     return bool((family.shrunk(ones, _HUGE, weight.groups) == 0.0).any())
+
+
+def _norms_kept_at_zero(
+    family: PenaltyFamily, weight: PenalizedWeight
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The largest norm of each entry's group that the strength 1 zeroes.
+
+    It is the norm of a group whose penalized entries are all alike.
+
+    Returns:
+        The norms, 0 for entries that are fitted, and the number of the group.
+    """
+    shape, groups = weight.spared.shape, weight.groups
+    numbers = np.arange(weight.spared.size).reshape(shape)
+    if groups is not None:
+        rows = np.arange(groups.count)[:, None].repeat(groups.size, axis=1)
+        numbers = np.asarray(
+            ops.convert_to_numpy(groups.from_rows(rows, shape)), "int64"
+        )
+    ones = (~weight.spared).astype("float64")
+    low, high = np.full(shape, -15.0), np.full(shape, 15.0)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        after = family.shrunk(ones * 10.0**middle, 1.0, groups)
+        moved = np.bincount(numbers.ravel(), np.abs(after).ravel())[numbers]
+        low = np.where(moved > 0.0, low, middle)
+        high = np.where(moved > 0.0, middle, high)
+    sizes = np.bincount(numbers.ravel(), ones.ravel())[numbers]
+    return ones * np.sqrt(sizes) * 10.0**high, numbers
 
 
 def _zeroing_strength(

@@ -52,41 +52,42 @@ def compact(
     """Return a smaller model with the same outputs.
 
     Choose it after training with a penalty on groups (`kreg.GroupLasso`), or
-    with any other that leaves units without incoming weights. Zeros alone make
-    no model faster, but removed units do. The new model is an ordinary Keras
-    model, not compiled, without any object of kreg. The given model does not
-    change.
+    with any other penalty that leaves units without incoming weights. Zeros
+    alone make no model faster, but removed units do. The new model is an
+    ordinary Keras model, not compiled, without any object of kreg. The given
+    model does not change.
 
-    Layers and models of one's own are looked into. What cannot be followed
-    there stays whole, and the record says why. The smaller model is made so
-    that as much as possible stays what it is:
+    Units are also removed inside custom layers and models. A layer whose code
+    cannot be followed stays whole, and the record says why. The smaller model
+    is made in the first of these ways that works:
 
-    1. by the config of the whole model with other integers, such as
+    1. From the config of the whole model with other integers, such as
        `intermediate_dim`, or with smaller models where it holds models. The
-       class stays, and its methods with it;
-    2. by the config of each layer. A subclass of `keras.Model` with a graph of
-       layers is then a plain functional model;
-    3. by the layers, operations and weights that the code of a layer, or of a
-       subclass of `keras.Model`, calls. They take its place as layers and
-       operations of Keras, and a model is then a plain functional one. What
-       its outputs do not depend on is left out;
-    4. or the layer stays whole. Where nothing can be removed so, the first way
-       is taken with the largest size that layers with one size need.
+       model keeps its class and methods.
+    2. From the config of each layer. A subclass of `keras.Model` with a graph
+       of layers becomes a plain functional model.
+    3. From the layers, operations and weights that the code of a layer, or of a
+       subclass of `keras.Model`, uses. They replace the layer as layers and
+       operations of Keras, and a model becomes a plain functional one. Parts
+       on which the outputs do not depend are left out.
+    4. Or the layer stays whole. If no unit can be removed in this way, the
+       config of the whole model is used after all: layers that share a size in
+       it keep the largest size that one of them needs.
 
-    A class that does more than its layers, because it has a `fit`, `compile` or
-    `train_step` of its own, is worth more than units: such a model stays of
-    its class if the first way, with the largest sizes, removes any. The record
-    says how much more could go. Choose otherwise by `keep_class`.
+    A model whose class has its own way to train or to predict, such as a `fit`,
+    `compile` or `train_step`, keeps its class even if fewer units go, as long
+    as its config can remove any. The record says how much more could go.
+    Choose otherwise by `keep_class`.
 
     Layers in which nothing changes are copied as they are. Each result is run
     on a sample, saved, loaded without kreg's classes and run again before it
     is returned. If its outputs differ from those of the model, or its file
-    cannot be loaded, the next way is taken.
+    cannot be loaded, the next way is tried.
 
     These units (output channels) are removed:
 
-    - Constant units, whose incoming weights are zero, or the `gamma` of whose
-      BatchNormalization is. Their value, `activation(bias)`, is followed
+    - Constant units: those with zero incoming weights, or with a zero `gamma`
+      in a BatchNormalization. Their value, `activation(bias)`, is followed
       through normalization, activations, pooling, flattening and dropout. It
       is then added to the bias of the layer that reads them, which gets a bias
       if it has none.
@@ -97,17 +98,18 @@ def compact(
       values with all query heads that share them.
     - Groups of a convolution; in groups that stay, equal numbers of units.
 
-    Padding differs from a constant that is not zero, so a convolution with
-    `padding="same"` keeps one of its constant channels, which stands for all
-    of them. A constant unit stays where nothing can make up for it: before a
-    depthwise convolution with padding, a sum with a unit that varies, softmax,
-    layer normalization (without `norms_as_operations`). Tensors that are added
-    or multiplied lose a channel together or not at all. Recurrent units are
-    removed only if their state stays at zero. Every layer keeps one unit.
+    A convolution with `padding="same"` keeps one of the constant channels that
+    it reads, to make up for all of them, because the zeros of the padding
+    differ from the constants. A constant unit stays if nothing can make up for
+    it: before a depthwise convolution with padding, a sum with a unit that
+    varies, softmax, layer normalization (without `norms_as_operations`).
+    Tensors that are added or multiplied lose a channel together or not at all.
+    Recurrent units are removed only if their state stays at zero. Every layer
+    keeps one unit.
 
     Under a `keras.distribution.ModelParallel` the smaller weights are split
-    over the devices as before, but not along an axis whose new size the number
-    of devices does not divide. `round_to` can make it divide.
+    over the devices as before. An axis is not split if its new size is no
+    multiple of the number of devices; `round_to` can make it one.
 
     The outputs are the same in inference. In further training, moving means
     and dropout differ, because units are missing.
@@ -115,53 +117,54 @@ def compact(
     Args:
         model: a built `keras.Model`. A subclass whose inputs are not known
             from its layers needs a `sample`.
-        sample: a few inputs of the model, in the structure that it takes, to
-            compare the two models on. Needed where random inputs would not
-            do. Defaults to `None`: random floats, integers of 0 and 1, and
-            masks of 1.
-        round_to: int >= 1, the number of units in each layer stays a multiple
+        sample: a few inputs of the model, in the structure that it takes. The
+            two models are compared on them. Needed if the model does not take
+            random inputs. Defaults to `None`: random floats, integers of 0 and
+            1, and masks of 1.
+        round_to: int >= 1, the number of units in each layer becomes a multiple
             of it, or stays as it is. Some hardware is faster then. Defaults to
             `1`.
         drop_inputs: bool, whether to remove features of the model's inputs
             (the last axis) that nothing reads, too. The small model takes
             `x[..., kept_inputs]`. Defaults to `False`.
-        norms_as_operations: bool, whether normalizations over channels of which
-            some are constant become operations that know the sums of the
-            constants, so that those channels can go: every
-            `LayerNormalization`, and `RMSNormalization` and `UnitNormalization`
-            where constants are not 0. A small functional model with stock
-            operations is then in the place of the layer, and runs slower than
-            the layer. One that passes on a mask stays. Defaults to `False`.
+        norms_as_operations: bool, whether normalizations with constant channels
+            become operations that know the sums of the constants, so that
+            these channels can go: every `LayerNormalization`, and
+            `RMSNormalization` and `UnitNormalization` where the constants are
+            not 0. A small functional model of Keras's operations then replaces
+            the layer, and runs slower than the layer. A normalization that
+            passes on a mask stays. Defaults to `False`.
         drop_tokens: which rows of embeddings go, and with them the ids that
             look them up: a sequence of ids that never occur in the inputs, or
             `"zeros"` for ids whose rows are 0, which get one id together. A
             dict of these by the names of the inputs, if several inputs are
-            looked up. The small model takes `new_ids[name][x]`, with the map
-            of ids that the record holds for each input; it is -1 for ids that
-            must not occur. The id 0, which masks and pads, stays. Defaults to
-            `None`: all rows stay.
+            looked up. The small model takes `new_ids[name][x]`. The record
+            holds the map `new_ids` for each input, which is -1 for ids that
+            must not occur. The id 0 stays, because it masks and pads. Defaults
+            to `None`: all rows stay.
         keep_class: bool, whether the class of the model counts more than the
             units that its config cannot remove. With `True` the model keeps
             its class, and layers that share a size in its config keep the
-            largest that one of them needs. With `False` each layer loses all
-            that it can, and the model is a plain functional one if need be.
-            Defaults to `None`: `True` for a class that has its own way to
+            largest size that one of them needs. With `False` each layer loses
+            all units that it can, and the model may become a plain functional
+            one. Defaults to `None`: `True` for a class that has its own way to
             train or to predict, such as a `fit`, a `compile` or a
-            `train_step`, if that removes anything; `False` for others.
+            `train_step`, if its config can remove any units; `False` for
+            others.
         return_compaction: bool, whether to return the record, too. Defaults to
             `False`.
 
     Returns:
-        The small model; with `return_compaction=True` a tuple of it and a
+        The small model. With `return_compaction=True` a tuple of it and a
         `kreg.surgery.Compaction`, which tells how many units each layer lost,
         why constant units had to stay, and which input features are left.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.
-        ValueError: if it is not built, is a subclass that needs a `sample`, or
-            cannot be copied, which Keras cannot, either. If ids in
-            `drop_tokens` cannot go, because the model uses them or the rows
-            otherwise, or has a `preprocessor` that makes them.
+        ValueError: if the model is not built, is a subclass that needs a
+            `sample`, or cannot be copied even by Keras. If ids in `drop_tokens`
+            cannot go: the model uses the ids or their rows otherwise, or has a
+            `preprocessor` that makes them.
 
     Example:
 

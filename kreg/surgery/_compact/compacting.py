@@ -1,4 +1,4 @@
-"""Making smaller models until one computes the same, also when saved."""
+"""Making smaller models until one computes the same, even when loaded."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,34 +13,36 @@ from kreg._keras_private import (
     declared_inputs,
     flatten_layers,
     is_alike,
-    is_plain,
+    is_plain_model,
 )
+from kreg.error_messages import one_line
 from kreg.layers.channels.network import Channels
 from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.copies import freeze_alike, tells_all
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
-from kreg.surgery._compact.rebuild import (
-    Rebuild,
-    StuckError,
-    Way,
-    does_more_than_its_layers,
-)
+from kreg.surgery._compact.rebuild import Rebuild, StuckError, Way
 from kreg.surgery._compact.report import Report
 from kreg.surgery._compact.tokens import input_names
 from kreg.surgery._compact.verification import Verification
 from kreg.surgery._compact.walk import walk
 from kreg.surgery.stripped_copy import copies_of
 
-# The ways that trust what layers of one's own say of themselves, in the order
-# in which they are given up.
+# The ways that rely on configs and code of custom layers, in the order in which
+# they are given up.
 _DOUBTFUL = (Way.MODEL_CONFIG, Way.UNCHANGED, Way.CONFIG, Way.EXPANDED)
 _NOTHING: frozenset[Way] = frozenset()
+# The methods by which a model is trained or used.
+_USES = (
+    *("compile", "fit", "evaluate", "predict"),
+    *("train_step", "test_step", "predict_step"),
+    *("compute_loss", "compute_metrics"),
+)
 
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of `compact` by these names."""
+    """The arguments of `compact` with the same names."""
 
     round_to: int
     drop_inputs: bool
@@ -50,7 +52,7 @@ class Options:
 
 
 class Compacting:
-    """Makes smaller models until one computes the same, also when saved.
+    """Makes smaller models until one computes the same, even when loaded.
 
     Args:
         model: the model.
@@ -66,39 +68,39 @@ class Compacting:
     ) -> None:
         self._model, self._sample, self._options = model, sample, options
         self._class_first = (
-            does_more_than_its_layers(model)
+            _has_own_uses(model)
             if options.keep_class is None
             else options.keep_class
         )
         self._verification = Verification(model, sample, self._occurring)
-        self._stays: dict[int, str] = {}
+        self._opaque: dict[int, str] = {}  # why layers stay whole, by `id`
         self._avoid = _NOTHING
-        self._shared: Mapping[tuple[int, int], int] = {}
-        self._least: Mapping[tuple[int, int], int] = {}
+        self._least_by_config: Mapping[tuple[int, int], int] = {}
+        self._least_sizes: Mapping[tuple[int, int], int] = {}
         self._notes: list[str] = []
         self._ways: Mapping[int, Way] = {}
-        self._whole = False  # whether the model must keep its class
-        self._told: dict[int, bool] = {}
+        self._keep_class = False  # whether the model must keep its class now
+        self._tells_all_of: dict[int, bool] = {}
         self._follow()
         self._check_sample()
         self._fewest = self._values.number_of(model)
 
     def _follow(self) -> None:
-        """Find the channels that can go, of layers that need not stay."""
-        # A model of layers tells its inputs, and which of their sizes vary.
-        unknown = declared_inputs(self._model) is None
+        """Find the channels that can go in layers that need not stay."""
+        # A functional model declares its inputs, and which sizes are open.
+        needs_sample = declared_inputs(self._model) is None
         self._walked = walk(
             self._model,
             self._options.drop_inputs,
-            self._sample if unknown else None,
-            self._stays,
+            self._sample if needs_sample else None,
+            self._opaque,
             norms_as_operations=self._options.norms_as_operations,
             drop_tokens=self._options.drop_tokens
-            if id(self._model) not in self._stays
+            if id(self._model) not in self._opaque
             else None,
         )
         network = self._walked.network
-        if id(self._model) in self._stays:
+        if id(self._model) in self._opaque:
             for channels in network.bundles:
                 network.pin(channels, "the model stays as it is")
         self._kept = kept_channels(
@@ -110,7 +112,7 @@ class Compacting:
         ]
 
     def _check_sample(self) -> None:
-        """Refuse a sample with ids that are said not to occur."""
+        """Refuse a sample with ids that go, because they must not occur."""
         flat = keras.tree.flatten(self._sample)
         for place, new_ids in self._walked.tokens.new_ids.items():
             if self._sample is None:
@@ -123,7 +125,7 @@ class Compacting:
                 )
 
     def _least_of_layers(self) -> list[tuple[Channels, int]]:
-        """The units of layers, and how many must stay for one config."""
+        """The units of layers that share a size, and how many must stay."""
         return [
             (channels, count)
             for _, channels, count in self._sizes_to_keep()
@@ -136,8 +138,8 @@ class Compacting:
         """The layers with sizes that the config of the model cannot give.
 
         Yields:
-            The layer, its units and how many stay; None in their place if
-            they do not lie along one axis, so that all must stay.
+            The layer, its units, and how many of them must stay. The units are
+            None if they do not lie along one axis. Then all of them stay.
         """
         for path, layer in self._walked.paths.items():
             channels = self._walked.network.units.get(path)
@@ -146,7 +148,7 @@ class Compacting:
             for variable in layer.variables:
                 rank = len(variable.shape)
                 for axis in range(rank):
-                    count = self._least.get((id(variable), axis))
+                    count = self._least_sizes.get((id(variable), axis))
                     if count is None:
                         continue
                     if channels is None or channels.ndim > 1:
@@ -157,47 +159,50 @@ class Compacting:
                         yield layer, channels, count
 
     def smaller_model(self) -> keras.Model:
-        """The first model that is as it should be."""
+        """The first smaller model that passes verification, or a copy."""
         if not self._class_first:
-            small = self._found()
+            small = self._verified()
             return small or self._of_shared_sizes() or self._copy()
-        self._whole = True
-        small = self._found() or self._of_shared_sizes()
+        self._keep_class = True
+        small = self._verified() or self._of_shared_sizes()
         if small is None and self._options.keep_class is None:
             self._start_again({})
-            small = self._found()
+            small = self._verified()
         return small or self._copy()
 
     def _of_shared_sizes(self) -> keras.Model | None:
         """A model by its own config, with sizes that several layers share."""
-        if not self._shared:
+        if not self._least_by_config:
             return None
-        # What the config of the model can say is better than nothing.
-        self._start_again(self._shared)
-        self._whole = True
-        self._stays = {
+        # The config of the model can remove some units, if not all.
+        self._start_again(self._least_by_config)
+        self._keep_class = True
+        self._opaque = {
             id(layer): "the config of the model has no other size for it"
             for layer, channels, _ in self._sizes_to_keep()
             if channels is None
         }
         self._follow()
-        return self._found()
+        return self._verified()
 
-    def _start_again(self, least: Mapping[tuple[int, int], int]) -> None:
-        self._least, self._stays, self._avoid = least, {}, _NOTHING
-        self._whole = False
+    def _start_again(self, least_sizes: Mapping[tuple[int, int], int]) -> None:
+        self._least_sizes, self._opaque, self._avoid = least_sizes, {}, _NOTHING
+        self._keep_class = False
         self._follow()
 
-    def _found(self) -> keras.Model | None:
+    def _verified(self) -> keras.Model | None:
+        """The first smaller model that passes verification, if any does."""
         while self._changes():
             rebuild = self._rebuild()
             try:
                 small = rebuild.model()
             except StuckError as stuck:
-                self._shared = self._shared or rebuild.least
                 self._keep(stuck.operation, stuck.reason)
                 continue
-            self._shared = self._shared or rebuild.least
+            finally:
+                self._least_by_config = (
+                    self._least_by_config or rebuild.least_sizes
+                )
             problem = self._verification.problem(small, self._reduced)
             if problem is None:
                 self._ways = rebuild.ways
@@ -214,18 +219,20 @@ class Compacting:
             self._tells_all,
             lambda model: self._verification.build(model, self._reduced),
             self._avoid,
-            whole=self._whole,
+            keep_class=self._keep_class,
         )
 
     def _tells_all(self, layer: keras.layers.Layer) -> bool:
         """Whether the config of a layer tells all that its code does."""
-        if id(layer) not in self._told:
+        if id(layer) not in self._tells_all_of:
             call = self._call_of(layer)
-            self._told[id(layer)] = call is None or tells_all(layer, call)
-        return self._told[id(layer)]
+            self._tells_all_of[id(layer)] = call is None or tells_all(
+                layer, call
+            )
+        return self._tells_all_of[id(layer)]
 
     def _call_of(self, layer: keras.layers.Layer) -> TracedCall | None:
-        """The first call of a layer of one's own, or of a model."""
+        """The first call of a custom layer, or of a model."""
         graph = self._walked.graph.graph
         calls = (*graph.composites, *graph.calls)
         return next((call for call in calls if call.operation is layer), None)
@@ -236,32 +243,32 @@ class Compacting:
         )
 
     def _keep(self, operation: Any, reason: str) -> None:
-        """Let a layer stay whole; the model, if it had to stay already."""
-        if id(operation) in self._stays:
+        """Keep a layer whole. If it had to stay already, keep the model so."""
+        if id(operation) in self._opaque:
             operation = self._model
-        self._stays[id(operation)] = reason
+        self._opaque[id(operation)] = reason
         self._follow()
 
     def _step_back(self, taken: set[Way], problem: str) -> None:
-        """Avoid a way that was taken to a model that is not right."""
+        """Avoid one of the ways that led to a model with a problem."""
         taken -= self._avoid
         way = next((way for way in _DOUBTFUL if way in taken), None)
         if way is None:
             self._keep(self._model, f"otherwise {problem}")
             return
         self._avoid |= {way}
-        what = (
+        avoided = (
             "copies of unchanged layers by their config"
             if way is Way.UNCHANGED
             else f"layers by the {way}"
         )
-        self._notes.append(f"Without {what}: otherwise {problem}.")
+        self._notes.append(f"Without {avoided}: otherwise {problem}.")
 
     def _copy(self) -> keras.Model:
         """A copy of the model, of the same class.
 
-        One that makes other calls is the last resort: it is so for inputs
-        that were not tried, at most.
+        A copy whose code makes other calls is the last resort. It computes the
+        same on all inputs that were tried.
         """
         problems: list[str] = []
         doubtful: keras.Model | None = None
@@ -271,7 +278,7 @@ class Compacting:
                 copy = copied()
                 freeze_alike(self._model, copy)
             except Exception as error:  # whatever its layers raise
-                problems.append(f"{type(error).__name__}: {error}")
+                problems.append(one_line(error))
                 continue
             problem = self._verification.problem(copy)
             if problem is not None:
@@ -290,8 +297,8 @@ class Compacting:
         )
 
     def _copy_of_graph(self) -> keras.Model | None:
-        """The same layers, of which each is copied by itself."""
-        if not is_plain(self._model) or self._changes():
+        """A model of the same layers, each of which is copied by itself."""
+        if not is_plain_model(self._model) or self._changes():
             return None
         rebuild = self._rebuild()
         try:
@@ -304,7 +311,7 @@ class Compacting:
         return copy
 
     def _reduced(self, inputs: Any) -> Any:
-        """The inputs of the small model: the features that stay, new ids."""
+        """The inputs of the small model: features that stay, and new ids."""
         flat = keras.tree.flatten(inputs)
         if self._options.drop_inputs:
             flat = [
@@ -317,7 +324,7 @@ class Compacting:
         return keras.tree.pack_sequence_as(inputs, flat)
 
     def _occurring(self, inputs: Any) -> Any:
-        """Random inputs of which the ids that go are no part."""
+        """Random inputs without the ids that go."""
         flat = keras.tree.flatten(inputs)
         generator = np.random.default_rng(0)
         for place, new_ids in self._walked.tokens.new_ids.items():
@@ -327,9 +334,9 @@ class Compacting:
         return keras.tree.pack_sequence_as(inputs, flat)
 
     def record(self, small: keras.Model) -> Compaction:
-        """What was done."""
+        """The record of what was removed, and of what stays and why."""
         report = Report(
-            self._walked, self._kept, self._values, self._ways, self._stays
+            self._walked, self._kept, self._values, self._ways, self._opaque
         )
         if not self._verification.runs:
             self._notes.append(
@@ -337,9 +344,9 @@ class Compacting:
                 "inputs that can be made up. Pass a `sample`."
             )
         if self._options.drop_tokens is not None and (
-            id(self._model) in self._stays
+            id(self._model) in self._opaque
         ):
-            reason = self._stays[id(self._model)]
+            reason = self._opaque[id(self._model)]
             self._notes.append(f"No ids of `drop_tokens` go: {reason}.")
         self._note_class(small)
         self._notes += report.notes()
@@ -372,3 +379,11 @@ class Compacting:
                 "With `keep_class=False`, which makes a plain functional "
                 f"model, up to {more:,} parameters more can go."
             )
+
+
+def _has_own_uses(model: keras.Model) -> bool:
+    """Whether the class of a model has its own way to be trained or used."""
+    return any(
+        getattr(type(model), name).__module__.split(".")[0] != "keras"
+        for name in _USES
+    )

@@ -1,4 +1,4 @@
-"""Copies of layers in which nothing changes."""
+"""Copying layers in which nothing changes."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,7 @@ from types import FunctionType
 from typing import Any
 
 import keras
-import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from kreg._keras_private import (
     TracedCall,
@@ -22,11 +21,13 @@ from kreg.binding.binding import own_regularizer
 from kreg.surgery.stripped_copy import (
     anew,
     config_without_kreg,
+    copy_weights,
+    weight_specs,
     without_kreg,
 )
 
-# These layers are reused, not copied: their config lacks what they hold, and
-# they have no weights.
+# Layers that are reused, not copied: their config lacks some of what they hold,
+# and they have no weights.
 _REUSED = (
     layers.IntegerLookup,
     layers.Lambda,
@@ -38,10 +39,10 @@ _REUSED = (
 def from_config(
     layer: keras.layers.Layer, changes: Mapping[str, Any]
 ) -> keras.layers.Layer:
-    """A layer that is made anew from the config of `layer`, without kreg.
+    """Make a layer anew from the config of `layer`, without kreg.
 
-    Functions that its config cannot restore, such as a lambda as activation,
-    are taken from the layer.
+    Functions that the config cannot restore are taken from the layer, such as
+    a lambda as activation.
 
     Args:
         layer: the layer.
@@ -65,7 +66,7 @@ def from_config(
 def changed_config(
     config: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A config with changed entries, also in the configs inside it."""
+    """A config with changed entries, also in the configs that it holds."""
     changed = dict(config)
     for name, value in changes.items():
         if isinstance(value, Mapping):
@@ -80,10 +81,9 @@ def copied_by_config(
     args: Sequence[Any],
     kwargs: dict[str, Any],
 ) -> tuple[Any, Any] | None:
-    """A copy of a layer in which nothing changes, and its outputs.
+    """A copy of a layer by its config, and the outputs of the copy.
 
-    It is made from the layer's config. None if that does not give the same
-    weights.
+    None if the config does not give weights of the same shapes.
 
     Args:
         layer: the layer.
@@ -98,14 +98,16 @@ def copied_by_config(
         outputs = copy(*args, **kwargs)
     except Exception:  # whatever a layer raises
         return None
-    return (copy, outputs) if described(copy) == described(layer) else None
+    return (
+        (copy, outputs) if weight_specs(copy) == weight_specs(layer) else None
+    )
 
 
 def tells_all(layer: keras.layers.Layer, call: TracedCall) -> bool:
-    """Whether the config of a layer of one's own tells all that its code does.
+    """Whether the config of a custom layer tells all that its code does.
 
-    A `get_config` may forget arguments of the constructor. What is made from
-    it then computes something else, perhaps for few inputs.
+    A `get_config` may forget arguments of the constructor. A layer that is made
+    from it then computes something else, if only for few inputs.
 
     Args:
         layer: the layer, or a model.
@@ -118,8 +120,11 @@ def tells_all(layer: keras.layers.Layer, call: TracedCall) -> bool:
         else:
             copy = from_config(layer, {})
         copy(*call.arguments.args, **call.arguments.kwargs)
-        return described(copy) == described(layer) and is_alike(call, copy)
+        return weight_specs(copy) == weight_specs(layer) and is_alike(
+            call, copy
+        )
 
+    # Weights without values are made quickly, but not by all layers.
     with suppress(Exception), without_values():
         return copy_is_alike()
     with suppress(Exception):  # whatever a layer raises
@@ -128,9 +133,9 @@ def tells_all(layer: keras.layers.Layer, call: TracedCall) -> bool:
 
 
 def copied_attributes(layer: keras.layers.Layer, name: str) -> Any:
-    """A copy of a layer by its attributes, for one that has no good config.
+    """A copy of a layer by its attributes, for a layer without a good config.
 
-    What cannot be copied and has no weights is returned itself.
+    A layer that cannot be copied and has no weights is returned itself.
 
     Args:
         layer: the layer.
@@ -141,20 +146,15 @@ def copied_attributes(layer: keras.layers.Layer, name: str) -> Any:
         copy.name = name
         for variable in copy.variables:
             variable.regularizer = own_regularizer(variable)
-    except Exception:  # and so may be the attributes
+    except Exception:  # an attribute may have no copy
         if layer.weights:
             raise
         return layer
     return copy
 
 
-def described(layer: keras.layers.Layer) -> list[tuple[tuple[int, ...], str]]:
-    """The shape and the type of each weight of a layer."""
-    return [(tuple(v.shape), v.dtype) for v in layer.weights]
-
-
 def freeze_alike(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Freeze in a copy what is frozen inside a layer; few configs tell it."""
+    """Freeze in a copy what is frozen in a layer. Few configs tell that."""
     parts, copies = flatten_layers(old), flatten_layers(new)
     if len(parts) == len(copies):
         for part, copy in zip(parts, copies, strict=True):
@@ -166,10 +166,8 @@ def freeze_alike(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
 
 
 def copy_values(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Set the weights of a copy."""
-    for variable, copy in zip(old.weights, new.weights, strict=True):
-        # A copy, because a step on JAX may reuse the memory of the array.
-        copy.assign(np.array(ops.convert_to_numpy(variable)))
+    """Set the weights of a copy, and freeze what is frozen in the layer."""
+    copy_weights(old, new)
     freeze_alike(old, new)
     for part in flatten_layers(new):
         if isinstance(part, layers.Normalization) and part.built:

@@ -1,4 +1,4 @@
-"""A layer of one's own, written as layers and operations of Keras."""
+"""Expanding a custom layer into layers and operations of Keras."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,18 +23,17 @@ Replacement = Callable[[keras.layers.Layer], Callable[..., Any] | None]
 
 
 class Expansion:
-    """The calls inside of a layer, and what holds the weights of its own.
+    """Replaces a custom layer by the calls in its code.
 
-    A weight that the layer uses itself is then that of an `Embedding` with one
-    row. It is trained like the weight, and its only row is read whatever the
-    inputs are.
+    A weight that the code uses itself becomes the weight of an `Embedding` with
+    one row. The code then looks up this row, whatever its inputs are. So the
+    weight is trained as before.
 
     Args:
-        layer: the layer.
-        name: the name of the layer, which its weights get as a prefix; empty
-            for none.
+        layer: the custom layer.
+        name: a prefix for the names of these embeddings; empty for none.
         values: what changes in the weights of the model.
-        unused: returns a name that no layer has, from one that may be taken.
+        unused: returns a name that no layer has yet, like a given one.
     """
 
     def __init__(
@@ -46,7 +45,8 @@ class Expansion:
     ) -> None:
         self._layer, self._name = layer, name
         self._values, self._unused = values, unused
-        # Tied to what the layer computes: their weights, by `id`.
+        # Embeddings inside the layer whose weights its code uses, too, as a
+        # tied language model does; by the `id` of the weight.
         self._read = {
             id(part.embeddings): part
             for part in flatten_layers(layer)[1:]
@@ -62,24 +62,24 @@ class Expansion:
     def entered(
         self, inputs: Sequence[Any], replacement: Replacement
     ) -> Iterator[None]:
-        """Let the calls inside of the layer take its place.
+        """Replace calls of the layer in a block by the calls in its code.
 
         Args:
-            inputs: the arguments that the layer is called on.
+            inputs: the arguments of the call.
             replacement: returns what is called in the place of a layer inside
-                it; None for the layer itself.
+                it; None to call that layer.
         """
         self._runs += 1
         self._tensors = {}
-        flat = filter(keras.utils.is_keras_tensor, tree.flatten(inputs))
-        symbolic = partial(self._symbolic, next(flat), replacement)
+        tensors = filter(keras.utils.is_keras_tensor, tree.flatten(inputs))
+        symbolic = partial(self._symbolic, next(tensors), replacement)
         with expanded(
             self._layer, replacement, symbolic, self._changed, self._read
         ):
             yield
 
     def set_values(self) -> None:
-        """Set the weights of what holds them."""
+        """Set the values of the weights that the code uses itself."""
         for variable in own_variables(self._layer):
             if id(variable) in self._holders:
                 value = self._values.value(variable).reshape(1, -1)
@@ -88,7 +88,10 @@ class Expansion:
     def _symbolic(
         self, source: Any, replacement: Replacement, value: Any
     ) -> Any:
-        """A weight or a constant, as if it were computed from a tensor."""
+        """A symbolic tensor with the values of a weight or of an array.
+
+        It is computed from `source`, because a graph begins at its inputs.
+        """
         if isinstance(value, keras.Variable):
             embedding = self._read.get(id(value))
             if id(value) not in self._tensors:
@@ -106,7 +109,7 @@ class Expansion:
         embedding: layers.Embedding,
         replacement: Replacement,
     ) -> Any:
-        """All rows of an embedding inside the layer, looked up in order."""
+        """All rows of an embedding inside the layer, in their order."""
         count, _ = self._values.shape(embedding.embeddings)
         ids = ops.add(ops.arange(count, dtype="int32"), _zero_of(source))
         look_up = replacement(embedding) or embedding
@@ -119,16 +122,14 @@ class Expansion:
         return ops.reshape(row, self._values.shape(variable))
 
     def _holder(self, variable: keras.Variable) -> layers.Embedding:
+        """An embedding with one row, which holds the entries of a variable."""
         stored, computed = stored_dtype(variable), variable.dtype
         regularizer, constraint = own_regularizer(variable), variable.constraint
-        # The others depend on the shape, which is another here.
-        by_entry = (
+        # All others depend on the shape of a weight, which is another here.
+        if not isinstance(
+            regularizer,
             regularizers.L1 | regularizers.L2 | regularizers.L1L2 | None,
-            constraints.NonNeg | None,
-        )
-        if not isinstance(regularizer, by_entry[0]) or not isinstance(
-            constraint, by_entry[1]
-        ):
+        ) or not isinstance(constraint, constraints.NonNeg | None):
             raise ValueError(
                 f"the penalty or constraint of `{variable.path}` depends on "
                 "its shape"
@@ -145,14 +146,14 @@ class Expansion:
         )
 
     def _changed(self, operation: Any, place: int) -> Any:
-        """An operation, told the sizes that it has in the smaller model."""
+        """An operation with the sizes that it needs in the smaller model."""
         traced = self._values.operation_at(self._layer, (self._runs - 1, place))
         if traced is None:
             return operation
         before, reduction = traced
         if type(before) is not type(operation):
             raise ValueError("what it computes depends on its sizes")
-        return with_sizes(operation, before, reduction)
+        return _with_sizes(operation, before, reduction)
 
 
 def _zero_of(tensor: Any) -> Any:
@@ -161,17 +162,19 @@ def _zero_of(tensor: Any) -> Any:
     return ops.sum(ops.zeros_like(tensor[first], dtype="int32"))
 
 
-def with_sizes(operation: Any, before: Any, reduction: Reduction) -> Any:
-    """A new operation like one, with the sizes that a reduction changes.
+def _with_sizes(operation: Any, before: Any, reduction: Reduction) -> Any:
+    """A copy of an operation, with the sizes that a reduction changes.
 
     Args:
-        operation: an operation that is told sizes, such as a reshape.
-        before: the same with all sizes known, on which the reduction is based.
+        operation: an operation with sizes among its arguments, such as a
+            reshape.
+        before: the same operation in the traced model, where all sizes are
+            known. The reduction changes its sizes.
         reduction: the sizes to change.
     """
     changed = {
         name: tuple(
-            # It is open, or the code has asked a smaller tensor for it.
+            # A size that differs is open, or comes from a smaller tensor.
             new if isinstance(now, int) and now == old else now
             for now, old, new in zip(
                 getattr(operation, name),

@@ -1,4 +1,4 @@
-"""The graph of a model, as it is for inputs of two sizes."""
+"""Tracing the graph of a model, and comparing it for inputs of two sizes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,30 +14,30 @@ from kreg._keras_private import (
     TracedGraph,
     Weight,
     declared_inputs,
-    one_line,
     traced_graph,
     unseen_graph,
 )
+from kreg.error_messages import one_line
 
 _BATCHES = (2, 3)
-# Two lengths for all axes whose size is not fixed: some models take no long
-# sequences, others no small images.
+# Pairs of lengths for all axes whose size is not fixed. They are tried in turn:
+# some models take no long sequences, others no small images.
 _LENGTHS = ((7, 5), (4, 3), (17, 13), (64, 32), (256, 224))
-# Code may treat long sequences otherwise: also tried are sizes of this many
-# times the length, where the model takes them.
+# Code may treat long sequences otherwise. So axes of this many times the length
+# are tried, too, if the model takes them.
 _LONGER = 16
 
 
 @dataclass(frozen=True, eq=False)
 class SizedGraph:
-    """A graph of a model for inputs of one size, compared with another size.
+    """The graph of a model for inputs of one size, and its calls for another.
 
     Args:
         graph: the graph for inputs of one size.
-        twins: the same call for inputs of another size, by the `id` of each
-            call; none if the model cannot run on another size.
-        declared: the inputs in the structure that the model is called on, as
-            it declares them. Sizes are None where they are not fixed.
+        twins: for each call the same call on inputs of another size, by the
+            `id` of the call. Empty if the model was not looked into.
+        declared: the inputs that the model declares, in the structure that it
+            is called on. Sizes that are not fixed are None.
     """
 
     graph: TracedGraph
@@ -46,7 +46,7 @@ class SizedGraph:
 
     @property
     def inputs(self) -> list[Any]:
-        """The same inputs, flat."""
+        """The declared inputs, flat."""
         return list(tree.flatten(self.declared))
 
 
@@ -57,15 +57,15 @@ def sized_graph(
 ) -> SizedGraph:
     """Trace a model on inputs of two sizes, and on long ones if it takes them.
 
-    A layer that makes other calls for inputs of another size is not looked
-    into. Neither is one whose code cannot run on symbolic tensors.
+    Layers that make other calls for inputs of another size are not looked
+    into. Neither are layers whose code cannot run on symbolic tensors.
 
     Args:
         model: a built model.
         sample: its inputs, as arrays, `keras.InputSpec`s or
             `keras.KerasTensor`s in the structure that it is called on.
-            Defaults to `None`: the inputs of a model of layers are known.
-        opaque: the layers not to look into, and why, by their `id`. Defaults
+            Defaults to `None`: the inputs that a functional model declares.
+        opaque: why layers are not to be looked into, by their `id`. Defaults
             to `None`: none.
 
     Raises:
@@ -83,10 +83,10 @@ def sized_graph(
         except Exception as error:  # whatever the model raises
             failure = failure or error
             continue
-        found = SizedGraph(graph, twins, _open(declared, *sizes[:2]))
-        if best is None or _reasons(found) < _reasons(best):
-            best = found
-        if not _reasons(best):
+        sized = SizedGraph(graph, twins, _open(declared, *sizes[:2]))
+        if best is None or _failures(sized) < _failures(best):
+            best = sized
+        if not _failures(best):
             break
     if best is not None:
         return best
@@ -94,8 +94,8 @@ def sized_graph(
     return SizedGraph(unseen_graph(model, declared, reason), {}, declared)
 
 
-def path_of(call: TracedCall) -> str:
-    """The name of a call's operation after those of the layers around it."""
+def path_of_call(call: TracedCall) -> str:
+    """The name of an operation after the names of the layers that call it."""
     around = [owner.name for owner in call.owners[1:]]
     return "/".join([*around, call.operation.name])
 
@@ -116,6 +116,7 @@ def _declared(model: keras.Model, sample: Any) -> Any:
 
 
 def _symbolic(value: Any) -> Any:
+    """A symbolic tensor like an array or another one; the batch is open."""
     shape = value.shape
     if not isinstance(value, keras.KerasTensor | keras.InputSpec):
         shape = (None, *shape[1:])
@@ -128,7 +129,7 @@ def _symbolic(value: Any) -> Any:
 
 
 def _sizes(declared: Any, sample: Any) -> Iterator[tuple[Any, ...]]:
-    """Inputs of one size, of another one, and perhaps of a long one."""
+    """Inputs of one size, of another size, and perhaps of a long one."""
     flat = tree.flatten(declared)
     if any(None in tensor.shape[1:] for tensor in flat):
         for lengths in _LENGTHS:
@@ -139,7 +140,7 @@ def _sizes(declared: Any, sample: Any) -> Iterator[tuple[Any, ...]]:
             )
         return
     one, other = (_of_size(declared, batch, 1) for batch in _BATCHES)
-    # The sizes of arrays may be some of many that the model takes.
+    # The model may take other sizes than those of the arrays.
     for axes in (_inner_axes, _first_axis) if sample is not None else ():
         yield (
             one,
@@ -150,15 +151,15 @@ def _sizes(declared: Any, sample: Any) -> Iterator[tuple[Any, ...]]:
 
 
 def _of_size(declared: Any, batch: int, length: int) -> Any:
-    """Symbolic tensors, with sizes where they have none."""
+    """Symbolic tensors in which all open sizes have got a value."""
 
     def sized(tensor: Any) -> Any:
         sizes = (batch, *(length for _ in tensor.shape[1:]))
         return _like(
             tensor,
             tuple(
-                size if known is None else known
-                for known, size in zip(tensor.shape, sizes, strict=False)
+                size if fixed is None else fixed
+                for fixed, size in zip(tensor.shape, sizes, strict=False)
             ),
         )
 
@@ -168,7 +169,7 @@ def _of_size(declared: Any, batch: int, length: int) -> Any:
 def _of_length(
     change: Callable[[int], int], axes: Callable[[Any], range], tensor: Any
 ) -> Any:
-    """The same with other sizes of some axes after the batch."""
+    """A symbolic tensor with other sizes along some axes."""
     shape = list(tensor.shape)
     for axis in axes(tensor):
         shape[axis] = change(shape[axis])
@@ -176,7 +177,7 @@ def _of_length(
 
 
 def _inner_axes(tensor: Any) -> range:
-    """Those after the batch, without that of the channels of floats."""
+    """The axes after the batch, without the channels of a float tensor."""
     return range(1, len(tensor.shape) - ("float" in tensor.dtype))
 
 
@@ -185,7 +186,7 @@ def _first_axis(tensor: Any) -> range:
 
 
 def _open(declared: Any, one: Any, other: Any) -> Any:
-    """The inputs, with sizes that are None where two sizes were taken."""
+    """The inputs, with None for each size that differs in the two runs."""
 
     def opened(tensor: Any, *sized: Any) -> Any:
         sizes = zip(tensor.shape, *(t.shape for t in sized), strict=True)
@@ -213,10 +214,10 @@ def _like(tensor: Any, shape: tuple[int | None, ...]) -> Any:
 def _at_sizes(
     model: keras.Model, sizes: Sequence[Any], opaque: Mapping[int, str]
 ) -> tuple[TracedGraph, Mapping[int, TracedCall]]:
-    """A graph, and the same calls for inputs of the second of the sizes.
+    """A graph for the first inputs, and the same calls for the second ones.
 
     Raises:
-        _DependsOnSizeError: if the model itself makes other calls.
+        _DependsOnSizeError: if the code of the model itself makes other calls.
     """
     opaque = dict(opaque)
     one, other, *longer = sizes
@@ -227,7 +228,7 @@ def _at_sizes(
         for inputs in longer:
             try:
                 long = traced_graph(model, inputs, opaque)
-            except Exception:  # whatever the model raises: it takes none
+            except Exception:  # the model takes no inputs of this size
                 continue
             different = different or _difference(graph, long)
         if different is None:
@@ -240,7 +241,7 @@ def _at_sizes(
 def _difference(
     graph: TracedGraph, twin: TracedGraph
 ) -> tuple[keras.layers.Layer, str] | None:
-    """The layer that calls otherwise for inputs of another size, and why."""
+    """The first layer whose calls depend on the size of inputs, and why."""
     for one, other in zip_longest(graph.calls, twin.calls):
         if one and other and _key(one) == _key(other):
             continue
@@ -252,11 +253,11 @@ def _difference(
             other.owners if other else (),
             strict=False,
         )
-        common = takewhile(lambda pair: pair[0] is pair[1], pairs)
-        _, *shared = [layer for layer, _ in common] or [None]
-        if not shared:
+        same = takewhile(lambda pair: pair[0] is pair[1], pairs)
+        _, *common_owners = [layer for layer, _ in same] or [None]
+        if not common_owners:
             raise _DependsOnSizeError
-        return shared[-1], _DEPENDS
+        return common_owners[-1], _DEPENDS
     return None
 
 
@@ -264,10 +265,11 @@ _DEPENDS = "what it computes depends on the size of its inputs"
 
 
 class _DependsOnSizeError(Exception):
-    """Code of the model itself makes other calls for other sizes."""
+    """The code of the model itself makes other calls for other sizes."""
 
 
 def _key(call: TracedCall) -> tuple[Any, ...]:
+    """What is equal for the same call on inputs of other sizes."""
     operation = call.operation
     owners = tuple(map(id, call.owners))
     if isinstance(operation, Weight):
@@ -277,7 +279,7 @@ def _key(call: TracedCall) -> tuple[Any, ...]:
     return type(operation), owners
 
 
-def _reasons(found: SizedGraph) -> int:
-    """How many layers could not run, maybe only because of the sizes tried."""
-    reasons = [call.reason for call in found.graph.calls]
+def _failures(sized: SizedGraph) -> int:
+    """How many layers could not run, perhaps because of the sizes tried."""
+    reasons = [call.reason for call in sized.graph.calls]
     return sum(reason not in (None, _DEPENDS) for reason in reasons)

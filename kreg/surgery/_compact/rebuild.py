@@ -1,4 +1,4 @@
-"""Rebuilding a model with smaller weights, and the ways to do so."""
+"""Rebuilding a model from smaller layers, and the ways to make each layer."""
 
 import inspect
 from collections import Counter
@@ -19,31 +19,30 @@ from kreg._keras_private import (
     flatten_layers,
     forget_last_call,
     graph_of,
-    is_plain,
-    one_line,
+    is_plain_model,
     own_layers,
     own_variables,
     run_graph,
     trusting,
 )
+from kreg.error_messages import cause_of
 from kreg.layers.channels.call import Reduction
 from kreg.surgery._compact.config_parts import parts_in, with_parts
 from kreg.surgery._compact.copies import (
     copied_attributes,
     copied_by_config,
     copy_values,
-    described,
     freeze_alike,
     from_config,
 )
 from kreg.surgery._compact.expansion import Expansion
 from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery._compact.smaller_configs import SmallerConfigs
-from kreg.surgery.stripped_copy import anew, config_without_kreg
+from kreg.surgery.stripped_copy import anew, config_without_kreg, weight_specs
 
 
 class Way(StrEnum):
-    """How a layer gets into the smaller model."""
+    """The way in which a layer got into the smaller model."""
 
     MODEL_CONFIG = "config of the model"
     RULE = "rule of its class"
@@ -58,11 +57,11 @@ _NO_CONFIG = "no config gives it the smaller weights"
 
 
 class StuckError(Exception):
-    """A layer cannot be made with the weights that it should have.
+    """A layer cannot be made with its smaller weights.
 
     Args:
         operation: the layer or operation.
-        reason: why.
+        reason: why not.
     """
 
     def __init__(self, operation: Any, reason: str) -> None:
@@ -73,24 +72,25 @@ class StuckError(Exception):
 class Rebuild:
     """Makes smaller layers, and a model of them.
 
-    The first way that works is taken: the config of the whole model with other
-    integers, then for each layer its own config, then the calls inside of it.
+    The config of the whole model with other integers is tried first. Otherwise
+    each layer is made by its own config, or else by the calls inside of it.
 
     Args:
         model: the model.
         values: what changes in its weights.
         declared: its symbolic inputs, in the structure that it is called on.
-        inputs: for each input of the model, which features stay; empty if the
-            input has no features that are known.
-        tells_all: whether the config of a layer of one's own tells all that
-            its code does.
+        inputs: which features of each input of the model stay; empty for an
+            input whose features are not known.
+        tells_all: whether the config of a custom layer tells all that its code
+            does.
         build: calls a model on examples, so that it has weights.
-        avoid: the ways not to take.
-        whole: whether the config of the whole model is the only way to take.
+        avoid: the ways not to take. Defaults to none.
+        keep_class: whether the config of the whole model is the only way for
+            a model that is not a plain functional one. Defaults to `False`.
 
     Attributes:
-        ways: how each layer got into the smaller model, by its `id`. Those
-            inside one have no entry.
+        ways: the way of each layer into the smaller model, by its `id`. Layers
+            inside another one have an entry only if that one was expanded.
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class Rebuild:
         build: Callable[[keras.Model], object],
         avoid: frozenset[Way] = frozenset(),
         *,
-        whole: bool = False,
+        keep_class: bool = False,
     ) -> None:
-        self._whole = whole
-        self._given, self._values = model, values
+        self._keep_class = keep_class
+        self._model, self._values = model, values
         self._declared, self._tells_all = declared, tells_all
         self._inputs, self._build, self._avoid = inputs, build, avoid
         self.ways: dict[int, Way] = {}
-        self._made: dict[int, Any] = {}
+        self._replacements: dict[int, Any] = {}
         self._stuck: StuckError | None = None
         self._configs = SmallerConfigs(values, tells_all)
         self._names: dict[int, str] = {}
@@ -118,12 +118,12 @@ class Rebuild:
         self._setters: list[tuple[Any, Callable[[], None]]] = []
 
     @property
-    def least(self) -> dict[tuple[int, int], int]:
-        """Sizes that the config of the model cannot give as they should be.
+    def least_sizes(self) -> dict[tuple[int, int], int]:
+        """The least sizes to ask for where no config of the model gives fewer.
 
-        By the `id` of the variable and the axis, with what it can give.
+        They are by the `id` of the variable and by the axis.
         """
-        return self._configs.least
+        return self._configs.least_sizes
 
     def model(self) -> keras.Model:
         """The smaller model.
@@ -133,38 +133,42 @@ class Rebuild:
         """
         try:
             small = self._by_model_config()
-            if small is None and self._whole and not is_plain(self._given):
-                raise self._without_config(self._given)
+            if (
+                small is None
+                and self._keep_class
+                and not is_plain_model(self._model)
+            ):
+                raise self._without_config(self._model)
             small = small or self._by_graph()
-        except Exception as error:  # whatever a class of one's own raises
-            raise _stuck_at(self._given, error) from error
+        except Exception as error:  # whatever a custom class raises
+            raise _stuck_at(self._model, error) from error
         for layer, set_values in self._setters:
             try:
                 set_values()
-            except Exception as error:  # the shapes may be others
+            except Exception as error:  # the shapes may differ
                 raise _stuck_at(layer, error) from error
-        small.dtype_policy = self._given.dtype_policy
-        if not self._given.trainable:
+        small.dtype_policy = self._model.dtype_policy
+        if not self._model.trainable:
             small.trainable = False
-        if self.ways.get(id(self._given)) is not Way.MODEL_CONFIG:
+        if self.ways.get(id(self._model)) is not Way.MODEL_CONFIG:
             self._note_left_out(small)
         return small
 
     def _note_left_out(self, small: keras.Model) -> None:
         """Note the layers that are not in the smaller model.
 
-        Their outputs are not used, or the code around them calls them only in
-        training or in another method.
+        Either their outputs are not used, or the code around them calls them
+        only in training or in another method.
         """
         present = {id(layer) for layer in flatten_layers(small)}
         copied: set[int] = set()
         others = []
-        parts = own_layers(self._given)
+        parts = own_layers(self._model)
         while parts:
             layer = parts.pop()
             if self.ways.get(id(layer)) is Way.EXPANDED:
                 parts.extend(own_layers(layer))
-            elif id(self._made.get(id(layer))) in present:
+            elif id(self._replacements.get(id(layer))) in present:
                 copied.update(map(id, flatten_layers(layer)))
             else:
                 others.append(layer)
@@ -175,9 +179,9 @@ class Rebuild:
 
     def _by_model_config(self) -> keras.Model | None:
         """The model by its own config, with other integers."""
-        model = self._given
+        model = self._model
         if (
-            is_plain(model)
+            is_plain_model(model)
             or Way.MODEL_CONFIG in self._avoid
             or self._values.adds_weights(model)
             or self._values.replaces(model)
@@ -191,22 +195,24 @@ class Rebuild:
                 self._build(copy)
             return copy
 
-        found = self._searched(model, make)
-        if found is None:
-            with suppress(Exception):  # it may be anybody's
-                found = self._of_smaller_parts(make)
-        if found is not None:
+        small = self._by_config(model, make)
+        if small is None:
+            with suppress(Exception):  # code of others may raise anything
+                small = self._of_smaller_parts(make)
+        if small is not None:
             self.ways[id(model)] = Way.MODEL_CONFIG
-        return found
+        return small
 
     def _of_smaller_parts(
         self, make: Callable[[dict[str, Any]], keras.Model]
     ) -> keras.Model | None:
         """The model by its own config, which holds models that are smaller."""
-        model = self._given
+        model = self._model
         config = config_without_kreg(model)
         held = parts_in(config, {p.name: p for p in own_layers(model)})
-        if not any(map(is_plain, held.values())) or not self._tells_all(model):
+        if not any(map(is_plain_model, held.values())) or not self._tells_all(
+            model
+        ):
             return None
         parts = Rebuild(
             model,
@@ -218,25 +224,27 @@ class Rebuild:
             self._avoid | {Way.MODEL_CONFIG},
         )
         parts.model()
-        made = {name: parts._made[id(part)] for name, part in held.items()}
+        made = {
+            name: parts._replacements[id(part)] for name, part in held.items()
+        }
         if any(type(made[name]) is not type(held[name]) for name in held):
             return None
         copy = make(with_parts(config, held, made))
         wanted = [self._values.shape(v) for v in model.weights]
-        if [shape for shape, _ in described(copy)] != wanted:
+        if [shape for shape, _ in weight_specs(copy)] != wanted:
             return None
         set_values = partial(self._configs.set_values, model, copy)
         self._setters.append((model, set_values))
         return copy
 
-    def _searched(
+    def _by_config(
         self,
         layer: keras.layers.Layer,
         make: Callable[[dict[str, Any]], keras.layers.Layer],
     ) -> Any | None:
         """A layer by its own config, with other integers; None if none fits."""
         copy = self._configs.smaller(
-            layer, make, sized_by_inputs=layer is not self._given
+            layer, make, sized_by_inputs=layer is not self._model
         )
         if copy is not None:
             set_values = partial(self._configs.set_values, layer, copy)
@@ -249,7 +257,8 @@ class Rebuild:
         )
 
     def _by_graph(self) -> keras.Model:
-        model = self._given
+        """A model of smaller layers, by the graph or the code of the model."""
+        model = self._model
         graph = graph_of(model)
         if graph is None:
             return self._by_code()
@@ -263,14 +272,14 @@ class Rebuild:
 
     def _by_code(self) -> keras.Model:
         """A functional model of the calls in the code of a subclass."""
-        model = self._given
+        model = self._model
         inputs: list[Any] = []
         for path, tensor in tree.flatten_with_path(self._declared):
             shape = list(tensor.shape[1:])
             kept = self._inputs[len(inputs)]
             if len(kept):
                 shape[-1] = int(kept.sum())
-            # Keras wants the inputs in a dict to have the names of its keys.
+            # Keras demands that inputs in a dict have the names of its keys.
             name = path[0] if isinstance(self._declared, dict) else None
             inputs.append(keras.Input(shape, dtype=tensor.dtype, name=name))
         nested = tree.pack_sequence_as(self._declared, inputs)
@@ -280,37 +289,37 @@ class Rebuild:
     def _functional(
         self, model: keras.Model, name: str, inputs: Sequence[Any]
     ) -> keras.Model:
-        """A functional or sequential model, made of smaller layers."""
+        """A functional or sequential model of smaller layers."""
         if type(model) is not keras.Sequential:
             nested = tree.pack_sequence_as(model.input, inputs)
             outputs = run_graph(model, nested, self._calling)
             return keras.Model(nested, outputs, name=name)
         (x,) = (first,) = inputs
-        with keras.name_scope(name):  # which is in the paths of its weights
+        with keras.name_scope(name):  # for the paths of the weights
             for layer in model.layers:
                 x = self._calling(layer)(x)
-        made = [self._made[id(layer)] for layer in model.layers]
-        if not all(isinstance(layer, layers.Layer) for layer in made):
+        smaller = [self._replacements[id(layer)] for layer in model.layers]
+        if not all(isinstance(layer, layers.Layer) for layer in smaller):
             return keras.Model(first, x, name=name)
-        for layer in made:
+        for layer in smaller:
             forget_last_call(layer)
-        return keras.Sequential([first, *made], name=name)
+        return keras.Sequential([first, *smaller], name=name)
 
     def _calling(self, operation: Any) -> Callable[..., Any]:
-        """What is called in the place of an operation."""
+        """A function that calls what takes the place of an operation."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if id(operation) in self._made:
-                return self._made[id(operation)](*args, **kwargs)
-            # It may be called itself, where it needs no copy.
-            self._made[id(operation)] = operation
+            if id(operation) in self._replacements:
+                return self._replacements[id(operation)](*args, **kwargs)
+            # A call of the operation while its replacement is made stays.
+            self._replacements[id(operation)] = operation
             try:
-                made, outputs = self._first_call(operation, args, kwargs)
+                replacement, outputs = self._first_call(operation, args, kwargs)
             except Exception as error:  # whatever layers raise
-                # Keras wraps what is raised inside of a `call`.
+                # Keras may raise another error in place of this one.
                 self._stuck = self._stuck or _stuck_at(operation, error)
                 raise self._stuck from error
-            self._made[id(operation)] = made
+            self._replacements[id(operation)] = replacement
             return outputs
 
         return call
@@ -323,27 +332,27 @@ class Rebuild:
         if not isinstance(operation, layers.Layer):
             reduction = self._values.reductions.get(id(operation))
             if reduction is not None and reduction.replacement is not None:
-                made = reduction.replacement(name, args[0])
+                replacement = reduction.replacement(name, args[0])
             else:
-                made = _reduced_operation(operation, reduction)
-            return made, made(*args, **kwargs)
+                replacement = _reduced_operation(operation, reduction)
+            return replacement, replacement(*args, **kwargs)
         if not self._values.change(operation):
             return self._unchanged(operation, name, args, kwargs)
         if id(operation) in self._values.reductions:
             self.ways[id(operation)] = Way.RULE
             return self._reduced(operation, name, args, kwargs)
         if (
-            not is_plain(operation)
+            not is_plain_model(operation)
             and Way.CONFIG not in self._avoid
             and not self._values.replaces(operation)
         ):
-            found = self._searched(
-                operation, _called_anew(operation, name, args, kwargs)
+            small = self._by_config(
+                operation, _made_and_called(operation, name, args, kwargs)
             )
-            if found is not None:
-                forget_last_call(found)
+            if small is not None:
+                forget_last_call(small)
                 self.ways[id(operation)] = Way.CONFIG
-                return found, found(*args, **kwargs)
+                return small, small(*args, **kwargs)
         graph = graph_of(operation)
         if graph is not None:
             self.ways[id(operation)] = Way.EXPANDED
@@ -363,29 +372,29 @@ class Rebuild:
         kwargs: dict[str, Any],
     ) -> tuple[Any, Any]:
         """A layer in which nothing changes, and its outputs."""
-        is_own = not type(layer).__module__.startswith("keras.")
-        made = None
-        if not is_own or (
+        is_custom = not type(layer).__module__.startswith("keras.")
+        copied = None
+        if not is_custom or (
             Way.UNCHANGED not in self._avoid and self._tells_all(layer)
         ):
-            made = copied_by_config(layer, name, args, kwargs)
-        if made is None and is_own and graph_of(layer) is None:
-            # A file could not hold it as it is, among other layers.
+            copied = copied_by_config(layer, name, args, kwargs)
+        if copied is None and is_custom and graph_of(layer) is None:
+            # A saved model could not hold the layer without a good config.
             stuck = self._stuck
             with suppress(Exception):  # whatever the layer raises
                 return self._expanded(layer, name, args, kwargs)
             self._stuck = stuck
         self.ways[id(layer)] = Way.UNCHANGED
-        if made is None:
+        if copied is None:
             copy = copied_attributes(layer, name)
-            made = copy, copy(*args, **kwargs)
-        copy, outputs = made
+            copied = copy, copy(*args, **kwargs)
+        copy, outputs = copied
         if copy is not layer:
             self._setters.append((layer, lambda: copy_values(layer, copy)))
         return copy, outputs
 
     def _unused(self, name: str) -> str:
-        """A name that no layer has, because a model has each name once."""
+        """A name that no layer has yet, because names in a model differ."""
         count = self._uses[name]
         self._uses[name] += 1
         return f"{name}_{count}" if count else name
@@ -401,8 +410,8 @@ class Rebuild:
         reduction = self._values.reductions[id(layer)]
         if reduction.replacement is not None:
             self.ways[id(layer)] = Way.OPERATIONS
-            made = reduction.replacement(name, args[0])
-            return made, made(*args, **kwargs)
+            replacement = reduction.replacement(name, args[0])
+            return replacement, replacement(*args, **kwargs)
         copy = from_config(layer, {**reduction.config, "name": name})
 
         def set_values() -> None:
@@ -434,8 +443,8 @@ class Rebuild:
                 raise StuckError(layer, reason)
         self.ways[id(layer)] = Way.EXPANDED
         inside = {id(part): part for part in flatten_layers(layer)[1:]}
-        if layer is self._given:
-            self._uses.clear()  # the layers inside it may keep their names
+        if layer is self._model:
+            self._uses.clear()  # so that the layers inside keep their names
         for part in inside.values():
             if id(part) not in self._names:
                 new = f"{name}_{part.name}".lstrip("_")
@@ -446,28 +455,29 @@ class Rebuild:
         def replacement(
             part: keras.layers.Layer,
         ) -> Callable[..., Any] | None:
-            if id(part) not in inside or self._made.get(id(part)) is part:
+            made = self._replacements.get(id(part))
+            if id(part) not in inside or made is part:
                 return None
 
             def call(*inner: Any, **options: Any) -> Any:
                 if takes_training and not options.get("training"):
-                    # Each layer is then told by the model that is called.
+                    # The model passes on its own `training` to each layer.
                     options.pop("training", None)
                 return self._calling(part)(*inner, **options)
 
             return call
 
-        def called(*inner: Any, **options: Any) -> Any:
+        def call_inside(*inner: Any, **options: Any) -> Any:
             with expansion.entered((inner, options), replacement):
                 return layer(*inner, **options)
 
-        outputs = called(*args, **kwargs)
+        outputs = call_inside(*args, **kwargs)
         self._setters.append((layer, expansion.set_values))
-        return called, outputs
+        return call_inside, outputs
 
 
 def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
-    """An operation that is told other sizes, such as a reshape."""
+    """An operation with other sizes in its config, such as a reshape."""
     if reduction is None:
         return operation
     config = {**operation.get_config(), **reduction.config}
@@ -477,33 +487,17 @@ def _reduced_operation(operation: Any, reduction: Reduction | None) -> Any:
 def _stuck_at(operation: Any, error: Exception) -> StuckError:
     if isinstance(error, StuckError):
         return error
-    reason = f"it cannot be made smaller: {one_line(error)}"
+    reason = f"it cannot be made smaller: {cause_of(error)}"
     return StuckError(operation, reason)
 
 
-# The methods of a model by which it is trained, or used.
-_USES = (
-    *("compile", "fit", "evaluate", "predict"),
-    *("train_step", "test_step", "predict_step"),
-    *("compute_loss", "compute_metrics"),
-)
-
-
-def does_more_than_its_layers(model: keras.Model) -> bool:
-    """Whether its class has a way of its own to be trained, or used."""
-    return any(
-        getattr(type(model), name).__module__.split(".")[0] != "keras"
-        for name in _USES
-    )
-
-
-def _called_anew(
+def _made_and_called(
     layer: keras.layers.Layer,
     name: str,
     args: Sequence[Any],
     kwargs: dict[str, Any],
 ) -> Callable[[Mapping[str, Any]], keras.layers.Layer]:
-    """A function that makes a layer from a config, and calls it."""
+    """A function that makes a layer from a config, and calls the layer."""
 
     def make(config: Mapping[str, Any]) -> keras.layers.Layer:
         with trusting():
@@ -515,18 +509,18 @@ def _called_anew(
 
 
 def _nested_inputs(graph: Graph, args: Sequence[Any]) -> Iterator[Any]:
-    """The inputs of a nested model, with the sizes that it is called on."""
-    given = tree.flatten(args[0])
-    for tensor, outer in zip(graph.inputs, given, strict=True):
+    """Symbolic inputs of a nested model, in the sizes of its arguments."""
+    arguments = tree.flatten(args[0])
+    for tensor, argument in zip(graph.inputs, arguments, strict=True):
         shape = [
             size if size is None else new
-            for size, new in zip(tensor.shape, outer.shape, strict=True)
+            for size, new in zip(tensor.shape, argument.shape, strict=True)
         ]
         yield _input_like(graph, tensor, shape)
 
 
 def _input_like(graph: Graph, tensor: Any, shape: Sequence[int | None]) -> Any:
-    """A symbolic input of another shape."""
+    """A symbolic input like one of a graph, in another shape."""
     config = next(
         node.operation.get_config()
         for node in graph.nodes

@@ -1,4 +1,4 @@
-"""The record of a compaction, made from the walk and the new weights."""
+"""Making the record of a compaction: a row for each layer, and notes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery._compact.rebuild import Way
 from kreg.surgery._compact.walk import Walk
 
-# The arguments of attention layers that tell the number of heads.
+# The attributes of attention layers that hold the number of heads.
 _HEADS = ("num_heads", "num_query_heads")
 
 
@@ -35,25 +35,25 @@ class Report:
         walked: the walk through the model.
         kept: the channels that stay.
         values: the new values of its weights.
-        ways: how layers got into the smaller model, by their `id`.
-        stays: why layers stay whole, by their `id`.
+        ways: the ways of layers into the smaller model, by their `id`.
+        opaque: why layers stay whole, by their `id`.
     """
 
     walked: Walk
     kept: Kept
     values: NewValues
     ways: Mapping[int, Way]
-    stays: Mapping[int, str]
+    opaque: Mapping[int, str]
 
     def rows(self, model: keras.Model) -> Iterator[LayerCompaction]:
-        """A row for each layer with weights; each weight is in one row."""
+        """A row for each layer with weights; each weight counts in one row."""
         counted: set[int] = set()
         top = self.ways.get(id(model), Way.UNCHANGED)
-        stays = self._why_whole(model, "")
-        yield from self._rows(model, "", top, stays, counted)
+        why_whole = self._why_whole(model, "")
+        yield from self._rows(model, "", top, why_whole, counted)
 
     def notes(self) -> Iterator[str]:
-        """What became of layers that others have taken the place of."""
+        """Notes on the layers that were expanded into the layers inside."""
         seen: set[int] = set()
         for call in self.walked.graph.graph.composites:
             layer = call.operation
@@ -76,7 +76,7 @@ class Report:
         layer: keras.layers.Layer,
         path: str,
         way: Way,
-        stays: str,
+        why_whole: str,
         counted: set[int],
     ) -> Iterator[LayerCompaction]:
         is_whole = _is_one_row(layer)
@@ -85,20 +85,20 @@ class Report:
         new = [v for v in variables if id(v) in saved and id(v) not in counted]
         counted |= set(map(id, new))
         if new:
-            yield self._row(layer, path or layer.name, new, way, stays)
-        stays = stays or self._reason(layer, path, "")
+            yield self._row(layer, path or layer.name, new, way, why_whole)
+        why_whole = why_whole or self._reason(layer, path, "")
         for part in () if is_whole else own_layers(layer):
             yield from self._rows(
                 part,
                 f"{path}/{part.name}".lstrip("/"),
                 self.ways.get(id(part), way),
-                self._why_whole(part, stays),
+                self._why_whole(part, why_whole),
                 counted,
             )
 
     def _why_whole(self, layer: keras.layers.Layer, outside: str) -> str:
-        """Why a layer stays as it is, or what is around it."""
-        return self.stays.get(id(layer)) or self.walked.whole.get(
+        """Why a layer stays whole; `outside` is the reason around it."""
+        return self.opaque.get(id(layer)) or self.walked.not_followed.get(
             id(layer), outside
         )
 
@@ -108,7 +108,7 @@ class Report:
         path: str,
         variables: list[keras.Variable],
         way: Way,
-        stays: str,
+        why_whole: str,
     ) -> LayerCompaction:
         before = sum(int(np.prod(v.shape)) for v in variables)
         after = sum(int(np.prod(self.values.shape(v))) for v in variables)
@@ -137,7 +137,7 @@ class Report:
             groups,
             int(config.get("groups", groups)),
             str(way if changes else Way.UNCHANGED),
-            "" if changes else self._reason(layer, path, stays),
+            "" if changes else self._reason(layer, path, why_whole),
         )
 
     def _units(
@@ -149,7 +149,7 @@ class Report:
             count = _units_of(layer)
             return count, count, self._constants_of_own_weights(layer)
         signal = traced.outputs[0]
-        # Of channels along several axes, those along the last one count.
+        # Of channels along several axes, the places on the last axis count.
         channels = self.walked.network.places(signal.channels)[-1]
         stays = self.kept(channels)
         if signal.channels.ndim > 1:
@@ -162,7 +162,7 @@ class Report:
     def _constants_of_own_weights(
         self, layer: keras.layers.Layer
     ) -> dict[str, int]:
-        """Why constant columns of weights that a layer uses itself stay."""
+        """How many constant columns of a layer's own weights stay, and why."""
         reasons: Counter[str] = Counter()
         for variable in own_variables(layer):
             _, axes = self.walked.network.variables.get(
@@ -176,10 +176,12 @@ class Report:
             reasons.update(map(self.kept.reason, channels[stays].tolist()))
         return dict(reasons)
 
-    def _reason(self, layer: keras.layers.Layer, path: str, stays: str) -> str:
+    def _reason(
+        self, layer: keras.layers.Layer, path: str, why_whole: str
+    ) -> str:
         """Why a layer could not become smaller; empty if it could have."""
-        if stays:
-            return stays
+        if why_whole:
+            return why_whole
         traced = self.walked.layers.get(id(layer))
         if traced is None:
             return ""
@@ -200,7 +202,7 @@ def _units_of(layer: keras.layers.Layer) -> int:
 
 
 def _is_one_row(layer: keras.layers.Layer) -> bool:
-    """Whether a layer of Keras that holds others is one row of the report."""
+    """Whether one row tells of a layer of Keras and of all layers inside."""
     parts = flatten_layers(layer)
     return (
         type(layer).__module__.startswith("keras.")

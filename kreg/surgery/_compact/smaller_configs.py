@@ -13,15 +13,15 @@ from kreg.surgery._compact.config_search import (
     Shapes,
     matching_config,
 )
-from kreg.surgery._compact.copies import described, freeze_alike
+from kreg.surgery._compact.copies import freeze_alike
 from kreg.surgery._compact.new_values import NewValues
-from kreg.surgery.stripped_copy import config_without_kreg
+from kreg.surgery.stripped_copy import config_without_kreg, weight_specs
 
 _FORGETS = "its config does not tell all that its code does"
 
 
 class SmallerConfigs:
-    """Searches configs that give layers their smaller weights.
+    """Searches for configs that give layers their smaller weights.
 
     Args:
         values: what changes in the weights of the model.
@@ -29,9 +29,9 @@ class SmallerConfigs:
             does.
 
     Attributes:
-        reasons: why a layer cannot be made by its config, by its `id`.
-        least: sizes that the config of the model cannot give as they should
-            be, by the `id` of the variable and the axis, and what it can give.
+        reasons: why layers cannot be made by their configs, by their `id`.
+        least_sizes: the least sizes to ask for where no config of the model
+            gives fewer, by the `id` of the variable and by the axis.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SmallerConfigs:
     ) -> None:
         self._values, self._tells_all = values, tells_all
         self.reasons: dict[int, str] = {}
-        self.least: dict[tuple[int, int], int] = {}
+        self.least_sizes: dict[tuple[int, int], int] = {}
 
     def smaller(
         self,
@@ -55,38 +55,36 @@ class SmallerConfigs:
         Args:
             layer: a layer or a model.
             make: makes a layer of the same class from a config, with weights.
-            sized_by_inputs: whether the same config may do, because smaller
-                inputs make the weights smaller.
+            sized_by_inputs: whether smaller inputs may make the weights
+                smaller, so that the config need not change.
 
         Returns:
             The smaller layer, or None if no config is found for it.
         """
         try:
             config = config_without_kreg(layer)
-        except Exception:  # it may be anybody's
+        except Exception:  # whatever a custom `get_config` raises
             return None
         config = _with_epsilons(config, self._epsilons(layer))
         wanted = [self._values.shape(v) for v in layer.weights]
 
         def shapes_of(candidate: dict[str, Any]) -> Shapes:
-            # A `from_config` may put what it makes into the config.
+            # A copy, because a `from_config` may change the config.
             with suppress(Exception), without_values():
-                made = make(deepcopy(candidate))
-                return [shape for shape, _ in described(made)]
-            return [shape for shape, _ in described(make(deepcopy(candidate)))]
+                return _shapes(make(deepcopy(candidate)))
+            return _shapes(make(deepcopy(candidate)))
 
         if sized_by_inputs and _gives(wanted, config, shapes_of):
-            # The sizes are those of its inputs.
             match = Match(config, {})
         else:
             match = matching_config(
                 config,
-                [shape for shape, _ in described(layer)],
+                _shapes(layer),
                 wanted,
                 shapes_of,
             )
         if not sized_by_inputs:
-            self.least = {
+            self.least_sizes = {
                 (id(layer.weights[place]), axis): size
                 for (place, axis), size in match.least.items()
             }
@@ -107,9 +105,9 @@ class SmallerConfigs:
     def _has_numbers(
         self, layer: keras.layers.Layer, copy: keras.layers.Layer
     ) -> bool:
-        """Whether a copy has the numbers that do not follow from its sizes.
+        """Whether a copy has the floats that it needs with its new sizes.
 
-        Such is the `epsilon` of a normalization over fewer channels.
+        A normalization over fewer channels needs another `epsilon`.
         """
         pairs = zip(flatten_layers(layer), flatten_layers(copy), strict=False)
         return all(
@@ -120,15 +118,15 @@ class SmallerConfigs:
 
     def _epsilons(self, layer: keras.layers.Layer) -> dict[float, float]:
         """The new `epsilon`s of layers inside a layer, by the old ones."""
-        found = {}
+        epsilons = {}
         for part in flatten_layers(layer):
             reduction = self._values.reductions.get(id(part))
             if reduction is not None and "epsilon" in reduction.config:
-                found[part.epsilon] = reduction.config["epsilon"]
-        return found
+                epsilons[part.epsilon] = reduction.config["epsilon"]
+        return epsilons
 
     def _numbers(self, layer: keras.layers.Layer) -> dict[str, float]:
-        """The floats in the config that a layer of Keras should have."""
+        """The floats in the config that the copy of a layer needs."""
         reduction = self._values.reductions.get(id(layer))
         config = layer.get_config()
         if reduction is not None:
@@ -144,6 +142,10 @@ class SmallerConfigs:
         freeze_alike(layer, copy)
 
 
+def _shapes(layer: keras.layers.Layer) -> Shapes:
+    return [shape for shape, _ in weight_specs(layer)]
+
+
 def _gives(
     wanted: Shapes,
     config: dict[str, Any],
@@ -152,12 +154,12 @@ def _gives(
     """Whether a layer with a config has weights of the wanted shapes."""
     try:
         return list(shapes_of(config)) == list(wanted)
-    except Exception:  # it may be anybody's
+    except Exception:  # whatever a custom constructor raises
         return False
 
 
 def _with_epsilons(config: Any, epsilons: Mapping[float, float]) -> Any:
-    """A config in which each `epsilon`, however it is named, is a new one."""
+    """A config with new values of the floats named `epsilon` or the like."""
     if not isinstance(config, dict):
         return config
     return {

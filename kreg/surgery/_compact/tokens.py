@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from kreg._arguments import shown
 from kreg._keras_private import TracedCall, Weight, operation_kind
-from kreg.layers.channels.activations import is_plain, plain
+from kreg.layers.channels.activations import is_plain_argument, plain_argument
 from kreg.layers.channels.call import matrix
 from kreg.layers.channels.weighted_sum import is_altered
-from kreg.surgery._compact.graphs import SizedGraph, path_of
+from kreg.surgery._compact.graphs import SizedGraph, path_of_call
 
 Request = Literal["zeros"] | Sequence[int]
 """Which ids of an input go: a list of ids, or those whose rows are zero."""
 
 
-# Their outputs are the ids of their inputs, perhaps in other places.
+# Operations whose outputs are the ids of their inputs, perhaps elsewhere.
 _SAME_IDS = frozenset(
     (
         *("ArraySplit", "BroadcastTo", "Cast", "Concatenate"),
@@ -41,9 +41,9 @@ class Tokens:
     """The ids of tokens that go, and the new ids of the others.
 
     Args:
-        unused_rows: which rows of a table nothing looks up, by the `id` of the
-            variable.
-        new_ids: the new id of each old one, by the index of the input; -1 for
+        unused_rows: which rows of an embedding are not looked up anymore, by
+            the `id` of the variable.
+        new_ids: the new id for each old id, by the index of the input; -1 for
             an id that must not occur.
     """
 
@@ -63,15 +63,14 @@ def input_names(graph: SizedGraph) -> list[str]:
 
 
 def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
-    """The rows that go, and the new ids.
+    """The rows that `drop_tokens` removes, and the new ids.
 
     Args:
         graph: the graph of a model.
-        drop_tokens: as for `compact`; None for none.
+        drop_tokens: as for `compact`; None for no ids.
 
     Raises:
-        ValueError: if no ids of an input can go, or an id is not one of the
-            input.
+        ValueError: if no ids of an input can go, or if an id has no row.
     """
     if drop_tokens is None:
         return NO_TOKENS
@@ -80,8 +79,8 @@ def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
     if not isinstance(drop_tokens, Mapping):
         looked_up = [
             name
-            for name, used in zip(names, tables.of_inputs, strict=True)
-            if used
+            for name, variables in zip(names, tables.of_inputs, strict=True)
+            if variables
         ]
         if not looked_up:
             raise _refused(
@@ -121,11 +120,11 @@ def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
             rows = np.zeros(len(table), bool)
             rows[: len(gone)] = gone
             if not np.array_equal(unused.setdefault(id(variable), rows), rows):
-                raise _refused(drop_tokens, _alike(variable))
+                raise _refused(drop_tokens, _same_ids_for(variable))
     for place, variables in enumerate(tables.of_inputs):
         for variable in variables:
             if id(variable) in unused and place not in new_ids:
-                raise _refused(drop_tokens, _alike(variable))
+                raise _refused(drop_tokens, _same_ids_for(variable))
     return Tokens(unused, new_ids)
 
 
@@ -136,7 +135,7 @@ def _refused(drop_tokens: Any, expected: str) -> ValueError:
     )
 
 
-def _alike(variable: keras.Variable) -> str:
+def _same_ids_for(variable: keras.Variable) -> str:
     return (
         "name the same ids for all inputs that are looked up in "
         f"`{variable.path}`"
@@ -146,7 +145,7 @@ def _alike(variable: keras.Variable) -> str:
 def _new_ids(
     name: str, request: Any, tables: Sequence[NDArray[Any]]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which ids go, and the new id of each.
+    """Which ids of an input go, and the new ids of all.
 
     The id 0 always stays, because it stands for masks and padding.
     """
@@ -178,13 +177,13 @@ def _new_ids(
 
 
 class _Tables:
-    """The weights in which the inputs of a model are looked up.
+    """The weights in which ids of a model's inputs look up rows.
 
     Args:
         graph: the graph of the model.
 
     Attributes:
-        of_inputs: the weights in which each input is looked up.
+        of_inputs: the weights in which each input looks up rows.
     """
 
     def __init__(self, graph: SizedGraph) -> None:
@@ -195,12 +194,14 @@ class _Tables:
             if isinstance(call.operation, Weight)
         }
         self._obstacles: dict[int, str] = {}
-        self._elsewhere: dict[int, str] = {
+        self._other_uses: dict[int, str] = {
             key: f"`{path}` uses its weights in a way that cannot be traced"
             for key, path in self._graph.unseen.items()
         }
-        found = [self._followed(i) for i in range(len(self._graph.inputs))]
-        self.of_inputs = [list(by_id.values()) for by_id in found]
+        self.of_inputs = [
+            list(self._weights_of(place).values())
+            for place in range(len(self._graph.inputs))
+        ]
         self._note_other_uses()
 
     def obstacle(self, place: int) -> str | None:
@@ -209,34 +210,39 @@ class _Tables:
             return self._obstacles[place]
         if not self.of_inputs[place]:
             return "nothing is looked up"
-        reasons = (self._elsewhere.get(id(v)) for v in self.of_inputs[place])
+        reasons = (self._other_uses.get(id(v)) for v in self.of_inputs[place])
         return next((reason for reason in reasons if reason), None)
 
-    def _followed(self, place: int) -> dict[int, keras.Variable]:
-        """The weights in which an input is looked up, by their `id`."""
+    def _weights_of(self, place: int) -> dict[int, keras.Variable]:
+        """The weights in which an input looks up rows, by their `id`.
+
+        Other uses of its ids are noted as obstacles.
+        """
         ids = {id(self._graph.inputs[place])}
-        found: dict[int, keras.Variable] = {}
+        tables: dict[int, keras.Variable] = {}
         for call in self._graph.calls:
             if not any(id(tensor) in ids for tensor in call.input_tensors):
                 continue
             table = self._looked_up(call, ids)
             if table is not None:
-                found[id(table)] = table
+                tables[id(table)] = table
             elif _returns_ids(call, ids):
                 ids.update(map(id, call.output_tensors))
             elif not _compares_with_zero(call):
-                reason = f"`{path_of(call)}` reads the ids, too"
+                reason = f"`{path_of_call(call)}` reads the ids, too"
                 if _is_altered_embedding(call.operation):
-                    reason = f"`{path_of(call)}` is quantized or has LoRA"
+                    reason = f"`{path_of_call(call)}` is quantized or has LoRA"
                 if call.reason:
-                    reason = f"`{path_of(call)}` stays whole: {call.reason}"
+                    reason = (
+                        f"`{path_of_call(call)}` stays whole: {call.reason}"
+                    )
                 self._obstacles.setdefault(place, reason)
         if any(id(tensor) in ids for tensor in self._graph.outputs):
             self._obstacles.setdefault(place, "the ids are an output, too")
-        return found
+        return tables
 
     def _looked_up(self, call: TracedCall, ids: set[int]) -> Any:
-        """The weight whose rows a call looks up."""
+        """The weight whose rows a call looks up by ids; None for others."""
         operation, tensors = call.operation, call.input_tensors
         if type(operation) is layers.Embedding and call.reason is None:
             return None if is_altered(operation) else operation.embeddings
@@ -250,7 +256,7 @@ class _Tables:
         return None
 
     def _note_other_uses(self) -> None:
-        """Note the uses of weights other than lookups of inputs."""
+        """Note what else uses the weights, besides lookups by ids."""
         ids = {id(tensor) for tensor in self._graph.inputs}
         users: dict[int, Any] = {}
         for call in self._graph.calls:
@@ -271,8 +277,9 @@ class _Tables:
                 )
                 reads_ids = any(id(t) in ids for t in call.input_tensors)
                 if is_shared or variable is not looked_up or not reads_ids:
-                    self._elsewhere.setdefault(
-                        id(variable), f"`{path_of(call)}` uses the rows, too"
+                    self._other_uses.setdefault(
+                        id(variable),
+                        f"`{path_of_call(call)}` uses the rows, too",
                     )
 
 
@@ -289,7 +296,9 @@ def _returns_ids(call: TracedCall, ids: Collection[int]) -> bool:
         return False
     others = _arguments_without_history(call)
     if kind == "Pad":
-        others = [plain(a) if is_plain(a) else a for a in others]
+        others = [
+            plain_argument(a) if is_plain_argument(a) else a for a in others
+        ]
         return others in ([], [None], [0])
     return all(id(tensor) in ids for tensor in call.input_tensors) and not any(
         isinstance(a, np.ndarray) or keras.ops.is_tensor(a) for a in others
@@ -312,6 +321,6 @@ def _compares_with_zero(call: TracedCall) -> bool:
         operation_kind(call.operation) in ("Equal", "NotEqual")
         and len(call.input_tensors) == 1
         and len(others) == 1
-        and is_plain(others[0])
-        and plain(others[0]) == 0
+        and is_plain_argument(others[0])
+        and plain_argument(others[0]) == 0
     )

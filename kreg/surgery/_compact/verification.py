@@ -1,4 +1,4 @@
-"""Whether a smaller model computes what the model computes, also when saved."""
+"""Verifying that a smaller model has the same outputs, even when loaded."""
 
 import tempfile
 import warnings
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kreg._keras_private import flatten_layers, trusting
+from kreg.error_messages import one_line
 from kreg.surgery.layouts import layouts_that_fit
 from kreg.surgery.outputs import largest_difference, outputs_without_memory
 from kreg.surgery.sample import examples, random_samples
@@ -32,12 +33,12 @@ _TOLERANCES = {
 # Accelerators may multiply with fewer digits than float32 has.
 _TOLERANCE_OF_ACCELERATORS = 5e-3
 
-# How much of an effect of rounding the inputs may be rounding inside, too.
+# Rounding inside the model may have this many times the effect of rounding its
+# inputs.
 _ROUNDINGS = 100.0
 
 _EXAMPLES = 2  # in a random batch
 _SIZES = 2  # of inputs to compare on
-_LONGEST = 200  # characters of an error's message in a record
 
 
 class Verification:
@@ -46,8 +47,8 @@ class Verification:
     Args:
         model: the model.
         sample: inputs in the structure that it takes; None for random ones.
-        occurring: makes such inputs of random ones as may occur. Defaults to
-            the inputs as they are.
+        occurring: turns random inputs into inputs that may occur. Defaults to
+            a function that leaves them as they are.
     """
 
     def __init__(
@@ -68,21 +69,21 @@ class Verification:
     ) -> str | None:
         """What is wrong with a smaller model; None if nothing is.
 
-        It is run, saved, loaded where kreg's classes are not known, and run
-        again. A model that cannot be run is only saved and loaded. Where
-        plain Keras cannot save and load the model, the smaller one need not
-        be better.
+        The smaller model is run, saved, loaded without the classes of kreg, and
+        run again. A model that cannot be run is only saved and loaded. If
+        Keras cannot save and load the model itself, the smaller one need not
+        be saved, either.
 
         Args:
             small: the smaller model.
             reduced: takes the inputs of the model, and returns those of the
                 smaller one.
         """
-        found = self._difference(small, reduced)
-        if found is not None:
-            return found
-        found = self._problem_of_file(small, reduced)
-        return None if found and self._cannot_be_saved else found
+        problem = self._difference(small, reduced)
+        if problem is not None:
+            return problem
+        problem = self._problem_of_file(small, reduced)
+        return None if problem and self._cannot_be_saved else problem
 
     def build(
         self,
@@ -109,23 +110,23 @@ class Verification:
     def _cases(self) -> list[tuple[Any, list[NDArray[Any]]]]:
         """Inputs of two sizes on which the model runs, and its outputs.
 
-        A smaller model must not be bound to one size.
+        There are two sizes because a smaller model may work for one size only.
         """
         if self._sample is None:
-            given = [
+            samples = [
                 self._occurring(sample)
                 for sample in random_samples(self._model, _EXAMPLES)
             ]
         else:
-            given = [self._sample, _shorter(self._sample)]
-        given += [examples(sample, 1) for sample in given[:1]]
+            samples = [self._sample, _shorter(self._sample)]
+        samples += [examples(sample, 1) for sample in samples[:1]]
         cases: list[tuple[Any, list[NDArray[Any]]]] = []
-        for sample in given:
+        for sample in samples:
             try:
                 cases.append(
                     (sample, outputs_without_memory(self._model, sample))
                 )
-            except Exception:  # the sizes may not be those it takes
+            except Exception:  # the model may not take these sizes
                 continue
             if len(cases) == _SIZES:
                 break
@@ -146,9 +147,9 @@ class Verification:
         self, small: keras.Model, reduced: Callable[[Any], Any]
     ) -> str | None:
         for sample, expected in self._cases:
-            found = self._difference_on(sample, expected, small, reduced)
-            if found is not None:
-                return found
+            problem = self._difference_on(sample, expected, small, reduced)
+            if problem is not None:
+                return problem
         return None
 
     def _difference_on(
@@ -161,7 +162,7 @@ class Verification:
         try:
             outputs = outputs_without_memory(small, reduced(sample))
         except Exception as error:  # whatever its layers raise
-            return f"it does not run: {_brief(error)}"
+            return f"it does not run: {one_line(error)}"
         difference = largest_difference(expected, outputs)
         if difference <= self._tolerance:
             return None
@@ -170,9 +171,9 @@ class Verification:
         return f"its outputs differ by {difference:.1e} of the largest"
 
     def _rounding(self, sample: Any, expected: list[NDArray[Any]]) -> float:
-        """How far the outputs move if the inputs move by a rounding error.
+        """How much the outputs change if the inputs change by rounding.
 
-        It is infinite where two runs differ, because the model is random.
+        It is infinite for a random model, whose outputs differ in each run.
         """
         again = outputs_without_memory(self._model, sample)
         if largest_difference(expected, again) > 0.1 * self._tolerance:
@@ -188,12 +189,12 @@ class Verification:
         try:
             loaded, config = _saved_and_loaded(small, self._classes)
         except Exception as error:  # whatever its layers raise
-            return f"its file cannot be loaded: {_brief(error)}"
+            return f"its file cannot be loaded: {one_line(error)}"
         place = next(places_of_kreg(config), None)
         if place is not None:
             return f"its file has an object of kreg at `{place}`"
-        found = self._difference(loaded, reduced)
-        return f"loaded from its file, {found}" if found else None
+        problem = self._difference(loaded, reduced)
+        return f"loaded from its file, {problem}" if problem else None
 
     @cached_property
     def _cannot_be_saved(self) -> bool:
@@ -225,7 +226,7 @@ def _rounded_up(x: Any) -> NDArray[Any]:
 
 
 def _shorter(sample: Any) -> Any:
-    """One example, with one fewer along the first axis after the batch."""
+    """One example, shorter by one along the first axis after the batch."""
     return keras.tree.map_structure(
         lambda x: x[:, :-1] if x.ndim > 2 - (x.dtype.kind == "i") else x,
         examples(sample, 1),
@@ -237,7 +238,7 @@ def _saved_and_loaded(
 ) -> tuple[keras.Model, Any]:
     """The model that Keras loads from the file of `model`, and its config."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # Keras warns of lambdas and of what else it may not find again.
+        # Keras warns of lambdas, and of classes that it may not find again.
         warnings.simplefilter("ignore")
         path = Path(folder, "model.keras")
         model.save(path)
@@ -248,10 +249,3 @@ def _saved_and_loaded(
                 path, custom_objects=dict(classes), compile=False
             )
     return loaded, config
-
-
-def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if len(text) > _LONGEST:  # Keras tells the cause at the end
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    return f"{type(error).__name__}: {text}"
