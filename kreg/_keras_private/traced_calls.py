@@ -64,8 +64,8 @@ class TracedGraph:
     """The calls of Keras's layers and operations in a model, however deep.
 
     Args:
-        calls: the calls that lead to the outputs and those in `aside`, in the
-            order of execution.
+        calls: the calls that lead to the outputs and the losses, and those in
+            `aside`, in the order of execution.
         inputs: the symbolic tensors that enter the model, flat.
         outputs: the symbolic tensors that leave it, flat.
         structure: the outputs in the structure that the model returns.
@@ -75,6 +75,7 @@ class TracedGraph:
             the path of the layer, by the `id` of the variable.
         aside: the calls of layers with weights that do not lead to the
             outputs, and the calls before and after them.
+        losses: the symbolic tensors that code adds as losses.
     """
 
     calls: tuple[TracedCall, ...]
@@ -84,6 +85,7 @@ class TracedGraph:
     composites: tuple[TracedCall, ...]
     unseen: Mapping[int, str]
     aside: tuple[TracedCall, ...] = ()
+    losses: tuple[Any, ...] = ()
 
 
 def unseen_graph(model: keras.Model, inputs: Any, reason: str) -> TracedGraph:

@@ -113,6 +113,7 @@ class _Trace:
         self._thread = threading.get_ident()
         self._calls: list[TracedCall] = []
         self._composites: list[TracedCall] = []
+        self._losses: list[Any] = []
         self._owners: list[Any] = []
         self._runs: Counter[int] = Counter()  # of each layer, by its `id`
         self._places = [(0, 0)]  # of the next operation, for each owner
@@ -132,6 +133,8 @@ class _Trace:
         for owner, name, value in (
             (layer, "symbolic_call", self._layer_call()),
             (operation, "symbolic_call", self._operation_call()),
+            (layer, "add_loss", self._adding_loss()),
+            (keras.random.SeedGenerator, "next", self._drawing()),
             (keras.Variable, "value", self._reading()),
             (layer_module, "Node", self._note),
             (operation_module, "Node", self._note),
@@ -164,14 +167,16 @@ class _Trace:
                 return original(layer, *args, **kwargs)
             reason = self._opaque.get(id(layer))
             if is_composite(layer) and reason is None:
-                noted = len(self._calls), len(self._composites)
+                noted = [self._calls, self._composites, self._losses]
+                counts = list(map(len, noted))
                 try:
                     return self._look_into(layer, args, kwargs)
                 except Exception as error:
                     if not self._owners:
                         raise  # the model itself
                     reason = one_line(error)
-                    del self._calls[noted[0] :], self._composites[noted[1] :]
+                    for made, count in zip(noted, counts, strict=True):
+                        del made[count:]
                     self._pending.clear()
             if reason is not None:
                 for variable in layer.variables:
@@ -275,6 +280,29 @@ class _Trace:
 
         return symbolic_call
 
+    def _adding_loss(self) -> Callable[..., Any]:
+        original = keras.layers.Layer.add_loss
+
+        def add_loss(layer: Any, loss: Any) -> Any:
+            symbolic = list(filter(is_keras_tensor, tree.flatten(loss)))
+            if self._is_other_thread() or not symbolic:
+                return original(layer, loss)
+            self._losses += symbolic
+            return None
+
+        return add_loss
+
+    def _drawing(self) -> Callable[..., Any]:
+        """Random numbers that are the same in each trace."""
+        original = keras.random.SeedGenerator.next
+
+        def next_seed(generator: Any, ordered: bool = True) -> Any:
+            if self._is_other_thread():
+                return original(generator, ordered)
+            return keras.ops.zeros((2,), generator.state.dtype)
+
+        return next_seed
+
     def _reading(self) -> property:
         original = keras.Variable.value
 
@@ -347,7 +375,7 @@ class _Trace:
                 and id(call) not in on_the_way
             ) or any(id(tensor) in aside for tensor in call.input_tensors):
                 aside.update((id(t), t) for t in call.output_tensors)
-        calls = self._leading_to((*outputs, *aside.values()))
+        calls = self._leading_to((*outputs, *aside.values(), *self._losses))
         return TracedGraph(
             tuple(calls),
             inputs,
@@ -356,6 +384,7 @@ class _Trace:
             tuple(self._composites),
             self._unseen,
             tuple(call for call in calls if id(call) not in on_the_way),
+            tuple(self._losses),
         )
 
     def _leading_to(self, tensors: Sequence[Any]) -> list[TracedCall]:

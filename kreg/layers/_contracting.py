@@ -62,6 +62,32 @@ def dot(call: Call, network: Network) -> Traced:
     return _contracted(call, network, matmul_letters(*ranks))
 
 
+def dot_layer(call: Call, network: Network) -> Traced:
+    """A `Dot` layer, which sums over an axis of each example."""
+    layer, tensors = call.operation, call.node.input_tensors
+    one, other = call.operands
+    if not (isinstance(one, Signal) and isinstance(other, Signal)):
+        return kept_whole(call, network)
+    if layer.normalize:
+        return kept_whole(call, network, "divides by norms over all channels")
+    axes = np.broadcast_to(layer.axes, 2)
+    first, second = (
+        list(names[: len(tensor.shape)])
+        for names, tensor in zip(("abcdef", "ghijkl"), tensors, strict=True)
+    )
+    second[0], second[axes[1]] = first[0], first[axes[0]]
+    output = [c for c in first if c not in second[1:]]
+    output += [c for c in second if c not in first]
+    letters = ["".join(t) for t in (first, second, output)]
+    made = product(call.path, network, one, other, letters, is_fixed=True)
+    if made is None:
+        return kept_whole(call, network)
+    if not made.channels.size:  # two vectors give one number with an axis
+        rank = len(call.node.output_tensors[0].shape)
+        made = signal_without_channels(rank)
+    return Traced((made,))
+
+
 def tensordot(call: Call, network: Network) -> Traced:
     """A `tensordot` of two tensors over some of their axes."""
     ranks = [len(tensor.shape) for tensor in call.node.input_tensors]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -23,6 +22,7 @@ from kreg.layers.channels.call import (
     is_padded,
     kept_whole,
     matrix,
+    with_channels,
 )
 from kreg.layers.channels.network import (
     Kept,
@@ -71,31 +71,13 @@ def convolution_multiply_adds(
 def convolution_channels(call: Call, network: Network) -> Traced:
     """A convolution, whose units are its filters."""
     layer = call.operation
-    call = _along_channels(call, network)
+    call = with_channels(call, network, channel_axis(layer))
     if layer.groups > 1:
         return grouped_channels(call, network)
     axis, padded = channel_axis(layer), is_padded(layer)
     return weighted_sum_layer(
         call, network, axis=axis, size="filters", padded=padded
     )
-
-
-def _along_channels(call: Call, network: Network) -> Call:
-    """The call on channels along the channel axis of the layer.
-
-    If the known channels lie along another axis, they are positions to the
-    layer. Then they are all kept, and so are the channels along its own axis.
-    """
-    axis = channel_axis(call.operation)
-    tensor = call.node.input_tensors[0]
-    if along_axis(call, axis) is not None or tensor.shape[axis] is None:
-        return call
-    signal = network.new(tensor.shape[axis], axis % len(tensor.shape))
-    for channels in (*(s.channels for s in call.signals), signal.channels):
-        network.pin(
-            channels, f"`{call.path}` takes channels along another axis"
-        )
-    return replace(call, signals=[signal])
 
 
 def transposed_axes(
@@ -120,7 +102,7 @@ def transposed_channels(call: Call, network: Network) -> Traced:
     It counts as padded, because positions see different parts of the window.
     """
     axis = channel_axis(call.operation)
-    call = _along_channels(call, network)
+    call = with_channels(call, network, axis)
     return weighted_sum_layer(
         call, network, axis=axis, size="filters", padded=True, transposed=True
     )

@@ -13,6 +13,7 @@ from kreg.layers.channels.call import (
     array,
     kept_whole,
     matrix,
+    with_channels,
 )
 from kreg.layers.channels.contraction import EinsumSums, einsum_letters
 from kreg.layers.channels.network import Kept, Network
@@ -41,6 +42,7 @@ def dense_multiply_adds(
 
 def dense_channels(call: Call, network: Network) -> Traced:
     """A `Dense` layer, which acts on the last axis of a tensor of any rank."""
+    call = with_channels(call, network, -1)
     return weighted_sum_layer(
         call, network, axis=-1, size="units", padded=False
     )

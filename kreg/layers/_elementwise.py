@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,21 @@ def activation_layer(call: Call, network: Network) -> Traced:
         function = layer.activation
     if not is_elementwise(function) or len(call.signals) != 1:
         return kept_whole(call, network)
+    return _mapped(call.signals[0], function, layer.compute_dtype)
+
+
+def function_layer(call: Call, network: Network) -> Traced:
+    """A `Lambda` layer, whose function may treat every entry by itself."""
+    layer = call.operation
+    function = partial(layer.function, **layer.arguments)
+    if len(call.signals) != 1 or not is_elementwise(function):
+        return kept_whole(
+            call,
+            network,
+            "runs a function that is not known to treat every entry by itself",
+        )
+    if "output_shape" in layer.get_config():
+        return kept_whole(call, network, "has a fixed `output_shape`")
     return _mapped(call.signals[0], function, layer.compute_dtype)
 
 

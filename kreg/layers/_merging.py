@@ -229,6 +229,8 @@ def concatenation(call: Call, network: Network) -> Traced:
     ]
     if not any(signal.channels.size for signal in signals):
         return Traced((signal_without_channels(rank),))
+    if any(s.axes == (axis,) and s.channels.size for s in signals):
+        signals = _with_positions(call, network, axis, signals)
     first = signals[0]
     if {s.axes for s in signals} != {first.axes} or not all(
         s.channels.size for s in signals
@@ -266,6 +268,23 @@ def concatenation(call: Call, network: Network) -> Traced:
     return Traced((first.with_constants(constants),))
 
 
+def _with_positions(
+    call: Call, network: Network, axis: int, signals: Sequence[Signal]
+) -> list[Signal]:
+    """Channels that stay, in the place of positions beside other channels."""
+    found = []
+    for place, signal in enumerate(signals):
+        nodes = (call.node, call.twin or call.node)
+        sizes = {node.input_tensors[place].shape[axis] for node in nodes}
+        if not signal.channels.size and len(sizes) == 1:
+            signal = network.new(sizes.pop(), axis)
+            network.pin(
+                signal.channels, f"`{call.path}` joins them as positions"
+            )
+        found.append(signal)
+    return found
+
+
 def _note_mixtures(
     call: Call,
     network: Network,
@@ -291,9 +310,20 @@ def _product(values: NDArray[np.float64]) -> Values:
 
 
 def _chosen(values: NDArray[np.float64]) -> Values:
-    """The constants that both choices of a condition have in common."""
-    _, one, other = values
-    return np.where(one == other, one, np.nan)
+    """The chosen constants; those that both choices share for any condition."""
+    condition, one, other = values
+    chosen = np.where(condition != 0, one, other)
+    unknown = np.isnan(condition) & (one != other)
+    return np.where(unknown, np.nan, chosen)
+
+
+def _compared(compare: Combine) -> Tracer:
+    """The tracer of a comparison of two tensors."""
+
+    def values_of(values: NDArray[np.float64]) -> Values:
+        return np.where(np.isnan(values).any(axis=0), np.nan, compare(values))
+
+    return combining(values_of)
 
 
 total = combining(lambda values: values.sum(axis=0))
@@ -305,4 +335,10 @@ difference = combining(lambda values: values[0] - values[1])
 quotient = combining(lambda values: values[0] / values[1])
 power = combining(lambda values: values[0] ** values[1])
 choice = combining(_chosen)
+equal = _compared(lambda values: values[0] == values[1])
+not_equal = _compared(lambda values: values[0] != values[1])
+greater = _compared(lambda values: values[0] > values[1])
+greater_equal = _compared(lambda values: values[0] >= values[1])
+less = _compared(lambda values: values[0] < values[1])
+less_equal = _compared(lambda values: values[0] <= values[1])
 unknown = combining(lambda values: np.full(values.shape[1:], np.nan))

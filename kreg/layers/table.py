@@ -218,6 +218,9 @@ TABLE: tuple[LayerRow, ...] = (
         any_axes=True,
     ),
     LayerRow(
+        (layers.Lambda,), channels=_elementwise.function_layer, any_axes=True
+    ),
+    LayerRow(
         (
             layers.ActivityRegularization,
             layers.AlphaDropout,
@@ -271,6 +274,7 @@ TABLE: tuple[LayerRow, ...] = (
         channels=moved,
         any_axes=True,
     ),
+    LayerRow((layers.Dot,), channels=_contracting.dot_layer, any_axes=True),
     LayerRow((layers.Softmax,), channels=_contracting.softmax, any_axes=True),
     LayerRow(
         (layers.Concatenate,), channels=_merging.concatenation, any_axes=True

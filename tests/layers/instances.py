@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from keras import layers
+from keras import layers, ops
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,7 @@ LAYERS = {
     "slopes": Instance(lambda: layers.PReLU(), (8, 6)),
     "rescaling": Instance(lambda: layers.Rescaling(2.0, 1.0), (8,)),
     "activation": Instance(lambda: layers.Activation("tanh"), (8,)),
+    "function": Instance(lambda: layers.Lambda(ops.tanh), (8,)),
     "dropout": Instance(lambda: layers.Dropout(0.5), (8,)),
     "pooling": Instance(lambda: layers.MaxPooling2D(), (8, 6, 4)),
     "cropping": Instance(lambda: layers.Cropping1D(1), (8, 6)),
@@ -226,6 +227,7 @@ LAYERS = {
     "reshape": Instance(lambda: layers.Reshape((12, 8)), (3, 4, 8)),
     "repeat": Instance(lambda: layers.RepeatVector(3), (8,)),
     "concatenate": Instance(lambda: layers.Concatenate(), (8,), num_inputs=2),
+    "dot": Instance(lambda: layers.Dot(-1), (5, 8), num_inputs=2),
     "add": Instance(lambda: layers.Add(), (8,), num_inputs=2),
     "average": Instance(lambda: layers.Average(), (8,), num_inputs=2),
     "maximum": Instance(lambda: layers.Maximum(), (8,), num_inputs=2),

@@ -128,6 +128,11 @@ TABLE = {
     "dense_on_steps": Case(
         lambda w: graphs.series(*two(layers.Dense, "relu")(w))
     ),
+    "dense_across_steps": Case(
+        lambda w: graphs.series(
+            layers.Permute((2, 1)), *two(layers.Dense, activation="relu")(w)
+        )
+    ),
     # Activations
     "leaky_relu": Case(dense(layers.LeakyReLU, activation=None)),
     "elu": Case(dense(layers.ELU, activation=None)),

@@ -200,7 +200,7 @@ class Counted(Mixer):
 @pytest.mark.parametrize(
     ("cls", "reason"),
     [
-        (Penalized, "add_loss"),
+        (Penalized, "adds a loss"),
         (Unread, "average"),
         (Counted, "size"),
     ],

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from surgery.handmade import filled, kill, x_of
+from surgery.handmade import entry, filled, kill, x_of
 from thorough import few_of
 
 import kreg
@@ -161,3 +161,91 @@ def test_every_layer_of_a_model_that_stays_whole_says_why(cls, reason):
         ops.convert_to_numpy(model(long)),
         atol=1e-5,
     )
+
+
+@keras.saving.register_keras_serializable(package="frozen")
+def centered(x):
+    return x - ops.mean(x, axis=-1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="frozen")
+class Transposed(layers.Layer):
+    """Reads the kernel of another layer."""
+
+    def __init__(self, other, **options):
+        super().__init__(**options)
+        self.other = other
+
+    def call(self, x):
+        return ops.matmul(x, ops.transpose(self.other.kernel))
+
+    def get_config(self):
+        other = keras.saving.serialize_keras_object(self.other)
+        return {**super().get_config(), "other": other}
+
+    @classmethod
+    def from_config(cls, config):
+        other = keras.saving.deserialize_keras_object(config.pop("other"))
+        return cls(other, **config)
+
+
+def tied_pair():
+    x = keras.Input((6,))
+    other = layers.Dense(6, "relu", name="other")
+    dense = layers.Dense(4, "relu", name="dense")
+    y = Transposed(other)(Transposed(dense)(dense(other(x))))
+    return keras.Model(x, y)
+
+
+def in_each_step():
+    inner = keras.Sequential(
+        [layers.Dense(8, "relu", name="dense"), layers.Dense(3)], name="inner"
+    )
+    wrapped = layers.TimeDistributed(inner, name="steps")
+    return keras.Sequential([keras.Input((5, 6)), wrapped, layers.Dense(2)])
+
+
+def mixing():
+    dense = layers.Dense(8, centered, name="dense")
+    return keras.Sequential([keras.Input((6,)), dense, layers.Dense(2)])
+
+
+REASONS = [
+    (tied_pair, "another layer uses its weights too"),
+    (in_each_step, "runs a model in each step"),
+    (mixing, "is not known to treat every unit by itself"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), REASONS)
+def test_a_layer_that_stays_whole_says_why(make, reason):
+    model = filled(make())
+    (dense,) = [x for x in model._flatten_layers() if x.name == "dense"]
+    kill(dense, 0, 2)
+    _, record = kreg.compact(model, return_compaction=True)
+    row = entry(record, "dense")
+    assert row.units_after == row.units_before == dense.units
+    assert reason in row.stays
+
+
+class WithSpare(keras.Model):
+    """A layer that no output depends on."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.first = layers.Dense(8, "relu")
+        self.head, self.spare = layers.Dense(2), layers.Dense(4)
+
+    def call(self, x):
+        self.spare(x)
+        return self.head(self.first(x))
+
+
+def test_a_layer_that_is_left_out_keeps_nothing():
+    model = WithSpare()
+    model(x_of(2, 6))
+    kill(filled(model).spare, 0)
+    kill(model.first, 0)
+    _, record = kreg.compact(model, sample=x_of(2, 6), return_compaction=True)
+    row = record.layers[-1]
+    assert (row.units_before, row.units_after, row.kept) == (4, 0, {})

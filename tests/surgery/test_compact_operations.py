@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from surgery.handmade import filled, same, x_of
+from thorough import few_of
 
 import kreg
 
@@ -107,8 +108,46 @@ def units_left_of(activation):
     return small.get_layer("up").units
 
 
-def test_units_with_an_activation_of_ones_own_go():
-    assert units_left_of(own_gelu) == 5
+@keras.saving.register_keras_serializable(package="operations")
+def leaky(x):
+    return ops.where(x > 0, x, 0.1 * x)
+
+
+@keras.saving.register_keras_serializable(package="operations")
+def within_one(x):
+    inside = ops.logical_and(x >= -1.0, ops.logical_not(x > 1.0))
+    return ops.where(inside, x, ops.sign(x))
+
+
+@pytest.mark.parametrize("activation", [own_gelu, leaky, within_one])
+def test_units_with_an_activation_of_ones_own_go(activation):
+    assert units_left_of(activation) == 5
+
+
+COMPARISONS = {
+    "equal": lambda x: ops.where(ops.equal(x, 0.5), 2.0, x),
+    "not_equal": lambda x: ops.where(ops.not_equal(x, 0.5), x, 2.0),
+    "greater": lambda x: ops.where(x > 0.1, x, 0.3 * x),
+    "greater_equal": lambda x: ops.where(x >= 0.5, 1.0, x),
+    "less": lambda x: ops.where(x < 0.5, x, 3.0),
+    "less_equal": lambda x: ops.where(x <= 0.5, -1.0, x),
+    "of_two": lambda x: ops.where(x > ops.square(x), x, -x),
+}
+
+
+@pytest.mark.parametrize("name", few_of(COMPARISONS, "greater", "of_two"))
+def test_constants_are_compared(name):
+    up = layers.Dense(8)
+    x = keras.Input((6,))
+    down = layers.Dense(2)(COMPARISONS[name](up(x)))
+    model = filled(keras.Model(x, down))
+    kernel, bias = up.get_weights()
+    kernel[:, :3] = 0.0
+    bias[:3] = 0.5, -0.5, 0.0
+    up.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert same(small, model, x_of(4, 6))
+    assert small.layers[1].units == 5
 
 
 @keras.saving.register_keras_serializable(package="operations")
@@ -124,3 +163,81 @@ def by_width(x):
 @pytest.mark.parametrize("activation", [centered, by_width])
 def test_an_activation_that_mixes_units_keeps_them(activation):
     assert units_left_of(activation) == 8
+
+
+POSITIONS = {
+    "one_channel": lambda x: layers.Flatten()(layers.Dense(1)(x)),
+    "largest": lambda x: ops.max(x, axis=-1),
+    "product": lambda x: ops.squeeze(ops.matmul(x, ops.ones((4, 1))), -1),
+}
+
+
+@pytest.mark.parametrize("first", few_of([False, True], False))
+@pytest.mark.parametrize("name", few_of(POSITIONS, "one_channel"))
+def test_positions_stay_beside_channels_that_go(name, first, tmp_path):
+    x = keras.Input((5, 4))
+    deep = layers.Dense(8, "relu", name="deep")
+    parts = [layers.Flatten()(deep(x)), POSITIONS[name](x)]
+    joined = layers.Concatenate()(parts[::-1] if first else parts)
+    model = filled(keras.Model(x, layers.Dense(2, name="last")(joined)))
+    kernel, bias = deep.get_weights()
+    kernel[:, :3] = 0.0
+    deep.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert same(small, model, x_of(3, 5, 4))
+    path = tmp_path / "small.keras"
+    assert same(saved_and_loaded(small, path), model, x_of(3, 5, 4))
+    assert small.get_layer("last").kernel.shape[0] == 5 * 5 + 5
+
+
+LAMBDAS = {
+    "scaled": (lambda: layers.Lambda(lambda x: 2.0 * ops.tanh(x)), 5),
+    "arguments": (
+        lambda: layers.Lambda(lambda x, by: x * by, arguments={"by": 3.0}),
+        5,
+    ),
+    "named": (lambda: layers.Lambda(own_gelu), 5),
+    "mixing": (lambda: layers.Lambda(centered), 8),
+    "shape": (lambda: layers.Lambda(lambda x: 2.0 * x, output_shape=(8,)), 8),
+}
+
+
+@pytest.mark.parametrize("name", few_of(LAMBDAS, "arguments", "shape"))
+def test_units_before_a_lambda(name):
+    make, count = LAMBDAS[name]
+    up = layers.Dense(8, name="up")
+    hidden = [up, make(), layers.Dense(2)]
+    model = filled(keras.Sequential([keras.Input((6,)), *hidden]))
+    kernel, bias = up.get_weights()
+    kernel[:, :3] = 0.0
+    up.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    assert same(small, model, x_of(4, 6))
+    assert small.get_layer("up").units == count
+
+
+DOTS = {
+    "vectors": ((), layers.Dot, {"axes": 1}, 3),
+    "matrices": ((5,), layers.Dot, {"axes": 2}, 3),
+    "attended": ((5,), layers.Dot, {"axes": (1, 1)}, 6),
+    "normalized": ((), layers.Dot, {"axes": 1, "normalize": True}, 8),
+}
+
+
+@pytest.mark.parametrize("name", few_of(DOTS, "vectors", "attended"))
+def test_two_towers_lose_what_their_dot_does_not_need(name, tmp_path):
+    places, cls, options, count = DOTS[name]
+    one, other = layers.Dense(8, name="one"), layers.Dense(8, name="other")
+    x = keras.Input((*places, 4))
+    y = cls(**options)([one(x), other(x)])
+    model = filled(keras.Model(x, layers.Dense(2)(layers.Flatten()(y))))
+    for layer, dead in ((one, [0, 1]), (other, [2, 3, 4])):
+        kernel, bias = layer.get_weights()
+        kernel[:, dead], bias[dead] = 0.0, 0.0
+        layer.set_weights([kernel, bias])
+    small = kreg.compact(model)
+    inputs = x_of(3, *places, 4)
+    assert same(small, model, inputs)
+    path = tmp_path / "small.keras"
+    assert same(saved_and_loaded(small, path), model, inputs)
+    assert small.get_layer("one").units == count

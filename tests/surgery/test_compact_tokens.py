@@ -94,7 +94,28 @@ def masked_inside():
     )
 
 
+def shifted(x):
+    """The ids before, as a decoder reads them."""
+    return words()(ops.pad(x, [[0, 0], [1, 0]])[:, :-1])
+
+
+def columns(x):
+    table = words()
+    first, second, rest = ops.split(x, [1, 2], axis=1)
+    first = ops.repeat(ops.squeeze(first, 1)[:, None], LENGTH, axis=1)
+    second = ops.transpose(ops.concatenate([second, rest, second], axis=1))
+    return table(first) + table(ops.flip(ops.transpose(second)))[:, :LENGTH]
+
+
+def through_layers(x):
+    x = layers.Reshape((2, -1))(layers.Flatten()(x))
+    return words()(layers.Reshape((LENGTH,))(layers.Permute((2, 1))(x)))
+
+
 MODELS = {
+    "shifted": lambda: model_of(shifted),
+    "columns": lambda: model_of(columns),
+    "through_layers": lambda: model_of(through_layers),
     "embedding": lambda: model_of(words()),
     "floats": lambda: model_of(words(), "float32"),
     "masked": masked,
@@ -136,7 +157,7 @@ def compacted(model, folder, drop_tokens):
     return small, new_ids
 
 
-@pytest.mark.parametrize("name", few_of(MODELS, "embedding", "own_table"))
+@pytest.mark.parametrize("name", few_of(MODELS, "columns", "own_table"))
 def test_ids_that_never_occur_go(name, tmp_path):
     model = MODELS[name]()
     small, new_ids = compacted(model, tmp_path, GONE)
@@ -216,7 +237,38 @@ def tied():
     return filled(keras.Model(x, table(table(x), reverse=True)))
 
 
+def started(x):
+    """The ids after one that is not of the input."""
+    start = ops.ones_like(x[:, :1])
+    return words()(ops.concatenate([start, x[:, 1:]], axis=1))
+
+
+def padded_with_one(x):
+    return words()(ops.pad(x[:, 1:], [[0, 0], [1, 0]], constant_values=1))
+
+
+def with_constant(x):
+    start = np.full((1, LENGTH), 5)
+    return words()(ops.concatenate([start, x], axis=0))
+
+
+def adapted():
+    embedding = words()
+    model = model_of(embedding)
+    embedding.enable_lora(2)
+    return model
+
+
+def hashed():
+    return model_of(lambda x: words()(ops.mod(x, 7)))
+
+
 REFUSED = {
+    "started": (lambda: model_of(started), GONE, "reads the ids, too"),
+    "padded": (lambda: model_of(padded_with_one), GONE, "reads the ids, too"),
+    "constant": (lambda: model_of(with_constant), GONE, "reads the ids, too"),
+    "lora": (adapted, GONE, "is quantized or has LoRA"),
+    "hashed": (hashed, GONE, "`mod.*` reads the ids, too"),
     "other_uses": (lambda: model_of(Counted()), GONE, "reads the ids, too"),
     "tied": (tied, GONE, "uses the rows, too"),
     "several": (lambda: two_inputs(False), GONE, "dict by the names"),
@@ -227,7 +279,7 @@ REFUSED = {
     "no_ids": (
         lambda: filled(keras.Sequential([keras.Input((3,)), layers.Dense(2)])),
         [1],
-        "0 inputs are looked up in an Embedding",
+        "no ids are looked up in an Embedding",
     ),
 }
 
@@ -250,6 +302,37 @@ def test_a_sample_without_such_ids():
     x = np.full((2, LENGTH), GONE[0])
     with pytest.raises(ValueError, match="occur in `sample`"):
         kreg.compact(MODELS["embedding"](), drop_tokens=GONE, sample=x)
+
+
+@serializable
+class Language(keras.Model):
+    """Its config has one number for the ids that it reads and predicts."""
+
+    def __init__(self, words, **options):
+        super().__init__(**options)
+        self.words = words
+        self.embedding = layers.Embedding(words, WIDTH)
+        self.head = layers.Dense(words)
+
+    def call(self, x):
+        return self.head(self.embedding(x))
+
+    def get_config(self):
+        return {"words": self.words}
+
+
+def test_that_no_ids_go_is_said():
+    model, sample = Language(WORDS), np.zeros((2, LENGTH), "int32")
+    model(sample)
+    _, record = kreg.compact(
+        model,
+        sample=sample,
+        drop_tokens=GONE,
+        keep_class=True,
+        return_compaction=True,
+    )
+    assert not record.new_ids
+    assert any("No ids of `drop_tokens` go" in note for note in record.notes)
 
 
 def test_rows_stay_unless_asked():

@@ -29,6 +29,7 @@ ELEMENTWISE_KINDS = frozenset(
         *("ConvertToTensor", "Copy", "Cos", "Cosh", "Elu", "Erf", "Erfinv"),
         *("Exp", "Exp2", "Expm1", "Fabs", "Floor", "Gelu", "HardShrink"),
         *("HardSigmoid", "HardSilu", "HardTanh", "Identity", "LeakyRelu"),
+        *("Isfinite", "Isinf", "Isnan", "LogicalNot"),
         *("Log", "Log10", "Log1p", "Log2", "LogSigmoid", "Mish"),
         *(
             "NanToNum",
@@ -48,14 +49,16 @@ ELEMENTWISE_KINDS = frozenset(
 )
 """Operations on one tensor that treat every entry by itself."""
 
-BINARY_KINDS = frozenset(
+ELEMENTWISE_ON_SEVERAL = frozenset(
     (
-        *("Add", "Arctan2", "Divide", "DivideNoNan", "FloorDivide", "Hypot"),
-        *("Logaddexp", "Maximum", "Minimum", "Mod", "Multiply", "Power"),
-        *("Subtract", "TrueDivide"),
+        *("Add", "Arctan2", "Divide", "DivideNoNan", "Equal", "FloorDivide"),
+        *("Greater", "GreaterEqual", "Hypot", "Less", "LessEqual"),
+        *("Logaddexp", "LogicalAnd", "LogicalOr", "LogicalXor", "Maximum"),
+        *("Minimum", "Mod", "Multiply", "NotEqual", "Power", "Subtract"),
+        *("TrueDivide", "Where"),
     )
 )
-"""Operations on two tensors, or a tensor and a number, entry by entry."""
+"""Operations on several tensors and numbers, entry by entry."""
 
 
 def is_elementwise(activation: Any) -> bool:
@@ -88,7 +91,7 @@ def _elementwise_calls(
     for call in graph.calls:
         arguments = tree.flatten((call.arguments.args, call.arguments.kwargs))
         kind = type(call.operation).__name__
-        if kind not in ELEMENTWISE_KINDS | BINARY_KINDS or not all(
+        if kind not in ELEMENTWISE_KINDS | ELEMENTWISE_ON_SEVERAL or not all(
             tuple(a.shape) == shape
             if isinstance(a, keras.KerasTensor)
             else is_plain_argument(a)

@@ -155,6 +155,28 @@ def along_axis(call: Call, axis: int) -> Signal | None:
     return signal if matches else None
 
 
+def with_channels(call: Call, network: Network, axis: int) -> Call:
+    """The call of a layer on channels along the axis that it sums over.
+
+    If the known channels lie along another axis, they are positions to the
+    layer. Then they are all kept, and so are the places along its own axis.
+
+    Args:
+        call: the call, with one input.
+        network: the channels of the model.
+        axis: the axis that the layer sums over.
+    """
+    tensor = call.node.input_tensors[0]
+    if along_axis(call, axis) is not None or tensor.shape[axis] is None:
+        return call
+    signal = network.new(tensor.shape[axis], axis % len(tensor.shape))
+    for channels in (*(s.channels for s in call.signals), signal.channels):
+        network.pin(
+            channels, f"`{call.path}` takes channels along another axis"
+        )
+    return replace(call, signals=[signal])
+
+
 def along_one_axis(operand: Operand, network: Network) -> Signal:
     """The channels along the last of their axes, for a layer that needs one.
 

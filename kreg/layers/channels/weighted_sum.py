@@ -162,7 +162,7 @@ def activated(call: Call, network: Network, units: Signal) -> Signal:
         )
     network.pin(
         units.channels,
-        f"the activation of `{call.path}` is not known to treat every "
+        f"`{call.path}` has an activation that is not known to treat every "
         "unit by itself",
     )
     return units.varying()

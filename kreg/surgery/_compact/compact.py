@@ -62,7 +62,8 @@ def compact(
     is made in the first of these ways that works:
 
     1. From the config of the whole model with other integers, such as
-       `intermediate_dim`. The model keeps its class and methods.
+       `intermediate_dim`, or with smaller models where it holds models. The
+       model keeps its class and methods.
     2. From the config of each layer. A subclass of `keras.Model` with a graph
        of layers becomes a plain functional model.
     3. From the layers, operations and weights that the code of a layer, or of a

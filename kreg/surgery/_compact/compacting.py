@@ -343,6 +343,11 @@ class Compacting:
                 "It was saved and loaded, but not run: the model takes no "
                 "inputs that can be made up. Pass a `sample`."
             )
+        if self._options.drop_tokens is not None and (
+            id(self._model) in self._opaque
+        ):
+            reason = self._opaque[id(self._model)]
+            self._notes.append(f"No ids of `drop_tokens` go: {reason}.")
         self._note_class(small)
         self._notes += report.notes()
         names = input_names(self._walked.graph)

@@ -27,6 +27,7 @@ from kreg._keras_private import (
 )
 from kreg.error_messages import cause_of
 from kreg.layers.channels.call import Reduction
+from kreg.surgery._compact.config_parts import parts_in, with_parts
 from kreg.surgery._compact.copies import (
     copied_attributes,
     copied_by_config,
@@ -37,7 +38,7 @@ from kreg.surgery._compact.copies import (
 from kreg.surgery._compact.expansion import Expansion
 from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery._compact.smaller_configs import SmallerConfigs
-from kreg.surgery.stripped_copy import anew
+from kreg.surgery.stripped_copy import anew, config_without_kreg, weight_specs
 
 
 class Way(StrEnum):
@@ -195,9 +196,46 @@ class Rebuild:
             return copy
 
         small = self._by_config(model, make)
+        if small is None:
+            with suppress(Exception):  # code of others may raise anything
+                small = self._of_smaller_parts(make)
         if small is not None:
             self.ways[id(model)] = Way.MODEL_CONFIG
         return small
+
+    def _of_smaller_parts(
+        self, make: Callable[[dict[str, Any]], keras.Model]
+    ) -> keras.Model | None:
+        """The model by its own config, which holds models that are smaller."""
+        model = self._model
+        config = config_without_kreg(model)
+        held = parts_in(config, {p.name: p for p in own_layers(model)})
+        if not any(map(is_plain_model, held.values())) or not self._tells_all(
+            model
+        ):
+            return None
+        parts = Rebuild(
+            model,
+            self._values,
+            self._declared,
+            self._inputs,
+            self._tells_all,
+            self._build,
+            self._avoid | {Way.MODEL_CONFIG},
+        )
+        parts.model()
+        made = {
+            name: parts._replacements[id(part)] for name, part in held.items()
+        }
+        if any(type(made[name]) is not type(held[name]) for name in held):
+            return None
+        copy = make(with_parts(config, held, made))
+        wanted = [self._values.shape(v) for v in model.weights]
+        if [shape for shape, _ in weight_specs(copy)] != wanted:
+            return None
+        set_values = partial(self._configs.set_values, model, copy)
+        self._setters.append((model, set_values))
+        return copy
 
     def _by_config(
         self,

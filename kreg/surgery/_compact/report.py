@@ -86,6 +86,7 @@ class Report:
         counted |= set(map(id, new))
         if new:
             yield self._row(layer, path or layer.name, new, way, why_whole)
+        why_whole = why_whole or self._reason(layer, path, "")
         for part in () if is_whole else own_layers(layer):
             yield from self._rows(
                 part,
@@ -114,7 +115,7 @@ class Report:
         after += self.values.added.get(id(layer), 0)
         units, units_after, kept = self._units(layer, path)
         if way is Way.LEFT_OUT:
-            after = units_after = 0
+            after, units_after, kept = 0, 0, {}
         reduction = self.values.reductions.get(id(layer))
         config = {} if reduction is None else reduction.config
         heads_name = next(filter(partial(hasattr, layer), _HEADS), "")
@@ -182,17 +183,16 @@ class Report:
         if why_whole:
             return why_whole
         traced = self.walked.layers.get(id(layer))
-        if traced is None or traced.reduce is not None:
+        if traced is None:
             return ""
         channels = traced.outputs[0].channels.ravel().tolist()
-        return next(
-            (
-                reason
-                for reason in map(self.kept.reason, channels)
-                if reason.startswith(f"`{path}`")
-            ),
-            "",
-        )
+        reasons = [
+            reason if reason.startswith(f"`{path}`") else ""
+            for reason in map(self.kept.reason, channels)
+        ]
+        if traced.reduce is not None and len(set(reasons)) > 1:
+            return ""  # units of it can go
+        return next(filter(None, reasons), "")
 
 
 def _units_of(layer: keras.layers.Layer) -> int:

@@ -1,11 +1,12 @@
 """Removing ids of tokens and their rows of embeddings, on request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
 import numpy as np
+from keras import layers, tree
 from numpy.typing import NDArray
 
 from kreg._arguments import shown
@@ -18,8 +19,21 @@ from kreg.surgery._compact.graphs import SizedGraph, path_of_call
 Request = Literal["zeros"] | Sequence[int]
 """Which ids of an input go: a list of ids, or those whose rows are zero."""
 
-# Operations that do not change the ids that they are called on.
-_SAME_IDS = ("Cast", "ConvertToTensor", "Copy", "Identity")
+
+# Operations whose outputs are the ids of their inputs, perhaps elsewhere.
+_SAME_IDS = frozenset(
+    (
+        *("ArraySplit", "BroadcastTo", "Cast", "Concatenate"),
+        *("ConvertToTensor", "Copy", "ExpandDims", "Flip", "GetItem"),
+        *("Identity", "Moveaxis", "Pad", "Ravel", "Repeat", "Reshape"),
+        *("Roll", "Slice", "Split", "Squeeze", "Stack", "Swapaxes", "Tile"),
+        *("Transpose", "Unstack"),
+    )
+)
+_LAYERS_OF_SAME_IDS = (
+    *(layers.Concatenate, layers.Flatten, layers.Identity, layers.Permute),
+    *(layers.RepeatVector, layers.Reshape),
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,16 @@ def dropped_tokens(graph: SizedGraph, drop_tokens: Any) -> Tokens:
             for name, variables in zip(names, tables.of_inputs, strict=True)
             if variables
         ]
-        if len(looked_up) != 1:
+        if not looked_up:
+            raise _refused(
+                drop_tokens,
+                "be None, because no ids are looked up in an Embedding: "
+                + "; ".join(
+                    f"for `{name}`, {tables.obstacle(place)}"
+                    for place, name in enumerate(names)
+                ),
+            )
+        if len(looked_up) > 1:
             raise _refused(
                 drop_tokens,
                 "be a dict by the names of inputs, because "
@@ -203,10 +226,12 @@ class _Tables:
             table = self._looked_up(call, ids)
             if table is not None:
                 tables[id(table)] = table
-            elif operation_kind(call.operation) in _SAME_IDS:
+            elif _returns_ids(call, ids):
                 ids.update(map(id, call.output_tensors))
             elif not _compares_with_zero(call):
                 reason = f"`{path_of_call(call)}` reads the ids, too"
+                if _is_altered_embedding(call.operation):
+                    reason = f"`{path_of_call(call)}` is quantized or has LoRA"
                 if call.reason:
                     reason = (
                         f"`{path_of_call(call)}` stays whole: {call.reason}"
@@ -219,7 +244,7 @@ class _Tables:
     def _looked_up(self, call: TracedCall, ids: set[int]) -> Any:
         """The weight whose rows a call looks up by ids; None for others."""
         operation, tensors = call.operation, call.input_tensors
-        if type(operation) is keras.layers.Embedding and call.reason is None:
+        if type(operation) is layers.Embedding and call.reason is None:
             return None if is_altered(operation) else operation.embeddings
         if (
             operation_kind(operation) == "Take"
@@ -235,9 +260,7 @@ class _Tables:
         ids = {id(tensor) for tensor in self._graph.inputs}
         users: dict[int, Any] = {}
         for call in self._graph.calls:
-            if operation_kind(call.operation) in _SAME_IDS and any(
-                id(tensor) in ids for tensor in call.input_tensors
-            ):
+            if _returns_ids(call, ids):
                 ids.update(map(id, call.output_tensors))
             looked_up = self._looked_up(call, ids)
             used = [
@@ -245,12 +268,12 @@ class _Tables:
                 for tensor in call.input_tensors
                 if id(tensor) in self._weights
             ]
-            if isinstance(call.operation, keras.layers.Layer):
+            if isinstance(call.operation, layers.Layer):
                 used += call.operation.variables
             for variable in used:
                 user = users.setdefault(id(variable), call.operation)
                 is_shared = user is not call.operation and isinstance(
-                    call.operation, keras.layers.Layer
+                    call.operation, layers.Layer
                 )
                 reads_ids = any(id(t) in ids for t in call.input_tensors)
                 if is_shared or variable is not looked_up or not reads_ids:
@@ -260,16 +283,40 @@ class _Tables:
                     )
 
 
-def _compares_with_zero(call: TracedCall) -> bool:
-    """Whether a call only compares ids with 0, which stays 0."""
-    others = [
-        argument
-        for argument in (
-            *call.arguments.args,
-            *call.arguments.kwargs.values(),
-        )
-        if not isinstance(argument, keras.KerasTensor)
+def _is_altered_embedding(operation: Any) -> bool:
+    return isinstance(operation, layers.Embedding) and is_altered(operation)
+
+
+def _returns_ids(call: TracedCall, ids: Collection[int]) -> bool:
+    """Whether a call only moves ids, or adds the id 0, which stays."""
+    kind = operation_kind(call.operation)
+    if kind not in _SAME_IDS and (
+        type(call.operation) not in _LAYERS_OF_SAME_IDS
+    ):
+        return False
+    others = _arguments_without_history(call)
+    if kind == "Pad":
+        others = [
+            plain_argument(a) if is_plain_argument(a) else a for a in others
+        ]
+        return others in ([], [None], [0])
+    return all(id(tensor) in ids for tensor in call.input_tensors) and not any(
+        isinstance(a, np.ndarray) or keras.ops.is_tensor(a) for a in others
+    )
+
+
+def _arguments_without_history(call: TracedCall) -> list[Any]:
+    """The arguments of a call that are no symbolic tensors."""
+    return [
+        a
+        for a in tree.flatten((call.arguments.args, call.arguments.kwargs))
+        if not isinstance(a, keras.KerasTensor)
     ]
+
+
+def _compares_with_zero(call: TracedCall) -> bool:
+    """Whether a call only compares ids with 0, an id that stays."""
+    others = _arguments_without_history(call)
     return (
         operation_kind(call.operation) in ("Equal", "NotEqual")
         and len(call.input_tensors) == 1

@@ -158,6 +158,9 @@ class Walk:
         for operand in self.outputs:
             for channels in every_number(operand):
                 self.network.pin(channels, "it is an output of the model")
+        for tensor in graph.graph.losses:
+            for channels in every_number(self._operand(tensor)):
+                self.network.pin(channels, "it is a loss of the model")
         for call in graph.graph.composites:
             operands = [self._operand(tensor) for tensor in call.input_tensors]
             self.shared.tie_composite(call, operands)
@@ -296,6 +299,7 @@ class Walk:
             for variable in call.operation.variables:
                 if id(variable) in self._shared_weights:
                     why = self._shared_weights[id(variable)]
+                    self.not_followed[id(call.operation)] = why
                     return kept_whole(call, self.network, f"is kept: {why}")
             if _is_inside(call.node) and _lacks_bias(call.operation):
                 # The code around the layer decides that it has no bias, so
