@@ -213,7 +213,20 @@ def started_late():
     return model, [kreg.TargetSparsity(0.5, [model.layers[2]])]
 
 
-MAKERS = [layer_by_layer, dead_units, two_targets, set_by_hand, started_late]
+def groups():
+    model = build()
+    kreg.attach(model, {"target": kreg.GroupLasso(1e-3, "inputs")})
+    return model, [kreg.TargetSparsity(0.5, [model.layers[0]])]
+
+
+MAKERS = [
+    layer_by_layer,
+    dead_units,
+    two_targets,
+    set_by_hand,
+    started_late,
+    groups,
+]
 
 
 @pytest.mark.thorough
