@@ -130,13 +130,13 @@ class TargetSparsity(keras.callbacks.Callback):
     than 5 %, apart from the changes of a scheduled base between two counts of
     zeros.
 
-    A group that is zero as a whole, a unit or a channel, does not come back,
-    and in a deep network groups that vanish take others with them. So where all
-    penalties are on groups, the strength follows the norms of the groups
-    instead: it lets them become zero one by one, up to the share nearest to the
-    target, and then falls. It rises slowly enough to keep the other groups, at
-    the price of a lower sparsity in a short training. It may then move until
-    the end.
+    A group that is tied across weights, such as a head or a channel, does not
+    come back once it is zero, and in a deep network groups that vanish take
+    others with them. So where `kreg.attach` has tied all groups of a
+    `GroupLasso`, the strength follows their norms instead: it lets them become
+    zero one by one, up to the share nearest to the target, and then falls. It
+    rises slowly enough to keep the other groups, at the price of a lower
+    sparsity in a short training. It may then move until the end.
 
     The callback moves the multiplier of the penalties, so nothing is retraced,
     and a model that is saved and loaded keeps the multiplier. If a base follows
@@ -158,7 +158,7 @@ class TargetSparsity(keras.callbacks.Callback):
     Formula: `strength = base(step) * multiplier`. The logarithm of the
     multiplier moves in proportion to the gap between the log-odds
     `log(s / (1 - s))` of the desired and the present sparsity, to the change of
-    the gap, and to its integral. For groups it moves in proportion to the
+    the gap, and to its integral. For tied groups it moves in proportion to the
     logarithm of the ratio of two times: until the last group to go is zero at
     its present rate, and until it should be.
 

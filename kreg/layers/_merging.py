@@ -318,10 +318,17 @@ def _chosen(values: NDArray[np.float64]) -> Values:
 
 
 def _compared(compare: Combine) -> Tracer:
-    """The tracer of a comparison of two tensors."""
+    """The tracer of a comparison of two tensors.
+
+    A model compares numbers in single precision. Where these compare otherwise
+    than in double precision, the result is not known.
+    """
 
     def values_of(values: NDArray[np.float64]) -> Values:
-        return np.where(np.isnan(values).any(axis=0), np.nan, compare(values))
+        results = compare(values)
+        is_unknown = np.isnan(values).any(axis=0)
+        is_unknown |= results != compare(values.astype(np.float32))
+        return np.where(is_unknown, np.nan, results)
 
     return combining(values_of)
 

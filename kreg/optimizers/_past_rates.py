@@ -16,7 +16,7 @@ that of each entry's effective step.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -25,7 +25,10 @@ from keras import ops
 from kreg._keras_private import built_variables, responsible_optimizer
 from kreg._types import Tensor
 from kreg.binding.binding import member_optimizers
+from kreg.optimizers._clipping import updated_average
+from kreg.optimizers.optimizer_row import EffectiveStep
 from kreg.optimizers.table import (
+    effective_step_rule,
     momentum_holds_rate,
     momentum_holds_step,
     momentum_of,
@@ -87,6 +90,69 @@ def step_averages(
         else None
         for variable in built_variables(inner_optimizer)
     ]
+
+
+@dataclass(frozen=True)
+class PendingStepAverage:
+    """The average of a weight's effective steps, with a running update.
+
+    Args:
+        variable: the weight.
+        optimizer: the optimizer that updates it.
+        average: the variable that holds the average.
+        rate: the learning rate of the update.
+        updates: the number of updates before this one.
+    """
+
+    variable: keras.Variable
+    optimizer: keras.optimizers.Optimizer
+    average: keras.Variable
+    rate: Tensor
+    updates: Tensor
+
+    def assign(self) -> EffectiveStep:
+        """Keep the average after the update, and return it as a step."""
+        rate = ops.cast(self.rate, self.variable.dtype)
+        rule = effective_step_rule(self.optimizer)
+        effective = rule(self.optimizer, self.variable, rate)
+        momentum = momentum_of(self.optimizer) or 0.0
+        step = updated_average(self.average, effective.step, momentum)
+        if self.optimizer.gradient_accumulation_steps:
+            updated = self.optimizer.iterations > self.updates
+            step = ops.where(updated, step, ops.convert_to_tensor(self.average))
+        self.average.assign(step)
+        return replace(effective, step=step)
+
+
+def pending_step_averages(
+    averages: Sequence[keras.Variable | None],
+    inner_optimizer: keras.optimizers.Optimizer,
+    updated: Sequence[keras.Variable],
+) -> dict[int, PendingStepAverage]:
+    """The averages of steps that take part in an update, before it is made.
+
+    Args:
+        averages: those of all weights of the optimizer, None for some.
+        inner_optimizer: the optimizer, or a `MultiOptimizer`.
+        updated: the weights that take part in the update.
+
+    Returns:
+        The averages by the `id` of the weight.
+    """
+    ids = {id(variable) for variable in updated}
+    pending = {}
+    built = built_variables(inner_optimizer)
+    for variable, average in zip(built, averages, strict=True):
+        if average is not None and id(variable) in ids:
+            optimizer = responsible_optimizer(inner_optimizer, variable)
+            pending[id(variable)] = PendingStepAverage(
+                variable,
+                optimizer,
+                average,
+                ops.convert_to_tensor(optimizer.learning_rate) + 0.0,
+                ops.convert_to_tensor(optimizer.iterations) + 0,
+            )
+    return pending
 
 
 def place_of(

@@ -38,8 +38,6 @@ class PendingWeight:
             a tensor of the weight's shape; None without clipping.
         average: the average of that fraction over past updates; None without
             clipping or momentum.
-        step_average: the average of the effective step over past updates; None
-            if that of the rate is enough.
         constraint: projects the weight after the step; None without one.
     """
 
@@ -52,7 +50,6 @@ class PendingWeight:
     before: Tensor | None
     fraction: Tensor | None
     average: keras.Variable | None
-    step_average: keras.Variable | None
     constraint: Callable[[Tensor], Tensor] | None
 
 
@@ -75,7 +72,6 @@ def pending_steps(
     fractions: Mapping[int, Tensor],
     averages: Mapping[int, keras.Variable | None],
     rates: Mapping[int, PendingRates],
-    step_averages: Mapping[int, keras.Variable | None],
     sparse: Collection[int] = (),
 ) -> list[PendingStep]:
     """The proximal steps of `terms`, with values read before the update.
@@ -87,7 +83,6 @@ def pending_steps(
             the variable.
         averages: the averages of fractions, by `id` of the variable.
         rates: the averages of learning rates, by `id` of the optimizer.
-        step_averages: the averages of effective steps, by `id` of the variable.
         sparse: the `id` of each variable whose gradient is sparse.
 
     Raises:
@@ -124,7 +119,6 @@ def pending_steps(
             else _value(variable),
             fraction=fractions.get(key),
             average=averages.get(key),
-            step_average=step_averages.get(key),
             constraint=variable.constraint,
         )
 

@@ -21,6 +21,7 @@ from kreg.optimizers._clipping import (
 )
 from kreg.optimizers._past_rates import (
     pending_rates,
+    pending_step_averages,
     rate_averages,
     step_averages,
 )
@@ -241,30 +242,29 @@ class ProximalOptimizer(PenaltyApplier, Optimizer):
                 _refuse_complex(variable)
         if not self.built:
             self.build(variables)
-        rates = pending_rates(
-            self.rate_averages,
-            self.inner_optimizer,
-            [
-                variable
-                for gradient, variable in zip(grads, variables, strict=True)
-                if gradient is not None
-            ],
-        )
-        built_ids = [id(v) for v in built_variables(self)]
+        inner = self.inner_optimizer
+        updated = [
+            variable
+            for gradient, variable in zip(grads, variables, strict=True)
+            if gradient is not None
+        ]
+        rates = pending_rates(self.rate_averages, inner, updated)
+        averages = pending_step_averages(self.step_averages, inner, updated)
+        built_ids = map(id, built_variables(self))
         steps = pending_steps(
             terms,
             self.inner_optimizer,
             clipped_fractions(self.inner_optimizer, grads, variables),
             dict(zip(built_ids, self.fraction_averages, strict=True)),
             rates,
-            dict(zip(built_ids, self.step_averages, strict=True)),
             _sparse_gradients(grads, variables),
         )
         with constraints_put_off(steps):
             yield
-        take_proximal_steps(steps)
-        for averages in rates.values():
-            averages.assign()
+        averaged = {key: each.assign() for key, each in averages.items()}
+        take_proximal_steps(steps, averaged)
+        for pending in rates.values():
+            pending.assign()
         project_averages(variables, steps, self.inner_optimizer)
 
     def finalize_variable_values(

@@ -1,7 +1,7 @@
 """The proximal steps that follow an optimizer's update."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -40,10 +40,25 @@ def _weights_of(steps: Sequence[PendingStep]) -> list[PendingWeight]:
     return [weight for step in steps for weight in step.weights]
 
 
-def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
-    """Take the proximal steps; called after the update."""
+def take_proximal_steps(
+    steps: Sequence[PendingStep], averages: Mapping[int, EffectiveStep]
+) -> None:
+    """Take the proximal steps; called after the update.
+
+    Args:
+        steps: the steps.
+        averages: the average effective steps of weights whose momentum needs
+            them, by the `id` of the weight.
+    """
+
+    def averaged(weight: PendingWeight) -> PendingWeight:
+        average = averages.get(id(weight.variable))
+        if average is not None:
+            weight = replace(weight, rule=lambda *_: average)
+        return _with_averaged_fraction(weight)
+
     steps = [
-        replace(step, weights=tuple(map(_with_averages, step.weights)))
+        replace(step, weights=tuple(map(averaged, step.weights)))
         for step in steps
     ]
     if keras.backend.backend() == "tensorflow":
@@ -58,24 +73,6 @@ def take_proximal_steps(steps: Sequence[PendingStep]) -> None:
             _take_step(
                 step, step.term.variables, lambda function, _: function()
             )
-
-
-def _with_averages(weight: PendingWeight) -> PendingWeight:
-    return _with_averaged_step(_with_averaged_fraction(weight))
-
-
-def _with_averaged_step(weight: PendingWeight) -> PendingWeight:
-    """The weight with the effective step that matches its momentum."""
-    average = weight.step_average
-    if average is None:
-        return weight
-    rate = ops.cast(weight.rate, weight.variable.dtype)
-    effective = weight.rule(weight.optimizer, weight.variable, rate)
-    step = updated_average(average, effective.step, weight.momentum)
-    step = _if_updated(weight, average, step)
-    average.assign(step)
-    effective = replace(effective, step=step)
-    return replace(weight, rule=lambda *_: effective)
 
 
 def _with_averaged_fraction(weight: PendingWeight) -> PendingWeight:
@@ -164,7 +161,7 @@ def _effective_step(weight: PendingWeight, variable: Any) -> EffectiveStep:
     effective = weight.rule(weight.optimizer, variable, rate)
     if weight.fraction is None:
         return effective
-    fraction = ops.cast(weight.fraction, variable.dtype)
+    fraction = ops.cast(weight.fraction, effective.step.dtype)
     return replace(effective, step=effective.step * fraction)
 
 

@@ -179,3 +179,54 @@ def test_norms_that_are_not_finite_give_finite_changes(end):
     controller = GroupController(0.5, 0.0, 0.0, lambda: next(seen))
     changes = [controller.change(0.1 * i, 0.0) for i in range(1, 9)]
     assert np.isfinite(changes).all()
+
+
+# Penalties whose zeros are not those of tied groups are steered by the
+# sparsity: the layers, and what is counted.
+BY_SPARSITY = {
+    "sparse groups": (
+        lambda: [
+            layers.Flatten(),
+            layers.Dense(
+                32, "relu", kernel_regularizer=kreg.SparseGroupLasso(1e-3, 1e-3)
+            ),
+        ],
+        {},
+    ),
+    "units of two kernels": (
+        lambda: [
+            layers.SimpleRNN(
+                24,
+                kernel_regularizer=kreg.GroupLasso(1e-3),
+                recurrent_regularizer=kreg.GroupLasso(1e-3),
+            )
+        ],
+        {"units": True},
+    ),
+    "groups of a single kernel": (
+        lambda: [
+            layers.Flatten(),
+            layers.Dense(
+                64, "relu", kernel_regularizer=kreg.GroupLasso(1e-3, "inputs")
+            ),
+        ],
+        {},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", few_of(BY_SPARSITY, "sparse groups"))
+def test_other_groups_end_at_the_target_too(name):
+    make, counted = BY_SPARSITY[name]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8)), *make(), layers.Dense(10)])
+    model.compile(
+        kreg.ProximalOptimizer(keras.optimizers.Adam(1e-3)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    target = kreg.TargetSparsity(0.5, **counted)
+    history = model.fit(
+        X, Y, batch_size=60, epochs=30, verbose=0, callbacks=[target]
+    ).history
+    assert history["steered_sparsity"][-1] == pytest.approx(0.5, abs=0.03)

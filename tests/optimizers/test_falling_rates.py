@@ -236,6 +236,21 @@ def test_a_constant_rate_is_used_as_it_is():
     np.testing.assert_array_equal(average, inner.learning_rate)
 
 
+def test_the_average_of_steps_goes_on_without_the_penalty():
+    model = model_with(kreg.ProximalOptimizer(OPTIMIZERS["centered"](RATE)))
+    fit_steps(model, *data(), 20)
+    kreg.freeze_support(model)
+    model.optimizer.learning_rate = 1e-3 * RATE
+    fit_steps(model, *data(), 100)
+    (average,) = [
+        keras.ops.convert_to_numpy(v)
+        for v in model.optimizer.variables
+        if "kernel_average_step" in v.name
+    ]
+    longest = 1e-3 * RATE / (1.0 - 0.9) / 1e-2**0.5
+    assert 0.0 < average.max() < 2.0 * longest
+
+
 @pytest.mark.parametrize("name", few_of(["SGD", "centered"], "SGD"))
 def test_the_average_is_saved_with_the_optimizer(name, tmp_path):
     x, y = data()

@@ -111,6 +111,27 @@ def test_weight_of_bfloat16():
     assert reading.sparsity == 1.0
 
 
+CLIPPED = {
+    "SGD": lambda: optimizers.SGD(0.1, momentum=0.9, clipnorm=0.5),
+    "Adam": lambda: optimizers.Adam(0.1, clipvalue=0.5),
+    "centered": lambda: optimizers.RMSprop(
+        0.1, momentum=0.9, centered=True, epsilon=1e-2, clipnorm=0.5
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("optimizer", few_of(list(CLIPPED), "centered"))
+def test_clipping_of_half_precision(optimizer, dtype):
+    """A weak penalty ends near what there is without one."""
+    w, free = (
+        trained(CLIPPED[optimizer](), penalty, (2,), weight_dtype=dtype)[0]
+        for penalty in (kreg.L1(0.01), kreg.L1(0.0))
+    )
+    w, free = w.astype("float32"), free.astype("float32")
+    np.testing.assert_allclose(w, free, atol=0.02)
+
+
 COMPLEX = np.array([[1 + 2j, 0], [3j, -4], [0, 0.1j]], "complex64")
 
 

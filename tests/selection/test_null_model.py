@@ -570,6 +570,7 @@ NOTHING = {
     "y = -0.5": ("huber", X, np.full((ROWS, 1), -0.5)),
     "whole numbers": ("mse", X, np.full((ROWS, 1), 3)),
     "absolute error": ("mae", X + 10.0, np.full((ROWS, 1), 0.3)),
+    "a fifth is one": ("mae", X, single(np.arange(ROWS) % 5 == 0)[:, None]),
     "counts": ("poisson", X + 10.0, np.full((ROWS, 1), 7.0)),
     "one class": ("binary_crossentropy", X, np.ones((ROWS, 1))),
     "one of three": (

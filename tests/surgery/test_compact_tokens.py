@@ -247,6 +247,11 @@ def padded_with_one(x):
     return words()(ops.pad(x[:, 1:], [[0, 0], [1, 0]], constant_values=1))
 
 
+def narrowed(x):
+    """Ids above 255 wrap, as in a larger vocabulary."""
+    return words()(ops.cast(x, "uint8"))
+
+
 def with_constant(x):
     start = np.full((1, LENGTH), 5)
     return words()(ops.concatenate([start, x], axis=0))
@@ -266,6 +271,7 @@ def hashed():
 REFUSED = {
     "started": (lambda: model_of(started), GONE, "reads the ids, too"),
     "padded": (lambda: model_of(padded_with_one), GONE, "reads the ids, too"),
+    "narrowed": (lambda: model_of(narrowed), GONE, "reads the ids, too"),
     "constant": (lambda: model_of(with_constant), GONE, "reads the ids, too"),
     "lora": (adapted, GONE, "is quantized or has LoRA"),
     "hashed": (hashed, GONE, "`mod.*` reads the ids, too"),

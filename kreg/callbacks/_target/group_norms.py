@@ -1,17 +1,17 @@
-"""`GroupNorms`: how far the groups of some weights are from zero."""
+"""`GroupNorms`: how far the groups of tied weights are from zero."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
 from kreg._types import Tensor
-from kreg.binding import BoundPenalty
 from kreg.binding.ties import TiePart, tie_part
 from kreg.callbacks._target.steered_weights import SteeredWeights
+from kreg.regularizers import GroupLasso
 from kreg.regularizers.grouping import Grouping
 from kreg.regularizers.norms import group_norms, summable
 from kreg.statistics.compilation import compiled
@@ -26,8 +26,7 @@ class Nearest(NamedTuple):
     Args:
         last: the norm of the group with which the sparsity comes nearest to the
             target; 0 if it is zero already.
-        following: the norm of the smallest group that should stay; infinite if
-            none should.
+        following: the norm of the smallest group that should stay.
         staying: the mean norm of the groups that should stay.
     """
 
@@ -37,10 +36,10 @@ class Nearest(NamedTuple):
 
 
 class GroupNorms:
-    """How far the groups are from zero that become zero as a whole.
+    """How far the groups of ties are from zero.
 
     Args:
-        weights: the weights, whose penalties act on groups.
+        weights: the weights, all of which are tied.
         variables: the list of all weights.
         target: the desired sparsity.
     """
@@ -58,10 +57,12 @@ class GroupNorms:
     def choose(self, weights: SteeredWeights) -> None:
         """Measure the groups of these weights from now on."""
         chosen = [self._variables[i] for i in weights.members]
-        sources = _sources(chosen)
+        ties = _tied(chosen)
 
-        def matrices(values: Sequence[Tensor]) -> list[_Groups]:
-            return [pair for source in sources for pair in source.read(values)]
+        def matrices(
+            values: Sequence[Tensor],
+        ) -> list[tuple[Tensor, Grouping]]:
+            return [pair for tied in ties for pair in tied.groups(values)]
 
         def norms(values: Sequence[Tensor]) -> Tensor:
             return ops.concatenate(
@@ -72,15 +73,23 @@ class GroupNorms:
                 ]
             )
 
-        counts_units = any(c.groups is not None for c in weights.countables)
+        self._counts_units = any(
+            c.groups is not None for c in weights.countables
+        )
+        self._total = weights.total
         self._wanted = self._target * weights.total
         self._shares = np.concatenate(
             [
-                np.full(groups.count, 1 if counts_units else groups.size)
+                np.full(groups.count, 1 if self._counts_units else groups.size)
                 for _, groups in matrices([v.value for v in chosen])
             ]
         )
         self._norms = compiled(norms, chosen)
+
+    @property
+    def are_what_is_counted(self) -> bool:
+        """Whether the zeros counted are those of the groups."""
+        return not self._counts_units or self._shares.sum() == self._total
 
     @property
     def largest(self) -> int:
@@ -93,65 +102,59 @@ class GroupNorms:
         norms = np.nan_to_num(norms, nan=np.inf)
         order = np.argsort(norms, kind="stable")
         reached = np.concatenate([[0], np.cumsum(self._shares[order])])
-        number = int(np.argmin(np.abs(reached - self._wanted)))
+        # At least one group stays, as nothing trains without any.
+        number = int(np.argmin(np.abs(reached[:-1] - self._wanted)))
         staying = norms[order][number:]
         last = norms[order][number - 1] if number else 0.0
-        if not staying.size:
-            return Nearest(float(last), np.inf, np.inf)
         return Nearest(float(last), float(staying[0]), float(staying.mean()))
 
 
-def are_grouped(
-    weights: SteeredWeights, variables: Sequence[keras.Variable]
-) -> bool:
-    """Whether all penalties make groups zero as a whole.
+def norms_of_ties(
+    weights: SteeredWeights, variables: Sequence[keras.Variable], target: float
+) -> GroupNorms | None:
+    """The norms of groups that are tied across weights.
 
-    Penalties that also make single entries zero count too.
+    Args:
+        weights: the steered weights.
+        variables: the list of all weights.
+        target: the desired sparsity.
+
+    Returns:
+        None if some weights are not tied; if a penalty also makes single
+        entries zero; or if units are counted that are not the groups.
     """
-    return all(
-        tie_part(variables[i]) is not None
-        or _has_groups(variables[i].regularizer)
-        for i in weights.members
-    )
-
-
-def _has_groups(bound: BoundPenalty) -> bool:
-    return bound.groups is not None and bound.groups.size > 1
-
-
-_Groups = tuple[Tensor, Grouping]
+    if not all(type(p) is GroupLasso for p in weights.penalties):
+        return None
+    if any(tie_part(variables[i]) is None for i in weights.members):
+        return None
+    norms = GroupNorms(weights, variables, target)
+    return norms if norms.are_what_is_counted else None
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Weights that have groups in common.
+class _Tied:
+    """The weights of a tie.
 
     Args:
         positions: their positions in a list of values.
-        parts: their parts of a tie; empty for a single weight.
-        groups: the groups of a single weight; else None.
+        parts: their parts of the tie.
     """
 
     positions: list[int]
     parts: list[TiePart]
-    groups: Any
 
-    def read(self, values: Sequence[Tensor]) -> list[_Groups]:
+    def groups(self, values: Sequence[Tensor]) -> list[tuple[Tensor, Grouping]]:
+        """The tensors whose groups the tie has, with the groups of each."""
         w = [summable(values[position]) for position in self.positions]
-        if not self.parts:
-            return [(w[0], self.groups)]
         return self.parts[0].tie.groups(self.parts).joined(w)
 
 
-def _sources(variables: Sequence[keras.Variable]) -> list[_Source]:
-    sources: dict[int, _Source] = {}
+def _tied(variables: Sequence[keras.Variable]) -> list[_Tied]:
+    ties: dict[int, _Tied] = {}
     for position, variable in enumerate(variables):
         part = tie_part(variable)
-        if part is None:
-            groups = variable.regularizer.groups
-            sources[id(variable)] = _Source([position], [], groups)
-            continue
-        source = sources.setdefault(id(part.tie), _Source([], [], None))
-        source.positions.append(position)
-        source.parts.append(part)
-    return list(sources.values())
+        if part is not None:
+            tied = ties.setdefault(id(part.tie), _Tied([], []))
+            tied.positions.append(position)
+            tied.parts.append(part)
+    return list(ties.values())

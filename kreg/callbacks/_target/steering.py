@@ -14,7 +14,7 @@ from kreg.callbacks._target.controller import (
     first_log_factor,
 )
 from kreg.callbacks._target.group_controller import GroupController
-from kreg.callbacks._target.group_norms import GroupNorms, are_grouped
+from kreg.callbacks._target.group_norms import norms_of_ties
 from kreg.callbacks._target.steered_weights import SteeredWeights
 from kreg.regularizers import Penalty
 
@@ -194,11 +194,7 @@ class Steering:
         self.possible = 1.0
         self._penalties = SteeredPenalties(weights, bounds)
         self._variables = variables
-        self._groups = (
-            GroupNorms(weights, variables, target)
-            if are_grouped(weights, variables)
-            else None
-        )
+        self._groups = norms_of_ties(weights, variables, target)
         self._controller: StrengthController | GroupController | None = None
         self._switched_off_at: int | None = None
         self._bounded_since: float | None = None
@@ -210,12 +206,15 @@ class Steering:
     def has_reached(self) -> bool:
         """Whether the sparsity is within half a percentage point of the target.
 
-        For small weights, one entry or unit more is allowed. If whole groups
-        become zero, half of the largest is allowed.
+        For small weights, one entry or unit more is allowed. If groups of tied
+        weights become zero, half of the largest is allowed, and all of it where
+        less than one group may stay.
         """
-        away = abs(self.target - self.sparsity) * self.weights.total
+        total, group = self.weights.total, self.largest_group
+        away = abs(self.target - self.sparsity) * total
+        is_last = self.target * total > total - group
         return away <= max(
-            0.005 * self.weights.total + 1.0, 0.5 * self.largest_group
+            0.005 * total + 1.0, group if is_last else 0.5 * group
         )
 
     @property

@@ -20,6 +20,8 @@ _PLANES, _MOST_ENTRIES = 60, 2**22
 # kinks, and the largest derivative that counts as zero.
 _SECOND, _ZERO = 1e-4, 1e-7
 _CLOSE = 1e-5
+# Up to this fraction of the first subgradient's, a size is a rounding error.
+_NOTHING = 1e-7
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def least_slope(
         slopes[kinks.rows, kinks.columns] += kinks.jumps * solved.x[:-1]
         now, bound = losses.inputs.T @ slopes, unit * float(solved.x[-1])
         size = float(sizes_of(now).max())
+        if size <= _NOTHING * unit:
+            return np.zeros_like(slope)
         if size < smallest:
             best, smallest = now[: len(slope)], size
         if size <= (1.0 + 2.0 * _CLOSE) * bound:

@@ -30,6 +30,8 @@ _SAME_IDS = frozenset(
         *("Transpose", "Unstack"),
     )
 )
+# Those that hold the ids of any vocabulary.
+_WIDE_DTYPES = ("int32", "int64", "uint32", "uint64", "float32", "float64")
 _LAYERS_OF_SAME_IDS = (
     *(layers.Concatenate, layers.Flatten, layers.Identity, layers.Permute),
     *(layers.RepeatVector, layers.Reshape),
@@ -293,6 +295,8 @@ def _returns_ids(call: TracedCall, ids: Collection[int]) -> bool:
     if kind not in _SAME_IDS and (
         type(call.operation) not in _LAYERS_OF_SAME_IDS
     ):
+        return False
+    if any(t.dtype not in _WIDE_DTYPES for t in call.output_tensors):
         return False
     others = _arguments_without_history(call)
     if kind == "Pad":
