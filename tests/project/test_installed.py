@@ -57,7 +57,7 @@ def test_import_loads_nothing_optional(module, loaded):
 
 def test_import_leaves_out_what_no_training_step_needs(loaded):
     _, after_kreg = loaded
-    late = ("kreg.selection", "kreg.deployment")
+    late = ("kreg.selection", "kreg.deployment", "kreg.surgery")
     assert not [name for name in after_kreg if name.startswith(late)]
 
 
@@ -67,6 +67,7 @@ import kreg
 assert set(kreg.__all__) <= set(dir(kreg))
 assert kreg.path is kreg.selection.path
 assert kreg.export is kreg.deployment.export
+assert kreg.attach is kreg.surgery.attach
 assert not hasattr(kreg, "no_such_name")
 print("done")
 """
