@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -91,10 +92,13 @@ _IN_BOTH_DIRECTIONS = getattr(keras.layers, "ReversibleEmbedding", keras.Model)
 def is_composite(operation: Any) -> bool:
     """Whether a trace looks into a layer: into models and custom layers.
 
-    It also looks into a `ReversibleEmbedding`.
+    It also looks into a `ReversibleEmbedding`, and into a `TimeDistributed` of
+    a layer that it looks into.
     """
     if isinstance(operation, keras.Model | _IN_BOTH_DIRECTIONS):
         return True
+    if type(operation) is keras.layers.TimeDistributed:
+        return is_composite(operation.layer)
     return isinstance(
         operation, keras.layers.Layer
     ) and not operation.__class__.__module__.startswith("keras.src.layers.")
@@ -197,11 +201,8 @@ class _Trace:
         self._owners.append(layer)
         self._places.append((self._runs[id(layer)], 0))
         self._runs[id(layer)] += 1
-        quantized = getattr(layer, "quantization_mode", None) and (
-            type(layer).quantized_call is not keras.layers.Layer.quantized_call
-        )
         try:
-            call = layer.quantized_call if quantized else layer.call
+            call = _code_of(layer)
             # The code may use weights of the layers inside it, too.
             with self._attributes(flatten_layers(layer), self._weight):
                 return call(*args, **kwargs)
@@ -396,6 +397,38 @@ class _Trace:
                 needed.update(id(tensor) for tensor in call.input_tensors)
                 calls.append(call)
         return calls[::-1]
+
+
+def _code_of(layer: Any) -> Callable[..., Any]:
+    """The method that a call of a layer runs."""
+    if type(layer) is keras.layers.TimeDistributed:
+        return partial(_steps_as_examples, layer)
+    quantized = getattr(layer, "quantization_mode", None) and (
+        type(layer).quantized_call is not keras.layers.Layer.quantized_call
+    )
+    return layer.quantized_call if quantized else layer.call
+
+
+def _steps_as_examples(
+    wrapper: keras.layers.TimeDistributed,
+    inputs: Any,
+    training: bool | None = None,
+    mask: Any = None,
+) -> Any:
+    """What a `TimeDistributed` computes, with a single call of its layer."""
+    layer = wrapper.layer
+    batch, steps = inputs.shape[:2]
+
+    def merged(x: Any) -> Any:
+        return keras.ops.reshape(x, (batch * steps, *x.shape[2:]))
+
+    options: dict[str, Any] = {}
+    if training is not None and layer._call_has_training_arg:
+        options["training"] = training
+    if mask is not None and layer._call_has_mask_arg:
+        options["mask"] = merged(mask)
+    outputs = layer(merged(inputs), **options)
+    return keras.ops.reshape(outputs, (batch, steps, *outputs.shape[1:]))
 
 
 def _has_all_sizes(value: Any) -> bool:

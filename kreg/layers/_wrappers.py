@@ -35,13 +35,6 @@ def in_each_step(call: Call, network: Network, trace: Tracer) -> Traced:
     wrapped = call.operation.layer
     if len(call.signals) != 1 or call.signals[0].axis < 2:
         return kept_whole(call, network)
-    if isinstance(wrapped, keras.Model):
-        return kept_whole(
-            call,
-            network,
-            "runs a model in each step; one `TimeDistributed` for each of its "
-            "layers would let units go",
-        )
     (signal,) = call.signals
     step = call_in_wrapper(
         wrapped,

@@ -167,7 +167,8 @@ def test_goes_on_from_its_memory():
     for now in np.linspace(0.01, 0.4, 40):
         groups.train(1.0, 0.01)
         whole.change(now, groups.sparsity)
-    resumed = GroupController.recall(0.5, groups.nearest, whole.memory)
+    resumed = GroupController(0.5, 0.0, 0.0, groups.nearest)
+    resumed.recall(whole.memory)
     groups.train(1.0, 0.01)
     changes = [c.change(0.41, groups.sparsity) for c in (whole, resumed)]
     assert changes[0] == changes[1] != 0.0

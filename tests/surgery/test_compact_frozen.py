@@ -197,14 +197,6 @@ def tied_pair():
     return keras.Model(x, y)
 
 
-def in_each_step():
-    inner = keras.Sequential(
-        [layers.Dense(8, "relu", name="dense"), layers.Dense(3)], name="inner"
-    )
-    wrapped = layers.TimeDistributed(inner, name="steps")
-    return keras.Sequential([keras.Input((5, 6)), wrapped, layers.Dense(2)])
-
-
 def mixing():
     dense = layers.Dense(8, centered, name="dense")
     return keras.Sequential([keras.Input((6,)), dense, layers.Dense(2)])
@@ -212,7 +204,6 @@ def mixing():
 
 REASONS = [
     (tied_pair, "another layer uses its weights too"),
-    (in_each_step, "runs a model in each step"),
     (mixing, "is not known to treat every unit by itself"),
 ]
 

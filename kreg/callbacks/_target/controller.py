@@ -1,8 +1,9 @@
-"""The controller: computes how to move a strength from the sparsity so far."""
+"""Controllers: compute how to move a strength from the sparsity so far."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -151,24 +152,59 @@ _LARGEST_FALL = 2.0
 _HASTY, _HASTE = 0.012, 3.0
 
 
-def desired_sparsity(
-    target: float, start: tuple[float, float], progress: float
-) -> float:
-    """The sparsity at some progress on a cubic path to a target.
+class Controller(ABC):
+    """Moves a strength so that a sparsity reaches a target.
 
     Args:
-        target: the sparsity from `RAMP_END` on.
-        start: the progress and the sparsity at the start of the path.
-        progress: the progress.
+        target: the sparsity to end with, in [0, 1).
+        progress: the fraction of the training that is done, in [0, 1].
+        sparsity: the present sparsity.
     """
-    began, sparsity = start
-    if progress >= RAMP_END or began >= RAMP_END:
-        return target
-    left = (RAMP_END - progress) / (RAMP_END - began)
-    return target + (sparsity - target) * left**3
+
+    SIZE: ClassVar[int]
+    """The length of `memory`."""
+
+    def __init__(self, target: float, progress: float, sparsity: float) -> None:
+        self._target = target
+        self._start = (progress, sparsity)
+        self._time = progress
+
+    @property
+    @abstractmethod
+    def memory(self) -> tuple[float, ...]:
+        """The state of the controller, for `recall`."""
+
+    @abstractmethod
+    def recall(self, memory: Sequence[float]) -> None:
+        """Restore the state of a controller with the same target."""
+
+    def desired(self, progress: float) -> float:
+        """The sparsity at some progress on a cubic path to the target."""
+        began, sparsity = self._start
+        if progress >= RAMP_END or began >= RAMP_END:
+            return self._target
+        left = (RAMP_END - progress) / (RAMP_END - began)
+        return self._target + (sparsity - self._target) * left**3
+
+    @abstractmethod
+    def change(
+        self,
+        progress: float,
+        sparsity: float,
+        lowest: float = -math.inf,
+        highest: float = math.inf,
+    ) -> float:
+        """The amount by which to move the logarithm of the strength.
+
+        Args:
+            progress: the fraction of the training that is done, in [0, 1].
+            sparsity: the present sparsity.
+            lowest: the lowest possible change.
+            highest: the highest possible change.
+        """
 
 
-class StrengthController:
+class StrengthController(Controller):
     """Moves a strength so that a sparsity follows a path to a target.
 
     The path is a cubic. It rises from the sparsity at the start, fast at
@@ -187,7 +223,6 @@ class StrengthController:
     """
 
     SIZE = 9
-    """The length of `memory`."""
 
     def __init__(
         self,
@@ -196,21 +231,17 @@ class StrengthController:
         sparsity: float,
         resolution: float,
     ) -> None:
-        self._target = target
-        self._start = (progress, sparsity)
+        super().__init__(target, progress, sparsity)
         self._floor = min(max(resolution, 0.002), 0.25)
-        self._time, self._sparsity = progress, sparsity
+        self._sparsity = sparsity
         self._trend = self._drift = 0.0
         self._gap = self._gap_at(progress, sparsity)
         # How far the largest strength at rest so far lies above the present
         # one, and how far the smallest lies below it.
         self._above = self._below = 0.0
-        left = (1.0 - progress) / (1.0 - REST_START)
-        self._band = _REST_BAND * min(1.0, max(left, 0.0))
 
     @property
     def memory(self) -> tuple[float, ...]:
-        """The state of the controller, for `recall`."""
         return (
             *self._start,
             self._time,
@@ -222,26 +253,17 @@ class StrengthController:
             self._below,
         )
 
-    @classmethod
-    def recall(
-        cls, target: float, resolution: float, memory: Sequence[float]
-    ) -> Self:
-        """Restore a controller from its `memory`."""
-        controller = cls(target, memory[0], memory[1], resolution)
+    def recall(self, memory: Sequence[float]) -> None:
+        self._start = (memory[0], memory[1])
         (
-            controller._time,
-            controller._sparsity,
-            controller._trend,
-            controller._drift,
-            controller._gap,
-            controller._above,
-            controller._below,
+            self._time,
+            self._sparsity,
+            self._trend,
+            self._drift,
+            self._gap,
+            self._above,
+            self._below,
         ) = memory[2:]
-        return controller
-
-    def desired(self, progress: float) -> float:
-        """The sparsity on the path at some progress."""
-        return desired_sparsity(self._target, self._start, progress)
 
     def change(
         self,
@@ -250,15 +272,6 @@ class StrengthController:
         lowest: float = -math.inf,
         highest: float = math.inf,
     ) -> float:
-        """The amount by which to move the logarithm of the strength.
-
-        Args:
-            progress: the fraction of the training that is done, in [0, 1].
-            sparsity: the present sparsity.
-            lowest: the lowest possible change.
-            highest: the highest possible change. While the change is at one of
-                these limits, the integral does not grow.
-        """
         elapsed = progress - self._time
         if elapsed <= 0.0:
             return 0.0
@@ -270,6 +283,7 @@ class StrengthController:
         if seen:
             unbounded += _PROPORTIONAL * (self._gap - before)
         step = max(-_LARGEST_FALL, min(_FASTEST_RISE * elapsed, unbounded))
+        # At one of these limits, the drift does not grow.
         allowed = max(lowest, min(highest, step))
         if progress >= REST_START:
             allowed = self._within_band(allowed)
@@ -348,8 +362,10 @@ class StrengthController:
 
     def _within_band(self, step: float) -> float:
         """`step`, clipped to keep the strength at rest within the band."""
-        step = min(step, self._band - self._below)
-        step = max(step, self._above - self._band)
+        left = (1.0 - self._start[0]) / (1.0 - REST_START)
+        band = _REST_BAND * min(1.0, max(left, 0.0))
+        step = min(step, band - self._below)
+        step = max(step, self._above - band)
         self._above = max(self._above - step, 0.0)
         self._below = max(self._below + step, 0.0)
         return step

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Self
 
-from kreg.callbacks._target.controller import RAMP_END, desired_sparsity
+from kreg.callbacks._target.controller import RAMP_END, Controller
 from kreg.callbacks._target.group_norms import Nearest
 
 # The norm of the last group should fall like a square: a norm that falls in
@@ -28,7 +27,7 @@ _DEEPEST_FALL = math.log(1e3)
 _SOON, _NEVER = 1e-3, 1e3
 
 
-class GroupController:
+class GroupController(Controller):
     """Moves a strength so that groups become zero up to a target, one by one.
 
     Groups shrink for a long time before the first of them is zero, and they do
@@ -50,7 +49,6 @@ class GroupController:
     """
 
     SIZE = 10
-    """The length of `memory`."""
 
     def __init__(
         self,
@@ -59,9 +57,7 @@ class GroupController:
         sparsity: float,
         nearest: Callable[[], Nearest],
     ) -> None:
-        self._target = target
-        self._start = (progress, sparsity)
-        self._time = progress
+        super().__init__(target, progress, sparsity)
         self._measure = nearest
         self._norms = nearest()
         self._rates = Nearest(0.0, 0.0, 0.0)
@@ -69,7 +65,6 @@ class GroupController:
 
     @property
     def memory(self) -> tuple[float, ...]:
-        """The state of the controller, for `recall`."""
         return (
             *self._start,
             self._time,
@@ -78,24 +73,12 @@ class GroupController:
             self._fallen,
         )
 
-    @classmethod
-    def recall(
-        cls,
-        target: float,
-        nearest: Callable[[], Nearest],
-        memory: Sequence[float],
-    ) -> Self:
-        """Restore a controller from its `memory`."""
-        controller = cls(target, memory[0], memory[1], nearest)
-        controller._time = memory[2]
-        controller._norms = Nearest(*memory[3:6])
-        controller._rates = Nearest(*memory[6:9])
-        controller._fallen = memory[9]
-        return controller
-
-    def desired(self, progress: float) -> float:
-        """The sparsity on the path at some progress; here only for the logs."""
-        return desired_sparsity(self._target, self._start, progress)
+    def recall(self, memory: Sequence[float]) -> None:
+        self._start = (memory[0], memory[1])
+        self._time = memory[2]
+        self._norms = Nearest(*memory[3:6])
+        self._rates = Nearest(*memory[6:9])
+        self._fallen = memory[9]
 
     def change(
         self,
@@ -104,14 +87,6 @@ class GroupController:
         lowest: float = -math.inf,
         highest: float = math.inf,
     ) -> float:
-        """The amount by which to move the logarithm of the strength.
-
-        Args:
-            progress: the fraction of the training that is done, in [0, 1].
-            sparsity: the present sparsity.
-            lowest: the lowest possible change.
-            highest: the highest possible change.
-        """
         elapsed = progress - self._time
         if elapsed <= 0.0:
             return 0.0

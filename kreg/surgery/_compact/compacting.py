@@ -21,8 +21,9 @@ from kreg.surgery._compact.compaction import Compaction
 from kreg.surgery._compact.copies import freeze_alike, tells_all
 from kreg.surgery._compact.kept_channels import kept_channels
 from kreg.surgery._compact.new_values import new_values
-from kreg.surgery._compact.rebuild import Rebuild, StuckError, Way
+from kreg.surgery._compact.rebuild import Rebuild
 from kreg.surgery._compact.report import Report
+from kreg.surgery._compact.smaller_layers import StuckError, Way
 from kreg.surgery._compact.tokens import input_names
 from kreg.surgery._compact.verification import Verification
 from kreg.surgery._compact.walk import walk

@@ -20,7 +20,7 @@ from kreg.layers.channels.network import Kept
 from kreg.layers.weights import layout_of
 from kreg.surgery._compact.compaction import LayerCompaction
 from kreg.surgery._compact.new_values import NewValues
-from kreg.surgery._compact.rebuild import Way
+from kreg.surgery._compact.smaller_layers import Way
 from kreg.surgery._compact.walk import Walk
 
 # The attributes of attention layers that hold the number of heads.

@@ -40,6 +40,8 @@ from kreg.surgery._compact.shared_layers import SharedConstants, SharedLayers
 from kreg.surgery._compact.tokens import Tokens, dropped_tokens
 
 
+# What infinite weights give counts as varying.
+@np.errstate(invalid="ignore", over="ignore")
 def walk(
     model: keras.Model,
     drop_inputs: bool,
