@@ -550,6 +550,7 @@ def test_path_is_that_of_another_variable():
     assert (copy.name, copy.path) == (kernel.name, kernel.path)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 def test_quantized_weight_stands_for_its_numbers(mode):
     layer = built_model().layers[0]

@@ -25,6 +25,7 @@ from kreg.layers.channels.contraction import (
     einsum_letters,
     matmul_letters,
     product,
+    without_broadcast,
 )
 from kreg.layers.channels.network import (
     Channels,
@@ -130,6 +131,7 @@ def dot_product_attention(call: Call, network: Network) -> Traced:
     )
     if scores is None:
         return kept_whole(call, network)
+    network.heads.append(scores.channels)
     widths = [_places_along(3, signal, network) for signal in (query, value)]
     if len(widths[0]) == len(widths[1]):
         network.equal_groups.append(EqualGroups(call.path, (np.stack(widths),)))
@@ -243,6 +245,8 @@ def softmax(call: Call, network: Network) -> Traced:
             network.pin(numbers, f"`{call.path}` divides by a sum over it")
         elif any(_size_along(own, rank, other) != 1 for other in others):
             network.pin(numbers, f"`{call.path}` has a mask for each of them")
+    if len(places) == 1 and axes.isdisjoint(operand.axes):
+        network.heads.append(operand.channels)
     scores = operand.varying()
     has_mask = masks or (
         isinstance(call.operation, keras.layers.Layer) and carries_mask(tensor)
@@ -357,6 +361,8 @@ def _contracted(
         sums = EinsumSums(call.path, network, signal, other.values, terms)
         sums.tie(network, other.parts, call.path)
         return Traced((sums.units,))
+    shapes = [tensor.shape for tensor in call.node.input_tensors]
+    terms = *without_broadcast((first, second), shapes, (signal, other)), output
     made = product(
         call.path, network, signal, other, terms, is_fixed=call.is_fixed
     )

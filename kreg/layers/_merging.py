@@ -6,14 +6,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, tree
+from keras import layers
 from numpy.typing import NDArray
 
 from kreg._keras_private import carries_mask
 from kreg.layers.channels.activations import (
+    arguments_in_twin,
     is_plain_argument,
     plain_argument,
-    same_in_twin,
 )
 from kreg.layers.channels.call import (
     Call,
@@ -139,7 +139,6 @@ def _stay_where_masked(
 
 
 def _terms(call: Call) -> list[_Term]:
-    arguments = call.node.arguments
     by_tensor = {
         id(tensor): operand
         for tensor, operand in zip(
@@ -147,7 +146,7 @@ def _terms(call: Call) -> list[_Term]:
         )
     }
     terms = []
-    for argument in tree.flatten((arguments.args, arguments.kwargs)):
+    for argument, same in arguments_in_twin(call.node, call.twin):
         if isinstance(argument, keras.KerasTensor):
             shape = tuple(argument.shape)
             terms.append(_Term(shape, by_tensor[id(argument)]))
@@ -158,7 +157,7 @@ def _terms(call: Call) -> list[_Term]:
             or isinstance(call.operation, keras.layers.Layer)
         ):
             continue
-        elif is_plain_argument(argument) and same_in_twin(call.node, call.twin):
+        elif is_plain_argument(argument) and same:
             terms.append(_Term((), None, np.asarray(plain_argument(argument))))
         else:
             # The values may depend on the sizes of the inputs.

@@ -71,11 +71,13 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
     first three: at the minimum a head is zero in all of them or in none. A key
     head goes with all query heads that share it. A frozen weight is left out of
     its heads. A tie is on all of its weights or on none: another regularizer on
-    one of them takes it off the others. Heads are known in
-    `keras.layers.MultiHeadAttention`, `GroupQueryAttention` and the attention
-    layers of KerasHub. They are also known in layers whose projections are
-    `EinsumDense` layers in attributes such as `query_dense`, with an attribute
-    such as `num_heads`. A warning names other attention layers.
+    one of them takes it off the others. The heads of Keras's and KerasHub's
+    attention layers are known, and those of layers with `EinsumDense`
+    projections in attributes such as `query_dense` and a number of heads in one
+    such as `num_heads`. For all other code, the calls of the model tell them:
+    the heads are the places along the axis that a softmax over positions leaves
+    apart, in queries, keys, values and all that is computed from them. A
+    warning names attention layers whose heads are not known.
 
     A penalty with `groups="channels"`, such as
     `kreg.GroupLasso(1e-4, "channels")`, ties all entries of weights that go
@@ -120,7 +122,8 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
             one that a selected weight has.
         sample: a few inputs of the model, in the structure that it takes.
             Needed for `groups="channels"` on a subclass whose inputs are not
-            known from its layers. Defaults to `None`.
+            known from its layers, and for `groups="heads"` if such a subclass
+            computes attention in code of its own. Defaults to `None`.
 
     Returns:
         A `kreg.surgery.Changes` with every weight whose regularizer was

@@ -29,6 +29,8 @@ class ChannelTies:
         weights: its weights that can have a regularizer.
         sample: its inputs, for a model whose inputs are not known from its
             layers; else None.
+        of_heads: whether the channels of a head of attention are one group,
+            and other channels are in none. Defaults to `False`.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class ChannelTies:
         model: keras.Model,
         weights: Sequence[OwnedWeight],
         sample: Any = None,
+        *,
+        of_heads: bool = False,
     ) -> None:
-        self._channels = ChannelWeights(model, sample)
+        self._channels = ChannelWeights(model, sample, of_heads=of_heads)
         self._weights = [
             weight
             for weight in weights

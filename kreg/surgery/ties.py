@@ -31,7 +31,7 @@ class Tying:
         sample: Any = None,
     ) -> None:
         self._model, self._weights, self._sample = model, weights, sample
-        self._channels: ChannelTies | None = None
+        self._channel_ties: dict[str, ChannelTies] = {}
 
     def ties(
         self, penalty: Penalty, outer: Sequence[keras.layers.Layer]
@@ -49,18 +49,17 @@ class Tying:
         Raises:
             ValueError: if there are none.
         """
-        inside = {id(i): i for layer in outer for i in flatten_layers(layer)}
+        inside = list(
+            {id(i): i for o in outer for i in flatten_layers(o)}.values()
+        )
         if penalty.ties == "heads":
             problem = "The heads of these layers are not known"
-            ties, left_out = _of_heads(penalty, list(inside.values()))
+            ties, left_out = self._of_heads(penalty, inside)
         else:
             problem = "These channels must stay"
-            if self._channels is None:
-                self._channels = ChannelTies(
-                    self._model, self._weights, self._sample
-                )
-            ties = self._channels.ties(penalty, inside.values())
-            left_out = self._channels.obstacles()
+            of_channels = self._traced("channels")
+            ties = of_channels.ties(penalty, inside)
+            left_out = of_channels.obstacles()
         if not ties:
             raise _nothing_to_tie(penalty, outer, left_out)
         if left_out:
@@ -71,21 +70,59 @@ class Tying:
             )
         return ties
 
+    def _of_heads(
+        self, penalty: Penalty, inside: Sequence[keras.layers.Layer]
+    ) -> tuple[list[Tie], list[str]]:
+        """The ties on the heads of attention layers, and those left out.
 
-def _of_heads(
-    penalty: Penalty, inside: Sequence[keras.layers.Layer]
-) -> tuple[list[Tie], list[str]]:
-    """The ties on the heads of attention layers, and those left out."""
-    ties, unknown = [], []
-    for layer in inside:
-        heads = heads_of(layer)
-        if not isinstance(heads, str):
-            ties += [tie_of(layer, penalty, heads)] if heads else []
-        elif not _holds_another(layer):
-            unknown.append(
-                f"`{path_of(layer)}` (of type {type(layer).__name__}): {heads}"
+        What the attributes of a layer do not tell, a trace of the model may.
+        """
+        ties, unknown = [], []
+        for layer in inside:
+            heads = heads_of(layer)
+            if not isinstance(heads, str):
+                ties += [tie_of(layer, penalty, heads)] if heads else []
+            elif not _holds_another(layer):
+                unknown.append((layer, heads))
+        tied = _tied(ties)
+        others = [
+            layer
+            for layer in inside
+            if tied.isdisjoint(map(id, layer.trainable_weights))
+        ]
+        hint = ""
+        if unknown or not ties or any(map(_is_custom, others)):
+            try:
+                traced = self._traced("heads").ties(penalty, others)
+            except ValueError:  # a subclass without a sample
+                if not ties and not unknown:
+                    raise
+                hint = "; with a `sample`, the calls of the model may show them"
+            else:
+                ties += [tie for tie in traced if tied.isdisjoint(_tied([tie]))]
+        tied = _tied(ties)
+        return ties, [
+            f"`{path_of(layer)}` (of type {type(layer).__name__}): "
+            f"{reason}{hint}"
+            for layer, reason in unknown
+            if tied.isdisjoint(map(id, layer.weights))
+        ]
+
+    def _traced(self, kind: str) -> ChannelTies:
+        """The ties that a trace of the model shows."""
+        if kind not in self._channel_ties:
+            self._channel_ties[kind] = ChannelTies(
+                self._model,
+                self._weights,
+                self._sample,
+                of_heads=kind == "heads",
             )
-    return ties, unknown
+        return self._channel_ties[kind]
+
+
+def _tied(ties: Sequence[Tie]) -> set[int]:
+    """The `id`s of the weights of ties."""
+    return {id(part.variable) for tie in ties for part in tie.parts}
 
 
 def _nothing_to_tie(
@@ -108,6 +145,11 @@ def _nothing_to_tie(
         f"Received: {', '.join(path_of(layer) for layer in outer)}, with "
         f"{'; '.join(left_out) or nothing}"
     )
+
+
+def _is_custom(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is neither one of Keras nor one of KerasHub."""
+    return type(layer).__module__.split(".")[0] not in ("keras", "keras_hub")
 
 
 def _holds_another(layer: keras.layers.Layer) -> bool:

@@ -179,6 +179,7 @@ def test_readers_ask_the_weight(cls):
                     assert weight.step == steps[weight.path]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cls", LOOP)
 def test_check_says_nothing_false(cls):
     model = bound(loop_of(cls))
@@ -276,6 +277,7 @@ def test_proximal_optimizer_that_nobody_told_of_is_refused():
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.thorough
 def test_monitor_says_once_which_step_it_logs_by(tmp_path):
     model = bound(loop_of(GAN))
     monitor = kreg.RegularizationMonitor(tmp_path)
@@ -312,6 +314,7 @@ def test_model_that_is_compiled_anew_goes_on_by_its_optimizer(tmp_path):
     assert steps == [0, 3, 6, 6, 9, 12]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cls", few_of(LOOPS, VAE))
 def test_support_is_kept(cls):
     model = bound(loop_of(cls, optimizer=proximal))

@@ -87,6 +87,7 @@ class DuringTraining(keras.callbacks.Callback):
             self.function()
 
 
+@pytest.mark.thorough
 def test_removed_directory_is_one_warning_and_training_ends(tmp_path):
     plain = fit(compiled(), epochs=6)
     folder = tmp_path / "log"
@@ -161,12 +162,14 @@ def test_after_an_error_a_new_monitor_may_have_the_directory(tmp_path):
     assert steps(tmp_path)[-1] == 20
 
 
+@pytest.mark.thorough
 def test_second_run_in_a_directory_is_said(tmp_path):
     fit(compiled(), monitor_of(tmp_path))
     with pytest.warns(UserWarning, match="will mix their curves"):
         fit(compiled(), monitor_of(tmp_path))
 
 
+@pytest.mark.thorough
 def test_one_monitor_for_two_models_is_said(tmp_path):
     monitor = monitor_of(tmp_path)
     fit(compiled(), monitor)
@@ -174,6 +177,7 @@ def test_one_monitor_for_two_models_is_said(tmp_path):
         fit(compiled(), monitor)
 
 
+@pytest.mark.thorough
 def test_continued_run_is_not(tmp_path):
     model = compiled()
     fit(model, monitor_of(tmp_path))
@@ -206,6 +210,7 @@ def test_names_with_spaces_and_accents(tmp_path):
         assert f"kreg_sparsity/{name}/kernel" in found
 
 
+@pytest.mark.thorough
 def test_names_that_look_like_markup(tmp_path):
     names = ["a>b", "_under_", "last"]
     fit(compiled(names), monitor_of(tmp_path))

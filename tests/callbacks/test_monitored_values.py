@@ -157,6 +157,7 @@ def test_weights_at_the_end_of_epochs(build, tmp_path):
     check_totals(found, after, [0, 5, 10])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("build", MODELS)
 def test_weights_every_few_steps(build, tmp_path):
     found, after, *_ = monitored(tmp_path, build, update_freq=2)
@@ -164,6 +165,7 @@ def test_weights_every_few_steps(build, tmp_path):
     check_totals(found, after, [0, 2, 4, 5, 6, 8, 10])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("build", MODELS)
 def test_update_ratio_is_that_of_the_last_step(build, tmp_path):
     found, after, *_ = monitored(tmp_path, build, update_freq=2)
@@ -191,6 +193,7 @@ def test_layer_is_its_weights_together(tmp_path):
         assert value == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_strength_and_penalty_of_a_schedule(tmp_path):
     found, after, *_ = monitored(tmp_path, dense, update_freq=1)
     (path, *_) = after[0]
@@ -307,6 +310,7 @@ def test_mixed_precision(tmp_path):
     check_weights(found, after, steps)
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_mirrored_strategy(tmp_path, mirrored_strategy):
     def mirrored():
@@ -415,6 +419,7 @@ def test_weights_of_a_model_that_is_built_by_its_first_batch(tmp_path):
     assert "kreg/model" in found
 
 
+@pytest.mark.thorough
 def test_figures_in_the_history(tmp_path):
     _, after, history, _ = monitored(tmp_path, dense, add_to_logs=True)
     w = np.concatenate([w.ravel() for w in after[10].values()])

@@ -120,6 +120,7 @@ if BACKEND == "tensorflow":
     WAYS.append(tensorflow_checkpoint)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("epochs", few_of([1, 4, 7, EPOCHS - 1], 4))
 @pytest.mark.parametrize("way", few_of(WAYS, whole_model))
 def test_from_a_checkpoint(way, epochs, unbroken, tmp_path):

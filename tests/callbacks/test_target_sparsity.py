@@ -153,6 +153,7 @@ def test_the_train_step_is_traced_once():
     assert Counting.traces == traces
 
 
+@pytest.mark.thorough
 def test_logs_its_figures():
     model = regression(dense(kreg.L1(1e-3)))
     history = fit(model, kreg.TargetSparsity(0.9))
@@ -330,6 +331,7 @@ def told(record):
     return [str(w.message) for w in record if w.category is UserWarning]
 
 
+@pytest.mark.thorough
 def test_upper_bound_is_told_during_training():
     seen = []
     model = regression(dense(kreg.L1(1e-3)))
@@ -376,6 +378,7 @@ STUCK = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", few_of(STUCK, "NaN weights"))
 def test_what_bounds_cannot_mend_is_told_as_it_is(case):
     make, y, said = STUCK[case]

@@ -47,6 +47,7 @@ def test_log_directory_that_cannot_be_made(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "start",
     few_of(

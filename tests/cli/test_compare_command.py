@@ -162,6 +162,7 @@ def test_bad_words_are_a_usage_error(words):
     assert raised.value.code == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", few_of(["l1", "l2", "l1l2", "group", "inputs"], "l1l2", "inputs")
 )

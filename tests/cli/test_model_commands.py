@@ -296,6 +296,7 @@ def test_missing_package_of_a_format_names_the_extra(
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_report_of_one_model(saved, capsys):
     model, path = saved
     status, out, err = run(capsys, "report", path, "--runs", 1, "--json")

@@ -36,6 +36,7 @@ def test_a_path_is_run_drawn_and_written(files, capsys):
     assert len(saved.weights) == 2
 
 
+@pytest.mark.thorough
 def test_a_table_for_people_and_a_folder_to_go_on_from(files, capsys):
     words = (*QUICK, "--directory", "kept")
     status, out, _ = path(capsys, *words)
@@ -53,6 +54,7 @@ def test_a_table_for_people_and_a_folder_to_go_on_from(files, capsys):
     assert points == {p: p.stat().st_mtime_ns for p in points}
 
 
+@pytest.mark.thorough
 def test_without_rows_to_judge_by_there_is_no_best(files, capsys):
     words = (*QUICK, "--validation-split", 0, "--penalty", "inputs", "--json")
     status, out, _ = path(capsys, *words)

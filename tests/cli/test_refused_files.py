@@ -235,6 +235,7 @@ def test_import_makes_classes_known(tmp_path, capsys, monkeypatch):
     assert len(json.loads(out)["reading"]["weights"]) == 4
 
 
+@pytest.mark.thorough
 def test_module_that_cannot_be_imported(tmp_path, capsys):
     trained().save(tmp_path / "net.keras")
     words = ("inspect", tmp_path / "net.keras", "--import", "not_there_at_all")

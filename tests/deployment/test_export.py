@@ -156,6 +156,7 @@ def test_compact_artefact_has_only_the_units_that_live(tmp_path):
     assert record.largest_difference < 1e-5
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_fixed_batch_makes_a_recurrent_model_run_on_litert(tmp_path):
     model = with_random_weights(recurrent())

@@ -154,6 +154,7 @@ def state_of(model):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", few_of(MODELS, *list(MODELS)[:1]))
 @pytest.mark.parametrize("kind", [k for k in WRITABLE if k != "keras"])
 def test_written_as_it_is_and_unchanged(kind, name, tmp_path):

@@ -60,6 +60,7 @@ def test_zeros_count_in_full():
     assert counts_of(model).total == 15
 
 
+@pytest.mark.thorough
 def test_unknown_layer_with_a_matrix_is_named():
     class Mine(layers.Layer):
         def build(self, shape):

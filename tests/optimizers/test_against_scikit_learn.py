@@ -266,6 +266,7 @@ def test_multi_task_lasso_with_clipped_gradients(case):
     assert_same(kernel, solved(theirs, x, y).coef_.T)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 def test_penalty_factors(name):
     """scikit-learn has no factors; scaled columns take their place."""
@@ -294,6 +295,7 @@ def test_entry_without_penalty(name):
     np.testing.assert_allclose(gradient[on], ALPHA, rtol=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ONE_OF_FEW)
 @pytest.mark.parametrize("groups", few_of(["units", "inputs"], "units"))
 def test_sparse_group_lasso_is_at_its_optimum(name, groups):

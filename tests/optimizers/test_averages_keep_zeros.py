@@ -80,6 +80,7 @@ CALLBACKS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("callbacks", few_of(CALLBACKS, "on epochs"))
 @pytest.mark.parametrize(
     ("optimizer", "penalty"),
@@ -241,6 +242,7 @@ def test_restored_best_weights_have_the_zeros_of_their_epoch(
     np.testing.assert_array_equal(zeros, seen.epochs[restored])
 
 
+@pytest.mark.thorough
 def test_checkpoint_loaded_in_the_middle_brings_its_zeros(tmp_path):
     path = tmp_path / "model.weights.h5"
 

@@ -114,6 +114,7 @@ def assert_is_lasso(w):
 FEW = ["SGD_momentum", "Adam"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipnorm", "clipvalue"))
 @pytest.mark.parametrize("name", few_of(OPTIMIZERS, "SGD_momentum"))
 def test_mini_batches_count_by_what_is_left_of_them(name, clipping):
@@ -157,6 +158,7 @@ def test_under_loss_scaling(name, clipping):
     assert_is_lasso(train(linear_model(scaled), *data()))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipnorm"))
 def test_under_a_scale_of_its_own(clipping):
     inner = OPTIMIZERS["SGD_momentum"](CLIPPING[clipping])
@@ -165,6 +167,7 @@ def test_under_a_scale_of_its_own(clipping):
     assert_is_lasso(train(model, *data()))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipvalue"))
 @pytest.mark.parametrize("name", few_of(FEW, "SGD_momentum"))
 def test_accumulated_gradients_are_clipped_together(name, clipping):
@@ -191,6 +194,7 @@ def test_clipped_member_of_several_optimizers(name, clipping):
     assert_is_lasso(train(model, (x[:, :4], x[:, 4:]), y))
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipvalue"))
 @pytest.mark.parametrize("name", few_of(FEW, "SGD_momentum"))
@@ -243,6 +247,7 @@ ADAPTIVE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", few_of(ADAPTIVE, "Adam"))
 def test_rows_that_a_batch_repeats_under_adaptive_optimizers(name):
     """Keras's second moments are of the single rows of a sparse gradient.
@@ -269,6 +274,7 @@ def test_rows_that_a_batch_repeats_under_adaptive_optimizers(name):
     np.testing.assert_allclose(ours, expected, atol=2e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", few_of(CLIPPING, "clipnorm"))
 @pytest.mark.parametrize("then", few_of(CLIPPING, "clipvalue"))
 def test_clipping_may_change_between_fits(first, then):

@@ -297,6 +297,7 @@ def test_loss_scaled_from_outside():
     assert_weights(model, expected(ramp))
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_mirrored_strategy(mirrored_strategy):
     with mirrored_strategy.scope():
@@ -449,6 +450,7 @@ def test_mixed_precision(mode):
     np.testing.assert_array_equal(model.get_weights()[0] == 0, wanted == 0)
 
 
+@pytest.mark.thorough
 def test_state_saved_in_mid_epoch_goes_on_exactly(tmp_path):
     """A custom loop stops after some batches and goes on in a loaded model."""
     batches = [(X[i : i + BATCH], Y[i : i + BATCH]) for i in range(0, 16, 4)]
@@ -517,6 +519,7 @@ def test_groups_that_need_their_layer_under_a_strategy(mirrored_strategy):
     assert_weights(model, expected(constant))
 
 
+@pytest.mark.thorough
 def test_bound_to_another_optimizer_follows_the_one_it_is_compiled_with():
     model, plain = network(kreg.L1(0.6)), network(kreg.L1(0.6))
     kreg.bind(model, keras.optimizers.SGD(RATE))

@@ -71,6 +71,7 @@ def test_under_changing_rates(name, rate):
     assert_reads_the_data(OPTIMIZERS[name](RATES[rate]()))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipvalue"))
 @pytest.mark.parametrize("name", few_of(OPTIMIZERS, "SGD", "Adam"))
 def test_under_clipping(name, clipping):

@@ -131,6 +131,7 @@ def test_at_rest_under_every_optimizer(name, penalty):
     assert_at_rest(name, penalty, seed)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("momentum", few_of(MOMENTA, 0.9))
 @pytest.mark.parametrize("gamma", [3.0, 10.0])
 def test_one_weight_comes_to_rest_at_the_minimum(gamma, momentum):

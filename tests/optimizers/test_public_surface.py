@@ -347,6 +347,7 @@ def test_callbacks_that_use_the_optimizer(name, several):
     assert fitted(kreg.ProximalOptimizer(make()), callback()) == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("several", few_of([False, True], False))
 def test_averages_are_swapped_under_loss_scaling(several):
     def make():

@@ -105,6 +105,7 @@ def path_with(optimizer_class, **settings):
     ).points
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "optimizer_class", few_of([HeavyBall, NamedMemory, OwnAverage], HeavyBall)
 )

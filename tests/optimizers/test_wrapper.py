@@ -83,6 +83,7 @@ def test_state_is_saved_and_loaded(tmp_path):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
+@pytest.mark.thorough
 def test_set_weights():
     first = fitted(kreg.ProximalOptimizer("adam")).optimizer
     second = fitted(kreg.ProximalOptimizer("adam"), epochs=2).optimizer

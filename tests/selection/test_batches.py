@@ -37,6 +37,7 @@ def test_every_row_is_seen_once_a_pass(batch_size, epochs):
     np.testing.assert_allclose(result.weights[0][0], expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_as_many_passes_are_made_as_asked():
     data = np.eye(ROWS, dtype="float32"), np.full((ROWS, 1), 0.5, "float32")
     batch_size = 2

@@ -91,6 +91,7 @@ def test_rows_of_no_weight_have_no_say():
     assert without_seconds(both[0]) == without_seconds(both[1])
 
 
+@pytest.mark.thorough
 def test_sample_weights_are_those_of_their_rows():
     # Weighted rows count as often as they are repeated.
     weight = np.where(np.arange(ROWS) < 20, 3.0, 1.0).astype("float32")

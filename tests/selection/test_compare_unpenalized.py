@@ -84,6 +84,7 @@ def test_a_network_is_looked_at_after_each_portion():
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.thorough
 def test_the_first_portion_is_the_dense_start_of_a_path():
     training = Training(5, tolerance=None, batch_size=None)
     grid = StrengthGrid(2)

@@ -88,6 +88,7 @@ def test_a_path_takes_fewer_steps_to_the_same_minima(monkeypatch):
     assert steps[0] < 0.8 * steps[1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("epochs", "asked"), [(31, False), (32, True)])
 def test_where_to_begin_is_asked_where_epochs_are_many(
     epochs, asked, monkeypatch

@@ -77,6 +77,7 @@ def test_path_that_failed_goes_on(tmp_path, unbroken, monkeypatch):
     assert_same(run(tmp_path), unbroken)
 
 
+@pytest.mark.thorough
 def test_finished_path_is_read(tmp_path, unbroken):
     assert_same(run(tmp_path), unbroken)
     files = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}

@@ -463,6 +463,7 @@ ON_KINKS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "case", few_of(ON_KINKS, "hinge, 30 %", "a tenth, whole", "groups")
 )
@@ -517,6 +518,7 @@ def test_the_loss_may_be_any_that_has_a_value_for_each_row(loss):
     assert strength_max(model, (x, y)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_without_scipy_it_may_be_too_high(monkeypatch):
     x, y = rows("mse", 1)
     y = np.round(y)

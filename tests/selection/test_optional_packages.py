@@ -30,6 +30,7 @@ def output_of(code):
     return done.stdout.strip()
 
 
+@pytest.mark.thorough
 def test_all_names_are_imported_and_selectors_name_the_extra():
     found = output_of(
         "import sys; sys.modules['sklearn'] = None\n"

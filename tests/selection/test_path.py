@@ -79,6 +79,7 @@ def test_linear_model_goes_down_and_network_up():
     assert up == STRENGTHS
 
 
+@pytest.mark.thorough
 def test_grid_of_a_linear_model_starts_at_zero_weights():
     result = run(
         linear,
@@ -95,6 +96,7 @@ def test_grid_of_a_linear_model_starts_at_zero_weights():
     )
 
 
+@pytest.mark.thorough
 def test_grid_of_a_network_starts_from_a_dense_model():
     result = run(network, (X, Y), kreg.L1, StrengthGrid(3))
     assert result.start.strength == 0.0
@@ -117,6 +119,7 @@ def test_penalty_without_zeros_has_a_grid_too():
     assert 0.05 * sizes[-1] < sizes[0] < 0.15 * sizes[-1]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="torch runs every step"
 )
@@ -159,6 +162,7 @@ def test_another_seed_another_path():
     assert not np.array_equal(first.weights[0][0], second.weights[0][0])
 
 
+@pytest.mark.thorough
 def test_validation_data_change_no_weight():
     planted = (X, 1.0 - Y)
     first, second = (
@@ -177,6 +181,7 @@ def test_patience_is_what_validation_data_act_through():
     assert [p.epochs for p in first.points] != [p.epochs for p in second.points]
 
 
+@pytest.mark.thorough
 def test_validation_rows_are_in_no_gradient():
     target = X[:, 0].copy()
     split = {"validation": 0.25}
@@ -234,6 +239,7 @@ def test_penalty_goes_where_it_is_told():
     assert (last != 0).all()
 
 
+@pytest.mark.thorough
 def test_refit_keeps_the_zeros_and_lowers_the_loss():
     x, y = scale(load_breast_cancer().data), load_breast_cancer().target
 
@@ -268,6 +274,7 @@ def test_refit_keeps_the_zeros_and_lowers_the_loss():
         assert after.train["penalty"] == 0.0
 
 
+@pytest.mark.thorough
 def test_datasets_are_gone_through():
     class Batches(keras.utils.PyDataset):
         @property
@@ -298,6 +305,7 @@ def test_tolerance_ends_training_early():
     assert result.points[0].steps < 1000
 
 
+@pytest.mark.thorough
 def test_no_minimum_is_seen_early_where_inputs_are_far_from_zero():
     """Their gradient at the first weights is large, and so no measure."""
     rng = np.random.default_rng(0)
@@ -323,6 +331,7 @@ def test_no_minimum_is_seen_early_where_inputs_are_far_from_zero():
         assert not point.converged or point.optimality < 1e-2
 
 
+@pytest.mark.thorough
 def test_mixed_precision_keeps_its_loss_scale():
     keras.config.set_dtype_policy("mixed_float16")
     result = run(penalty=kreg.L1, epochs=20)
@@ -494,6 +503,7 @@ def test_bad_models_are_refused():
         run(lambda: plain)
 
 
+@pytest.mark.thorough
 def test_an_optimizer_that_models_share_is_refused():
     optimizer = keras.optimizers.Adam()
     run(lambda: network(optimizer))

@@ -46,11 +46,13 @@ def test_every_point_is_least_squares_on_its_support(result):
         np.testing.assert_allclose(kernel, least_squares(support), atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_refit_stops_at_the_tolerance(result):
     assert all(point.converged for point in result.points)
     assert max(point.steps for point in result.points) < 4_000
 
 
+@pytest.mark.thorough
 def test_supports_are_those_of_the_path_without_refits(result):
     plain = path(
         lambda: linear(6),

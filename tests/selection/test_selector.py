@@ -58,6 +58,7 @@ def test_support_is_that_of_lasso_cv_at_the_same_strength():
     np.testing.assert_array_equal(selector.support_, expected)
 
 
+@pytest.mark.thorough
 def test_support_is_that_of_logistic_regression():
     bunch = load_breast_cancer()
     x, _ = standardized(bunch)
@@ -81,6 +82,7 @@ def test_support_is_that_of_logistic_regression():
     np.testing.assert_array_equal(selector.support_, expected)
 
 
+@pytest.mark.thorough
 def test_strength_selects_the_planted_features():
     selector = FeatureSelector(linear, strength=1.0, **FULL)
     kept = selector.fit_transform(X, Y)
@@ -88,6 +90,7 @@ def test_strength_selects_the_planted_features():
     assert selector.get_support(indices=True).tolist() == [1, 4]
 
 
+@pytest.mark.thorough
 def test_num_features_takes_the_first_to_enter():
     selector = FeatureSelector(linear, num_features=1, **FAST)
     assert selector.fit(X, Y).get_support(indices=True).tolist() == [1]
@@ -114,6 +117,7 @@ def test_stability_selector():
     assert selector.stability_.selected == (1, 4)
 
 
+@pytest.mark.thorough
 def test_names_of_the_features():
     selector = FeatureSelector(linear, strength=1.0, **FULL)
     names = ["a", "b", "c", "d", "e", "f"]
@@ -121,6 +125,7 @@ def test_names_of_the_features():
     assert out.tolist() == ["b", "e"]
 
 
+@pytest.mark.thorough
 def test_labels_may_be_words():
     words = np.where(Y > 0, "yes", "no")
     by_words = FeatureSelector(logistic, strength=0.1, **FULL)
@@ -191,6 +196,7 @@ def test_a_clone_runs_where_the_original_does():
         assert clone(selector).execution.executor is executor
 
 
+@pytest.mark.thorough
 def test_a_fitted_selector_is_pickled():
     selector = FeatureSelector(linear, strength=1.0, **FULL)
     selector.fit(X, Y)

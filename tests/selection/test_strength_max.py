@@ -165,6 +165,7 @@ def of_two_branches(weaker):
     return model
 
 
+@pytest.mark.thorough
 def test_weights_that_are_not_needed_do_not_count():
     x, y = data(load_diabetes)
     y = scale(y)
@@ -178,6 +179,7 @@ def test_weights_that_are_not_needed_do_not_count():
     assert strength_max(model, (x, y)) == pytest.approx(alone)
 
 
+@pytest.mark.thorough
 def test_normalization_does_not_raise_it():
     x, y = data(load_wine)
     model = keras.Sequential(

@@ -93,6 +93,7 @@ def test_compiled_reading_is_the_first_one():
     assert first.dead_units == second.dead_units
 
 
+@pytest.mark.thorough
 def test_penalties_are_those_of_the_regularizers():
     model = network()
     found = {w.path: w.penalty for w in repeated(model).weights}
@@ -103,6 +104,7 @@ def test_penalties_are_those_of_the_regularizers():
     )
 
 
+@pytest.mark.thorough
 def test_layer_is_its_weights_together():
     model = network()
     reading = repeated(model)
@@ -171,6 +173,7 @@ def test_share_of_the_loss():
     assert kreg.statistics.read(model).penalty_share is None
 
 
+@pytest.mark.thorough
 def test_model_that_was_read_can_go():
     model = network()
     repeated(model)
@@ -247,6 +250,7 @@ def test_optimality_is_the_residual_of_a_proximal_gradient_step(name):
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "penalty",
     [kreg.L1(0.5), kreg.MCP(0.5), kreg.GroupLasso(0.8, "inputs")],

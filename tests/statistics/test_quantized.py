@@ -175,6 +175,7 @@ def test_operations_are_those_from_before(mode, make):
     assert report.uncounted == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", few_of([dense, embedding], dense))
 def test_packed_parameters_are_counted_one_by_one(make):
     model, w = quantized(make, "int4")

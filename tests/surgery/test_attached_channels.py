@@ -62,6 +62,7 @@ def test_ties_are_in_a_copy():
         assert penalty is not ties(model)[one][0].penalty
 
 
+@pytest.mark.thorough
 def test_training_of_a_checkpoint_goes_on(tmp_path):
     def compiled():
         ramp = kreg.schedules.LinearRamp(0.0, 0.1, steps=8)

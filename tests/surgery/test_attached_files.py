@@ -311,6 +311,7 @@ def test_resumed_by_backup_and_restore(tmp_path):
 # What is kept, and what is not.
 
 
+@pytest.mark.thorough
 def test_model_around_it_keeps_it(tmp_path):
     inner, _ = penalized("composite")
     inputs = keras.Input((5, 4))

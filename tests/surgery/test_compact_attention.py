@@ -366,6 +366,7 @@ def test_sets_of_query_heads_go_and_stay_equal(kill, precision, tmp_path):
     assert (*found, kernels["output"][0].shape[-1]) == SETS[kill]
 
 
+@pytest.mark.thorough
 def test_dead_channels_of_both_ends_go_in_equal_numbers(tmp_path):
     model = attending(kind=layers.GroupQueryAttention)
     constant_inputs(model)

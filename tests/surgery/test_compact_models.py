@@ -103,6 +103,7 @@ def test_a_shared_layer_stays_shared():
     assert same(small, model, [x_of(5, 6), x_of(5, 6)])
 
 
+@pytest.mark.thorough
 def test_the_new_model_is_not_compiled_and_trains():
     model = mlp()
     model.compile("adam", "mse")

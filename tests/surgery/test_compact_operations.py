@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from surgery.handmade import filled, same, x_of
+from surgery.handmade import filled, same, x_of, zero
 from thorough import few_of
 
 import kreg
@@ -147,6 +147,28 @@ def test_constants_are_compared(name):
     up.set_weights([kernel, bias])
     small = kreg.compact(model)
     assert same(small, model, x_of(4, 6))
+    assert small.layers[1].units == 5
+
+
+EVEN = np.arange(5)[:, None] % 2 == 0
+BESIDE_ARRAYS = {
+    "number_last": lambda x: ops.where(EVEN, x, -1e3),
+    "number_first": lambda x: ops.where(EVEN, 0.0, x),
+    "two_numbers": lambda x: x * ops.where(EVEN, 1.0, 2.0),
+    "tensor": lambda x: ops.where(ops.convert_to_tensor(EVEN), x, 3.0),
+}
+
+
+@pytest.mark.parametrize("name", few_of(BESIDE_ARRAYS, "number_last"))
+def test_an_array_and_a_number_beside_a_tensor(name):
+    up = layers.Dense(8)
+    x = keras.Input((5, 6))
+    y = layers.Flatten()(BESIDE_ARRAYS[name](up(x)))
+    model = filled(keras.Model(x, layers.Dense(2)(y)))
+    kernel = model.layers[-1].kernel
+    zero(kernel, np.arange(40) % 8 < 3)
+    small = kreg.compact(model)
+    assert same(small, model, x_of(4, 5, 6))
     assert small.layers[1].units == 5
 
 

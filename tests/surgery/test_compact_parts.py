@@ -126,6 +126,7 @@ MODELS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", few_of(MODELS, "random", "in_list"))
 def test_the_class_stays_with_smaller_parts(name, tmp_path):
     model, x = MODELS[name](), x_of(5, 6)
@@ -142,6 +143,7 @@ def test_the_class_stays_with_smaller_parts(name, tmp_path):
     assert same(loaded, model, x)
 
 
+@pytest.mark.thorough
 def test_the_smaller_model_has_its_step():
     model = MODELS["random"]()
     small = kreg.compact(model, sample=x_of(5, 6))
@@ -150,6 +152,7 @@ def test_the_smaller_model_has_its_step():
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.thorough
 def test_a_config_that_forgets_is_not_used():
     model, x = made(Forgets, encoder(), factor=3.0), x_of(5, 6)
     small = kreg.compact(model, sample=x)

@@ -328,6 +328,7 @@ def counted(model, drop_inputs):
     )
 
 
+@pytest.mark.thorough
 @examples(15)
 @given(st.data(), st.sampled_from(["dense", "convolutions"]), st.booleans())
 def test_exactly_the_live_units_of_a_chain_stay(data, kind, drop_inputs):

@@ -210,6 +210,7 @@ def assert_outputs_stay(data, shape, steps):
     assert_same_outputs(small, model, some_inputs(model, batch=7))
 
 
+@pytest.mark.thorough
 @examples(12)
 @given(st.data(), st.sampled_from(SHAPES), st.integers(1, 4))
 def test_outputs_of_random_sequences_are_the_same(data, shape, steps):

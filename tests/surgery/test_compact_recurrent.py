@@ -101,6 +101,7 @@ def test_one_unit_of_each_direction_stays(mode, tmp_path):
     assert sizes(small.layers[2].forward_layer.cell) == (1, 1)
 
 
+@pytest.mark.thorough
 def test_both_directions_of_masked_steps(tmp_path):
     ids = keras.Input((7,), dtype="int32")
     layer = layers.Bidirectional(layers.GRU(6, return_sequences=True))

@@ -291,6 +291,7 @@ def test_what_keeps_channels_of_own_weights_is_named(tmp_path):
     assert "RMSNormalization" in reason
 
 
+@pytest.mark.thorough
 def test_a_subclassed_model_stays_one(tmp_path):
     model = without_writers(subclassed(Transformer))
     x = sample(model)
@@ -299,6 +300,7 @@ def test_a_subclassed_model_stays_one(tmp_path):
     assert small.norm_epsilon == pytest.approx(EPSILON * 8 / 5)
 
 
+@pytest.mark.thorough
 def test_a_class_stays_whole_whose_config_tells_no_epsilon(tmp_path):
     model = without_writers(subclassed(FixedTransformer))
     x = sample(model)

@@ -134,6 +134,7 @@ def test_what_the_optimizer_remembers_at_zeros_is_cleared(optimizer):
         assert value[~ZERO].all()
 
 
+@pytest.mark.thorough
 def test_works_after_load(tmp_path):
     model = network()
     kreg.freeze_support(model)

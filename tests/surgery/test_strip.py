@@ -122,6 +122,7 @@ def test_weights_stay():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.thorough
 def test_regularizers_of_keras_stay_and_act():
     model = trained()
     own = model.get_layer("plain").kernel_regularizer
@@ -198,6 +199,7 @@ def test_layer_that_is_not_built_is_stripped():
     assert model.losses == []
 
 
+@pytest.mark.thorough
 def test_models_inside_are_stripped_and_unbound():
     inner = trained()
     inputs = keras.Input((4,))
@@ -246,6 +248,7 @@ def test_nothing_to_strip_is_no_error():
     assert changes.to_dict() == {"changes": []}
 
 
+@pytest.mark.thorough
 def test_record_tells_what_was_taken_off():
     model = trained("scheduled")
     optimizer = model.optimizer
@@ -319,6 +322,7 @@ def test_training_goes_on_as_without_kreg(optimizer):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_several_optimizers_go_on():
     model = trained("several")
     kreg.strip(model)
@@ -352,6 +356,7 @@ def test_attached_again_it_acts_again():
     assert set(fit(model).history) == {"loss", "mae"}
 
 
+@pytest.mark.thorough
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     model = network()
@@ -480,6 +485,7 @@ class Twice(keras.regularizers.Regularizer):
         return {"part": keras.regularizers.serialize(self.part)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "layer",
     [
@@ -628,6 +634,7 @@ def test_copy_is_apart_from_the_model():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.thorough
 def test_copy_of_an_inner_model_that_is_compiled():
     inner = trained()
     inputs = keras.Input((4,))

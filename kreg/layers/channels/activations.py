@@ -1,6 +1,6 @@
 """Activations: which are elementwise, and their values at constants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -133,21 +133,45 @@ def settings(operation: Any) -> dict[str, Any]:
     }
 
 
+def arguments_in_twin(node: Any, twin: Any) -> Iterator[tuple[Any, bool]]:
+    """The flat arguments of a call, tensors too.
+
+    With each comes whether it is the same for inputs of other sizes. For a
+    symbolic tensor this is True.
+
+    Args:
+        node: the call.
+        twin: the same call on inputs of other sizes; None if there is none.
+    """
+    first, second = (
+        tree.flatten((n.arguments.args, n.arguments.kwargs))
+        for n in (node, twin or node)
+    )
+    for one, other in zip(first, second, strict=True):
+        yield (
+            one,
+            isinstance(one, keras.KerasTensor)
+            or one is other
+            or _are_equal(one, other),
+        )
+
+
 def same_in_twin(node: Any, twin: Any) -> bool:
-    """Whether the plain arguments are the same for inputs of other sizes."""
+    """Whether all but symbolic tensors are the same for other sizes."""
     if twin is None:
         return True
-    first, second = (
-        [
-            plain_argument(a)
-            for a in tree.flatten((n.arguments.args, n.arguments.kwargs))
-            if not isinstance(a, keras.KerasTensor)
-        ]
-        for n in (node, twin)
-    )
-    return first == second and settings(node.operation) == settings(
-        twin.operation
-    )
+    return all(same for _, same in arguments_in_twin(node, twin)) and settings(
+        node.operation
+    ) == settings(twin.operation)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    if is_plain_argument(one) and is_plain_argument(other):
+        return bool(plain_argument(one) == plain_argument(other))
+    try:
+        return np.array_equal(*map(ops.convert_to_numpy, (one, other)))
+    except Exception:  # an object that is no array
+        return bool(one == other)
 
 
 ELEMENTWISE_LAYERS = (

@@ -228,6 +228,38 @@ class EinsumSums:
         return values + same_along(bias, positions)
 
 
+def without_broadcast(
+    letters: tuple[str, str],
+    shapes: Sequence[Sequence[int]],
+    signals: tuple[Signal, Signal],
+) -> tuple[str, str]:
+    """The letters of two tensors, with digits for axes that are repeated.
+
+    An axis of size 1 is repeated if the other tensor has another size there,
+    such as the axis of heads of a key that all queries share.
+
+    Args:
+        letters: those of the axes of the two tensors.
+        shapes: the shapes of the tensors.
+        signals: their channels. An axis of channels keeps its letter.
+    """
+    sizes = [
+        dict(zip(t, shape, strict=True))
+        for t, shape in zip(letters, shapes, strict=True)
+    ]
+
+    def renamed(own: int, other: int) -> str:
+        along = signals[own].axes if signals[own].channels.size else ()
+        return "".join(
+            str(i)
+            if i not in along and 1 == sizes[own][c] != sizes[other].get(c, 1)
+            else c
+            for i, c in enumerate(letters[own])
+        )
+
+    return renamed(0, 1), renamed(1, 0)
+
+
 def product(
     path: str,
     network: Network,
@@ -244,7 +276,8 @@ def product(
         network: the channels of the model.
         first: the channels of one tensor.
         second: the channels of the other one.
-        letters: those of the axes of the two tensors and of the output.
+        letters: those of the axes of the two tensors and of the output; a
+            digit for an axis of size 1 that is repeated.
         is_fixed: whether the scale of the sums is the same for any number of
             products.
 
@@ -356,7 +389,7 @@ def _product_values(
         values = values.reshape([sizes[c] if c in cs else 1 for c in units])
         spread.append(np.broadcast_to(values, shape))
     a, b, o = letters
-    summed = [c for c in dict.fromkeys(a + b) if c not in o]
+    summed = [c for c in dict.fromkeys(a + b) if c not in o and not c.isdigit()]
     if not summed:
         return spread[0] * spread[1]
     for (one, t), (value, u) in (

@@ -184,6 +184,8 @@ class Network:
         units: the channels that each layer with weights makes, by its path.
         rectangles: channels along several axes, and the number of each place
             along each of them: a channel stays if all of its places do.
+        heads: for each softmax over positions, the channels along the axis
+            that tells its heads apart.
         variables: each variable that a custom layer uses itself, and the
             channels along each of its axes; None for an axis that stays.
     """
@@ -198,6 +200,7 @@ class Network:
         self.bundles: list[Channels] = []
         self.units: dict[str, Channels] = {}
         self.rectangles: list[tuple[Channels, tuple[Channels, ...]]] = []
+        self.heads: list[Channels] = []
         self.variables: dict[int, tuple[Any, list[Channels | None]]] = {}
         self._places: dict[tuple[Any, ...], tuple[Channels, ...]] = {}
         self._parents: list[int] = []

@@ -1,6 +1,13 @@
 """Which entries of a model's weights go with each channel."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -51,6 +58,8 @@ class ChannelWeights:
         model: a built model.
         sample: its inputs, for a model whose inputs are not known from its
             layers; else None.
+        of_heads: whether the channels of one head are one set, and all others
+            must stay. Defaults to `False`.
 
     Attributes:
         roots: the set of each channel. Channels in one set stay or go
@@ -61,22 +70,30 @@ class ChannelWeights:
             variable. The channels that it writes to come first.
     """
 
-    def __init__(self, model: keras.Model, sample: Any = None) -> None:
+    def __init__(
+        self, model: keras.Model, sample: Any = None, *, of_heads: bool = False
+    ) -> None:
         unknown = declared_inputs(model) is None
         with read_by(_numbered):
             walked = walk(
                 model, False, sample if unknown else None, as_zeros=True
             )
-        network = walked.network
+        network, self._of_heads = walked.network, of_heads
         self.roots: Channels = network.roots()
-        self.fixed = dict(_fixed(network, self.roots))
+        self.fixed: dict[int, str] = {}
+        heads = np.zeros(0, np.int64)
+        if of_heads:
+            self.roots, heads = _by_heads(network, self.roots)
+            others = np.setdiff1d(self.roots, heads)
+            self.fixed = dict.fromkeys(others.tolist(), "it is in no head")
+        self.fixed.update(_fixed(network, self.roots, set(heads.tolist())))
         for root in self.roots[_numbers(walked.outputs)].tolist():
             self.fixed[root] = OUTPUT
         self.units: Mapping[str, Channels] = network.units
         found: dict[int, list[Along]] = {}
         for key, (_, axes) in network.variables.items():
             found[key] = [
-                Along(axis, channels, not self._is_read(network, axis, axes))
+                Along(axis, channels, not _is_read(network, axis, axes))
                 for axis, channels in enumerate(axes)
                 if channels is not None
             ]
@@ -92,23 +109,20 @@ class ChannelWeights:
         free: NDArray[np.bool_] = ~np.isin(roots, list(self.fixed))
         return free
 
-    def _is_read(
-        self, network: Network, axis: int, axes: Sequence[Channels | None]
-    ) -> bool:
-        """Whether a weight only reads the channels along one of its axes.
+    def _numbers_in(
+        self, network: Network, operands: Sequence[Any]
+    ) -> Channels:
+        """The numbers of the channels of several tensors, each once.
 
-        Args:
-            network: the channels of the model.
-            axis: the axis.
-            axes: the channels along all axes; None where there are none.
+        Of channels along several axes, these are the places along the axes.
         """
-        own = axes[axis]
-        others = [a for a in axes if a is not None and a is not own]
-        return own is not None and any(
-            np.isin(self.roots[own], self.roots[weighted.inputs]).all()
-            and np.isin(self.roots[other], self.roots[weighted.units]).all()
-            for other in others
-            for weighted in network.sums
+        if not self._of_heads:
+            return _numbers(operands)
+        return _distinct(
+            places
+            for operand in operands
+            for channels in every_number(operand)
+            for places in network.places(channels)
         )
 
     def _in_layers(self, walked: Walk) -> Iterator[tuple[int, list[Along]]]:
@@ -123,8 +137,8 @@ class ChannelWeights:
                 operation, keras.layers.Layer
             ):
                 continue
-            read = _numbers(walked.inputs_of[key])
-            written = _numbers(traced.outputs)
+            read = self._numbers_in(walked.network, walked.inputs_of[key])
+            written = self._numbers_in(walked.network, traced.outputs)
             for channels in (read, np.setdiff1d(written, read)):
                 free = channels[self.is_free(channels)]
                 if not len(free):
@@ -150,6 +164,26 @@ class ChannelWeights:
                     yield id(variable), along
 
 
+def _is_read(
+    network: Network, axis: int, axes: Sequence[Channels | None]
+) -> bool:
+    """Whether a weight only reads the channels along one of its axes.
+
+    Args:
+        network: the channels of the model.
+        axis: the axis.
+        axes: the channels along all axes; None where there are none.
+    """
+    own, roots = axes[axis], network.roots()
+    others = [a for a in axes if a is not None and a is not own]
+    return own is not None and any(
+        np.isin(roots[own], roots[weighted.inputs]).all()
+        and np.isin(roots[other], roots[weighted.units]).all()
+        for other in others
+        for weighted in network.sums
+    )
+
+
 def _written_first(along: Along) -> tuple[bool, int]:
     """The sort key of axes: written ones first, and of these the last axis.
 
@@ -158,38 +192,87 @@ def _written_first(along: Along) -> tuple[bool, int]:
     return not along.is_written, -along.axis
 
 
-def _fixed(network: Network, roots: Channels) -> Iterator[tuple[int, str]]:
+def _by_heads(network: Network, roots: Channels) -> tuple[Channels, Channels]:
+    """The set of each channel, if the channels of a head are one set.
+
+    Args:
+        network: the channels of the model.
+        roots: the set of each channel, if they are not.
+
+    Returns:
+        The sets, and those of them that are heads.
+    """
+    wanted = np.concatenate([np.zeros(0, np.int64), *network.heads])
+    heads = np.arange(len(roots))
+    in_heads: set[int] = set()
+    for channels, places in network.rectangles:
+        for axis, numbers in enumerate(places):
+            if not np.isin(roots[numbers], roots[wanted]).all():
+                continue
+            shape = [1] * channels.ndim
+            shape[axis] = -1
+            spread = np.broadcast_to(
+                roots[numbers].reshape(shape), channels.shape
+            )
+            heads[roots[channels]] = spread
+            in_heads.update(roots[numbers].tolist())
+    return heads[roots], np.array(sorted(in_heads), np.int64)
+
+
+def _fixed(
+    network: Network, roots: Channels, heads: Collection[int]
+) -> Iterator[tuple[int, str]]:
     """The sets of channels that must stay, and why.
 
     Of several reasons for a set, the one that counts comes last.
+
+    Args:
+        network: the channels of the model.
+        roots: the set of each channel.
+        heads: the sets that are heads.
     """
     for channels, places in network.rectangles:
         for numbers in (channels, *places):
             for root in np.unique(roots[numbers]).tolist():
-                yield root, "it lies along several axes, as heads do"
+                if root not in heads:
+                    yield root, "it lies along several axes, as heads do"
     for groups in network.equal_groups:
-        if not _are_always_equal(groups, roots):
-            for part in groups.parts:
-                for root in np.unique(roots[part]).tolist():
-                    yield (
-                        root,
-                        f"`{groups.layer}` keeps equal numbers in its groups",
-                    )
+        for root in _unequal(groups, roots):
+            yield root, f"`{groups.layer}` keeps equal numbers in its groups"
     for channel, reason in reversed(list(network.pins)):
         yield int(roots[channel]), reason
 
 
-def _are_always_equal(groups: EqualGroups, roots: Channels) -> bool:
-    """Whether groups always stay equal, as all hold the same channels."""
-    return len(groups.parts) == 1 and bool(
-        np.all(roots[groups.parts[0]] == roots[groups.parts[0][:1]])
+def _unequal(groups: EqualGroups, roots: Channels) -> list[int]:
+    """The sets without which groups would not be equal in size."""
+    sets, numbers = np.unique(
+        np.concatenate([roots[part].ravel() for part in groups.parts]),
+        return_inverse=True,
     )
+    are_equal = np.ones(len(sets), bool)
+    are_whole = np.ones(len(sets), bool)
+    start, first = 0, None
+    for part in groups.parts:
+        rows = numbers[start : start + part.size].reshape(part.shape)
+        start += part.size
+        counts = np.stack([np.bincount(row, None, len(sets)) for row in rows])
+        are_equal &= (counts == counts[0]).all(axis=0)
+        # A set may also consist of the same groups in each part.
+        share = counts / part.shape[1]
+        first = share if first is None else first
+        are_whole &= np.isin(share, (0, 1)).all(axis=0)
+        are_whole &= (share == first).all(axis=0)
+    return [int(root) for root in sets[~(are_equal | are_whole)]]
 
 
 def _numbers(operands: Sequence[Any]) -> Channels:
     """The numbers of the channels of several tensors, each once."""
-    numbers = [c.ravel() for o in operands for c in every_number(o)]
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *numbers]))
+    return _distinct(c for o in operands for c in every_number(o))
+
+
+def _distinct(numbers: Iterable[Channels]) -> Channels:
+    arrays = [n.ravel() for n in numbers]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *arrays]))
 
 
 def _numbered(variable: Any) -> NDArray[Any]:

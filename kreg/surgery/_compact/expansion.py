@@ -174,8 +174,9 @@ def _with_sizes(operation: Any, before: Any, reduction: Reduction) -> Any:
     """
     changed = {
         name: tuple(
-            # A size that differs is open, or comes from a smaller tensor.
-            new if isinstance(now, int) and now == old else now
+            # Sizes that are open in the model are known in the trace. Others
+            # may be computed wrongly from those of smaller tensors.
+            new if isinstance(now, int) and (now == old or now >= 0) else now
             for now, old, new in zip(
                 getattr(operation, name),
                 getattr(before, name),

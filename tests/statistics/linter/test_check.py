@@ -258,6 +258,7 @@ def test_hostile_model_raises_nothing(optimizer):
     check(model, steps=10, data_loss=0.0)
 
 
+@pytest.mark.thorough
 def test_mobile_net_is_right():
     model = keras.applications.MobileNetV2(weights=None, classes=2)
     model.compile("adam", "mse")

@@ -84,6 +84,7 @@ def test_optimizer_that_was_built_may_be_replaced():
     assert rules(model) == ["no-exact-zeros"]
 
 
+@pytest.mark.thorough
 def test_keras_l1_makes_no_zeros_even_under_a_proximal_optimizer():
     optimizer = kreg.ProximalOptimizer(keras.optimizers.Adam(0.05))
     model = linear_model(L1(0.5), optimizer)
