@@ -330,7 +330,11 @@ class _Places:
         return list(places.values())
 
     def of_tie(self, tie: Tie) -> dict[str, Any]:
-        """The name of a tie; the places and the groups of its weights."""
+        """The name of a tie; the places and the groups of its weights.
+
+        A tie may also have weights outside the model, which the record of the
+        model around it tells.
+        """
         indices = {
             id(variable): (layer, position)
             for layer, own in enumerate(self._own)
@@ -344,6 +348,7 @@ class _Places:
                 "numbers": part.slices.numbers.tolist(),
             }
             for part in tie.parts
+            if id(part.variable) in indices
         ]
         return {"path": tie.path, "weights": weights}
 

@@ -1,7 +1,7 @@
 """The weights of a layer: units, inputs, and the regularizer attributes."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,14 +13,45 @@ from kreg.layers.table import axes_of
 from kreg.regularizers.grouping import Layout
 
 
+def owners_of(
+    model: keras.Model,
+    own: Callable[
+        [keras.layers.Layer], Sequence[keras.Variable]
+    ] = own_trainable_variables,
+) -> dict[int, tuple[keras.Variable, keras.layers.Layer]]:
+    """The layer that made each weight of `model`, in the order of the layers.
+
+    Other layers may hold it, too, such as a wrapper around that layer. The path
+    of a weight names the layer that made it.
+
+    Args:
+        model: the model.
+        own: function that returns the weights that a layer holds itself.
+            Defaults to those that can be trained.
+
+    Returns:
+        The weights and their layers, by the `id` of the variable.
+    """
+    owners: dict[int, tuple[keras.Variable, keras.layers.Layer]] = {}
+    for layer in flatten_layers(model):
+        for variable in own(layer):
+            is_maker = variable.path.rpartition("/")[0] == path_of(layer)
+            if is_maker or id(variable) not in owners:
+                owners[id(variable)] = variable, layer
+    return owners
+
+
+def path_of(layer: keras.layers.Layer) -> str:
+    """The path of `layer`, or its name if it has no path."""
+    return str(getattr(layer, "path", None) or layer.name)
+
+
 def layouts_of(model: keras.Model) -> dict[int, Layout]:
     """The layout of each weight of `model`, by the `id` of its variable."""
-    layouts: dict[int, Layout] = {}
-    for layer in flatten_layers(model):
-        for variable in own_trainable_variables(layer):
-            if id(variable) not in layouts:
-                layouts[id(variable)] = layout_of(layer, variable)
-    return layouts
+    return {
+        key: layout_of(layer, variable)
+        for key, (variable, layer) in owners_of(model).items()
+    }
 
 
 def layout_of(layer: keras.layers.Layer, variable: keras.Variable) -> Layout:

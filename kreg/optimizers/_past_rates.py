@@ -181,15 +181,18 @@ class PendingRates:
     def rate_of(self, variable: keras.Variable, rate: Tensor) -> Tensor:
         """The rate that matches the momentum of a weight.
 
+        For a weight that has had no gradient yet, it is the present one.
+
         Args:
             variable: the weight.
             rate: the learning rate of the update.
         """
         average = self.after[place_of(self.optimizer, variable)]
+        rate = ops.cast(rate, average.dtype)
+        average = ops.where(ops.equal(average, 0), rate, average)
         if not getattr(self.optimizer, "nesterov", False):
             return average
         # Its update is the present gradient and the momentum in proportion.
-        rate = ops.cast(rate, average.dtype)
         momentum = momentum_of(self.optimizer) or 0.0
         return rate + momentum * (average - rate)
 

@@ -138,10 +138,17 @@ def _take_step(step: PendingStep, variables: Sequence[Any], fused: Any) -> None:
 
 
 def _assign(weight: PendingWeight, variable: Any, new: Tensor) -> None:
-    """Assign to a weight its value after the proximal step, projected."""
+    """Assign to a weight its value after the proximal step, projected.
+
+    As in Keras, it is also projected while gradients are accumulated.
+    """
+    old = variable
     if weight.constraint is not None:
         new = ops.cast(weight.constraint(new), variable.dtype)
-    new = _if_updated(weight, variable, new)
+        if weight.optimizer.gradient_accumulation_steps:
+            now = ops.convert_to_tensor(variable)
+            old = ops.cast(weight.constraint(now), variable.dtype)
+    new = _if_updated(weight, old, new)
     if weight.optimizer.use_ema:
         _correct_average(weight, variable, new)
     weight.optimizer.assign(variable, new)

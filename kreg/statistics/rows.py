@@ -8,12 +8,12 @@ from typing import Any
 import keras
 from keras import regularizers
 
-from kreg._keras_private import flatten_layers, own_trainable_variables
+from kreg._keras_private import own_trainable_variables
 from kreg.binding.binding import is_suspended
 from kreg.binding.ties import Tie, TiePart, tie_part
 from kreg.binding.weights import acting_regularizer
 from kreg.foreign_objects import attribute_or_none, float_or_nan
-from kreg.layers.weights import layout_of
+from kreg.layers.weights import layout_of, owners_of
 from kreg.regularizers import Penalty
 from kreg.regularizers.grouping import Grouping, Layout
 from kreg.regularizers.strength_regularizer import StrengthRegularizer
@@ -131,24 +131,19 @@ def rows_of(model: keras.Model) -> Iterator[Row]:
     with its dequantized values. The scales of float8 training are left out,
     though Keras lists them as trainable.
     """
-    seen: set[int] = set()
-    for layer in flatten_layers(model):
-        for variable in [
-            *dequantized_weights(layer),
-            *own_trainable_variables(layer),
-        ]:
-            if (
-                id(variable) not in seen
-                and not variable.overwrite_with_gradient
-            ):
-                seen.add(id(variable))
-                layout = layout_of(layer, variable)
-                yield Row(
-                    variable,
-                    tuple(variable.shape),
-                    id(layer),
-                    layout,
-                    acting_regularizer(variable, layout),
-                    is_suspended(variable),
-                    tie_part(variable),
-                )
+    for variable, layer in owners_of(model, _read_weights).values():
+        if not variable.overwrite_with_gradient:
+            layout = layout_of(layer, variable)
+            yield Row(
+                variable,
+                tuple(variable.shape),
+                id(layer),
+                layout,
+                acting_regularizer(variable, layout),
+                is_suspended(variable),
+                tie_part(variable),
+            )
+
+
+def _read_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    return [*dequantized_weights(layer), *own_trainable_variables(layer)]

@@ -8,8 +8,9 @@ from kreg._arguments import keras_model
 from kreg._keras_private import flatten_layers
 from kreg.binding.binding import renew_functions
 from kreg.binding.bound_models import renew_models_of, unbind
+from kreg.layers.weights import path_of
 from kreg.surgery._changes import Changes
-from kreg.surgery.owned_weights import owned_weights, path_of
+from kreg.surgery.owned_weights import owned_weights
 from kreg.surgery.stripped_copy import (
     compile_config_of,
     config_of,

@@ -10,11 +10,15 @@ from keras import layers
 from kreg._keras_private import (
     flatten_layers,
     own_layers,
-    own_trainable_variables,
 )
 from kreg.binding.binding import own_regularizer
 from kreg.binding.ties import tie_part
-from kreg.layers.weights import attribute_of, is_built_by_keras
+from kreg.layers.weights import (
+    attribute_of,
+    is_built_by_keras,
+    owners_of,
+    path_of,
+)
 from kreg.statistics.rows import distinct_paths
 from kreg.surgery.stripped_copy import config_of
 
@@ -49,24 +53,13 @@ def owned_weights(model: keras.Model) -> list[OwnedWeight]:
 
     Frozen weights are among them; the statistics of normalizations are not.
     """
-    owners: dict[int, keras.layers.Layer] = {}
-    for layer in flatten_layers(model):
-        for variable in own_trainable_variables(layer):
-            # Layers may share a weight, whose path names the one that made it.
-            is_maker = variable.path.rpartition("/")[0] == path_of(layer)
-            if is_maker or id(variable) not in owners:
-                owners[id(variable)] = layer
+    owners = owners_of(model)
     weights = model.weights
     return [
-        OwnedWeight(variable, owners[id(variable)], path)
+        OwnedWeight(variable, owners[id(variable)][1], path)
         for variable, path in zip(weights, distinct_paths(weights), strict=True)
         if id(variable) in owners
     ]
-
-
-def path_of(layer: keras.layers.Layer) -> str:
-    """The path of `layer`, or its name if it has no path."""
-    return str(getattr(layer, "path", None) or layer.name)
 
 
 # These layers save one regularizer and give it to all layers that they make.

@@ -12,8 +12,9 @@ from kreg._arguments import wrong_value
 from kreg._keras_private import flatten_layers
 from kreg._types import Tensor
 from kreg.binding.ties import Tie, TiePart, ties_of
+from kreg.layers.weights import path_of
 from kreg.regularizers import Penalty
-from kreg.surgery.owned_weights import OwnedWeight, path_of
+from kreg.surgery.owned_weights import OwnedWeight
 from kreg.surgery.ties import Tying
 
 Selector: TypeAlias = (

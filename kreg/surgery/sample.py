@@ -1,6 +1,6 @@
 """Samples: inputs on which the outputs of two models are compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -54,7 +54,9 @@ def random_sample(model: keras.Model, batch: int) -> Structure:
     return next(random_samples(model, batch))
 
 
-def random_samples(model: keras.Model, batch: int) -> Iterator[Structure]:
+def random_samples(
+    model: keras.Model, batch: int, *, masks: bool = False
+) -> Iterator[Structure]:
     """Random inputs for a model, with several values for open sizes.
 
     Floats are normally distributed, and integers are 0 or 1. If the model has
@@ -64,6 +66,8 @@ def random_samples(model: keras.Model, batch: int) -> Iterator[Structure]:
     Args:
         model: a built model.
         batch: int, the number of examples where the model takes any number.
+        masks: bool, whether the last example ends early, with what `Masking`
+            layers or embeddings of the model mask out. Defaults to `False`.
 
     Yields:
         Inputs in the structure of the model's argument. Open sizes are 32 in
@@ -83,7 +87,12 @@ def random_samples(model: keras.Model, batch: int) -> Iterator[Structure]:
     is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
     for size in _OPEN_SIZES if is_open else _OPEN_SIZES[:1]:
         draw = partial(_drawn, np.random.default_rng(0), batch, size, limit)
-        yield keras.tree.map_structure(draw, tensors)
+        sample = keras.tree.map_structure(draw, tensors)
+        if masks:
+            sample = keras.tree.map_structure(
+                partial(_ended_early, flatten_layers(model)), sample
+            )
+        yield sample
 
 
 def _drawn(
@@ -103,6 +112,22 @@ def _drawn(
     if limit or "int" in dtype:
         return _as_array(generator.integers(0, limit or 2, shape), dtype)
     return _as_array(generator.normal(size=shape), dtype)
+
+
+def _ended_early(
+    layers: Sequence[keras.layers.Layer], array: NDArray[Any]
+) -> NDArray[Any]:
+    """An array whose last example is masked out in its second half."""
+    is_id = array.ndim == 2
+    values = [
+        0 if is_id else layer.mask_value
+        for layer in layers
+        if (is_id and getattr(layer, "mask_zero", False))
+        or (array.ndim > 2 and isinstance(layer, keras.layers.Masking))
+    ]
+    if values and array.dtype.kind in "iuf":
+        array[-1, -(-array.shape[1] // 2) :] = values[0]
+    return array
 
 
 def _dtype_of(tensor: keras.KerasTensor) -> str:

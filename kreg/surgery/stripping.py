@@ -23,8 +23,9 @@ from kreg.binding.binding import (
     penalty_applier,
 )
 from kreg.binding.hooks import strategy_scope
+from kreg.layers.weights import path_of
 from kreg.surgery._changes import Change, replace
-from kreg.surgery.owned_weights import attribute_for, owned_weights, path_of
+from kreg.surgery.owned_weights import attribute_for, owned_weights
 from kreg.surgery.stripped_copy import ATTRIBUTE_ENDINGS, is_of_kreg
 from kreg.surgery.support import KeepSupport
 

@@ -9,9 +9,10 @@ import keras
 from kreg._keras_private import flatten_layers
 from kreg.binding.ties import Tie, tie_of
 from kreg.layers.heads import heads_of
+from kreg.layers.weights import path_of
 from kreg.regularizers import Penalty
 from kreg.surgery.channel_ties import ChannelTies
-from kreg.surgery.owned_weights import OwnedWeight, path_of
+from kreg.surgery.owned_weights import OwnedWeight
 
 
 class Tying:

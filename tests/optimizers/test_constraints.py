@@ -311,3 +311,38 @@ def test_average_of_the_weights_is_that_of_projected_ones():
     sgd = optimizers.SGD(RATE, use_ema=True, ema_momentum=0.5)
     kernel = trained(sgd, kreg.L1(STRENGTH), Bounds(), 50)
     assert kernel.min() >= 0.05
+
+
+ACCUMULATED = {
+    "non_neg": keras.constraints.NonNeg,
+    "min_max": lambda: keras.constraints.MinMaxNorm(0.5, 1.0, rate=0.5),
+}
+
+
+@pytest.mark.parametrize("name", few_of(ACCUMULATED, "non_neg"))
+def test_projected_as_in_keras_while_gradients_accumulate(name):
+    def trained(penalty, wrapper):
+        layer = keras.layers.Dense(
+            1,
+            use_bias=False,
+            kernel_regularizer=penalty,
+            kernel_constraint=ACCUMULATED[name](),
+        )
+        model = keras.Sequential([keras.Input((2,)), layer])
+        layer.set_weights([np.array([[-1.0], [2.0]])])
+        sgd = keras.optimizers.SGD(0.1, gradient_accumulation_steps=4)
+        model.compile(wrapper(sgd), "mse")
+        kreg.bind(model)
+        x = np.eye(2, dtype="float32")
+        weights = []
+        for _ in range(9):
+            model.train_on_batch(x, np.array([[1.0], [0.5]]))
+            weights.append(layer.get_weights()[0])
+        return np.array(weights)
+
+    ramp = kreg.schedules.LinearRamp(0.0, 0.0, 3)
+    np.testing.assert_allclose(
+        trained(kreg.L1(ramp), kreg.ProximalOptimizer),
+        trained(None, lambda optimizer: optimizer),
+        atol=1e-6,
+    )

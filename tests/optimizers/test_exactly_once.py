@@ -584,3 +584,34 @@ def test_loss_reports_the_penalty():
     np.testing.assert_allclose(
         history["loss"][0], history["data_loss"][0] + history["penalty"][0]
     )
+
+
+WITHOUT_GRADIENT = {
+    "sgd": {},
+    "momentum": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+    "clipnorm": {"momentum": 0.9, "clipnorm": 1.0},
+    "clipvalue": {"momentum": 0.9, "clipvalue": 1.0},
+    "global_clipnorm": {"momentum": 0.9, "global_clipnorm": 1.0},
+    "weight_decay": {"momentum": 0.9, "weight_decay": 0.0},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+@pytest.mark.filterwarnings("ignore:.*The object could not be updated")
+@pytest.mark.parametrize("name", few_of(WITHOUT_GRADIENT, "sgd", "nesterov"))
+def test_a_weight_that_no_loss_reads_shrinks_by_effective_steps(name):
+    arguments = WITHOUT_GRADIENT[name]
+    x = keras.Input((3,))
+    read, other = (keras.layers.Dense(1, name=n) for n in ("read", "other"))
+    model = keras.Model(x, {"read": read(x), "other": other(x)})
+    other.set_weights([START, np.zeros(1)])
+    kreg.attach(model, {"other": kreg.L1(0.1)})
+    optimizer = keras.optimizers.SGD(RATE, **arguments)
+    model.compile(
+        kreg.ProximalOptimizer(optimizer), {"read": "mse", "other": None}
+    )
+    model.fit(X, {"read": Y}, batch_size=len(X), epochs=2, verbose=0)
+    step = RATE / (1.0 - arguments.get("momentum", 0.0))
+    shrunk = np.sign(START) * np.maximum(np.abs(START) - 2 * step * 0.1, 0.0)
+    np.testing.assert_allclose(other.get_weights()[0], shrunk, atol=1e-6)

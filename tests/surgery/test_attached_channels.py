@@ -1,6 +1,7 @@
 """Penalties on channels in files, under a frozen support, and taken off."""
 
 import copy
+import pickle
 
 import keras
 import numpy as np
@@ -50,6 +51,67 @@ def test_ties_come_back_from_a_file(name, tmp_path):
     again = keras.saving.load_model(tmp_path / "again.keras")
     kreg.bind(again)
     assert groups(again) == groups(model)
+
+
+def inner_model():
+    return keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dense(7, "relu", name="up"),
+            keras.layers.Dense(4, name="down"),
+        ],
+        name="inner",
+    )
+
+
+def around(inside, shape):
+    x = keras.Input(shape)
+    return keras.Model(x, keras.layers.Dense(3, name="last")(inside(x)))
+
+
+AROUND = {
+    "model": lambda: around(inner_model(), (5,)),
+    "model in a model": lambda: around(
+        keras.Sequential([keras.Input((5,)), inner_model()]), (5,)
+    ),
+    "model in each step": lambda: around(
+        keras.layers.TimeDistributed(inner_model()), (2, 5)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", few_of(AROUND, "model"))
+def test_ties_beyond_a_model_inside_come_back(name, tmp_path):
+    model = AROUND[name]()
+    kreg.attach(model, kreg.GroupLasso(0.02, "channels"))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for twin in (loaded, copy.deepcopy(model), pickle_copy(model)):
+        kreg.bind(twin)
+        assert groups(twin) == groups(model)
+
+
+def pickle_copy(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def test_a_model_inside_keeps_its_part_of_the_ties(tmp_path):
+    inner = inner_model()
+    kreg.attach(around(inner, (5,)), kreg.GroupLasso(0.02, "channels"))
+    inner.save(tmp_path / "inner.keras")
+    loaded = keras.saving.load_model(tmp_path / "inner.keras")
+    kreg.bind(loaded)
+    assert {
+        path: [part.slices.numbers.tolist() for part in parts]
+        for path, parts in ties(loaded).items()
+    } == {
+        path: [
+            part.slices.numbers.tolist()
+            for part in parts
+            if part.variable.path in {v.path for v in inner.weights}
+        ]
+        for path, parts in ties(inner).items()
+    }
 
 
 def test_ties_are_in_a_copy():

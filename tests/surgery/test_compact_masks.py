@@ -108,3 +108,75 @@ def test_a_layer_that_uses_its_mask_takes_inputs_of_any_length():
     np.testing.assert_allclose(
         small.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5
     )
+
+
+@keras.saving.register_keras_serializable(package="masks")
+class Masked(layers.Layer):
+    """A custom layer, whose config has no sizes, that gets a mask."""
+
+    def __init__(self, uses=True, **arguments):
+        super().__init__(**arguments)
+        self.supports_masking = True
+        self.uses = uses
+        self.hidden = layers.Dense(8, "relu", name="hidden")
+        self.out = layers.Dense(4, name="out")
+
+    def build(self, shape):
+        self.hidden.build(shape)
+        self.out.build((*shape[:-1], 8))
+
+    def call(self, x, mask=None):
+        y = self.out(self.hidden(x))
+        if self.uses and mask is not None:
+            y = y * ops.expand_dims(ops.cast(mask, y.dtype), -1)
+        return ops.tanh(y)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 4)
+
+    def get_config(self):
+        return {**super().get_config(), "uses": self.uses}
+
+
+def in_a_model(layer):
+    x = keras.Input((STEPS, 6))
+    return keras.Model(x, layer(x))
+
+
+HOLDERS = {
+    "none": lambda layer: layer,
+    "model": in_a_model,
+    "two models": lambda layer: in_a_model(in_a_model(layer)),
+    "steps": layers.TimeDistributed,
+    "model in steps": lambda layer: layers.TimeDistributed(
+        keras.Sequential([keras.Input((6,)), layer])
+    ),
+}
+SOURCES = {
+    "masking": (lambda: layers.Masking(), (STEPS, 6), "float32"),
+    "ids": (
+        lambda: layers.Embedding(1000, 6, mask_zero=True),
+        (STEPS,),
+        "int32",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*was passed an input with a mask")
+@pytest.mark.parametrize("uses", few_of([True, False], True))
+@pytest.mark.parametrize("source", few_of(SOURCES, "ids"))
+@pytest.mark.parametrize("holder", few_of(HOLDERS, "model", "steps"))
+def test_custom_layers_get_the_masks_of_the_model_around(holder, source, uses):
+    layer = Masked(uses)
+    make, shape, dtype = SOURCES[source]
+    inputs = keras.Input(shape, dtype=dtype)
+    x = HOLDERS[holder](layer)(make()(inputs))
+    model = filled(keras.Model(inputs, layers.LSTM(3)(x)))
+    zero(layer.hidden.kernel, ..., [0, 3])
+    rng = np.random.default_rng(0)
+    x = (2.0 + 500.0 * rng.uniform(size=(4, *shape))).astype(dtype)
+    x[:2, 3:] = 0
+    small = kreg.compact(model)
+    np.testing.assert_allclose(
+        small.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5
+    )

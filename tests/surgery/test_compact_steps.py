@@ -247,3 +247,10 @@ def test_training_goes_on_as_before():
         each.fit(x, y, epochs=2, batch_size=8, shuffle=False, verbose=0)
     difference = small.predict(x, verbose=0) - model.predict(x, verbose=0)
     assert np.abs(difference).max() < 1e-4
+
+
+def test_each_layer_in_a_custom_layer_has_a_row():
+    model = in_steps(Block(name="inside"), FEATURES)
+    _, compaction = kreg.compact(model, return_compaction=True)
+    paths = [row.path for row in compaction.layers]
+    assert {"steps/inside/hidden", "steps/inside/out"} <= set(paths)

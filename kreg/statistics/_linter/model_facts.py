@@ -17,7 +17,7 @@ from kreg.binding.binding import (
 )
 from kreg.binding.idle_penalties import Idleness, idle_weights
 from kreg.foreign_objects import attribute_or_none, result_or_none
-from kreg.layers.weights import attribute_of
+from kreg.layers.weights import attribute_of, owners_of
 from kreg.regularizers import Penalty
 from kreg.statistics._linter.code_expressions import (
     layer_expressions,
@@ -186,10 +186,7 @@ class ModelFacts:
         return self._ridges[key]
 
     def _weights(self) -> Iterator[WeightFacts]:
-        owners: dict[int, tuple[keras.Variable, keras.layers.Layer]] = {}
-        for layer in self.layers:
-            for variable in own_variables(layer):
-                owners.setdefault(id(variable), (variable, layer))
+        owners = owners_of(self.model, own_variables)
         paths = distinct_paths(variable for variable, _ in owners.values())
         trained = {
             id(v)

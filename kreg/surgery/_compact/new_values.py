@@ -1,6 +1,6 @@
 """The new values of a model's weights, once the channels to keep are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from operator import attrgetter
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kreg._keras_private import (
     TracedCall,
     Weight,
+    carries_mask,
     flatten_layers,
     graph_of,
     own_variables,
@@ -33,6 +34,7 @@ class NewValues:
         values: the new values of variables that custom layers use themselves,
             by `id`.
         calls: the calls inside the model, on which its outputs depend.
+        masked: the layers whose calls get a mask, by `id`.
 
     Attributes:
         reductions: the reductions that change anything.
@@ -47,7 +49,9 @@ class NewValues:
         reductions: Mapping[int, Reduction],
         values: Mapping[int, NDArray[Any]],
         calls: Sequence[TracedCall] = (),
+        masked: Collection[int] = (),
     ) -> None:
+        self._masked = masked
         self._inside = {
             (id(call.owners[-1]), call.place): call.operation
             for call in calls
@@ -150,6 +154,10 @@ class NewValues:
         """Whether a custom layer reads a variable for its outputs."""
         return id(variable) in self._read
 
+    def is_masked(self, layer: keras.layers.Layer) -> bool:
+        """Whether a layer gets a mask, by an argument or with a tensor."""
+        return id(layer) in self._masked
+
     def number_of(self, model: keras.Model) -> int:
         """The number of parameters of a model with the new values."""
         sizes = (prod(self.shape(variable)) for variable in model.weights)
@@ -173,7 +181,8 @@ def new_values(model: keras.Model, walked: Walk, kept: Kept) -> NewValues:
         for key, traced in walked.layers.items()
         if traced.reduce is not None
     }
-    for call in walked.graph.graph.calls:
+    graph = walked.graph.graph
+    for call in graph.calls:
         operation = call.operation
         reduction = reductions.get(id(operation))
         if (
@@ -191,7 +200,13 @@ def new_values(model: keras.Model, walked: Walk, kept: Kept) -> NewValues:
         model,
         reductions,
         walked.own_values(kept),
-        walked.graph.graph.calls,
+        graph.calls,
+        {
+            id(call.operation)
+            for call in (*graph.composites, *graph.calls)
+            if any(map(carries_mask, call.input_tensors))
+            or call.arguments.kwargs.get("mask") is not None
+        },
     )
 
 

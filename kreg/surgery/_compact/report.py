@@ -11,6 +11,7 @@ import numpy as np
 
 from kreg._keras_private import (
     flatten_layers,
+    is_composite,
     own_layers,
     own_variables,
     trains_as_it_predicts,
@@ -207,5 +208,6 @@ def _is_one_row(layer: keras.layers.Layer) -> bool:
     return (
         type(layer).__module__.startswith("keras.")
         and len(parts) > 1
+        and not is_composite(layer)
         and not any(isinstance(part, keras.Model) for part in parts)
     )

@@ -14,6 +14,7 @@ from keras import layers, tree
 
 from kreg._keras_private import (
     Graph,
+    carries_mask,
     flatten_layers,
     forget_last_call,
     graph_of,
@@ -319,6 +320,13 @@ class SmallerLayers:
             raise self.without_config(layer)
         if layer.activity_regularizer is not None:
             raise StuckError(layer, "it has a penalty on its activity")
+        inputs = filter(keras.utils.is_keras_tensor, tree.flatten(args))
+        if self._values.is_masked(layer) and not (
+            any(map(carries_mask, inputs)) or kwargs.get("mask") is not None
+        ):
+            raise StuckError(
+                layer, "it gets a mask from outside the model that holds it"
+            )
         saved = {id(variable) for variable in layer.weights}
         for variable in own_variables(layer):
             if id(variable) in saved and not self._values.is_read(variable):

@@ -115,7 +115,7 @@ class Verification:
         if self._sample is None:
             samples = [
                 self._occurring(sample)
-                for sample in random_samples(self._model, _EXAMPLES)
+                for sample in random_samples(self._model, _EXAMPLES, masks=True)
             ]
         else:
             samples = [self._sample, _shorter(self._sample)]

@@ -32,6 +32,10 @@ LAYERS = {
         (3, 4),
         lambda: layers.TimeDistributed(layers.Dense(2)),
     ),
+    "SpectralNormalization": (
+        (4,),
+        lambda: layers.SpectralNormalization(layers.Dense(2)),
+    ),
 }
 
 
@@ -39,7 +43,7 @@ def owners(layer):
     """The layers that hold the weights and attributes of `layer`."""
     if isinstance(layer, layers.Bidirectional):
         return [layer.forward_layer.cell, layer.backward_layer.cell]
-    if isinstance(layer, layers.TimeDistributed):
+    if isinstance(layer, layers.Wrapper):
         return [layer.layer]
     return [layer.cell if isinstance(layer, layers.RNN) else layer]
 
@@ -189,3 +193,13 @@ def test_other_dtypes(policy):
         "l2-and-weight-decay",
         "penalty-exceeds-loss",
     ]
+
+
+def test_a_wrapper_that_holds_a_weight_too_is_not_its_owner():
+    dense = layers.Dense(2, kernel_regularizer=kreg.GroupLasso(0.1))
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.SpectralNormalization(dense)]
+    )
+    kreg.bind(model)
+    assert check(model) == ()
+    assert kreg.statistics.read(model).weights[0].units == 2
