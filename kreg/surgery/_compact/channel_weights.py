@@ -79,7 +79,7 @@ class ChannelWeights:
                 model, False, sample if unknown else None, as_zeros=True
             )
         network, self._of_heads = walked.network, of_heads
-        self.roots: Channels = network.roots()
+        roots = self.roots = network.roots()
         self.fixed: dict[int, str] = {}
         heads = np.zeros(0, np.int64)
         if of_heads:
@@ -93,7 +93,7 @@ class ChannelWeights:
         found: dict[int, list[Along]] = {}
         for key, (_, axes) in network.variables.items():
             found[key] = [
-                Along(axis, channels, not _is_read(network, axis, axes))
+                Along(axis, channels, not _is_read(network, roots, axis, axes))
                 for axis, channels in enumerate(axes)
                 if channels is not None
             ]
@@ -165,16 +165,20 @@ class ChannelWeights:
 
 
 def _is_read(
-    network: Network, axis: int, axes: Sequence[Channels | None]
+    network: Network,
+    roots: Channels,
+    axis: int,
+    axes: Sequence[Channels | None],
 ) -> bool:
     """Whether a weight only reads the channels along one of its axes.
 
     Args:
         network: the channels of the model.
+        roots: the set of each channel.
         axis: the axis.
         axes: the channels along all axes; None where there are none.
     """
-    own, roots = axes[axis], network.roots()
+    own = axes[axis]
     others = [a for a in axes if a is not None and a is not own]
     return own is not None and any(
         np.isin(roots[own], roots[weighted.inputs]).all()
