@@ -1,4 +1,4 @@
-"""Minimizes a convex function, smooth or with kinks, from its gradients."""
+"""Minimizes a function, smooth or with kinks, from its gradients."""
 
 import math
 from collections import deque
@@ -53,6 +53,16 @@ _CLEARLY = 1e-6
 _KINK = 1e-3
 # Curvatures below this fraction of the largest one are rounding.
 _FLAT = 1e-7
+# The distances of lower points, if variables have no effect at the start, as
+# under a ReLU; and where the search ends, at a saddle or far out on a plateau.
+_FROM_FLAT_PARTS = [
+    sign * 10.0**exponent for sign in (1.0, -1.0) for exponent in range(-6, 4)
+]
+_FROM_SADDLES = [-16.0, -4.0, -1.0, 1.0, 4.0, 16.0]
+_RESTARTS = 4
+# If the combined gradient exceeds this fraction of the largest one on the way,
+# it is not that of a minimum.
+_SMALL_ENOUGH = 1e-2
 # The largest derivative that counts as zero: as a fraction of those at the
 # start, and of its change when the minimum is rounded.
 _ZERO_OF_FIRST, _ZERO_OF_ROUNDING = 1e-9, 1e-4
@@ -72,13 +82,20 @@ def slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Slope:
     proximal bundle method finds this combination, which is the result. Away
     from kinks, a combination of gradients near the minimum cancels rounding.
 
+    A function that is not convex may be flat or bent downwards at the start.
+    The search then goes on from the lowest points around it, and takes the size
+    of the curvature for the curvature. It stays below its start, so it ends at
+    a minimum that one can descend to from there.
+
     Args:
         slope_at: computes the gradient from the values of the free variables.
         start: the initial values of the free variables.
 
     Returns:
         The minimum, with the value and a subgradient there. The derivatives by
-        the fixed variables are all 0 if they are nothing but rounding.
+        the fixed variables are all 0 if they are nothing but rounding. They are
+        NaN if no minimum was found: the derivatives by the free variables are
+        not small where the search ends, and no kink explains them.
 
     References:
         Liu and Nocedal, "On the limited memory BFGS method for large scale
@@ -90,15 +107,28 @@ def slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Slope:
     first = search.at(start)
     if not first.free.size:
         return first
-    root = None
+    root, begin = None, first
     if first.free.size <= _MOST_PROBED:
-        root = _root_of_inverse(search, first)
-    best = _minimum(search, first, root)
+        flat = np.flatnonzero(first.free == 0.0)
+        begin = _lower_beside(search, first, flat, _FROM_FLAT_PARTS)
+        root = _root_of_inverse(search, begin)
+    best = _minimum(search, begin, root)
+    if first.free.size <= _MOST_AROUND:
+        everywhere = np.arange(first.free.size)
+        for _ in range(_RESTARTS):
+            begin = _lower_beside(search, best, everywhere, _FROM_SADDLES)
+            if begin is best:
+                break
+            root = _root_of_inverse(search, begin)
+            best = _minimum(search, begin, root)
     around = _around(search, best)
     if _size(best, root) > _KINK * _size(first, root):
         combined = _at_kink(search, root, best, around)
     else:
         combined = _combined(search, root, best, around)
+    if not search.is_flat(combined, root):
+        unknown = np.full_like(combined.fixed, math.nan)
+        return replace(combined, fixed=unknown)
     rounding = [_largest(point.fixed - combined.fixed) for point in around]
     limit = max(
         _ZERO_OF_FIRST * _largest(first.fixed),
@@ -122,6 +152,8 @@ class _Search:
     def __init__(self, slope_at: SlopeAt) -> None:
         self._slope_at = slope_at
         self.last: deque[Slope] = deque(maxlen=1)
+        self._highest = math.inf
+        self._steepest: Vector = np.zeros(0)
 
     def at(self, place: Vector) -> Slope:
         """The gradient at some values of the free variables."""
@@ -129,25 +161,74 @@ class _Search:
         if not self.last:
             most = min(64, 10 * slope.free.size + 5)
             self.last = deque(maxlen=most)
+            self._highest = slope.value
+            self._steepest = np.abs(slope.free)
         if slope.is_finite:
             self.last.append(slope)
+            if slope.value <= self._highest:
+                sizes = np.abs(slope.free)
+                self._steepest = np.maximum(self._steepest, sizes)
         return slope
+
+    def is_flat(self, combined: Slope, root: Vector | None) -> bool:
+        """Whether a gradient is small beside those on the way down."""
+        units = np.ones_like(combined.free)
+        if root is not None:
+            units = np.linalg.norm(root, axis=1)
+            # A variable without a curvature has no unit of its own.
+            units[units == 0.0] = 1.0
+        steepest = float(np.linalg.norm(units * self._steepest))
+        size = float(np.linalg.norm(units * combined.free))
+        return size <= _SMALL_ENOUGH * steepest
 
 
 def _largest(array: Vector) -> float:
     return float(np.abs(array).max(initial=0.0))
 
 
+def _lower_beside(
+    search: _Search, point: Slope, indices: Vector, lengths: Sequence[float]
+) -> Slope:
+    """A lower point after moves of single variables, or the same point.
+
+    Args:
+        search: evaluates gradients.
+        point: where to begin.
+        indices: the variables to move, one after another.
+        lengths: how far to move, from the present value and from zero.
+    """
+    for index in indices:
+        lowest = point
+        for origin in {0.0, point.place[index]}:
+            for length in lengths:
+                place = point.place.copy()
+                place[index] = origin + length
+                moved = search.at(place)
+                if moved.is_finite and _is_above(lowest.value, moved.value):
+                    lowest = moved
+        point = lowest
+    return point
+
+
+def _is_above(value: float, other: float) -> bool:
+    """Whether a value is above another one by more than rounding."""
+    return value - other > _CLEARLY * max(abs(value), abs(other))
+
+
 def _root_of_inverse(search: _Search, first: Slope) -> Vector:
-    """A matrix square root of the inverse Hessian by the free variables."""
+    """A matrix square root of the inverse Hessian by the free variables.
+
+    Where the function bends downwards, the curvature counts by its size.
+    """
     size = first.free.size
     columns = [_curvature(search, first, i) for i in range(size)]
     curvature = np.stack(columns, axis=1)
     curvature = 0.5 * (curvature + curvature.T)
     diagonal = np.diagonal(curvature)
     unit = np.zeros(size)
-    np.divide(1.0, np.sqrt(np.abs(diagonal)), out=unit, where=diagonal > 0.0)
+    np.divide(1.0, np.sqrt(np.abs(diagonal)), out=unit, where=diagonal != 0.0)
     values, vectors = np.linalg.eigh(unit[:, None] * curvature * unit)
+    values = np.abs(values)
     values = np.maximum(values, _FLAT * max(1.0, values.max()))
     root: Vector = unit[:, None] * vectors / np.sqrt(values)
     return root
@@ -185,6 +266,9 @@ def _curvature(search: _Search, first: Slope, index: int) -> Vector:
         return column
     jumps: list[tuple[float, Vector]] = []
     for trial in range(_TRIALS):
+        if np.isfinite(column).all() and column[index] < 0.0:
+            # The function bends downwards, by much.
+            return column
         if np.isfinite(column).all() and column[index] > 0.0:
             jumps.append((column[index] * abs(length), column))
         length /= 8.0
@@ -289,13 +373,20 @@ def _times_inverse(
 def _step(
     search: _Search, now: Slope, direction: Vector, steepness: float
 ) -> Slope:
-    """A point along a direction at which the derivative along it is small."""
+    """A point along a direction at which the derivative along it is small.
+
+    The value there is lower by a good part of what the derivative at the start
+    promises. So a step does not end far out on a plateau.
+    """
     low, high = (0.0, steepness), (math.inf, math.inf)
     below, above = now, now
     length, nearest = 1.0, (abs(steepness), now)
     for _ in range(_TRIALS):
         point = search.at(now.place + length * direction)
-        along = float(point.free @ direction) if point.is_finite else math.inf
+        along = math.inf
+        most = now.value + _LEAST_FALL * length * steepness
+        if point.is_finite and not _is_above(point.value, most):
+            along = float(point.free @ direction)
         if abs(along) < nearest[0]:
             nearest = abs(along), point
         is_between = not any(
@@ -314,6 +405,10 @@ def _step(
         fraction = -low[1] / fall if fall > 0.0 else 0.5
         length = low[0] + width * min(0.9, max(0.1, fraction))
     return point if nearest[1] is now else nearest[1]
+
+
+# The fall along a step, as a fraction of what its first derivative promises.
+_LEAST_FALL = 0.1
 
 
 def _around(search: _Search, best: Slope) -> list[Slope]:
@@ -347,6 +442,7 @@ def _combined(
         *(p for p in search.last if _size(p, root) <= most),
         *(p for p in around if p.is_finite),
     ]
+    points = [p for p in points if _is_plane_below(best, p)]
     slopes = np.array([_scaled(root, point.free) for point in points])
     weights = convex_combination(slopes @ slopes.T, np.zeros(len(points)))
     return _mean(best, points, weights)
@@ -371,11 +467,13 @@ def _at_kink(
     function. A step goes to the minimum of the maximum of all planes plus a
     quadratic term around the best point. If the function is not lower there,
     its gradient adds a plane. In the end, planes meet at the minimum, and only
-    their gradients are combined.
+    their gradients are combined. Planes above the function, which are those of
+    one that is not convex, are left out.
     """
-    bundle = [*search.last, *(p for p in around if p.is_finite)]
+    bundle = [best, *search.last, *(p for p in around if p.is_finite)]
     step = 1.0
     for _ in range(_PLANES):
+        bundle = [p for p in bundle if _is_plane_below(best, p)]
         slopes = np.array([_in_basis(root, point.free) for point in bundle])
         below = _below(best, bundle)
         weights = convex_combination(step * slopes @ slopes.T, below)
@@ -394,12 +492,14 @@ def _at_kink(
         bundle = [*kept, *recent, point]
         fall = best.value - point.value
         if fall < 0.1 * expected:
-            if _below(best, [point])[0] > 0.5 * expected:
+            is_cut = _is_plane_below(best, point)
+            if not is_cut or _below(best, [point])[0] > 0.5 * expected:
                 step /= 2.0
             continue
         best = point
         if fall >= 0.5 * expected:
             step *= 2.0
+    bundle = [p for p in bundle if _is_plane_below(best, p)]
     slopes = np.array([_in_basis(root, point.free) for point in bundle])
     products = _LEVEL * step * slopes @ slopes.T
     weights = convex_combination(products, _below(best, bundle))
@@ -417,6 +517,17 @@ _LEVEL = 1e4
 def _in_basis(root: Vector | None, free: Vector) -> Vector:
     """Derivatives along axes in which all curvatures are about 1."""
     return free if root is None else free @ root
+
+
+def _is_plane_below(best: Slope, point: Slope) -> bool:
+    """Whether a gradient's plane is not clearly above the function at `best`.
+
+    If it is above, then the function is not convex between the two points.
+    """
+    moved = best.place - point.place
+    plane = point.value + point.free @ moved
+    sizes = abs(point.value) + np.abs(point.free) @ np.abs(moved)
+    return not plane - best.value > _CLEARLY * (abs(best.value) + sizes)
 
 
 def _below(best: Slope, bundle: Sequence[Slope]) -> Vector:

@@ -118,7 +118,8 @@ def strength_at_zero(
 
     Returns:
         A float; 0.0 if nothing pulls any weight away from zero; NaN if the
-        gradient is nothing but rounding, because data are far from zero.
+        gradient is nothing but rounding, because data are far from zero, or no
+        minimum was found.
     """
     needed, linear = [], is_linear(model)
     if linear:
@@ -135,6 +136,8 @@ def strength_at_zero(
         slopes = _slopes_at_null_model if linear else _slopes_one_by_one
         for weight, slope in slopes(gradient, penalized):
             loss = gradient.loss
+            if linear and not np.isfinite(slope).all():
+                return math.nan
             if linear and least_slope is not None and len(penalized) == 1:
                 slope = least_slope(gradient, weight, slope, train)
             strength = strength_of(gradient, weight, slope)

@@ -56,7 +56,9 @@ def strength_max(
     A model with one kernel is linear in it, and the result is exact. It is the
     strength at which zero is a fixed point of the proximal step at the null
     model, where all penalized weights are zero and all others are fitted, such
-    as biases and entries with a factor of 0. For `kreg.L1` it is the largest
+    as biases and entries with a factor of 0. If the loss has several minima by
+    these, the search from their present values decides which one counts. For
+    `kreg.L1` it is the largest
     absolute entry of the gradient of the data loss there, divided by its
     factor. If the loss has kinks, as `"mae"` and `"hinge"` have, rows on a kink
     leave a choice of gradients, of which the smallest counts. It is found by a
@@ -101,7 +103,8 @@ def strength_max(
         TypeError: if `model` is not a model, or `penalty` is not a penalty.
         ValueError: if the model is not built or not compiled, or the penalty
             makes nothing zero, such as `kreg.L2`, or acts on no weight; if
-            data are so far from zero that the gradient is nothing but rounding.
+            data are so far from zero that the gradient is nothing but rounding,
+            or no minimum of the loss is found at the null model.
 
     Example:
 
@@ -153,7 +156,7 @@ def top_of_grid(
 
     Raises:
         ValueError: if the penalty acts on no weight, or nothing pulls the
-            weights away from zero, or data are too far from zero.
+            weights away from zero, or the largest strength is unknown.
     """
     _refuse_no_weights(model, family)
     if largest is None:
@@ -175,10 +178,12 @@ def _refuse_unknown(largest: float) -> None:
     if math.isnan(largest):
         raise ValueError(
             "`data` are so far from zero that the gradient is nothing but "
-            f"rounding in {keras.config.floatx()}, so the largest strength is "
-            "unknown. Standardize inputs and targets, for example with "
-            "`sklearn.preprocessing.StandardScaler`, or pass the strengths "
-            "yourself. Received: data whose largest strength is rounding"
+            f"rounding in {keras.config.floatx()}, or no minimum of the loss "
+            "was found where the penalized weights are zero, so the largest "
+            "strength is unknown. Standardize inputs and targets, for example "
+            "with `sklearn.preprocessing.StandardScaler`, begin with other "
+            "biases, or pass the strengths yourself. Received: data whose "
+            "largest strength is unknown"
         )
 
 
