@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kreg._arguments import keras_model, nonnegative_integer
+from kreg._arguments import keras_model, nonnegative_integer, wrong_type
 from kreg._keras_private import flatten_layers
 from kreg._types import Tensor
 from kreg.binding.binding import (
@@ -375,7 +375,9 @@ def at_step(step: Tensor) -> Iterator[None]:
     """
     if isinstance(step, np.ndarray):
         step = step[()]
-    if getattr(step, "shape", None) != ():
+    if isinstance(step, np.generic) or getattr(step, "shape", None) != ():
         step = nonnegative_integer("step", step)
+    elif "int" not in keras.backend.standardize_dtype(step.dtype):
+        raise wrong_type("step", "an int or an integer tensor", step)
     with clock_scope(FixedStep(step)):
         yield

@@ -21,10 +21,13 @@ def after_all_callbacks(
 
     Returns:
         Whether it will be called. It is not if the model has no `History` of
-        this `fit`.
+        this `fit`. Callbacks of one `fit` share their `params`; in a loop of
+        the user's own they may have none, and then no `History` is known to
+        belong to the loop.
     """
     history: Any = getattr(callback.model, "history", None)
-    if getattr(history, "params", None) is not callback.params:
+    params = callback.params
+    if params is None or getattr(history, "params", None) is not params:
         return False
     end = history.on_train_end
 

@@ -187,7 +187,7 @@ class RegularizationMonitor(keras.callbacks.Callback):
         self._reader = Reader(nonnegative_number("threshold", threshold))
         self.check = boolean("check", check)
         self._run: MonitoredRun | None = None
-        self._has_begun = False
+        self._has_begun = self._ends_later = False
         self._last_step = -1
         self._log_step = LogStep()
 
@@ -237,11 +237,15 @@ class RegularizationMonitor(keras.callbacks.Callback):
             run.begin(self.model)
 
     def _refuse_shared_directory(self) -> None:
-        """Raise if another monitor of this `fit` has the same directory."""
+        """Raise if another monitor of this `fit` has the same directory.
+
+        Without `params`, as in a loop of the user's own, it is not known
+        whether the other one belongs to a loop that has failed.
+        """
         for other in _monitors:
             if (
                 other is not self
-                and other.params is self.params
+                and other.params is self.params is not None
                 and other.log_dir.resolve() == self.log_dir.resolve()
             ):
                 raise ValueError(

@@ -23,9 +23,10 @@ class StrengthScheduler(keras.callbacks.Callback):
     Formula: `strength = base(step) * function(epoch, multiplier)`.
 
     Args:
-        function: callable that takes the epoch (int, from 0) and, if it has a
-            second parameter, the multiplier so far (float), and returns the
-            new multiplier (float >= 0).
+        function: callable that takes the epoch (int, from 0) and returns the
+            new multiplier (float >= 0). If it requires a second positional
+            argument, or its second parameter is named `multiplier`, it also
+            gets the multiplier so far (float).
         weights: the weights to steer, an iterable of variables and layers of
             the model. If several weights share a penalty, name all of them or
             none. Defaults to `None`: all weights with a kreg penalty.
@@ -70,7 +71,7 @@ class StrengthScheduler(keras.callbacks.Callback):
         self.function = function
         self.weights = optional(named_weights, "weights", weights)
         self.verbose = verbosity("verbose", verbose)
-        self._takes_multiplier = _positional_parameters(function) >= 2
+        self._takes_multiplier = _takes_multiplier(function)
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -100,10 +101,23 @@ class StrengthScheduler(keras.callbacks.Callback):
             logs["strength_multiplier"] = multipliers.pop()
 
 
-def _positional_parameters(function: Callable[..., float]) -> int:
-    kinds = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
-    parameters = inspect.signature(function).parameters.values()
-    return sum(parameter.kind in kinds for parameter in parameters)
+def _takes_multiplier(function: Callable[..., float]) -> bool:
+    """Whether the second positional argument of a function is the multiplier.
+
+    A second parameter with a default and another name is something else, such
+    as `out` of `numpy.exp`.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    positional = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind
+        in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(positional) < 2:
+        return False
+    second = positional[1]
+    return second.default is second.empty or second.name == "multiplier"

@@ -1,7 +1,7 @@
 """`TargetSparsity`: the callback that steers strengths to a given sparsity."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, ParamSpec
 
@@ -76,7 +76,7 @@ def interval(name: str, value: Any) -> tuple[float, float]:
     """Return `value` as two positive floats in order."""
     try:
         lowest, highest = value
-    except (TypeError, ValueError):
+    except Exception:  # of a foreign class, such as a tensor
         raise TypeError(
             f"`{name}` must be two numbers, the lowest and the highest "
             f"multiplier. Received: {name}={value!r}"
@@ -107,6 +107,20 @@ def check_model(model: keras.Model, binding: Binding) -> None:
             "optimizers make weights small, never exactly zero. "
             f"Received: optimizer={binding.optimizers.own!r}"
         )
+
+
+def checked_params(params: Any) -> Mapping[str, Any]:
+    """Return the `params` of a callback if they hold the number of epochs."""
+    if not params or params.get("epochs") is None:
+        raise ValueError(
+            "`params` must hold the number of epochs, because "
+            "`TargetSparsity` steers by the fraction of the training that is "
+            "done. In a loop of your own write "
+            "`keras.callbacks.CallbackList(callbacks, model=model, epochs=10, "
+            "steps=batches_per_epoch)`, or call `set_params`. "
+            f"Received: params={params!r}"
+        )
+    return params
 
 
 # Zeros are counted 200 times in a training. The first counts are closer
@@ -270,10 +284,10 @@ class TargetSparsity(keras.callbacks.Callback):
                 f"`{model.name}`"
             )
         self._make_counters()
-        self._progress = TrainingProgress(self.params)
+        self._progress = TrainingProgress(checked_params(self.params))
         self._steerings: list[Steering] = []
         self._batches = self._next_count = 0
-        self._has_updated = False
+        self._has_trained = False
         self._warned: list[Steering] = []
         self._ends_later = after_all_callbacks(self, self._end)
 
@@ -289,8 +303,8 @@ class TargetSparsity(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if not self._has_updated:
-            self._has_updated = True
+        if not self._has_trained:
+            self._has_trained = True
             self._leave_out_others()
         self._batches += self._progress.end_batch(batch)
         counted = self._batches >= self._next_count
@@ -320,9 +334,16 @@ class TargetSparsity(keras.callbacks.Callback):
             self._end()
 
     def _end(self) -> None:
+        if self._has_trained:
+            self._warn_of_missed_targets()
+        for steering in self._steerings:
+            steering.end()
+
+    def _warn_of_missed_targets(self) -> None:
         """Warn of the targets that the final weights miss."""
         updates = self._progress.batches or self._batches
-        updates //= self.model.optimizer.gradient_accumulation_steps or 1
+        own = self._binding.optimizers.own
+        updates //= getattr(own, "gradient_accumulation_steps", None) or 1
         trained = [
             Trained.of(s, self._progress.now, updates) for s in self._steerings
         ]
@@ -330,7 +351,6 @@ class TargetSparsity(keras.callbacks.Callback):
         for steering, before in zip(self._steerings, trained, strict=True):
             if not steering.has_reached:
                 warn_missed(steering, before.reason_for(steering.sparsity))
-            steering.forget()
 
     def _make_counters(self) -> None:
         self._count_zeros = zero_counter(

@@ -68,6 +68,8 @@ def missed(sparsity, **state):
         "are_held": False,
         "is_waiting": False,
         "are_finite": lambda: True,
+        "zeros_are_stuck": False,
+        "unpenalized_since": None,
         "possible": 1.0,
         "bounds": (0.5, 2.0),
         "largest_group": 0,
@@ -116,6 +118,30 @@ REASONS = [
     ),
     (missed(BELOW, has_acted=False), 1.0, 80, "every strength was 0"),
     (missed(ABOVE, has_acted=False), 1.0, 80, "zeros are not from the penal"),
+    (
+        missed(BELOW, unpenalized_since=0.204),
+        *(1.0, 80, "every strength was 0 after 21% of the training"),
+    ),
+    (
+        missed(BELOW, unpenalized_since=0.2),
+        *(0.9, 900, "let the schedules of the penalties end above 0"),
+    ),
+    (
+        missed(BELOW, unpenalized_since=0.2, are_held=True),
+        *(1.0, 900, "learning rate is 0"),
+    ),
+    (
+        missed(ABOVE, is_bounded=True, zeros_are_stuck=True),
+        *(1.0, 80, "no strength brings them back"),
+    ),
+    (
+        missed(ABOVE, unpenalized_since=0.2, zeros_are_stuck=True),
+        *(1.0, 80, "no gradient reaches them"),
+    ),
+    (
+        missed(BELOW, is_bounded=True, zeros_are_stuck=True),
+        *(1.0, 900, "upper bound, 2"),
+    ),
     (missed(BELOW, possible=0.3), 1.0, 80, r"no more than 0\.3000"),
     (missed(BELOW, are_finite=lambda: False), 1.0, 80, "NaN or infinite"),
 ]

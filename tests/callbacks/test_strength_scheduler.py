@@ -1,5 +1,6 @@
 """StrengthScheduler through a real `fit`."""
 
+import functools
 import math
 
 import keras
@@ -52,6 +53,44 @@ def test_initial_epoch_is_passed_on():
         model_of(kreg.L1(0.1)), steer(float), initial_epoch=1, epochs=3
     )
     assert history["strength_multiplier"] == [1.0, 2.0]
+
+
+def test_an_optional_parameter_takes_the_multiplier_by_its_name():
+    def halve(epoch, multiplier=1.0):
+        return multiplier / 2
+
+    history = fit(model_of(kreg.L1(0.1, multiplier=4.0)), steer(halve))
+    assert history["strength_multiplier"] == [2.0, 1.0, 0.5]
+
+
+# Functions of the epoch that have other optional parameters, or no signature.
+OF_THE_EPOCH = {
+    "ufunc": np.exp,
+    "getitem of a list": [1.0, 0.5, 0.25].__getitem__,
+    "get of a dict": {0: 1.0, 1: 0.5, 2: 0.25}.get,
+    "partial of a builtin": functools.partial(pow, 0.5),
+    "builtin": math.sqrt,
+    "class": float,
+    "any arguments": lambda *arguments: float(len(arguments)),
+    "bound constant": lambda epoch, rate=0.5: rate**epoch,
+    "interpolation": functools.partial(np.interp, xp=[0, 2], fp=[1.0, 2.0]),
+    "polynomial": np.polynomial.Polynomial([1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_EPOCH)
+def test_other_callables_get_the_epoch_alone(name):
+    function = OF_THE_EPOCH[name]
+    history = fit(model_of(kreg.L1(0.1, multiplier=3.0)), steer(function))
+    expected = [float(function(epoch)) for epoch in range(3)]
+    assert history["strength_multiplier"] == expected
+
+
+@pytest.mark.parametrize("function", [np.multiply, math.pow, pow])
+def test_a_builtin_that_requires_two_arguments_gets_both(function):
+    model = model_of(kreg.L1(0.1, multiplier=3.0))
+    history = fit(model, steer(function), initial_epoch=2)
+    assert history["strength_multiplier"] == [float(function(2, 3.0))]
 
 
 def test_penalties_follow():

@@ -542,3 +542,47 @@ def test_bounds_must_be_positive_and_in_order(bounds):
 def test_bounds_must_be_two():
     with pytest.raises(TypeError, match="`bounds` must be two numbers"):
         kreg.TargetSparsity(0.9, bounds=1.0)
+
+
+@pytest.mark.thorough
+def test_strengths_that_end_at_zero_are_told_with_the_time():
+    falling = kreg.schedules.LinearRamp(1e-2, 0.0, steps=48)
+    model = regression(dense(kreg.L1(falling)))
+    with pytest.warns(UserWarning, match="was 0 after 1[01]% of the training"):
+        fit(model, kreg.TargetSparsity(0.9))
+
+
+def with_dead_units():
+    """A network whose first layer feeds 4 of 8 units that never fire."""
+    model = regression(
+        dense(kreg.L1(1e-4), 8, activation="relu"), dense(kreg.L1(1e-4))
+    )
+    first, second = model.layers
+    kernel, bias = (np.array(w) for w in first.get_weights())
+    kernel[:, :4] = 0.0
+    first.set_weights([kernel, np.where(np.arange(8) < 4, -1.0, bias)])
+    output, offset = (np.array(w) for w in second.get_weights())
+    output[:4] = 0.0
+    second.set_weights([output, offset])
+    return model
+
+
+@pytest.mark.thorough
+def test_zeros_that_no_strength_brings_back_are_told():
+    model = with_dead_units()
+    with pytest.warns(UserWarning, match="no strength brings them b") as record:
+        fit(model, kreg.TargetSparsity(0.2), epochs=30)
+    assert not any("lower `bounds`" in message for message in told(record))
+    assert (model.layers[0].get_weights()[0][:, :4] == 0.0).all()
+
+
+@pytest.mark.thorough
+def test_a_strength_that_is_far_too_low_is_chosen_anew():
+    model = with_dead_units()
+    for layer in model.layers:
+        layer.kernel_regularizer.multiplier = 1e-9
+    fit(model, kreg.TargetSparsity(0.8))
+    first, second = model.layers
+    # Half of the weights are dead, so each of the others counts double.
+    reached = sparsity(first.kernel, second.kernel)
+    assert reached == pytest.approx(0.8, abs=2 * NEAR)

@@ -127,6 +127,15 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
         return unpenalized_reason(steering.possible)
     if steering.are_held or steering.is_bounded:
         return obstacle_reason(steering)
+    if not is_below and steering.zeros_are_stuck:
+        return _STUCK
+    if steering.unpenalized_since is not None:
+        percent = math.ceil(100 * steering.unpenalized_since)
+        return (
+            f"every strength was 0 after {percent}% of the training, and zeros "
+            "do not stay without one: let the schedules of the penalties end "
+            "above 0"
+        )
     if progress < 1.0:
         percent = math.floor(100 * progress)
         return f"training stopped after {percent}% of its epochs"
@@ -170,6 +179,12 @@ def group_reason(steering: Steering) -> str:
     )
 
 
+_STUCK = (
+    "its last zeros stayed zero while the strength vanished: no gradient "
+    "reaches them, as in units whose activation is 0 for all inputs, and no "
+    "strength brings them back. Start from weights with fewer zeros"
+)
+
 _NOT_FINITE = (
     "its weights hold NaN or infinite entries: lower the learning rate or clip "
     "gradients"
@@ -191,6 +206,8 @@ def obstacle_reason(steering: Steering) -> str:
             f"the multiplier is at its upper bound, {highest:g}: raise "
             "`bounds` or the strength of the penalties"
         )
+    if steering.zeros_are_stuck:
+        return _STUCK
     return (
         f"the multiplier is at its lower bound, {lowest:g}: lower `bounds` or "
         "the strength of the penalties"

@@ -36,6 +36,11 @@ class SteeredPenalties:
         self._log_factor = 0.0
 
     @property
+    def log_factor(self) -> float:
+        """The logarithm of the factor by which strengths have moved."""
+        return self._log_factor
+
+    @property
     def were_steered(self) -> bool:
         """Whether any multiplier differed from its default, 1, at the start."""
         return any(m != 1.0 for m in self._multipliers)
@@ -69,9 +74,21 @@ class SteeredPenalties:
             penalty.multiplier = min(max(multiplier, lowest), highest)
 
     def switch_off(self) -> None:
-        """Switch the penalties off until the next `move`."""
+        """Switch the penalties off until `move` or `switch_on`."""
         for penalty in self.penalties:
             penalty.multiplier = 0.0
+
+    def switch_on(self) -> None:
+        """Set the multipliers from before `switch_off`."""
+        for penalty, multiplier in zip(
+            self.penalties, self._multipliers, strict=True
+        ):
+            penalty.multiplier = multiplier
+
+    @property
+    def are_off(self) -> bool:
+        """Whether they are switched off."""
+        return all(penalty.multiplier == 0.0 for penalty in self.penalties)
 
     def remember(self, memory: Sequence[float]) -> None:
         """Store the state of this object, and `memory`, in the penalties.

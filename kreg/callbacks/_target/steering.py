@@ -1,5 +1,6 @@
 """`Steering`: steers the sparsity of some weights to a target."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import keras
@@ -18,9 +19,14 @@ from kreg.callbacks._target.group_norms import norms_of_ties
 from kreg.callbacks._target.steered_penalties import SteeredPenalties
 from kreg.callbacks._target.steered_weights import SteeredWeights
 
-# The first strength is chosen after this many updates without a penalty, so
-# that an adaptive optimizer has seen the size of the gradients.
-_UNPENALIZED_UPDATES = 5
+# The first strength is chosen after this many updates, so that an adaptive
+# optimizer has seen the size of the gradients.
+_WAITED_UPDATES = 5
+# Strengths are kept unless the first choice for the target is larger by this
+# factor: they have not made the zeros that there are, and would rise too late.
+_FAR = math.log(10.0)
+# Zeros that stay zero while the strength falls by this factor get no gradient.
+_DEEP_FALL = math.log(1e6)
 COUNTING_SIZE = 3
 """The number of values stored about when zeros are counted."""
 
@@ -68,7 +74,13 @@ class Steering:
         self._variables = variables
         self._groups = norms_of_ties(weights, variables, target)
         self._controller: Controller | None = None
-        self._switched_off_at: int | None = None
+        # The step since which the first strength waits to be chosen.
+        self._waits_since: int | None = None
+        # The progress since which all strengths are 0.
+        self._unpenalized_since: float | None = None
+        # The logarithm of the factor of the strengths when the sparsity last
+        # changed.
+        self._log_factor_at_change = 0.0
         self._bounded_since: float | None = None
         # The progress since which all learning rates of the weights are 0.
         self._held_since: float | None = None
@@ -117,6 +129,21 @@ class Steering:
         )
 
     @property
+    def unpenalized_since(self) -> float | None:
+        """The progress after which no strength was above 0; None if one is."""
+        return self._unpenalized_since
+
+    @property
+    def zeros_are_stuck(self) -> bool:
+        """Whether the zeros stay although no strength holds them.
+
+        A zero weight moves as soon as its gradient exceeds the strength. So
+        gradients of 0 hold those that stay while the strength vanishes.
+        """
+        fall = self._log_factor_at_change - self._penalties.log_factor
+        return self._unpenalized_since is not None or fall > _DEEP_FALL
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the first strength has not been chosen yet."""
         return self._controller is None
@@ -136,23 +163,28 @@ class Steering:
 
     def read(self, zeros: int) -> None:
         """Set the number of entries or units that are zero now."""
-        self.sparsity = zeros / self.weights.total
+        sparsity = zeros / self.weights.total
+        if sparsity != self.sparsity:
+            self._log_factor_at_change = self._penalties.log_factor
+        self.sparsity = sparsity
 
     def begin(self, progress: float, step: int, zeros: int) -> None:
         """Start at the present strengths, or without any penalty.
 
         Strengths are kept if they were steered before, or if the sparsity is
-        at least half of the target.
+        at least half of the target. If it must rise, the next updates show
+        whether they are far too low.
         """
         self.read(zeros)
         self.desired = self.sparsity
         is_continued = (
             self._penalties.were_steered and self.sparsity > VISIBLE_SPARSITY
         )
-        if is_continued or self.sparsity >= self.target / 2:
+        if self.sparsity >= self.target:
             self._controller = self._new_controller(progress)
-        else:
-            self._switched_off_at = step
+            return
+        self._waits_since = step
+        if not is_continued and self.sparsity < self.target / 2:
             self._penalties.switch_off()
 
     def remember(self, counting: Sequence[float]) -> None:
@@ -170,7 +202,7 @@ class Steering:
                 self.target,
                 self._progress,
                 float(self.has_acted),
-                _or_none(self._switched_off_at),
+                _or_none(self._waits_since),
                 _or_none(self._bounded_since),
                 *(() if controller is None else controller.memory),
             )
@@ -210,7 +242,7 @@ class Steering:
         self.desired = self.sparsity
         self._progress = past
         self.has_acted = bool(has_acted)
-        self._switched_off_at = None if off_at == _NONE else int(off_at)
+        self._waits_since = None if off_at == _NONE else int(off_at)
         self._bounded_since = None if bounded_since == _NONE else bounded_since
         if state:
             controller.recall(state)
@@ -218,8 +250,10 @@ class Steering:
             self.desired = controller.desired(past)
         return counting
 
-    def forget(self) -> None:
-        """Remove what `remember` stored."""
+    def end(self) -> None:
+        """Remove what `remember` stored, and leave no penalty switched off."""
+        if self.is_waiting and self._penalties.are_off:
+            self._penalties.switch_on()
         self._penalties.forget()
 
     def steer(
@@ -244,7 +278,11 @@ class Steering:
         elif self._held_since is None:
             self._held_since = progress
         if not self._penalties.is_any_positive():
+            self._bounded_since = None
+            if self._unpenalized_since is None:
+                self._unpenalized_since = progress
             return
+        self._unpenalized_since = None
         self.has_acted = True
         lowest, highest = self._penalties.log_range()
         if self._controller is not None:
@@ -253,12 +291,14 @@ class Steering:
                 progress, self.sparsity, lowest, highest
             )
         elif not self._is_updated() or (
-            self._switched_off_at is not None
-            and step < self._switched_off_at + _UNPENALIZED_UPDATES
+            self._waits_since is not None
+            and step < self._waits_since + _WAITED_UPDATES
         ):
             return
         else:
             change = self._first_change(updates, count)
+            if not self._penalties.are_off and change < _FAR:
+                change = 0.0
             change = min(max(change, lowest), highest)
             self._controller = self._new_controller(progress)
         self._penalties.move(change)

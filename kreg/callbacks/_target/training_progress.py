@@ -29,7 +29,7 @@ class TrainingProgress:
         if self._steps is None:
             part = self._batches / (self._batches + _HALF_EPOCH_BATCHES)
         else:
-            part = min(self._batches / self._steps, 1.0)
+            part = min(self._batches / max(self._steps, 1), 1.0)
         return min((self._epoch + part) / self._epochs, 1.0)
 
     @property
