@@ -58,6 +58,7 @@ ALLOWED = {
         "kreg.selection.plots.axes",
         "kreg.selection.strengths.convex_combination",
         "kreg.selection.strengths.grid",
+        "kreg.selection.strengths.minimum",
         "kreg.surgery._compact.config_search",
         "kreg.surgery._compact.new_values",
         "kreg.selection.training.gradient",

@@ -110,7 +110,7 @@ def slope_at_minimum(slope_at: SlopeAt, start: Vector) -> Slope:
     root, begin = None, first
     if first.free.size <= _MOST_PROBED:
         flat = np.flatnonzero(first.free == 0.0)
-        begin = _lower_beside(search, first, flat, _FROM_FLAT_PARTS)
+        begin = _lower_beside(search, first, flat, _FROM_FLAT_PARTS, 0.0)
         root = _root_of_inverse(search, begin)
     best = _minimum(search, begin, root)
     if first.free.size <= _MOST_AROUND:
@@ -187,7 +187,11 @@ def _largest(array: Vector) -> float:
 
 
 def _lower_beside(
-    search: _Search, point: Slope, indices: Vector, lengths: Sequence[float]
+    search: _Search,
+    point: Slope,
+    indices: Vector,
+    lengths: Sequence[float],
+    *origins: float,
 ) -> Slope:
     """A lower point after moves of single variables, or the same point.
 
@@ -195,11 +199,12 @@ def _lower_beside(
         search: evaluates gradients.
         point: where to begin.
         indices: the variables to move, one after another.
-        lengths: how far to move, from the present value and from zero.
+        lengths: how far to move, from the present value and the origins.
+        *origins: other values of a variable to move from.
     """
     for index in indices:
         lowest = point
-        for origin in {0.0, point.place[index]}:
+        for origin in {point.place[index], *origins}:
             for length in lengths:
                 place = point.place.copy()
                 place[index] = origin + length
