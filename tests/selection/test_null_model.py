@@ -679,3 +679,23 @@ def test_the_grid_of_l2_leaves_unpenalized_entries_alone():
     np.testing.assert_allclose(
         result.weights[0][0][1:], ridge(strength), atol=1e-4
     )
+
+
+NARROW = {
+    "huber": (keras.losses.Huber, lambda r: np.clip(r, -1.0, 1.0)),
+    "log_cosh": (keras.losses.LogCosh, np.tanh),
+}
+
+
+@pytest.mark.parametrize("name", few_of(NARROW, "huber"))
+def test_a_bend_that_is_narrow_beside_the_targets_is_no_kink(name):
+    loss, derivative = NARROW[name]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4)).astype("float32")
+    y = 1e4 + rng.integers(-3000, 3000, 120) * (rng.random(120) > 0.6)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss())
+    bias = brentq(lambda b: derivative(b - y).sum(), 0.0, 2e4, xtol=1e-12)
+    expected = np.abs(x.T @ derivative(bias - y) / len(y)).max()
+    found = kreg.strength_max(model, (x, y.astype("float32")))
+    assert found == pytest.approx(expected, rel=1e-3)

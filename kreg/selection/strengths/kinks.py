@@ -15,6 +15,9 @@ Array = NDArray[Any]
 _NEARBY = 0.1
 # The largest relative deviation from straight lines.
 _STRAIGHT = 1e-2
+# A kink is sharp on this fraction of that distance, at one of as many places on
+# either side of where the straight lines meet.
+_SHARP, _PLACES = 5e-4, 20
 _PLANES, _MOST_ENTRIES = 60, 2**22
 # In the linear program: the weight of the strength against the distances of
 # kinks, and the largest derivative that counts as zero.
@@ -137,7 +140,8 @@ def _kinks(losses: RowLosses) -> _Kinks | None:
     """The kinks near the present sums.
 
     The loss of a row is straight on either side of a kink. Each line is drawn
-    through two points, and the kink is where they meet.
+    through two points, and the kink is where they meet. A loss that is bent
+    over a short distance, as Huber's is, has none.
 
     Returns:
         None if the derivative by an output depends on other outputs.
@@ -161,6 +165,17 @@ def _kinks(losses: RowLosses) -> _Kinks | None:
     if not (steepest > 0.0 and np.isfinite(steepest) and typical > 0.0):
         return None
     reach = _NEARBY * typical / steepest
+    width = _SHARP * reach
+    is_shown = width > losses.resolution * np.abs(losses.sums).max()
+
+    def bend(place: Array, column: int) -> Array:
+        """The largest change of the derivatives over a short distance."""
+        if not is_shown:
+            return np.full(len(place), np.inf)
+        steps = range(-_PLACES - 1, _PLACES + 2)
+        values = [after(place + step * width, column) for step in steps]
+        return np.diff(values, 2, axis=0).max(axis=0) / width
+
     slopes, jumps, places = np.zeros(size), np.zeros(size), np.zeros(size)
     together = middle.copy()
     for k in range(size[1]):
@@ -179,6 +194,7 @@ def _kinks(losses: RowLosses) -> _Kinks | None:
         place[~is_kink] = 0.0
         beside = np.abs(after(place, k) - low_middle - low * place)
         is_kink &= beside <= _STRAIGHT * jump * reach
+        is_kink &= bend(place, k) >= 0.5 * jump
         near = (near_above - near_below) / (0.5 * reach)
         slopes[:, k] = np.where(is_kink, low, near)
         jumps[:, k] = np.where(is_kink, jump, 0.0)

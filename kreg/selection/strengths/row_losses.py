@@ -34,12 +34,14 @@ class RowLosses:
         sums: what it makes of them before its activation, (rows, outputs).
         shares: the factor of each row's loss in the mean loss.
         of: a function of such sums that returns the loss of each row.
+        resolution: the smallest relative change of a sum that it shows well.
     """
 
     inputs: Array
     sums: Array
     shares: Array
     of: Callable[[Array], Array]
+    resolution: float
 
 
 def row_losses(
@@ -109,7 +111,11 @@ def row_losses(
         if not abs(factors @ each - loss) <= _SAME * abs(loss):
             return None
         return RowLosses(
-            inputs, sums, factors, partial(of, precision=precision)
+            inputs,
+            sums,
+            factors,
+            partial(of, precision=precision),
+            100.0 * float(np.finfo(precision).eps),
         )
     return None
 

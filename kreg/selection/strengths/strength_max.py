@@ -58,15 +58,14 @@ def strength_max(
     model, where all penalized weights are zero and all others are fitted, such
     as biases and entries with a factor of 0. If the loss has several minima by
     these, the search from their present values decides which one counts. For
-    `kreg.L1` it is the largest
-    absolute entry of the gradient of the data loss there, divided by its
-    factor. If the loss has kinks, as `"mae"` and `"hinge"` have, rows on a kink
-    leave a choice of gradients, of which the smallest counts. It is found by a
-    linear program if SciPy is installed, the last layer is the dense layer with
-    the kernel, with at most 8 outputs, and the loss of a row is a sum over
-    these. Otherwise, as under `"categorical_hinge"`, the result may be far too
-    high if many rows lie on a kink at the null model. Existing penalties of the
-    model are ignored.
+    `kreg.L1` the result is the largest absolute entry of the gradient of the
+    data loss there, divided by its factor. If the loss has kinks, as `"mae"`
+    and `"hinge"` have, rows on a kink leave a choice of gradients, of which the
+    smallest counts. It is found by a linear program if SciPy is installed, the
+    last layer is the dense layer with the kernel, with at most 8 outputs, and
+    the loss of a row is a sum over these. Otherwise, as under
+    `"categorical_hinge"`, the result may be far too high if many rows lie on a
+    kink at the null model. Existing penalties of the model are ignored.
 
     In a network the gradients of inner kernels vanish at the null model, so
     zero is a fixed point at any strength. There the result is a scale, not a
