@@ -159,7 +159,7 @@ def two_layers(penalty):
 def test_target_sparsity_steers_only_what_makes_zeros():
     penalty = kreg.Scheduled(fourth_powers, 0.2)
     model = two_layers(penalty)
-    model.fit(X, Y, epochs=4, verbose=0, callbacks=[kreg.TargetSparsity(0.5)])
+    model.fit(X, Y, epochs=8, verbose=0, callbacks=[kreg.TargetSparsity(0.5)])
     assert penalty.multiplier == 1.0
     assert model.layers[0].kernel_regularizer.multiplier != 1.0
 
