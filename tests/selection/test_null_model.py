@@ -687,6 +687,10 @@ NARROW = {
 }
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="losses in single precision do not show such a bend",
+)
 @pytest.mark.parametrize("name", few_of(NARROW, "huber"))
 def test_a_bend_that_is_narrow_beside_the_targets_is_no_kink(name):
     loss, derivative = NARROW[name]
