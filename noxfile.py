@@ -64,21 +64,28 @@ def fast(session: nox.Session) -> None:
     pytest(session)
 
 
+SLOW_PARTS = "surgery", "optimizers", "selection"
+
+
 @nox.session(python=False)
-def slow(session: nox.Session) -> None:
+@nox.parametrize("part", [*SLOW_PARTS, "others"], ids=[*SLOW_PARTS, "others"])
+def slow(session: nox.Session, part: str) -> None:
     """The tests that take longer: whole trainings, and more cases.
 
     In four runs one after another, because TensorFlow keeps a few
-    megabytes of every model that was trained.
+    megabytes of every model that was trained. `.ci/run` has time for two of
+    them, "slow(surgery)" and "slow(others)"; run all before a release.
     """
     marked = "-m", "(slow or thorough) and not exhaustive"
     if session.posargs:
+        if part != "others":
+            session.skip("the tests are named")
         pytest(session, *marked)
         return
-    parts = "tests/surgery", "tests/optimizers", "tests/selection"
-    for part in (*parts, None):
-        tests = [f"--ignore={p}" for p in parts] if part is None else [part]
-        pytest(session, *marked, *tests)
+    tests = [f"tests/{part}"]
+    if part == "others":
+        tests = [f"--ignore=tests/{p}" for p in SLOW_PARTS]
+    pytest(session, *marked, *tests)
 
 
 @nox.session(python=False)
