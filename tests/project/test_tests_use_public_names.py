@@ -59,6 +59,7 @@ ALLOWED = {
         "kreg.selection.strengths.convex_combination",
         "kreg.selection.strengths.grid",
         "kreg.selection.strengths.minimum",
+        "kreg.selection.strengths.slopes",
         "kreg.surgery._compact.config_search",
         "kreg.surgery._compact.new_values",
         "kreg.selection.training.gradient",

@@ -12,7 +12,8 @@ from thorough import few_of
 
 import kreg
 from kreg.selection import Training, path, strength_max
-from kreg.selection.strengths.minimum import Slope, slope_at_minimum
+from kreg.selection.strengths.minimum import slope_at_minimum
+from kreg.selection.strengths.slopes import Slope
 
 ROWS, INPUTS = 150, 5
 

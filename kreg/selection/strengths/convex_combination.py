@@ -1,12 +1,10 @@
 """Minimizes a quadratic function over convex combinations of vectors."""
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[Any]
+from kreg.selection.strengths.slopes import Vector
 
 # The maximum number of changes of the active set, per vector.
 _EXCHANGES = 10

@@ -17,8 +17,9 @@ from kreg.selection.strengths.centring import (
     centred,
     may_be_rounding,
 )
-from kreg.selection.strengths.minimum import Slope, slope_at_minimum
+from kreg.selection.strengths.minimum import slope_at_minimum
 from kreg.selection.strengths.penalty_family import PenaltyFamily
+from kreg.selection.strengths.slopes import Slope
 from kreg.selection.training.gradient import DataGradient, data_gradient
 from kreg.selection.training.inputs import is_linear
 from kreg.selection.training.models import assign_values, values_of
