@@ -19,10 +19,10 @@ from kreg.optimizers.optimizer_row import (
     GradientMemory,
     OptimizerRow,
 )
+from kreg.regularizers.norms import larger
 
-# The limit of a proximal step, in learning rates. At rest a proximal step must
-# be able to undo an update, which moves a weight by at most about one learning
-# rate.
+# The limit of a proximal step, in longest updates. A proximal step must be able
+# to undo an update.
 _LIMIT = 2.0
 _SAMPLE_SIZE = 4096
 
@@ -68,15 +68,30 @@ def _adam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     first = _bias_correction(optimizer, optimizer.beta_1, v.dtype)
     second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
     corrected = rate * ops.sqrt(second) / first
-    divisor = ops.sqrt(v) + optimizer.epsilon
-    return EffectiveStep(corrected / divisor, _LIMIT * rate)
+    step = corrected / (ops.sqrt(v) + optimizer.epsilon)
+    m = _slot_tensor(optimizer, "_momentums", variable)
+    return EffectiveStep(step, _limit(rate, step * m))
+
+
+def _limit(rate: Tensor, update: Tensor) -> Tensor:
+    """The limit of a proximal step of an optimizer with two moments.
+
+    An update is mostly not longer than the learning rate. But when gradients
+    grow, as when the strength of a penalty does, the second moment lags behind
+    the first one, and updates get many times longer.
+    """
+    return _LIMIT * larger(rate, ops.abs(update))
 
 
 def _nadam(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     v = _gradient_sizes(optimizer, "_velocities", variable)
     second = _bias_correction(optimizer, optimizer.beta_2, v.dtype)
-    divisor = ops.sqrt(v / second) + optimizer.epsilon
-    return EffectiveStep(rate / divisor, _LIMIT * rate)
+    step = rate / (ops.sqrt(v / second) + optimizer.epsilon)
+    # An update adds the newest gradient to the first moment once more, which
+    # at most doubles it while gradients keep their sign.
+    first = _bias_correction(optimizer, optimizer.beta_1, v.dtype)
+    m = 2.0 * _slot_tensor(optimizer, "_momentums", variable) / first
+    return EffectiveStep(step, _limit(rate, step * m))
 
 
 def _adamax(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
@@ -91,7 +106,9 @@ def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     rate = rate / (1.0 - optimizer.momentum)
     if not optimizer.centered:
         divisor = ops.sqrt(v + optimizer.epsilon)
-        return EffectiveStep(rate / divisor, _LIMIT * rate)
+        # The newest square has this weight in the second moment.
+        longest = rate / math.sqrt(1.0 - optimizer.rho)
+        return EffectiveStep(rate / divisor, _LIMIT * longest)
     mean = _slot_tensor(optimizer, "_average_gradients", variable)
     # An update divided by a variance has no limit, so the step has none. At
     # rest the variance is as small as rounding errors, which differ between

@@ -20,12 +20,13 @@ class EffectiveStep:
     Args:
         step: scalar or tensor of the weight's shape, the distance by which an
             update with a constant gradient of 1 moves each entry.
-        limit: scalar, the largest distance by which a proximal step may move an
-            entry in one update; None for no limit. An optimizer that divides by
-            the size of past gradients moves a weight by at most about its
-            learning rate, however small the gradients are. A longer proximal
-            step would zero weights that have hardly any gradient. Defaults to
-            `None`.
+        limit: scalar or tensor of the weight's shape, the largest distance by
+            which a proximal step may move an entry in one update; None for no
+            limit. An optimizer that divides by the size of past gradients
+            moves a weight by about its learning rate, however small the
+            gradients are. A much longer proximal step would zero weights that
+            have hardly any gradient; one that is shorter than the update
+            cannot hold a weight at zero. Defaults to `None`.
         iterate: the variable that takes the proximal step in the weight's
             place, if the optimizer moves a variable of its own and derives
             the weight from it. Defaults to `None`: the weight itself.

@@ -114,7 +114,7 @@ class GroupLasso(GroupPenalty):
     minimum a nonzero group has no zeros inside; for these see
     `SparseGroupLasso`. During training under Adam, and other optimizers that
     divide by the size of past gradients, no step moves an entry by more than
-    two learning rates. So the smallest entries of a vanishing group become zero
+    about two updates. So the smallest entries of a vanishing group become zero
     before the others.
 
     Formula: `multiplier * strength(step) * sqrt(group size) * sum(norms)`,
