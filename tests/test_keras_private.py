@@ -63,6 +63,21 @@ def test_direction_of_logged_means_is_known():
     assert stop.monitor_op is keras.ops.less
 
 
+@pytest.mark.parametrize(
+    ("loss", "weights", "expected"),
+    [
+        ("mse", None, 1.0),
+        ("mse", 2.0, 2.0),
+        (["mse"], [0.5], 0.5),
+        (["mse", "mae"], [0.5, 2.0], None),
+    ],
+)
+def test_weight_of_the_only_loss(loss, weights, expected):
+    model = built_model()
+    model.compile("sgd", loss, loss_weights=weights)
+    assert private.weight_of_loss(model) == expected
+
+
 def test_carried_state_is_no_weight():
     model = built_model()
     variable = keras.Variable(1.0, trainable=False)

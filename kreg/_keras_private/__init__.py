@@ -83,6 +83,7 @@ from kreg._keras_private.training import (
     unlist_metrics,
     unwatch_added_losses,
     watch_added_losses,
+    weight_of_loss,
     without_carried_state,
 )
 
@@ -152,6 +153,7 @@ __all__ = [
     "uses_flash_attention",
     "watch_added_losses",
     "weight_decay_of",
+    "weight_of_loss",
     "with_path",
     "without_carried_state",
     "without_values",

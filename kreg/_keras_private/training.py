@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import tree
 from keras.src.backend.common.stateless_scope import (
     get_stateless_scope,
     in_stateless_scope,
@@ -37,6 +38,13 @@ class LoggedMeans(MetricsList):
     def result(self) -> dict[str, Any]:
         """The means by their names."""
         return {mean.name: mean.result() for mean in self.metrics}
+
+
+def weight_of_loss(model: keras.Model) -> float | None:
+    """The weight of the only loss of a compiled model; None if unknown."""
+    given = getattr(model._compile_loss, "_user_loss_weights", None)
+    weights = [1.0] if given is None else tree.flatten(given)
+    return float(weights[0]) if len(weights) == 1 else None
 
 
 def list_metric(model: keras.Model, metric: keras.metrics.Metric) -> None:

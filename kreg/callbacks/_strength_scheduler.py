@@ -25,8 +25,8 @@ class StrengthScheduler(keras.callbacks.Callback):
     Args:
         function: callable that takes the epoch (int, from 0) and returns the
             new multiplier (float >= 0). If it requires a second positional
-            argument, or its second parameter is named `multiplier`, it also
-            gets the multiplier so far (float).
+            argument, or its second parameter or one for keywords only is named
+            `multiplier`, it also gets the multiplier so far (float).
         weights: the weights to steer, an iterable of variables and layers of
             the model. If several weights share a penalty, name all of them or
             none. Defaults to `None`: all weights with a kreg penalty.
@@ -71,7 +71,6 @@ class StrengthScheduler(keras.callbacks.Callback):
         self.function = function
         self.weights = optional(named_weights, "weights", weights)
         self.verbose = verbosity("verbose", verbose)
-        self._takes_multiplier = _takes_multiplier(function)
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -84,10 +83,9 @@ class StrengthScheduler(keras.callbacks.Callback):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         for penalty in self._penalties:
-            before = penalty.multiplier
-            arguments = (epoch, before) if self._takes_multiplier else (epoch,)
+            after = _called(self.function, epoch, penalty.multiplier)
             penalty.multiplier = nonnegative_number(
-                "function(epoch, multiplier)", self.function(*arguments)
+                "function(epoch, multiplier)", after
             )
         if self.verbose:
             values = sorted({p.multiplier for p in self._penalties})
@@ -101,8 +99,10 @@ class StrengthScheduler(keras.callbacks.Callback):
             logs["strength_multiplier"] = multipliers.pop()
 
 
-def _takes_multiplier(function: Callable[..., float]) -> bool:
-    """Whether the second positional argument of a function is the multiplier.
+def _called(
+    function: Callable[..., float], epoch: int, multiplier: float
+) -> float:
+    """What a function returns that takes the epoch, and perhaps a multiplier.
 
     A second parameter with a default and another name is something else, such
     as `out` of `numpy.exp`.
@@ -110,14 +110,18 @@ def _takes_multiplier(function: Callable[..., float]) -> bool:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature
-        return False
+        return function(epoch)
+    parameters = signature.parameters
+    named = parameters.get("multiplier")
+    if named is not None and named.kind is named.KEYWORD_ONLY:
+        return function(epoch, multiplier=multiplier)
     positional = [
         parameter
-        for parameter in signature.parameters.values()
+        for parameter in parameters.values()
         if parameter.kind
         in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
-    if len(positional) < 2:
-        return False
-    second = positional[1]
-    return second.default is second.empty or second.name == "multiplier"
+    for second in positional[1:2]:
+        if second.default is second.empty or second.name == "multiplier":
+            return function(epoch, multiplier)
+    return function(epoch)

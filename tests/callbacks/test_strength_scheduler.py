@@ -93,6 +93,20 @@ def test_a_builtin_that_requires_two_arguments_gets_both(function):
     assert history["strength_multiplier"] == [float(function(2, 3.0))]
 
 
+def keyword_only(epoch, *, multiplier):
+    return 2.0 * multiplier + epoch
+
+
+def keyword_only_after_rates(epoch, *rates, multiplier=1.0):
+    return 2.0 * multiplier + epoch + len(rates)
+
+
+@pytest.mark.parametrize("function", [keyword_only, keyword_only_after_rates])
+def test_a_multiplier_for_keywords_only_is_passed(function):
+    history = fit(model_of(kreg.L1(0.1, multiplier=3.0)), steer(function))
+    assert history["strength_multiplier"] == [6.0, 13.0, 28.0]
+
+
 def test_penalties_follow():
     model = model_of(kreg.L1(0.1))
     history = fit(model, steer(lambda epoch: epoch + 1.0))

@@ -518,6 +518,42 @@ def test_the_loss_may_be_any_that_has_a_value_for_each_row(loss):
     assert strength_max(model, (x, y)) == pytest.approx(expected, rel=1e-4)
 
 
+def absolute(reduction):
+    return keras.losses.MeanAbsoluteError(reduction=reduction)
+
+
+SCALED = {
+    "a weight of the loss": ("mae", {"loss_weights": 3.0}, False, 3.0),
+    "a list of one weight": (["mae"], {"loss_weights": [0.5]}, True, 0.5),
+    "a sum": (absolute("sum"), {}, True, ROWS),
+    "a sum with a weight": (
+        absolute("sum"),
+        {"loss_weights": 0.1},
+        False,
+        0.1 * ROWS,
+    ),
+    "a mean by weights": (absolute("mean_with_sample_weight"), {}, True, None),
+}
+
+
+@pytest.mark.parametrize("name", few_of(SCALED, "a sum with a weight"))
+def test_the_loss_may_be_scaled(name):
+    loss, settings, is_weighted, scale = SCALED[name]
+    x, y = rows("mse", 1)
+    y = np.round(y)
+    weights = None
+    if is_weighted:
+        weights = single(np.random.default_rng(1).uniform(0.2, 2.0, ROWS))
+    if scale is None:
+        scale = 1.0 / weights.mean()
+    model = model_of("mae", 1)
+    model.compile("sgd", loss, **settings)
+    found = strength_max(model, (x, y) if weights is None else (x, y, weights))
+    factors = np.ones((INPUTS, 1))
+    expected = least_strength(x, y, KINKS["mae"], factors, weights)
+    assert found == pytest.approx(scale * expected, rel=2e-4)
+
+
 @pytest.mark.thorough
 def test_without_scipy_it_may_be_too_high(monkeypatch):
     x, y = rows("mse", 1)

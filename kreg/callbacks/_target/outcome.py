@@ -158,8 +158,8 @@ def end_reason(steering: Steering, progress: float, updates: int) -> str:
             "did all weights return that had become zero: train longer"
         )
     return (
-        "the sparsity went on moving while the strength had come to rest: "
-        "train longer, or let the learning rate end above 0"
+        "the sparsity went on moving, or did not follow the strength, until "
+        "the end: train longer, or let the learning rate end above 0"
     )
 
 

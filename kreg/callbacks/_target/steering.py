@@ -130,8 +130,12 @@ class Steering:
 
     @property
     def unpenalized_since(self) -> float | None:
-        """The progress after which no strength was above 0; None if one is."""
-        return self._unpenalized_since
+        """The progress after which all updates had strengths of 0.
+
+        None if the last one had not, though the next one may.
+        """
+        since = self._unpenalized_since
+        return None if since == self._progress else since
 
     @property
     def zeros_are_stuck(self) -> bool:
@@ -141,7 +145,7 @@ class Steering:
         gradients of 0 hold those that stay while the strength vanishes.
         """
         fall = self._log_factor_at_change - self._penalties.log_factor
-        return self._unpenalized_since is not None or fall > _DEEP_FALL
+        return self.unpenalized_since is not None or fall > _DEEP_FALL
 
     @property
     def is_waiting(self) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers, ops, tree
 from numpy.typing import NDArray
 
+from kreg._keras_private import weight_of_loss
 from kreg.selection.data.batches import batches_of
 
 Array = NDArray[Any]
@@ -56,8 +57,8 @@ def row_losses(
         loss: the mean loss over all rows.
 
     Returns:
-        None if their mean is not `loss`, the last layer is not a dense one with
-        this kernel, or the data are too large.
+        None if they do not add up to `loss`, the last layer is not a dense
+        one with this kernel, or the data are too large.
     """
     outputs = getattr(model, "outputs", None)
     if not outputs:
@@ -92,8 +93,16 @@ def row_losses(
             inputs = np.hstack([inputs, np.ones((len(inputs), 1))])
     if targets.size == sums.size:
         targets = targets.reshape(sums.shape)
-    function = keras.losses.get(given_losses[0])
-    function = getattr(function, "call", function)
+    loss_object = keras.losses.get(given_losses[0])
+    function = getattr(loss_object, "call", loss_object)
+    scale = weight_of_loss(model)
+    if scale is None:
+        return None
+    reduction = getattr(loss_object, "reduction", None)
+    if reduction == "sum":
+        scale *= len(sums)
+    elif reduction == "mean_with_sample_weight":
+        scale /= float(np.mean(shares))
 
     def of(sums: Array, precision: str) -> Array:
         made = layer.activation(ops.convert_to_tensor(sums.astype(precision)))
@@ -107,7 +116,7 @@ def row_losses(
             continue
         if each.shape != (len(sums),) or shares.shape != (len(sums), 1):
             return None
-        factors = np.asarray(shares[:, 0] / len(sums), "float64")
+        factors = np.asarray(shares[:, 0], "float64") * (scale / len(sums))
         if not abs(factors @ each - loss) <= _SAME * abs(loss):
             return None
         return RowLosses(
