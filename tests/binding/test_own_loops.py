@@ -101,6 +101,7 @@ def updates_of(model):
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings(OTHER_STEP)
 @pytest.mark.parametrize("cls", LOOP)
 def test_without_strength_it_trains_as_plain_keras(cls, tmp_path):

@@ -126,6 +126,7 @@ def with_an_old_history(model):
     keras.callbacks.CallbackList([], add_history=True, model=model)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:Regularization")
 @pytest.mark.parametrize("before", [never_fitted, with_an_old_history])
 @pytest.mark.parametrize(("holder", "params"), LOOPS)

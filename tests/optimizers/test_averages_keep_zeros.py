@@ -152,6 +152,7 @@ class Weights(keras.callbacks.Callback):
         self.values.append(self.model.get_weights()[0].astype("float64"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("swap", [False, True])
 def test_average_is_that_of_the_iterates_since_their_last_zero(swap):
     weights = Weights()
@@ -208,6 +209,7 @@ class SetWeights(keras.callbacks.Callback):
             self.model.set_weights(self.weights)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("epoch", few_of([3, EPOCHS - 1], 3))
 @pytest.mark.parametrize("averaged", [False, True])
 def test_weights_that_a_callback_sets_keep_their_zeros(epoch, averaged):

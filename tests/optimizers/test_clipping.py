@@ -179,6 +179,7 @@ def test_accumulated_gradients_are_clipped_together(name, clipping):
     assert_is_lasso(train(model, *data(), parts=4))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", few_of(CLIPPING, "global_clipnorm"))
 @pytest.mark.parametrize("name", few_of(FEW, "Adam"))
 def test_clipped_member_of_several_optimizers(name, clipping):
@@ -208,6 +209,7 @@ def test_each_device_clips_its_part_of_a_batch(
     assert residuals(w, clip, 1, devices=2).max() < 2e-2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", CLIPPING)
 def test_rows_that_a_batch_repeats(clipping):
     """Gradients of embeddings are sparse on TensorFlow."""
@@ -290,6 +292,7 @@ def test_clipping_may_change_between_fits(first, then):
     assert_is_lasso(train(model, x, y))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", CLIPPING)
 def test_interrupted_training_is_the_unbroken_one(clipping, tmp_path):
     """The averages of fractions are saved with the optimizer."""

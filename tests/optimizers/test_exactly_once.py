@@ -260,6 +260,7 @@ def test_loaded_model_continues(tmp_path):
     assert_weights(loaded, expected(ramp))
 
 
+@pytest.mark.thorough
 def test_accumulation(mode):
     model = network()
     model.compile(sgd(gradient_accumulation_steps=2), "mse", **mode)

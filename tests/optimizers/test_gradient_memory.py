@@ -65,6 +65,7 @@ def assert_reads_the_data(optimizer):
         assert kernel.optimality < 1e-3 * size
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rate", few_of(RATES, "dropped", "to zero"))
 @pytest.mark.parametrize("name", few_of(OPTIMIZERS, "SGD"))
 def test_under_changing_rates(name, rate):

@@ -88,6 +88,7 @@ def test_scalar_weight_under_each_optimizer(optimizer):
     assert_scalar_is_like_one_entry(optimizer, "L1")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("penalty", few_of(list(PENALTIES), "GroupLasso"))
 def test_scalar_weight_with_each_penalty(penalty):
     assert_scalar_is_like_one_entry("Adam", penalty)

@@ -152,6 +152,7 @@ def test_training_step_is_traced_once_for_all_strengths(build_model):
     assert counts[0] == counts[1]
 
 
+@pytest.mark.thorough
 def test_same_seed_same_path():
     assert_same_weights(run(seed=4), run(seed=4))
 

@@ -45,6 +45,7 @@ def standardized(bunch):
     return x, (bunch.target - bunch.target.mean()) / bunch.target.std()
 
 
+@pytest.mark.thorough
 def test_support_is_that_of_lasso_cv_at_the_same_strength():
     x, y = standardized(load_diabetes())
     lasso = LassoCV(cv=5).fit(x, y)

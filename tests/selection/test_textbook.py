@@ -86,6 +86,7 @@ def correlated():
     return found, peers
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["l1", "l2", "both"])
 def test_correlated_inputs_get_the_weights_of_the_peer(correlated, name):
     found, peers = correlated

@@ -83,6 +83,7 @@ def read_weight(model):
     return kreg.statistics.read(model).weights[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", few_of(KINDS, dense, einsum))
 def test_figures_of_integers_of_eight_bits(make):
     model, w = quantized(make, "int8")

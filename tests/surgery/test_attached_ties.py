@@ -37,6 +37,7 @@ def test_training_of_a_checkpoint_goes_on(tmp_path):
         np.testing.assert_array_equal(values(loaded)[path], array)
 
 
+@pytest.mark.thorough
 def test_tie_is_shared_with_weights_of_its_own(tmp_path):
     model = tied_model()
     fit(model, 1)

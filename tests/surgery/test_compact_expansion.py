@@ -118,6 +118,7 @@ def test_a_weight_keeps_what_it_was():
     assert small.get_layer("first_drop").rate == 0.5
 
 
+@pytest.mark.thorough
 def test_it_trains_on_like_the_model():
     model = mixers([0, 1, 2], [5])
     model.get_layer("first").drop.rate = model.get_layer("second").drop.rate = 0

@@ -285,6 +285,7 @@ def test_optimizer_keeps_its_state(optimizer):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "optimizer",
     few_of(["proximal", "scaled", "scheduled", "plain"], "scheduled"),

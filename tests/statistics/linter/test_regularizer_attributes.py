@@ -176,6 +176,7 @@ def test_users_layers_may_do_as_they_like(layer):
     assert check(keras.Sequential([keras.Input((4,)), layer()])) == ()
 
 
+@pytest.mark.thorough
 def test_quantized_layer_keeps_its_attribute_only():
     model = linear_model(L2(0.1))
     model.layers[0].quantize("int8")
