@@ -1,7 +1,7 @@
 """Copying layers in which nothing changes."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FunctionType
 from typing import Any
@@ -78,8 +78,7 @@ def changed_config(
 def copied_by_config(
     layer: keras.layers.Layer,
     name: str,
-    args: Sequence[Any],
-    kwargs: dict[str, Any],
+    outputs_of: Callable[[keras.layers.Layer], Any],
 ) -> tuple[Any, Any] | None:
     """A copy of a layer by its config, and the outputs of the copy.
 
@@ -88,14 +87,13 @@ def copied_by_config(
     Args:
         layer: the layer.
         name: the name of the copy.
-        args: the symbolic tensors that it is called on.
-        kwargs: the keyword arguments of the call.
+        outputs_of: a function that calls it on symbolic tensors.
     """
     if isinstance(layer, _REUSED):
-        return layer, layer(*args, **kwargs)
+        return layer, outputs_of(layer)
     try:
         copy = from_config(layer, {"name": name})
-        outputs = copy(*args, **kwargs)
+        outputs = outputs_of(copy)
     except Exception:  # whatever a layer raises
         return None
     return (

@@ -18,6 +18,7 @@ from kreg._keras_private import (
 from kreg.surgery._compact.config_parts import parts_in, with_parts
 from kreg.surgery._compact.new_values import NewValues
 from kreg.surgery._compact.smaller_layers import (
+    LayerCall,
     SmallerLayers,
     Way,
     input_like,
@@ -214,5 +215,6 @@ class Rebuild:
             name = path[0] if isinstance(self._declared, dict) else None
             inputs.append(keras.Input(shape, dtype=tensor.dtype, name=name))
         nested = tree.pack_sequence_as(self._declared, inputs)
-        _, outputs = self._layers.expanded(model, "", [nested], {})
+        call = LayerCall(model, "", [nested], {})
+        _, outputs = self._layers.expanded(call)
         return keras.Model(nested, outputs, name=model.name)

@@ -4,6 +4,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from operator import attrgetter
@@ -63,6 +64,27 @@ class StuckError(Exception):
     def __init__(self, operation: Any, reason: str) -> None:
         super().__init__(reason)
         self.operation, self.reason = operation, reason
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """The first call of what takes the place of a layer or operation.
+
+    Args:
+        operation: the layer or operation of the model.
+        name: the name of what takes its place.
+        args: the smaller tensors that it gets, and its other arguments.
+        kwargs: its arguments by name.
+    """
+
+    operation: Any
+    name: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+    def of(self, replacement: Callable[..., Any]) -> Any:
+        """The outputs of what takes the place of the operation."""
+        return replacement(*self.args, **self.kwargs)
 
 
 class SmallerLayers:
@@ -174,7 +196,14 @@ class SmallerLayers:
             # A call of the operation while its replacement is made stays.
             self.made[id(operation)] = operation
             try:
-                replacement, outputs = self._first_call(operation, args, kwargs)
+                replacement, outputs = self._first_call(
+                    LayerCall(
+                        operation,
+                        self._names.get(id(operation), operation.name),
+                        args,
+                        kwargs,
+                    )
+                )
             except Exception as error:  # whatever layers raise
                 # Keras may raise another error in place of this one.
                 self._stuck = self._stuck or stuck_at(operation, error)
@@ -184,98 +213,83 @@ class SmallerLayers:
 
         return call
 
-    def _first_call(
-        self, operation: Any, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> tuple[Any, Any]:
+    def _first_call(self, call: LayerCall) -> tuple[Any, Any]:
         """What takes the place of an operation, and its outputs."""
-        name = self._names.get(id(operation), operation.name)
+        operation = call.operation
         if not isinstance(operation, layers.Layer):
             reduction = self._values.reductions.get(id(operation))
             if reduction is not None and reduction.replacement is not None:
-                replacement = reduction.replacement(name, args[0])
+                replacement = reduction.replacement(call.name, call.args[0])
             else:
                 replacement = _reduced_operation(operation, reduction)
-            return replacement, replacement(*args, **kwargs)
+            return replacement, call.of(replacement)
         if not self._values.change(operation):
-            return self._unchanged(operation, name, args, kwargs)
+            return self._unchanged(call)
         if id(operation) in self._values.reductions:
             self.ways[id(operation)] = Way.RULE
-            return self._reduced(operation, name, args, kwargs)
+            return self._reduced(call)
         if type(operation) is layers.TimeDistributed:
-            return self._in_each_step(operation, name, args, kwargs)
+            return self._in_each_step(call)
         if (
             not is_plain_model(operation)
             and Way.CONFIG not in self._avoid
             and not self._values.replaces(operation)
         ):
-            small = self.by_config(
-                operation, _made_and_called(operation, name, args, kwargs)
-            )
+            small = self.by_config(operation, _made_and_called(call))
             if small is not None:
                 forget_last_call(small)
                 self.ways[id(operation)] = Way.CONFIG
-                return small, small(*args, **kwargs)
+                return small, call.of(small)
         graph = graph_of(operation)
         if graph is not None:
             self.ways[id(operation)] = Way.EXPANDED
-            model = self.functional(
-                operation, name, list(_nested_inputs(graph, args))
-            )
+            inputs = list(_nested_inputs(graph, call.args))
+            model = self.functional(operation, call.name, inputs)
             if not operation.trainable:
                 model.trainable = False
-            return model, model(*args, **kwargs)
-        return self.expanded(operation, name, args, kwargs)
+            return model, call.of(model)
+        return self.expanded(call)
 
-    def _unchanged(
-        self,
-        layer: keras.layers.Layer,
-        name: str,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Any]:
+    def _unchanged(self, call: LayerCall) -> tuple[Any, Any]:
         """A layer in which nothing changes, and its outputs."""
+        layer = call.operation
         is_custom = not type(layer).__module__.startswith("keras.")
         copied = None
         if not is_custom or (
             Way.UNCHANGED not in self._avoid and self._tells_all(layer)
         ):
-            copied = copied_by_config(layer, name, args, kwargs)
+            copied = copied_by_config(layer, call.name, call.of)
         if copied is None and is_custom and graph_of(layer) is None:
             # A saved model could not hold the layer without a good config.
             stuck = self._stuck
             with suppress(Exception):  # whatever the layer raises
-                return self.expanded(layer, name, args, kwargs)
+                return self.expanded(call)
             self._stuck = stuck
         self.ways[id(layer)] = Way.UNCHANGED
         if copied is None:
-            copy = copied_attributes(layer, name)
-            copied = copy, copy(*args, **kwargs)
+            copy = copied_attributes(layer, call.name)
+            copied = copy, call.of(copy)
         copy, outputs = copied
         if copy is not layer:
             self._setters.append((layer, lambda: copy_values(layer, copy)))
         return copy, outputs
 
-    def _in_each_step(
-        self,
-        wrapper: layers.TimeDistributed,
-        name: str,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Any]:
+    def _in_each_step(self, call: LayerCall) -> tuple[Any, Any]:
         """A `TimeDistributed` of a smaller model or custom layer."""
-        _, _, *sizes = args[0].shape
-        step = keras.Input(sizes, dtype=args[0].dtype)
+        wrapper, tensor = call.operation, call.args[0]
+        _, _, *sizes = tensor.shape
+        step = keras.Input(sizes, dtype=tensor.dtype)
         outputs = self.calling(wrapper.layer)(step)
         inside = self.made[id(wrapper.layer)]
         if not isinstance(inside, layers.Layer):  # the calls inside of it
             inside = keras.Model(step, outputs, name=wrapper.layer.name)
         copy = layers.TimeDistributed(
-            inside, name=name, dtype=wrapper.dtype_policy
+            inside, name=call.name, dtype=wrapper.dtype_policy
         )
         if not wrapper.trainable:
             copy.trainable = False
         self.ways[id(wrapper)] = Way.EXPANDED
-        return copy, copy(*args, **kwargs)
+        return copy, call.of(copy)
 
     def _unused(self, name: str) -> str:
         """A name that no layer has yet, because names in a model differ."""
@@ -283,20 +297,15 @@ class SmallerLayers:
         self._uses[name] += 1
         return f"{name}_{count}" if count else name
 
-    def _reduced(
-        self,
-        layer: keras.layers.Layer,
-        name: str,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Any]:
+    def _reduced(self, call: LayerCall) -> tuple[Any, Any]:
         """A smaller layer of the same class, by the rule of its class."""
+        layer = call.operation
         reduction = self._values.reductions[id(layer)]
         if reduction.replacement is not None:
             self.ways[id(layer)] = Way.OPERATIONS
-            replacement = reduction.replacement(name, args[0])
-            return replacement, replacement(*args, **kwargs)
-        copy = from_config(layer, {**reduction.config, "name": name})
+            replacement = reduction.replacement(call.name, call.args[0])
+            return replacement, call.of(replacement)
+        copy = from_config(layer, {**reduction.config, "name": call.name})
 
         def set_values() -> None:
             for path, value in reduction.weights.items():
@@ -306,23 +315,19 @@ class SmallerLayers:
                 copy.finalize_state()
 
         self._setters.append((layer, set_values))
-        return copy, copy(*args, **kwargs)
+        return copy, call.of(copy)
 
-    def expanded(
-        self,
-        layer: keras.layers.Layer,
-        name: str,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Any]:
+    def expanded(self, call: LayerCall) -> tuple[Any, Any]:
         """The calls inside of a layer, in the place of the layer."""
+        layer, name = call.operation, call.name
         if Way.EXPANDED in self._avoid:
             raise self.without_config(layer)
         if layer.activity_regularizer is not None:
             raise StuckError(layer, "it has a penalty on its activity")
-        inputs = filter(keras.utils.is_keras_tensor, tree.flatten(args))
+        inputs = filter(keras.utils.is_keras_tensor, tree.flatten(call.args))
         if self._values.is_masked(layer) and not (
-            any(map(carries_mask, inputs)) or kwargs.get("mask") is not None
+            any(map(carries_mask, inputs))
+            or call.kwargs.get("mask") is not None
         ):
             raise StuckError(
                 layer, "it gets a mask from outside the model that holds it"
@@ -350,19 +355,19 @@ class SmallerLayers:
             if id(part) not in inside or made is part:
                 return None
 
-            def call(*inner: Any, **options: Any) -> Any:
+            def call_part(*inner: Any, **options: Any) -> Any:
                 if takes_training and not options.get("training"):
                     # The model passes on its own `training` to each layer.
                     options.pop("training", None)
                 return self.calling(part)(*inner, **options)
 
-            return call
+            return call_part
 
         def call_inside(*inner: Any, **options: Any) -> Any:
             with expansion.entered((inner, options), replacement):
                 return layer(*inner, **options)
 
-        outputs = call_inside(*args, **kwargs)
+        outputs = call.of(call_inside)
         self._setters.append((layer, expansion.set_values))
         return call_inside, outputs
 
@@ -383,17 +388,16 @@ def stuck_at(operation: Any, error: Exception) -> StuckError:
 
 
 def _made_and_called(
-    layer: keras.layers.Layer,
-    name: str,
-    args: Sequence[Any],
-    kwargs: dict[str, Any],
+    call: LayerCall,
 ) -> Callable[[Mapping[str, Any]], keras.layers.Layer]:
     """A function that makes a layer from a config, and calls the layer."""
 
     def make(config: Mapping[str, Any]) -> keras.layers.Layer:
         with trusting():
-            copy = type(layer).from_config({**config, "name": name})
-        copy(*args, **kwargs)
+            copy = type(call.operation).from_config(
+                {**config, "name": call.name}
+            )
+        call.of(copy)
         return copy
 
     return make
