@@ -76,8 +76,9 @@ def attach(model: keras.Model, rules: Rules, *, sample: Any = None) -> Changes:
     projections in attributes such as `query_dense` and a number of heads in one
     such as `num_heads`. For all other code, the calls of the model tell them:
     the heads are the places along the axis that a softmax over positions leaves
-    apart, in queries, keys, values and all that is computed from them. A
-    warning names attention layers whose heads are not known.
+    apart, in queries, keys, values and all that is computed from them. There, a
+    key that all query heads share is in none. A warning names attention layers
+    whose heads are not known.
 
     A penalty with `groups="channels"`, such as
     `kreg.GroupLasso(1e-4, "channels")`, ties all entries of weights that go

@@ -199,6 +199,8 @@ def _written_first(along: Along) -> tuple[bool, int]:
 def _by_heads(network: Network, roots: Channels) -> tuple[Channels, Channels]:
     """The set of each channel, if the channels of a head are one set.
 
+    Heads that share channels, such as those of a key, are one set too.
+
     Args:
         network: the channels of the model.
         roots: the set of each channel, if they are not.
@@ -206,21 +208,37 @@ def _by_heads(network: Network, roots: Channels) -> tuple[Channels, Channels]:
     Returns:
         The sets, and those of them that are heads.
     """
-    wanted = np.concatenate([np.zeros(0, np.int64), *network.heads])
-    heads = np.arange(len(roots))
-    in_heads: set[int] = set()
+    nothing = np.zeros(0, np.int64)
+    wanted = roots[np.concatenate([nothing, *network.heads])]
+    cells, owners = [nothing], [nothing]
     for channels, places in network.rectangles:
         for axis, numbers in enumerate(places):
-            if not np.isin(roots[numbers], roots[wanted]).all():
+            if not np.isin(roots[numbers], wanted).all():
                 continue
-            shape = [1] * channels.ndim
-            shape[axis] = -1
-            spread = np.broadcast_to(
-                roots[numbers].reshape(shape), channels.shape
-            )
-            heads[roots[channels]] = spread
-            in_heads.update(roots[numbers].tolist())
-    return heads[roots], np.array(sorted(in_heads), np.int64)
+            rows = np.moveaxis(roots[channels], axis, 0)
+            rows = rows.reshape(len(numbers), -1)
+            cells += [roots[numbers], rows.ravel()]
+            owners += [
+                roots[numbers],
+                np.repeat(roots[numbers], rows.shape[1]),
+            ]
+    pairs = np.stack([np.concatenate(cells), np.concatenate(owners)])
+    pairs = np.unique(pairs, axis=1)
+    is_same = pairs[0, 1:] == pairs[0, :-1]
+    joined = _joined(pairs[1, :-1][is_same], pairs[1, 1:][is_same], len(roots))
+    heads = np.arange(len(roots))
+    heads[pairs[0]] = joined[pairs[1]]
+    return heads[roots], np.unique(heads[pairs[0]])
+
+
+def _joined(first: Channels, second: Channels, count: int) -> Channels:
+    """The smallest of the numbers that pairs of numbers join with each one."""
+    joined = np.arange(count)
+    links = np.unique(np.stack([first, second]), axis=1).T.tolist()
+    for one, other in links:
+        low, high = sorted((joined[one], joined[other]))
+        joined[joined == high] = low
+    return joined
 
 
 def _fixed(
