@@ -121,7 +121,9 @@ def _called(
         if parameter.kind
         in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
-    for second in positional[1:2]:
-        if second.default is second.empty or second.name == "multiplier":
-            return function(epoch, multiplier)
+    if len(positional) < 2:
+        return function(epoch)
+    second = positional[1]
+    if second.default is second.empty or second.name == "multiplier":
+        return function(epoch, multiplier)
     return function(epoch)

@@ -106,7 +106,8 @@ def _rmsprop(optimizer: Any, variable: Any, rate: Tensor) -> EffectiveStep:
     rate = rate / (1.0 - optimizer.momentum)
     if not optimizer.centered:
         divisor = ops.sqrt(v + optimizer.epsilon)
-        # The newest square has this weight in the second moment.
+        # The second moment is at least `1 - rho` times the newest squared
+        # gradient, which limits the length of an update.
         longest = rate / math.sqrt(1.0 - optimizer.rho)
         return EffectiveStep(rate / divisor, _LIMIT * longest)
     mean = _slot_tensor(optimizer, "_average_gradients", variable)

@@ -552,6 +552,16 @@ def test_strengths_that_end_at_zero_are_told_with_the_time():
         fit(model, kreg.TargetSparsity(0.9))
 
 
+@pytest.mark.thorough
+def test_a_strength_of_zero_that_no_update_uses_is_no_reason():
+    rising = kreg.schedules.LinearRamp(0.0, 1e-3, steps=20)
+    model = regression(dense(kreg.L1(kreg.schedules.Cycle(rising, 20))))
+    with pytest.warns(UserWarning, match="was not reached") as record:
+        fit(model, kreg.TargetSparsity(0.9))
+    assert int(model.optimizer.iterations) % 20 == 0
+    assert not any("was 0 after" in message for message in told(record))
+
+
 def with_dead_units():
     """A network whose first layer feeds 4 of 8 units that never fire."""
     model = regression(
