@@ -22,6 +22,7 @@ from kreg.layers.channels.call import (
     weight_channels,
 )
 from kreg.layers.channels.network import (
+    Channels,
     Kept,
     Network,
     Operand,
@@ -139,8 +140,7 @@ def _rearranged(call: Call, network: Network, picks: bool = False) -> Traced:
     outputs = rearranged_signals(call, signals)
     if outputs is None:
         return kept_whole(call, network, "depends on the size of its input")
-    if picks:
-        _keep_order(call, network, signals)
+    _follow_places(call, network, signals, outputs, picks)
     return Traced(
         tuple(
             _with_axis(signal, tensor, call, network)
@@ -186,7 +186,7 @@ def _rearranged_parameter(call: Call, network: Network) -> Traced:
             # These are positions: how many are used depends on the input.
             network.pin(channels, f"`{call.path}` picks some of them")
         else:
-            _keep_order(call, network, [part])
+            _follow_places(call, network, [part], outputs, True)
             parts.append((outputs[0].channels, outputs[0].axes))
     return Traced((weight_channels(values, parts, network),))
 
@@ -269,26 +269,74 @@ def _outputs(node: Any, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     return [np.asarray(ops.convert_to_numpy(output)) for output in outputs]
 
 
-def _keep_order(
-    call: Call, network: Network, signals: Sequence[Signal]
+def _follow_places(
+    call: Call,
+    network: Network,
+    signals: Sequence[Signal],
+    outputs: Sequence[Signal],
+    picks: bool,
 ) -> None:
-    """Keep all places along each axis that is not passed on in order."""
+    """Let places along axes of the inputs stay with those of the outputs.
+
+    Args:
+        call: the call.
+        network: the channels of the model.
+        signals: the channels of the inputs.
+        outputs: the channels of the outputs.
+        picks: whether all places along an axis must stay if they are not all
+            passed on in order.
+    """
+    ties = len(signals) == 1 and signals[0].channels.ndim > 1
+    if not (picks or ties):
+        return
     sizes = [s.channels.size for s in signals]
     starts = np.cumsum([0, *sizes])
     results = _outputs(call.node, _numbered(call.node, signals))
     for signal, start, size in zip(signals, starts, sizes, strict=False):
         shape = signal.channels.shape
-        for axis, places in enumerate(network.places(signal.channels)):
-            if not all(
-                _in_order(
-                    np.unravel_index((r - start).clip(0, size - 1), shape)[
-                        axis
-                    ],
-                    shape[axis],
-                )
-                for r in results
-            ):
-                network.pin(places, f"`{call.path}` picks it by its place")
+        places = network.places(signal.channels)
+        found = [
+            np.unravel_index((r - start).clip(0, size - 1), shape)
+            for r in results
+        ]
+        for axis, along in enumerate(places if picks else ()):
+            if not all(_in_order(f[axis], shape[axis]) for f in found):
+                network.pin(along, f"`{call.path}` picks it by its place")
+        for numbers, output in zip(found, outputs, strict=True):
+            if ties:
+                _tie_places(places, numbers, output, network)
+
+
+def _tie_places(
+    places: Sequence[Channels],
+    numbers: Sequence[Numbers],
+    output: Signal,
+    network: Network,
+) -> None:
+    """Tie places along axes of an input to those along axes of an output.
+
+    An axis of the output that joins several axes of the input has none of
+    their places.
+
+    Args:
+        places: the places along each axis of the input.
+        numbers: for each axis, the places that the entries of the output come
+            from.
+        output: the channels of the output.
+        network: the channels of the model.
+    """
+    varying = [_varying(n)[0] for n in numbers]
+    made = network.places(output.channels)
+    for own, from_place, axes in zip(places, numbers, varying, strict=True):
+        if (
+            len(axes) == 1
+            and axes[0] in output.axes
+            and sum(axes[0] in others for others in varying) == 1
+        ):
+            (axis,) = axes
+            new = made[output.axes.index(axis)]
+            row = np.moveaxis(from_place, axis, -1).reshape(-1, len(new))[0]
+            network.tie(own[row], new)
 
 
 def _in_order(places: Numbers, size: int) -> bool:
