@@ -98,6 +98,11 @@ class ChannelTies:
             for reason, counts in makers.items()
         ]
 
+    @property
+    def fixed_heads(self) -> list[str]:
+        """Why heads must stay."""
+        return self._channels.fixed_heads
+
     def _along(self, weight: OwnedWeight) -> Iterator[tuple[Along, Any]]:
         """The axes of a weight, and the channel in each place; -1 for none."""
         for along in self._channels.weights[id(weight.variable)]:

@@ -91,23 +91,31 @@ class Tying:
             for layer in inside
             if tied.isdisjoint(map(id, layer.trainable_weights))
         ]
-        hint = ""
+        hint, fixed = "", list[str]()
         if unknown or not ties or any(map(_is_custom, others)):
             try:
-                traced = self._traced("heads").ties(penalty, others)
+                of_heads = self._traced("heads")
+                traced = of_heads.ties(penalty, others)
             except ValueError:  # a subclass without a sample
                 if not ties and not unknown:
                     raise
                 hint = "; with a `sample`, the calls of the model may show them"
             else:
                 ties += [tie for tie in traced if tied.isdisjoint(_tied([tie]))]
+                hint = ", and the calls of the model show no heads that can go"
+                fixed = of_heads.fixed_heads
         tied = _tied(ties)
-        return ties, [
-            f"`{path_of(layer)}` (of type {type(layer).__name__}): "
-            f"{reason}{hint}"
-            for layer, reason in unknown
-            if tied.isdisjoint(map(id, layer.weights))
-        ]
+        left_out = []
+        for layer, reason in unknown:
+            path = path_of(layer)
+            own = [text for text in fixed if f"`{path}/" in text]
+            fixed = [text for text in fixed if text not in own]
+            if tied.isdisjoint(map(id, layer.weights)):
+                why = _must_stay(own) if own else f"{reason}{hint}"
+                left_out.append(
+                    f"`{path}` (of type {type(layer).__name__}): {why}"
+                )
+        return ties, left_out + ([_must_stay(fixed)] if fixed else [])
 
     def _traced(self, kind: str) -> ChannelTies:
         """The ties that a trace of the model shows."""
@@ -136,16 +144,25 @@ def _nothing_to_tie(
         if penalty.ties == "heads"
         else "on layers that make channels which `kreg.compact` can remove"
     )
-    nothing = (
-        "no attention layer"
-        if penalty.ties == "heads"
-        else "no channels but those of inputs and outputs of the model"
-    )
+    nothing = "no channels but those of inputs and outputs of the model"
+    if penalty.ties == "heads":
+        is_custom = any(
+            _is_custom(layer) for o in outer for layer in flatten_layers(o)
+        )
+        nothing = (
+            "no heads of attention that the model's calls show and that can go"
+            if is_custom
+            else "no attention layer"
+        )
     return ValueError(
         f"`rules` must put a penalty with `groups={penalty.ties!r}` {wanted}. "
         f"Received: {', '.join(path_of(layer) for layer in outer)}, with "
         f"{'; '.join(left_out) or nothing}"
     )
+
+
+def _must_stay(reasons: Sequence[str]) -> str:
+    return f"heads must stay, as {', and '.join(reasons)}"
 
 
 def _is_custom(layer: keras.layers.Layer) -> bool:

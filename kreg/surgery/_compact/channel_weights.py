@@ -65,6 +65,7 @@ class ChannelWeights:
         roots: the set of each channel. Channels in one set stay or go
             together.
         fixed: why sets of channels must stay, by the number of the set.
+        fixed_heads: the reasons of those that are heads.
         units: the channels that each layer makes, by its path.
         weights: the channels along the axes of each weight, by the `id` of the
             variable. The channels that it writes to come first.
@@ -87,6 +88,13 @@ class ChannelWeights:
             others = np.setdiff1d(self.roots, heads)
             self.fixed = dict.fromkeys(others.tolist(), "it is in no head")
         self.fixed.update(_fixed(network, self.roots, set(heads.tolist())))
+        self.fixed_heads = list(
+            dict.fromkeys(
+                self.fixed[root]
+                for root in heads.tolist()
+                if root in self.fixed
+            )
+        )
         for root in self.roots[_numbers(walked.outputs)].tolist():
             self.fixed[root] = OUTPUT
         self.units: Mapping[str, Channels] = network.units
