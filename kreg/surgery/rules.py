@@ -14,8 +14,8 @@ from kreg._types import Tensor
 from kreg.binding.ties import Tie, TiePart, ties_of
 from kreg.layers.weights import path_of
 from kreg.regularizers import Penalty
+from kreg.surgery._ties.tying import Tying
 from kreg.surgery.owned_weights import OwnedWeight
-from kreg.surgery.ties import Tying
 
 Selector: TypeAlias = (
     keras.layers.Layer

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from kreg.binding.ties import Tie
 from kreg.regularizers import Penalty
 from kreg.regularizers.tied_groups import Slices
-from kreg.surgery._compact.channel_weights import OUTPUT, Along, ChannelWeights
+from kreg.surgery._ties.channel_weights import OUTPUT, ChannelWeights
+from kreg.surgery._ties.weight_probe import Along
 from kreg.surgery.owned_weights import OwnedWeight
 
 _OF_THE_MODEL = ("is an input of the model", OUTPUT)

@@ -11,7 +11,7 @@ from kreg.binding.ties import Tie, tie_of
 from kreg.layers.heads import heads_of
 from kreg.layers.weights import path_of
 from kreg.regularizers import Penalty
-from kreg.surgery.channel_ties import ChannelTies
+from kreg.surgery._ties.channel_ties import ChannelTies
 from kreg.surgery.owned_weights import OwnedWeight
 
 
