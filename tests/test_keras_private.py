@@ -294,6 +294,16 @@ def test_replaced_optimizer_trains_and_is_saved(policy):
     assert int(keras.ops.convert_to_numpy(adam.iterations)) == 1
 
 
+def test_accumulated_gradients_are_counted():
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=4)
+    variable = keras.Variable([1.0])
+    for _ in range(5):
+        optimizer.apply([keras.ops.ones((1,))], [variable])
+    count = private.gradient_count(optimizer)
+    assert int(keras.ops.convert_to_numpy(count)) == 5
+    assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == 1
+
+
 def test_rate_takes_the_place_of_a_schedule():
     schedule = keras.optimizers.schedules.PolynomialDecay(0.5, 10, 0.0)
     optimizer = keras.optimizers.SGD(schedule, momentum=0.9)

@@ -64,6 +64,11 @@ def set_rate(optimizer: keras.optimizers.Optimizer, rate: Any) -> None:
     optimizer._variables.insert(1, optimizer._variables.pop())
 
 
+def gradient_count(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
+    """The number of gradients, accumulated ones too, that `optimizer` got."""
+    return optimizer._iterations
+
+
 _OF_EVERY_OPTIMIZER = ("name", "built", "_lock", "_tracker", "_variables")
 
 

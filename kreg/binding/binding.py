@@ -3,6 +3,7 @@
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
@@ -13,6 +14,7 @@ from kreg._keras_private import (
     in_symbolic_scope,
     is_stateless,
     make_state_current,
+    responsible_optimizer,
     save_with_weights,
 )
 from kreg._types import Tensor
@@ -54,6 +56,20 @@ def innermost_optimizer(
     ):
         optimizer = optimizer.inner_optimizer
     return optimizer
+
+
+def updating_optimizer(
+    optimizer: keras.optimizers.Optimizer | None, variable: Any
+) -> keras.optimizers.Optimizer | None:
+    """The optimizer inside all wrappers that computes a variable's updates."""
+    inner = innermost_optimizer(optimizer)
+    return None if inner is None else responsible_optimizer(inner, variable)
+
+
+def accumulation_steps(optimizer: keras.optimizers.Optimizer | None) -> int:
+    """The number of gradients that an optimizer sums up for one update."""
+    inner = innermost_optimizer(optimizer)
+    return getattr(inner, "gradient_accumulation_steps", None) or 1
 
 
 def member_optimizers(

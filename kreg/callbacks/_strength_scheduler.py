@@ -113,6 +113,8 @@ def _called(
         return function(epoch)
     parameters = signature.parameters
     named = parameters.get("multiplier")
+    if "multiplier" in getattr(function, "keywords", ()):
+        return function(epoch)  # a partial, in which the user has bound it
     if named is not None and named.kind is named.KEYWORD_ONLY:
         return function(epoch, multiplier=multiplier)
     positional = [

@@ -341,11 +341,13 @@ class TargetSparsity(keras.callbacks.Callback):
 
     def _warn_of_missed_targets(self) -> None:
         """Warn of the targets that the final weights miss."""
-        updates = self._progress.batches or self._batches
-        own = self._binding.optimizers.own
-        updates //= getattr(own, "gradient_accumulation_steps", None) or 1
         trained = [
-            Trained.of(s, self._progress.now, updates) for s in self._steerings
+            Trained.of(
+                s,
+                self._progress.now,
+                self._batches if s.updates is None else s.updates,
+            )
+            for s in self._steerings
         ]
         self._update_sparsity()
         for steering, before in zip(self._steerings, trained, strict=True):

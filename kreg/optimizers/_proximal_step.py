@@ -245,26 +245,24 @@ def _after_step(
     If the weight before the update is known, the limit is at least twice the
     length of the update.
     """
-    longest = step.term.penalty.longest_step
-    w, t, updates = [], [], []
-    for weight, x, of_weight in zip(
-        step.weights, tensors, effective, strict=True
-    ):
-        entries = summable(x)
-        length = ops.cast(of_weight.step, entries.dtype)
-        update = None
-        if weight.before is not None:
-            update = entries - summable(weight.before)
-        if update is not None and longest < math.inf:
-            entries, length = _shortened(weight, entries, length, longest)
-        if _is_non_negative(weight.constraint):
-            # A penalty grows with the absolute value of each entry. So the
-            # minimum over non-negative weights has 0 in place of negative
-            # entries, and these must not count in the norm of their group.
-            entries = ops.relu(entries)
-        w.append(entries)
-        t.append(length)
-        updates.append(update)
+    w = [summable(x) for x in tensors]
+    t = [
+        ops.cast(of_weight.step, entries.dtype)
+        for of_weight, entries in zip(effective, w, strict=True)
+    ]
+    updates = [
+        None if weight.before is None else entries - summable(weight.before)
+        for weight, entries in zip(step.weights, w, strict=True)
+    ]
+    if step.term.penalty.longest_step < math.inf:
+        w, t = _shortened(step, w, t)
+    # A penalty grows with the absolute value of each entry. So the minimum over
+    # non-negative weights has 0 in place of negative entries, and these must
+    # not count in the norm of their group.
+    w = [
+        ops.relu(entries) if _is_non_negative(weight.constraint) else entries
+        for weight, entries in zip(step.weights, w, strict=True)
+    ]
     after = []
     for new, old, update, x, of_weight in zip(
         _stepped(step, w, t), w, updates, tensors, effective, strict=True
@@ -319,10 +317,14 @@ def _is_non_negative(constraint: Any) -> bool:
     )
 
 
+# Becomes 0 wherever a penalty acts on entries near 0.
+_TINY = 1e-30
+
+
 def _shortened(
-    weight: PendingWeight, w: Tensor, t: Tensor, longest_step: float
-) -> tuple[Tensor, Tensor]:
-    """The update and the step of a penalty that is not convex, shortened.
+    step: PendingStep, w: Sequence[Tensor], t: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The updates and the steps of a penalty that is not convex, shortened.
 
     Where the penalty is concave, a proximal step of length t spreads weights by
     a factor of up to `1 / (1 - t * r)` with `r = penalty.weak_convexity`. With
@@ -332,22 +334,54 @@ def _shortened(
     between `1 - t * r` and 1, and e the curvature of the data loss in units of
     the learning rate. The product of its roots is `m / q`. Half of the bound,
     `t = (1 - m) / (2 * r)`, leaves a margin. The update is shortened in the
-    same proportion, so that weights at rest stay the same.
+    same proportion, so that weights at rest stay the same. Entries on which the
+    penalty does not act keep their update: all while the strength is 0, and
+    those with a factor of 0.
 
     Args:
-        weight: the pending weight.
-        w: the weight after the update.
-        t: its effective step.
-        longest_step: the longest step of the penalty, `1 / r`.
+        step: the pending step.
+        w: the weights after the update.
+        t: the effective step of each.
 
     Returns:
-        The weight after the shorter update, and the shorter step.
+        The weights after the shorter updates, and the shorter steps.
     """
-    longest = ops.convert_to_tensor(
-        0.5 * (1.0 - weight.momentum) * longest_step, w.dtype
-    )
-    is_long = t > longest
-    fraction = longest / ops.where(is_long, t, longest)
-    before = summable(weight.before)
-    shorter = ops.where(is_long, before + fraction * (w - before), w)
-    return shorter, smaller(t, longest)
+    longest_step = step.term.penalty.longest_step
+    longest = [
+        ops.convert_to_tensor(
+            0.5 * (1.0 - weight.momentum) * longest_step, entries.dtype
+        )
+        for weight, entries in zip(step.weights, w, strict=True)
+    ]
+    short = [smaller(a, b) for a, b in zip(t, longest, strict=True)]
+    shortened = []
+    for weight, new, length, limit, acts in zip(
+        step.weights,
+        w,
+        t,
+        longest,
+        _acts_near_zero(step, w, short),
+        strict=True,
+    ):
+        old = summable(weight.before)
+        is_long = (length > limit) & acts
+        fraction = limit / ops.where(is_long, length, limit)
+        shortened.append(ops.where(is_long, old + fraction * (new - old), new))
+    return shortened, short
+
+
+def _acts_near_zero(
+    step: PendingStep, w: Sequence[Tensor], t: Sequence[Tensor]
+) -> list[Tensor]:
+    """Whether the penalty would move each entry of the weights if it were tiny.
+
+    Args:
+        step: the pending step.
+        w: tensors of the weights' shapes.
+        t: the effective step of each weight.
+    """
+    tiny = [ops.full_like(x, _TINY) for x in w]
+    return [
+        after != x
+        for after, x in zip(_stepped(step, tiny, t), tiny, strict=True)
+    ]

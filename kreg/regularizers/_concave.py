@@ -28,6 +28,11 @@ class MCP(SeparablePenalty):
     optimizer a proximal step does not change weights beyond
     `gamma * strength`.
 
+    So that momentum does not make weights oscillate, updates are shortened in
+    which the optimizer's effective step exceeds `(1 - momentum) * gamma / 2`,
+    as long as the strength is not 0. Where this makes training too slow, a
+    larger `gamma` shortens less.
+
     Formula: with `s = multiplier * strength(step)`, the sum over entries of
     `s * abs(w) - w ** 2 / (2 * gamma)` where `abs(w) <= gamma * s`, and of
     `gamma * s ** 2 / 2` elsewhere.
@@ -123,6 +128,11 @@ class SCAD(SeparablePenalty):
     it from trained weights or ramp it up. A small `a` comes close to a hard
     threshold, a large one to `L1`. Under an adaptive optimizer a proximal step
     does not change weights beyond `a * strength`.
+
+    So that momentum does not make weights oscillate, updates are shortened in
+    which the optimizer's effective step exceeds `(1 - momentum) * (a - 1) / 2`,
+    as long as the strength is not 0. Where this makes training too slow, a
+    larger `a` shortens less.
 
     Formula: with `s = multiplier * strength(step)` and `x = abs(w)`, the sum
     over entries of `s * x` where `x <= s`, of

@@ -15,7 +15,8 @@ from kreg._arguments import (
     nonnegative_number,
     real_number,
 )
-from kreg.binding.binding import weight_optimizers
+from kreg.binding.binding import updating_optimizer, weight_optimizers
+from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.regularizers import Penalty
 from kreg.statistics._penalties import weight_penalty
 from kreg.statistics._ties_pass import MeasuredTie
@@ -31,6 +32,7 @@ class WeightsBefore:
 
     Args:
         weights: the weights.
+        optimizers: knows the optimizer of each.
 
     Attributes:
         copies: a variable for each weight.
@@ -38,8 +40,13 @@ class WeightsBefore:
             reading that uses them sets this to False.
     """
 
-    def __init__(self, weights: Sequence[keras.Variable]) -> None:
-        self._weights = weights
+    def __init__(
+        self,
+        weights: Sequence[keras.Variable],
+        optimizers: WeightOptimizers,
+    ) -> None:
+        self._weights, self._optimizers = weights, optimizers
+        self._updates: list[int | None] = []
         self.copies = [
             keras.Variable(
                 ops.zeros(weight.shape, weight.dtype),
@@ -62,7 +69,40 @@ class WeightsBefore:
     def take(self) -> None:
         """Copy the present weights."""
         self._copy()
+        self._updates = self._count_updates()
         self.is_fresh = True
+
+    def are_of_last_update(self) -> list[bool]:
+        """For each weight, whether its copy is its value before an update.
+
+        It is not if the weight has had no update since, as while gradients are
+        accumulated.
+        """
+        if not self.is_fresh:
+            return [False] * len(self._weights)
+        return [
+            before is None or before != now
+            for before, now in zip(
+                self._updates, self._count_updates(), strict=True
+            )
+        ]
+
+    def _count_updates(self) -> list[int | None]:
+        """The number of updates of each weight; None if it is not known."""
+        counts: dict[int, int] = {}
+        updates: list[int | None] = []
+        for weight in self._weights:
+            optimizer = updating_optimizer(
+                self._optimizers.of(id(weight)), weight
+            )
+            if optimizer is None:
+                updates.append(None)
+                continue
+            if id(optimizer) not in counts:
+                count = ops.convert_to_numpy(optimizer.iterations)
+                counts[id(optimizer)] = int(count)
+            updates.append(counts[id(optimizer)])
+        return updates
 
     def _copy_all(self) -> None:
         for copy, weight in zip(self.copies, self._weights, strict=True):
@@ -113,7 +153,7 @@ class Reader:
         """The copies with which readings compare the weights from now on."""
         weights = [row.variable for row in rows_of(model)]
         if self._before is None or not self._before.are_copies_of(weights):
-            self._before = WeightsBefore(weights)
+            self._before = WeightsBefore(weights, weight_optimizers(model))
         return self._before
 
     def __call__(
@@ -137,8 +177,9 @@ class Reader:
         before = self._before
         if before and not before.are_copies_of([row.variable for row in rows]):
             before = None
-        has_before = before is not None and before.is_fresh
+        has_before = [False] * len(rows)
         if before is not None:
+            has_before = before.are_of_last_update()
             before.is_fresh = False
         copies = () if before is None else before.copies
         updates = weight_optimizers(model)
@@ -200,7 +241,7 @@ def _reading(
     steps: Sequence[int],
     data_loss: float | None,
     *,
-    has_before: bool,
+    has_before: Sequence[bool],
 ) -> Reading:
     loss = None if data_loss is None else data_loss + math.fsum(penalties)
     tied = dict(
@@ -224,7 +265,7 @@ def _reading(
                 measured=measured,
                 penalty=penalty,
                 loss=loss,
-                has_before=has_before,
+                has_before=has_before[i],
                 gradient=gradient,
                 has_residual=i not in unknown,
             ),

@@ -180,6 +180,54 @@ def test_update_ratio_is_that_of_the_last_step(build, tmp_path):
                 assert value == pytest.approx(expected, rel=1e-3, abs=1e-7)
 
 
+class LastUpdates(keras.callbacks.Callback):
+    """Keeps each update of the first kernel, by the number of updates."""
+
+    def __init__(self):
+        super().__init__()
+        self.ratios = {}
+
+    def on_train_begin(self, logs=None):
+        self.kernel = self.model.get_weights()[0]
+
+    def on_train_batch_end(self, batch, logs=None):
+        before, self.kernel = self.kernel, self.model.get_weights()[0]
+        if (before != self.kernel).any():
+            step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
+            moved = np.linalg.norm(self.kernel - before)
+            self.ratios[step] = moved / np.linalg.norm(self.kernel)
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+@pytest.mark.parametrize("update_freq", ["epoch", 1, 3])
+@pytest.mark.parametrize("accumulation", few_of([2, 4, 7], 4))
+def test_update_ratio_while_gradients_are_accumulated(
+    accumulation, update_freq, scaled, tmp_path
+):
+    model, x, y = dense()
+    optimizer = kreg.ProximalOptimizer(
+        keras.optimizers.Adam(0.01, gradient_accumulation_steps=accumulation)
+    )
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, "mse")
+    last = LastUpdates()
+    for _ in range(2):
+        # A fit may begin in the middle of an update.
+        monitor = monitor_of(tmp_path, update_freq)
+        callbacks = [last, monitor]
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=callbacks)
+    path = model.layers[0].kernel.path.removeprefix(f"{model.name}/")
+    series = events(tmp_path / "train")[f"kreg_update_ratio/{path}"]
+    # A fit has 15 batches, 5 in an epoch.
+    every = 5 if update_freq == "epoch" else update_freq
+    read = [n for n in range(1, 16) if n % 5 == 0 or n % every == 0]
+    steps = {n // accumulation for n in (*read, *(n + 15 for n in read))}
+    assert {step for step, _ in series} == steps - {0}
+    for step, value in series:
+        assert value == pytest.approx(last.ratios[step], rel=1e-3)
+
+
 def test_layer_is_its_weights_together(tmp_path):
     found, after, *_ = monitored(tmp_path, dense)
     layer = next(iter(after[0])).split("/")[0]

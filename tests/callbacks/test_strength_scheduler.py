@@ -107,6 +107,29 @@ def test_a_multiplier_for_keywords_only_is_passed(function):
     assert history["strength_multiplier"] == [6.0, 13.0, 28.0]
 
 
+def decayed(epoch, multiplier):
+    return multiplier * 0.5**epoch
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        functools.partial(decayed, multiplier=4.0),
+        functools.partial(
+            functools.partial(decayed, multiplier=9.0), multiplier=4.0
+        ),
+        functools.partial(
+            lambda epoch, *, multiplier: decayed(epoch, multiplier),
+            multiplier=4.0,
+        ),
+    ],
+    ids=["bound", "bound again", "keyword only"],
+)
+def test_a_multiplier_that_a_partial_binds_stays(function):
+    history = fit(model_of(kreg.L1(0.1, multiplier=3.0)), steer(function))
+    assert history["strength_multiplier"] == [4.0, 2.0, 1.0]
+
+
 def test_penalties_follow():
     model = model_of(kreg.L1(0.1))
     history = fit(model, steer(lambda epoch: epoch + 1.0))

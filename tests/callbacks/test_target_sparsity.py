@@ -443,6 +443,24 @@ def test_accumulated_gradients_are_one_update():
         fit(model, kreg.TargetSparsity(0.9), epochs=1)
 
 
+@pytest.mark.thorough
+def test_accumulated_gradients_are_one_update_under_loss_scaling():
+    model = regression(dense(kreg.L1(1e-3)))
+    inner = keras.optimizers.Adam(0.01, gradient_accumulation_steps=4)
+    scaled = keras.optimizers.LossScaleOptimizer(kreg.ProximalOptimizer(inner))
+    model.compile(scaled, "mse")
+    with pytest.warns(UserWarning, match="2 updates were too few"):
+        fit(model, kreg.TargetSparsity(0.9), epochs=1)
+
+
+def test_updates_of_an_earlier_training_do_not_count():
+    model = regression(dense(kreg.L1(1e-3)))
+    kreg.bind(model)
+    fit(model, epochs=2)
+    with pytest.warns(UserWarning, match="8 updates were too few"):
+        fit(model, kreg.TargetSparsity(0.9), epochs=1)
+
+
 def test_strengths_that_stay_zero_are_told():
     late = kreg.schedules.Delay(
         kreg.schedules.LinearRamp(0.0, 1e-2, steps=100), steps=50_000

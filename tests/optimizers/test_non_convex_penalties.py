@@ -164,6 +164,35 @@ def test_a_step_that_is_short_enough_is_taken_in_full():
     np.testing.assert_allclose(model.get_weights()[0], after, rtol=1e-6)
 
 
+# Penalties that act on no weight.
+IDLE = {
+    "MCP_multiplier_0": lambda: kreg.MCP(STRENGTH, multiplier=0.0),
+    "SCAD_multiplier_0": lambda: kreg.SCAD(STRENGTH, multiplier=0.0),
+    "MCP_later": lambda: kreg.MCP(kreg.schedules.Delay(STRENGTH, 1000)),
+    "MCP_factors_0": lambda: kreg.MCP(STRENGTH, factors=np.zeros((10, 1))),
+}
+LONG_STEPS = {
+    "Adam": lambda: optimizers.Adam(0.03),
+    "amsgrad": lambda: optimizers.Adam(0.03, amsgrad=True),
+    "AdamW": lambda: optimizers.AdamW(0.03),
+    "Nadam": lambda: optimizers.Nadam(0.03),
+    "Adamax": lambda: optimizers.Adamax(0.03),
+    "RMSprop": lambda: optimizers.RMSprop(0.03, momentum=0.9),
+    "Nesterov": lambda: optimizers.SGD(0.05, momentum=0.99, nesterov=True),
+}
+
+
+@pytest.mark.parametrize("penalty", few_of(IDLE, "MCP_multiplier_0"))
+@pytest.mark.parametrize("name", few_of(LONG_STEPS, "Adam"))
+def test_weights_that_the_penalty_does_not_act_on_move_freely(name, penalty):
+    x, y = regression(0)
+    trained = []
+    for make in (IDLE[penalty], lambda: None):
+        keras.utils.set_random_seed(0)
+        trained += trained_weights(LONG_STEPS[name](), make(), x, y, steps=40)
+    np.testing.assert_array_equal(*trained)
+
+
 class Unstated(optimizers.Optimizer):
     """Gradient descent, of which kreg knows the step alone."""
 

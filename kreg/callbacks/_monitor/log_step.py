@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import ops
 
-from kreg.binding.binding import innermost_optimizer, weight_optimizers
+from kreg.binding.binding import accumulation_steps, weight_optimizers
 
 
 class LogStep:
@@ -76,8 +76,6 @@ class LogStep:
 
 def _updates_late(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether the first update may come after many batches."""
-    inner = innermost_optimizer(optimizer)
-    accumulation = getattr(inner, "gradient_accumulation_steps", None)
-    return bool(accumulation) or isinstance(
+    return accumulation_steps(optimizer) > 1 or isinstance(
         optimizer, keras.optimizers.LossScaleOptimizer
     )

@@ -7,7 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+from keras import ops
 
+from kreg._keras_private import gradient_count
+from kreg.binding.binding import accumulation_steps, innermost_optimizer
 from kreg.binding.loss_parts import loss_parts
 from kreg.binding.weight_optimizers import is_trained_by_keras
 from kreg.callbacks._monitor.guard import Guard
@@ -82,6 +85,9 @@ class MonitoredRun:
         self._before: WeightsBefore | None = None
         self._last: Reading | None = None
         self._batches = self._epoch_start = 0
+        self._accumulation = 1
+        # The number of gradients accumulated before the first batch.
+        self._accumulated = 0
 
     def begin(self, model: keras.Model) -> None:
         """Log the model as it is before training, if it has weights yet."""
@@ -97,14 +103,25 @@ class MonitoredRun:
     def is_before_reading(self, batch: int, batches_at_once: int) -> bool:
         """Whether `take_weights` must be called before a batch.
 
+        While gradients are accumulated, this is a batch that ends an update.
+
         Args:
             batch: its number in the epoch, from 0.
             batches_at_once: the number of batches that Keras runs before it
                 calls callbacks again.
         """
+        if self._before is None:
+            return True
         last = batch + batches_at_once - 1
+        if batches_at_once == 1 and self._accumulation > 1:
+            count = self._accumulated + self._epoch_start + batch + 1
+            if count % self._accumulation:
+                # No update yet, so earlier copies stay those before the last.
+                return False
+            # The last batch before the next update.
+            last += self._accumulation - 1
         ends_epoch = self._steps is not None and last + 1 >= self._steps
-        if self._before is None or ends_epoch or self._is_due(last):
+        if ends_epoch or self._is_due(last):
             return True
         self._before.is_fresh = False
         return False
@@ -112,6 +129,12 @@ class MonitoredRun:
     def take_weights(self, model: keras.Model) -> None:
         """Remember the weights before an update."""
         with self._guard("copy the weights before an update"):
+            if self._before is None and is_trained_by_keras(model):
+                self._accumulation = accumulation_steps(model.optimizer)
+                if self._accumulation > 1:
+                    inner = innermost_optimizer(model.optimizer)
+                    count = ops.convert_to_numpy(gradient_count(inner))
+                    self._accumulated = int(count) - self._batches
             if self._before is None and _has_weights(model):
                 self._before = self._reader.weights_before(model)
             if self._before is not None:
@@ -229,10 +252,7 @@ class MonitoredRun:
             # A user's own `train_step` may make several updates per batch.
             if self._steps and self._epochs and is_trained_by_keras(model):
                 batches = self._steps * self._epochs
-                optimizer = model.optimizer
-                planned = batches // (
-                    optimizer.gradient_accumulation_steps or 1
-                )
+                planned = batches // accumulation_steps(model.optimizer)
             findings = self._findings(model, steps=planned or None)
         with self._guard("write the summary of the model"):
             self.log.introduce(reading, findings)

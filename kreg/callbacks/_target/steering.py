@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kreg._types import Tensor
+from kreg.binding.binding import updating_optimizer
 from kreg.callbacks._target.controller import (
     RAMP_END,
     VISIBLE_SPARSITY,
@@ -32,7 +33,7 @@ COUNTING_SIZE = 3
 
 # The number of values stored for the steering itself, beside these and those of
 # the controller.
-_OWN_SIZE = 5
+_OWN_SIZE = 6
 
 # Stands for None among stored numbers.
 _NONE = -1.0
@@ -85,6 +86,22 @@ class Steering:
         # The progress since which all learning rates of the weights are 0.
         self._held_since: float | None = None
         self._progress = 0.0
+        # The number of updates of each optimizer before the training, by `id`,
+        # and the number that an interrupted training has made.
+        self._updates_before = self._count_updates()
+        self._past_updates = 0
+
+    @property
+    def updates(self) -> int | None:
+        """The number of updates of the weights in this training, the largest.
+
+        None if no optimizer is known to update them.
+        """
+        made = [
+            count - self._updates_before.get(key, 0)
+            for key, count in self._count_updates().items()
+        ]
+        return self._past_updates + max(made) if made else None
 
     @property
     def has_reached(self) -> bool:
@@ -205,6 +222,7 @@ class Steering:
                 *counting,
                 self.target,
                 self._progress,
+                float(self.updates or 0),
                 float(self.has_acted),
                 _or_none(self._waits_since),
                 _or_none(self._bounded_since),
@@ -234,7 +252,7 @@ class Steering:
         controller = self._new_controller(progress)
         if len(memory) not in (_OWN_SIZE, _OWN_SIZE + controller.SIZE):
             return None
-        target, past, has_acted, off_at, bounded_since, *state = memory
+        target, past, updates, has_acted, off_at, bounded_since, *state = memory
         if (
             target != self.target
             or abs(past - progress) > nearness
@@ -245,6 +263,7 @@ class Steering:
         self.read(zeros)
         self.desired = self.sparsity
         self._progress = past
+        self._past_updates = int(updates)
         self.has_acted = bool(has_acted)
         self._waits_since = None if off_at == _NONE else int(off_at)
         self._bounded_since = None if bounded_since == _NONE else bounded_since
@@ -324,6 +343,18 @@ class Steering:
     def _is_updated(self) -> bool:
         """Whether each weight has had an update by its optimizer."""
         return all(o is not None and o.built for o in self._optimizers())
+
+    def _count_updates(self) -> dict[int, int]:
+        """The number of updates of each optimizer of the weights, by `id`."""
+        counts = {}
+        for member in self.weights.members:
+            optimizer = updating_optimizer(
+                self._optimizer_of(member), self._variables[member]
+            )
+            if optimizer is not None and id(optimizer) not in counts:
+                count = ops.convert_to_numpy(optimizer.iterations)
+                counts[id(optimizer)] = int(count)
+        return counts
 
     def _optimizers(self) -> list[keras.optimizers.Optimizer | None]:
         """The optimizer of each weight."""
