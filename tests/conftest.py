@@ -1,5 +1,6 @@
 """What every test starts from: fixed seeds and the default policy."""
 
+import gc
 import os
 import signal
 
@@ -65,6 +66,16 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def pytest_collection_finish():
+    """Collect garbage less often, and never what the imports have made.
+
+    TensorFlow is a million objects, and a trace makes thousands that stay.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 10)
 
 
 def pytest_collection_modifyitems(items):
