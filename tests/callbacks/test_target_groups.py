@@ -184,8 +184,8 @@ def test_norms_that_are_not_finite_give_finite_changes(end):
 
 
 # Penalties whose zeros are not those of tied groups are steered by the
-# sparsity: the layers, what is counted, and the number of trainings of which the
-# median is taken. Where groups are few, one may end a group or two away.
+# sparsity: the layers, what is counted, and the number of trainings. Where
+# groups are few, one may end a group or two away, so the median counts.
 BY_SPARSITY = {
     "sparse groups": (
         lambda: [

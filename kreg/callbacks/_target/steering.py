@@ -13,8 +13,8 @@ from kreg.callbacks._target.controller import (
     VISIBLE_SPARSITY,
     Controller,
     StrengthController,
-    first_log_factor,
 )
+from kreg.callbacks._target.first_strength import first_log_factor
 from kreg.callbacks._target.group_controller import GroupController
 from kreg.callbacks._target.group_norms import norms_of_ties
 from kreg.callbacks._target.steered_penalties import SteeredPenalties
