@@ -41,6 +41,7 @@ class Rebuild:
             input whose features are not known.
         tells_all: whether the config of a custom layer tells all that its code
             does.
+        is_known: whether Keras knows the class of a layer when it loads a file.
         build: calls a model on examples, so that it has weights.
         avoid: the ways not to take. Defaults to none.
         keep_class: whether the config of the whole model is the only way for
@@ -54,6 +55,7 @@ class Rebuild:
         declared: Any,
         inputs: Sequence[NDArray[np.bool_]],
         tells_all: Callable[[keras.layers.Layer], bool],
+        is_known: Callable[[keras.layers.Layer], bool],
         build: Callable[[keras.Model], object],
         avoid: frozenset[Way] = frozenset(),
         *,
@@ -61,9 +63,10 @@ class Rebuild:
     ) -> None:
         self._keep_class = keep_class
         self._model, self._values = model, values
-        self._declared, self._tells_all = declared, tells_all
+        self._declared = declared
+        self._tells_all, self._is_known = tells_all, is_known
         self._inputs, self._build, self._avoid = inputs, build, avoid
-        self._layers = SmallerLayers(model, values, tells_all, avoid)
+        self._layers = SmallerLayers(model, values, tells_all, is_known, avoid)
 
     @property
     def ways(self) -> dict[int, Way]:
@@ -172,6 +175,7 @@ class Rebuild:
             self._declared,
             self._inputs,
             self._tells_all,
+            self._is_known,
             self._build,
             self._avoid | {Way.MODEL_CONFIG},
         )

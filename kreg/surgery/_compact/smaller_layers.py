@@ -97,6 +97,7 @@ class SmallerLayers:
         values: what changes in its weights.
         tells_all: whether the config of a custom layer tells all that its code
             does.
+        is_known: whether Keras knows the class of a layer when it loads a file.
         avoid: the ways not to take.
 
     Attributes:
@@ -110,10 +111,12 @@ class SmallerLayers:
         model: keras.Model,
         values: NewValues,
         tells_all: Callable[[keras.layers.Layer], bool],
+        is_known: Callable[[keras.layers.Layer], bool],
         avoid: frozenset[Way],
     ) -> None:
         self._model, self._values = model, values
-        self._tells_all, self._avoid = tells_all, avoid
+        self._tells_all, self._is_known = tells_all, is_known
+        self._avoid = avoid
         self.ways: dict[int, Way] = {}
         self.made: dict[int, Any] = {}
         self._stuck: StuckError | None = None
@@ -234,6 +237,7 @@ class SmallerLayers:
             not is_plain_model(operation)
             and Way.CONFIG not in self._avoid
             and not self._values.replaces(operation)
+            and self._is_known(operation)
         ):
             small = self.by_config(operation, _made_and_called(call))
             if small is not None:
@@ -256,7 +260,9 @@ class SmallerLayers:
         is_custom = not type(layer).__module__.startswith("keras.")
         copied = None
         if not is_custom or (
-            Way.UNCHANGED not in self._avoid and self._tells_all(layer)
+            Way.UNCHANGED not in self._avoid
+            and self._is_known(layer)
+            and self._tells_all(layer)
         ):
             copied = copied_by_config(layer, call.name, call.of)
         if copied is None and is_custom and graph_of(layer) is None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 from numpy.typing import NDArray
 
 from kreg._keras_private import flatten_layers, trusting
 from kreg.error_messages import one_line
+from kreg.foreign_objects import result_or_none
 from kreg.surgery.layouts import layouts_that_fit
 from kreg.surgery.outputs import largest_difference, outputs_without_memory
 from kreg.surgery.sample import examples, random_samples
@@ -60,7 +62,7 @@ class Verification:
         self._model = model
         self._sample = sample
         self._occurring = occurring
-        self._classes = classes_of(model)
+        self._classes = _classes_in_file(model)
 
     def problem(
         self,
@@ -70,9 +72,10 @@ class Verification:
         """What is wrong with a smaller model; None if nothing is.
 
         The smaller model is run, saved, loaded without the classes of kreg, and
-        run again. A model that cannot be run is only saved and loaded. If
-        Keras cannot save and load the model itself, the smaller one need not
-        be saved, either.
+        run again. Its file may need no class that is neither registered nor in
+        the file of the model. A model that cannot be run is only saved and
+        loaded. If Keras cannot save and load the model itself, the smaller one
+        need not be saved, either.
 
         Args:
             small: the smaller model.
@@ -100,6 +103,21 @@ class Verification:
             outputs_without_memory(model, reduced(self._cases[0][0]))
         else:
             model.build_from_config(self._model.get_build_config())
+
+    def is_known(self, layer: keras.layers.Layer) -> bool:
+        """Whether Keras knows the class of a layer when it loads a file.
+
+        Those that are not registered count if the file of the model names them,
+        because it needs them, too.
+        """
+        name = keras.saving.get_registered_name(type(layer))
+        return (
+            # Keras finds the classes of its own packages.
+            type(layer).__module__.startswith("keras")
+            or name in self._classes
+            or name in keras.saving.get_custom_objects()
+            or self._cannot_be_saved
+        )
 
     @cached_property
     def runs(self) -> bool:
@@ -178,7 +196,7 @@ class Verification:
         again = outputs_without_memory(self._model, sample)
         if largest_difference(expected, again) > 0.1 * self._tolerance:
             return float("inf")
-        moved = keras.tree.map_structure(_rounded_up, sample)
+        moved = tree.map_structure(_rounded_up, sample)
         return largest_difference(
             expected, outputs_without_memory(self._model, moved)
         )
@@ -227,16 +245,42 @@ def _rounded_up(x: Any) -> NDArray[Any]:
 
 def _shorter(sample: Any) -> Any:
     """One example, shorter by one along the first axis after the batch."""
-    return keras.tree.map_structure(
+    return tree.map_structure(
         lambda x: x[:, :-1] if x.ndim > 2 - (x.dtype.kind == "i") else x,
         examples(sample, 1),
     )
 
 
+def _classes_in_file(model: keras.Model) -> dict[str, type]:
+    """The classes of a model's layers that its own file names.
+
+    A class that a custom layer uses in its code need not be in the file.
+    """
+    classes = classes_of(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of lambdas
+        config = result_or_none(
+            lambda: keras.saving.serialize_keras_object(model)
+        )
+    if config is None:
+        return classes
+    texts = {text for text in tree.flatten(config) if isinstance(text, str)}
+    return {
+        name: cls
+        for name, cls in classes.items()
+        if texts & {name, cls.__name__}
+    }
+
+
 def _saved_and_loaded(
     model: keras.Model, classes: Mapping[str, type]
 ) -> tuple[keras.Model, Any]:
-    """The model that Keras loads from the file of `model`, and its config."""
+    """The model that Keras loads from the file of `model`, and its config.
+
+    Args:
+        model: the model.
+        classes: the classes that need not be registered, by their names.
+    """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # Keras warns of lambdas, and of classes that it may not find again.
         warnings.simplefilter("ignore")
@@ -244,8 +288,8 @@ def _saved_and_loaded(
         model.save(path)
         with zipfile.ZipFile(path) as archive:
             config = loads(archive.read("config.json"))
-        with layouts_that_fit(), trusting():
-            loaded = keras.saving.load_model(
-                path, custom_objects=dict(classes), compile=False
-            )
+        # This scope takes the place of one around it.
+        known = keras.saving.custom_object_scope(dict(classes))
+        with layouts_that_fit(), trusting(), known:
+            loaded = keras.saving.load_model(path, compile=False)
     return loaded, config
