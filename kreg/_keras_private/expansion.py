@@ -87,8 +87,8 @@ class _Expansion:
         self._thread = threading.get_ident()
         self._code_runs = False
         self._place = 0
-        # Tensors that depend on sizes alone, by their `id`. They are held so
-        # that no other tensor gets the same `id`.
+        # Tensors that depend on sizes or constants alone, by their `id`. They
+        # are held so that no other tensor gets the same `id`.
         self._of_sizes: dict[int, Any] = {}
 
     def patches(self) -> ExitStack:
@@ -133,12 +133,19 @@ class _Expansion:
                 return original(part, *args, **kwargs)
             other = self._replacement(part)
             with self._code(runs=False):
-                if not any(map(is_keras_tensor, tree.flatten((args, kwargs)))):
+                tensors = tree.flatten((args, kwargs))
+                on_arrays = not any(map(is_keras_tensor, tensors))
+                if on_arrays:
                     # On arrays alone, its outputs would be constants.
                     args = tree.map_structure(self._symbolic, args)
-                if other is None:
-                    return original(part, *args, **kwargs)
-                return other(*args, **kwargs)
+                outputs = (
+                    original(part, *args, **kwargs)
+                    if other is None
+                    else other(*args, **kwargs)
+                )
+            if on_arrays and not part.weights:
+                return self._noted_as_sizes(outputs)
+            return outputs
 
         return call
 

@@ -41,7 +41,8 @@ class TracedCall:
             all other calls.
         place: the place of an operation in the code of its last owner: how
             often this code has run before, and how many operations it has
-            called before in this run.
+            called before in this run. None inside a layer that this code calls
+            on arrays alone.
     """
 
     operation: Any
@@ -50,7 +51,7 @@ class TracedCall:
     owners: tuple[Any, ...] = ()
     training: bool | None = None
     reason: str | None = None
-    place: tuple[int, int] = (0, 0)
+    place: tuple[int, int] | None = (0, 0)
 
     @property
     def input_tensors(self) -> list[Any]:

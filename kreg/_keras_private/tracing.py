@@ -120,7 +120,8 @@ class _Trace:
         self._losses: list[Any] = []
         self._owners: list[Any] = []
         self._runs: Counter[int] = Counter()  # of each layer, by its `id`
-        self._places = [(0, 0)]  # of the next operation, for each owner
+        # Of the next operation, for each owner; None in a call on arrays.
+        self._places: list[tuple[int, int] | None] = [(0, 0)]
         self._pending: dict[int, tuple[bool | None, str | None]] = {}
         self._weights: dict[tuple[int, str], TracedCall] = {}
         # The attributes of layers that are variables, by the `id` of the layer.
@@ -135,6 +136,7 @@ class _Trace:
         self._symbolic_call = layer.symbolic_call
         self._node = layer_module.Node
         for owner, name, value in (
+            (layer, "__call__", self._call_on_arrays()),
             (layer, "symbolic_call", self._layer_call()),
             (operation, "symbolic_call", self._operation_call()),
             (layer, "add_loss", self._adding_loss()),
@@ -162,6 +164,30 @@ class _Trace:
 
     def _is_other_thread(self) -> bool:
         return threading.get_ident() != self._thread
+
+    def _call_on_arrays(self) -> Callable[..., Any]:
+        """Calls of layers inside others, some of which get arrays alone.
+
+        These run on the arrays, so that a table of positions is a constant. The
+        operations in them are not those of the code that calls the layer.
+        """
+        original = keras.layers.Layer.__call__
+
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if (
+                self._is_other_thread()
+                or self._running
+                or any(map(is_keras_tensor, tree.flatten((args, kwargs))))
+            ):
+                return original(layer, *args, **kwargs)
+            self._runs[id(layer)] += 1
+            self._places.append(None)
+            try:
+                return original(layer, *args, **kwargs)
+            finally:
+                self._places.pop()
+
+        return call
 
     def _layer_call(self) -> Callable[..., Any]:
         original = self._symbolic_call
@@ -275,8 +301,9 @@ class _Trace:
                 return original(operation, *args, **kwargs)
             finally:
                 self._running -= 1
-                if not self._running:
-                    run, count = self._places[-1]
+                place = self._places[-1]
+                if not self._running and place is not None:
+                    run, count = place
                     self._places[-1] = run, count + 1
 
         return symbolic_call
