@@ -130,6 +130,55 @@ class ByLayers(Stacked):
         return other(attended(*globals()[self.apart](one(x), 1)))
 
 
+def split(x, axis):
+    return ops.split(x, 3, axis=axis)
+
+
+def split_array(x, axis):
+    return ops.array_split(x, 3, axis=axis)
+
+
+def split_transposed(x, axis):
+    parts = ops.split(ops.transpose(x, (2, 0, 1)), 3, axis=(axis + 1) % 3)
+    return [ops.transpose(part, (1, 2, 0)) for part in parts]
+
+
+class TakenApart(Stacked):
+    """The weight is taken apart, not what is computed with it."""
+
+    def call(self, x):
+        apart = globals()[self.apart](self.stacked, self.taken_axis)
+        parts = (ops.einsum(f"btd,{self.letters}->bhtw", x, w) for w in apart)
+        y = attended(*parts)
+        return ops.einsum("bhtw,hwd->btd", y, self.last)
+
+
+@serializable
+class FirstApart(TakenApart):
+    letters, shape, axis = "hdw", (3, HEADS, SIZE, WIDTH), 1
+    taken_axis = 0
+
+
+@serializable
+class LastApart(TakenApart):
+    letters, shape, axis = "dhw", (SIZE, HEADS, WIDTH, 3), 1
+    taken_axis = 3
+
+
+@serializable
+class LongWidth(TakenApart):
+    """Queries, keys and values share the axis of their widths."""
+
+    letters, shape, axis = "dhw", (SIZE, HEADS, 3 * WIDTH), 1
+    taken_axis = 2
+
+
+@serializable
+class LongFirst(TakenApart):
+    letters, shape, axis = "wdh", (3 * WIDTH, SIZE, HEADS), 2
+    taken_axis = 0
+
+
 CASES = {
     f"{make.__name__}_{apart.__name__}": (make, apart.__name__)
     for make, apart in [
@@ -143,6 +192,14 @@ CASES = {
         (Halves, indexed),
         (ByLayers, unstacked),
         (ByLayers, squeezed),
+        (FirstApart, unstacked),
+        (FirstApart, squeezed),
+        (LastApart, unstacked),
+        (LastApart, squeezed),
+        (LongWidth, split),
+        (LongWidth, split_array),
+        (LongWidth, split_transposed),
+        (LongFirst, split),
     ]
 }
 

@@ -53,11 +53,14 @@ def split(call: Call, network: Network) -> Traced:
     equal = isinstance(
         getattr(call.operation, "indices_or_sections", None), int
     )
-    done = _rearranged(call, network, picks=not equal)
-    first, *others = done.outputs
+    of_weight = any(isinstance(o, Parameter) for o in call.operands)
+    follow = _rearranged_parameter if of_weight else _rearranged
+    done = follow(call, network, picks=not equal)
+    first, *others = map(_parts, done.outputs)
     for other in others:
-        if other.channels.shape == first.channels.shape:
-            network.tie(first.channels, other.channels)
+        for (own, _), (channels, _) in zip(first, other, strict=True):
+            if own.shape == channels.shape:
+                network.tie(own, channels)
     return done
 
 
@@ -168,27 +171,35 @@ def _with_axis(
     return signal_without_channels(rank)
 
 
-def _rearranged_parameter(call: Call, network: Network) -> Traced:
+def _rearranged_parameter(
+    call: Call, network: Network, picks: bool = True
+) -> Traced:
     """A weight that is transposed, sliced or repeated before it is used."""
     parameter, *others = call.operands
     if others or not isinstance(parameter, Parameter):
         return kept_whole(call, network)
     try:
-        (values,) = _outputs(call.node, [parameter.values])
+        values = _outputs(call.node, [parameter.values])
     except Exception:  # of the backend
         # A table of positions may be shorter than the inputs that are tried.
         return kept_whole(call, network, "picks more entries than there are")
-    parts = []
+    parts: list[list[Part]] = [[] for _ in values]
     for channels, axes in parameter.parts:
         part = Signal(channels, np.zeros(channels.shape), axes)
         outputs = rearranged_signals(call, [part])
-        if outputs is None or not outputs[0].axes:
+        if outputs is None or not all(output.axes for output in outputs):
             # These are positions: how many are used depends on the input.
             network.pin(channels, f"`{call.path}` picks some of them")
         else:
-            _follow_places(call, network, [part], outputs, True)
-            parts.append((outputs[0].channels, outputs[0].axes))
-    return Traced((weight_channels(values, parts, network),))
+            _follow_places(call, network, [part], outputs, picks)
+            for made, output in zip(parts, outputs, strict=True):
+                made.append((output.channels, output.axes))
+    return Traced(
+        tuple(
+            weight_channels(value, made, network)
+            for value, made in zip(values, parts, strict=True)
+        )
+    )
 
 
 def _through(node: Any, signals: Sequence[Signal]) -> list[Signal]:
