@@ -217,6 +217,43 @@ def test_what_no_graph_can_say_stays_with_its_reason(cls, reason):
     assert same(small, model, x_of(3, 7, WIDTH))
 
 
+class CalledForItsSize(layers.Layer):
+    """Its hidden layer is called once more, for the size of its output."""
+
+    def build(self, shape):
+        self.hidden = layers.Dense(6, "relu", name="hidden")
+        self.out = layers.Dense(4, name="out")
+        self.hidden.build(shape)
+        self.out.build((*shape[:-1], 6))
+
+    def call(self, x):
+        size = self.hidden(x).shape[-1]
+        return self.out(self.hidden(x)) / size
+
+
+class CalledInVain(CalledForItsSize):
+    """Its outputs do not depend on the hidden layer."""
+
+    def call(self, x):
+        self.hidden(x)
+        return self.out(x[..., :6])
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (CalledForItsSize, "do not depend on one call of `block/hidden`"),
+        (CalledInVain, "do not depend on `block/hidden`"),
+    ],
+)
+def test_the_reason_tells_a_call_in_vain_from_a_layer_in_vain(cls, reason):
+    model = around(cls, 9)
+    kill(model.layers[1].hidden, 2)
+    small, record = kreg.compact(model, return_compaction=True)
+    assert reason in entry(record, "hidden").reasons
+    assert same(small, model, x_of(3, 9, WIDTH))
+
+
 class TwoSizes(keras.Model):
     """Two layers that share a size in the config, and a `train_step`."""
 

@@ -203,15 +203,21 @@ class Walk:
     def _pin_outputs(self, node: TracedCall) -> None:
         """Keep the outputs of a layer on which no output of the model depends.
 
-        Its inputs stay then, too. The layer is still called on them.
+        Its inputs stay then, too. The layer is still called on them. If the
+        outputs depend on another call of the layer, the code around it may use
+        the sizes of this one.
         """
-        if not getattr(node.operation, "weights", ()):
+        operation = node.operation
+        if not getattr(operation, "weights", ()):
             return
+        aside = [c for c in self.graph.graph.aside if c.operation is operation]
+        is_used = len(aside) < self._calls[id(operation)]
+        what = "one call of " if is_used else ""
         for tensor in node.output_tensors:
             for channels in every_number(self._operands[id(tensor)]):
                 self.network.pin(
                     channels,
-                    f"the outputs of the model do not depend on "
+                    f"the outputs of the model do not depend on {what}"
                     f"`{path_of_call(node)}`",
                 )
 
