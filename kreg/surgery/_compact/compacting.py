@@ -218,7 +218,7 @@ class Compacting:
             self._walked.graph.declared,
             self._inputs,
             self._tells_all,
-            self._verification.is_known,
+            self._verification.unknown,
             lambda model: self._verification.build(model, self._reduced),
             self._avoid,
             keep_class=self._keep_class,

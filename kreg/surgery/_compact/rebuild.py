@@ -1,6 +1,6 @@
 """`Rebuild`: a smaller model, by its own config or of smaller layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -41,7 +41,7 @@ class Rebuild:
             input whose features are not known.
         tells_all: whether the config of a custom layer tells all that its code
             does.
-        is_known: whether Keras knows the class of a layer when it loads a file.
+        unknown: the classes of layers that Keras does not know in a file.
         build: calls a model on examples, so that it has weights.
         avoid: the ways not to take. Defaults to none.
         keep_class: whether the config of the whole model is the only way for
@@ -55,7 +55,7 @@ class Rebuild:
         declared: Any,
         inputs: Sequence[NDArray[np.bool_]],
         tells_all: Callable[[keras.layers.Layer], bool],
-        is_known: Callable[[keras.layers.Layer], bool],
+        unknown: Collection[type],
         build: Callable[[keras.Model], object],
         avoid: frozenset[Way] = frozenset(),
         *,
@@ -64,9 +64,9 @@ class Rebuild:
         self._keep_class = keep_class
         self._model, self._values = model, values
         self._declared = declared
-        self._tells_all, self._is_known = tells_all, is_known
+        self._tells_all, self._unknown = tells_all, unknown
         self._inputs, self._build, self._avoid = inputs, build, avoid
-        self._layers = SmallerLayers(model, values, tells_all, is_known, avoid)
+        self._layers = SmallerLayers(model, values, tells_all, unknown, avoid)
 
     @property
     def ways(self) -> dict[int, Way]:
@@ -175,7 +175,7 @@ class Rebuild:
             self._declared,
             self._inputs,
             self._tells_all,
-            self._is_known,
+            self._unknown,
             self._build,
             self._avoid | {Way.MODEL_CONFIG},
         )

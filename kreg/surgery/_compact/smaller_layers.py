@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,7 +97,7 @@ class SmallerLayers:
         values: what changes in its weights.
         tells_all: whether the config of a custom layer tells all that its code
             does.
-        is_known: whether Keras knows the class of a layer when it loads a file.
+        unknown: the classes of layers that Keras does not know in a file.
         avoid: the ways not to take.
 
     Attributes:
@@ -111,11 +111,11 @@ class SmallerLayers:
         model: keras.Model,
         values: NewValues,
         tells_all: Callable[[keras.layers.Layer], bool],
-        is_known: Callable[[keras.layers.Layer], bool],
+        unknown: Collection[type],
         avoid: frozenset[Way],
     ) -> None:
         self._model, self._values = model, values
-        self._tells_all, self._is_known = tells_all, is_known
+        self._tells_all, self._unknown = tells_all, unknown
         self._avoid = avoid
         self.ways: dict[int, Way] = {}
         self.made: dict[int, Any] = {}
@@ -237,7 +237,7 @@ class SmallerLayers:
             not is_plain_model(operation)
             and Way.CONFIG not in self._avoid
             and not self._values.replaces(operation)
-            and self._is_known(operation)
+            and type(operation) not in self._unknown
         ):
             small = self.by_config(operation, _made_and_called(call))
             if small is not None:
@@ -261,7 +261,7 @@ class SmallerLayers:
         copied = None
         if not is_custom or (
             Way.UNCHANGED not in self._avoid
-            and self._is_known(layer)
+            and type(layer) not in self._unknown
             and self._tells_all(layer)
         ):
             copied = copied_by_config(layer, call.name, call.of)

@@ -104,20 +104,23 @@ class Verification:
         else:
             model.build_from_config(self._model.get_build_config())
 
-    def is_known(self, layer: keras.layers.Layer) -> bool:
-        """Whether Keras knows the class of a layer when it loads a file.
+    @cached_property
+    def unknown(self) -> frozenset[type]:
+        """The classes of layers that Keras does not know in a loaded file.
 
-        Those that are not registered count if the file of the model names them,
-        because it needs them, too.
+        Those that are not registered count as known if the file of the model
+        names them, because it needs them, too. To find them the model is run,
+        so its layers must be as they are.
         """
-        name = keras.saving.get_registered_name(type(layer))
-        return (
+        unknown = frozenset(
+            cls
+            for name, cls in classes_of(self._model).items()
             # Keras finds the classes of its own packages.
-            type(layer).__module__.startswith("keras")
-            or name in self._classes
-            or name in keras.saving.get_custom_objects()
-            or self._cannot_be_saved
+            if not cls.__module__.startswith("keras")
+            and name not in self._classes
+            and name not in keras.saving.get_custom_objects()
         )
+        return frozenset() if unknown and self._cannot_be_saved else unknown
 
     @cached_property
     def runs(self) -> bool:
