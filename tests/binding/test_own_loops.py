@@ -150,6 +150,7 @@ def test_every_figure_of_the_monitor_is_that_of_numpy(cls, tmp_path):
             )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cls", LOOP)
 def test_readers_ask_the_weight(cls):
     model = bound(loop_of(cls))

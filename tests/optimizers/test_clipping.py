@@ -147,6 +147,7 @@ def test_zeros_do_not_come_and_go_with_the_clipping_of_a_batch(name, clipping):
     assert supports == {tuple(np.flatnonzero(lasso()))}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clipping", few_of(CLIPPING, "clipnorm"))
 @pytest.mark.parametrize("name", few_of(FEW, "SGD_momentum"))
 def test_under_loss_scaling(name, clipping):

@@ -114,10 +114,7 @@ ENTRYWISE = [("L1", "NonNeg"), ("GroupLasso", "NonNeg"), ("L1", "function")]
 CASES = [(p, c) for p in PENALTIES for c in CONSTRAINTS]
 FEW = [
     ("L1", "MaxNorm"),
-    ("L1", "UnitNorm"),
-    ("L1L2", "MinMaxNorm"),
     ("GroupLasso", "NonNeg"),
-    ("GroupLasso", "function"),
     ("MCP", "MaxNorm_rows"),
 ]
 

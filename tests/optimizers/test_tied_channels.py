@@ -96,6 +96,7 @@ def dead_shares(model):
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, "Adam"))
 def test_entries_of_a_channel_die_together(optimizer):
     model, _ = made("branches")

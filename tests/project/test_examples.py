@@ -14,7 +14,7 @@ LONG = ("textbook",)
 # It trains three times.
 SLOW = ("smaller_transformer",)
 # What they show, README shows too.
-THOROUGH = ("exact_zeros", "ship_it", "watch_it")
+THOROUGH = ("exact_zeros", "scheduled_strength", "ship_it", "watch_it")
 
 
 def marks(stem):

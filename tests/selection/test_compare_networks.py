@@ -157,6 +157,7 @@ def test_digits_need_fewer_inputs_than_they_have():
     assert none.epochs in (15, 30)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", few_of(KINDS, "convolutional"))
 def test_what_a_fold_leaves_out_changes_no_weight(kind):
     build_model, (x, y) = KINDS[kind]

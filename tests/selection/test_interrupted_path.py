@@ -92,6 +92,7 @@ def test_points_without_their_state_are_run_again(tmp_path, unbroken):
     assert_same(run(tmp_path), unbroken)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -259,6 +259,7 @@ def test_a_tiny_factor_still_counts():
     assert found == pytest.approx(1e9 * abs(gradient[0, 0]), rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_groups_far_from_zero():
     x, y = rows("mse", 3, scale=1e5, offset=1e6)
     nothing = np.zeros((INPUTS, 3), "bool")

@@ -72,6 +72,7 @@ def assert_same_weights(first, second):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.thorough
 def test_linear_model_goes_down_and_network_up():
     down = [p.strength for p in run(linear).points]
     up = [p.strength for p in run().points]

@@ -93,6 +93,7 @@ def test_correlated_inputs_get_the_weights_of_the_peer(correlated, name):
     np.testing.assert_allclose(found[name], peers[name], atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_l2_spreads_where_l1_picks(correlated):
     found, peers = correlated
     for weights in (found, peers):
@@ -100,6 +101,7 @@ def test_l2_spreads_where_l1_picks(correlated):
         assert spread(weights["l1"][:4]) < 2.5
 
 
+@pytest.mark.thorough
 def test_both_keep_the_group_and_drop_other_inputs(correlated):
     found, peers = correlated
     for weights in (found, peers):

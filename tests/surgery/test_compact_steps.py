@@ -233,6 +233,7 @@ def test_masked_steps(name, tmp_path):
     assert part(small, "hidden").kernel.shape == (5, 6)
 
 
+@pytest.mark.thorough
 def test_training_goes_on_as_before():
     """The same dropout and statistics of the batch as in the large model."""
     inside = convolutions()

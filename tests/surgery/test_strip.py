@@ -101,7 +101,7 @@ def mentions_kreg(model):
 # What is taken off.
 
 
-@pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, "scaled", "plain"))
+@pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, "scaled"))
 def test_nothing_of_kreg_is_left(optimizer):
     model = trained(optimizer)
     assert mentions_kreg(model)
@@ -268,7 +268,7 @@ def test_record_tells_what_was_taken_off():
 # The optimizer.
 
 
-@pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, "scaled", "plain"))
+@pytest.mark.parametrize("optimizer", few_of(OPTIMIZERS, "scaled"))
 def test_optimizer_keeps_its_state(optimizer):
     model = trained(optimizer)
     before = values(
