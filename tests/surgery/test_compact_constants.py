@@ -174,6 +174,8 @@ def without_one_head(name):
     "name", few_of(KINDS, "Positions", "BiasTable", "ScaledWaves", "OwnPart")
 )
 def test_a_head_goes_beside_a_layer_that_is_called_on_constants(name):
+    if name == "OwnPart" and keras.backend.backend() == "jax":
+        pytest.skip("an array of JAX cannot be added to a symbolic tensor")
     model = without_one_head(name)
     small = kreg.compact(model)
     rows = 2 * LENGTH - 1 if name == "BiasTable" else 0
