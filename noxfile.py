@@ -64,7 +64,7 @@ def fast(session: nox.Session) -> None:
     pytest(session)
 
 
-SLOW_PARTS = "surgery", "optimizers", "selection"
+SLOW_PARTS = "surgery", "callbacks", "optimizers", "selection"
 
 
 @nox.session(python=False)
@@ -72,7 +72,7 @@ SLOW_PARTS = "surgery", "optimizers", "selection"
 def slow(session: nox.Session, part: str) -> None:
     """The tests that take longer: whole trainings, and more cases.
 
-    In four runs one after another, because TensorFlow keeps a few
+    In five runs one after another, because TensorFlow keeps a few
     megabytes of every model that was trained. `.ci/run` has time for two of
     them, "slow(surgery)" and "slow(others)"; run all before a release.
     """
