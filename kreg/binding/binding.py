@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -64,6 +64,24 @@ def updating_optimizer(
     """The optimizer inside all wrappers that computes a variable's updates."""
     inner = innermost_optimizer(optimizer)
     return None if inner is None else responsible_optimizer(inner, variable)
+
+
+def update_counts(
+    optimizers: WeightOptimizers, variables: Iterable[Any]
+) -> list[int | None]:
+    """The number of updates of each variable; None if it is not known."""
+    read: dict[int, int] = {}
+    counts: list[int | None] = []
+    for variable in variables:
+        optimizer = updating_optimizer(optimizers.of(id(variable)), variable)
+        if optimizer is None:
+            counts.append(None)
+            continue
+        if id(optimizer) not in read:
+            count = ops.convert_to_numpy(optimizer.iterations)
+            read[id(optimizer)] = int(count)
+        counts.append(read[id(optimizer)])
+    return counts
 
 
 def accumulation_steps(optimizer: keras.optimizers.Optimizer | None) -> int:

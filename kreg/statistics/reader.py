@@ -15,7 +15,7 @@ from kreg._arguments import (
     nonnegative_number,
     real_number,
 )
-from kreg.binding.binding import updating_optimizer, weight_optimizers
+from kreg.binding.binding import update_counts, weight_optimizers
 from kreg.binding.weight_optimizers import WeightOptimizers
 from kreg.regularizers import Penalty
 from kreg.statistics._penalties import weight_penalty
@@ -69,7 +69,7 @@ class WeightsBefore:
     def take(self) -> None:
         """Copy the present weights."""
         self._copy()
-        self._updates = self._count_updates()
+        self._updates = update_counts(self._optimizers, self._weights)
         self.is_fresh = True
 
     def are_of_last_update(self) -> list[bool]:
@@ -80,29 +80,11 @@ class WeightsBefore:
         """
         if not self.is_fresh:
             return [False] * len(self._weights)
+        updates = update_counts(self._optimizers, self._weights)
         return [
             before is None or before != now
-            for before, now in zip(
-                self._updates, self._count_updates(), strict=True
-            )
+            for before, now in zip(self._updates, updates, strict=True)
         ]
-
-    def _count_updates(self) -> list[int | None]:
-        """The number of updates of each weight; None if it is not known."""
-        counts: dict[int, int] = {}
-        updates: list[int | None] = []
-        for weight in self._weights:
-            optimizer = updating_optimizer(
-                self._optimizers.of(id(weight)), weight
-            )
-            if optimizer is None:
-                updates.append(None)
-                continue
-            if id(optimizer) not in counts:
-                count = ops.convert_to_numpy(optimizer.iterations)
-                counts[id(optimizer)] = int(count)
-            updates.append(counts[id(optimizer)])
-        return updates
 
     def _copy_all(self) -> None:
         for copy, weight in zip(self.copies, self._weights, strict=True):

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kreg._types import Tensor
-from kreg.binding.binding import updating_optimizer
+from kreg.binding.binding import update_counts
 from kreg.callbacks._target.controller import (
     RAMP_END,
     VISIBLE_SPARSITY,
@@ -86,8 +86,8 @@ class Steering:
         # The progress since which all learning rates of the weights are 0.
         self._held_since: float | None = None
         self._progress = 0.0
-        # The number of updates of each optimizer before the training, by `id`,
-        # and the number that an interrupted training has made.
+        # The number of updates of each weight before the training, and the
+        # number that an interrupted training has made.
         self._updates_before = self._count_updates()
         self._past_updates = 0
 
@@ -98,8 +98,8 @@ class Steering:
         None if no optimizer is known to update them.
         """
         made = [
-            count - self._updates_before.get(key, 0)
-            for key, count in self._count_updates().items()
+            count - self._updates_before.get(member, 0)
+            for member, count in self._count_updates().items()
         ]
         return self._past_updates + max(made) if made else None
 
@@ -345,16 +345,16 @@ class Steering:
         return all(o is not None and o.built for o in self._optimizers())
 
     def _count_updates(self) -> dict[int, int]:
-        """The number of updates of each optimizer of the weights, by `id`."""
-        counts = {}
-        for member in self.weights.members:
-            optimizer = updating_optimizer(
-                self._optimizer_of(member), self._variables[member]
-            )
-            if optimizer is not None and id(optimizer) not in counts:
-                count = ops.convert_to_numpy(optimizer.iterations)
-                counts[id(optimizer)] = int(count)
-        return counts
+        """The number of updates of each weight whose optimizer is known."""
+        members = self.weights.members
+        counts = update_counts(
+            self.weights.optimizers, [self._variables[i] for i in members]
+        )
+        return {
+            member: count
+            for member, count in zip(members, counts, strict=True)
+            if count is not None
+        }
 
     def _optimizers(self) -> list[keras.optimizers.Optimizer | None]:
         """The optimizer of each weight."""
